@@ -1,0 +1,5 @@
+//! sitewatch: watches websites from small machines.
+
+pub mod config;
+pub mod error;
+pub mod model;

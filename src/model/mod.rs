@@ -1,0 +1,5 @@
+//! What the program knows and decides, without I/O, clock, log or thread: data and a time go
+//! in, values come out.
+
+pub mod outcome;
+pub mod target;

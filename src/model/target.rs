@@ -1,0 +1,289 @@
+//! What is watched, and what is asked of it: one [`Target`], immutable once it is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex_lite::Regex;
+use url::Url;
+
+/// Longest name of a target, in characters.
+pub const NAME_MAX: usize = 128;
+
+/// One site to watch. Shared by reference between the stages.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Unique within a configuration; 1 to [`NAME_MAX`] characters.
+    pub name: Arc<str>,
+    /// `http` or `https`; never holds a user or a password.
+    pub url: Url,
+    /// User and password that stood in the URL; sent to the URL's own origin alone.
+    pub login: Option<Login>,
+    /// Time between two due times; 1 s to 24 h.
+    pub interval: Duration,
+    /// How long a check may take, redirects included; at most the interval.
+    pub timeout: Duration,
+    /// Method of the request.
+    pub method: Method,
+    /// Header lines as the user wrote them, in their order.
+    pub headers: Vec<Header>,
+    /// Body to send; empty: none.
+    pub body: Secret,
+    /// Status codes that are accepted.
+    pub status: StatusSet,
+    /// Every one of these must be found in the body.
+    pub matches: Vec<Expression>,
+    /// None of these may be found in the body.
+    pub rejects: Vec<Expression>,
+    /// An up check that took longer is `slow`.
+    pub slow_after: Option<Duration>,
+    /// Redirects followed at most; 0: a redirect is the reply.
+    pub max_redirects: u32,
+    /// How much of the decoded body is read, in bytes.
+    pub max_body: usize,
+    /// How much of the body the record keeps, in bytes.
+    pub excerpt: usize,
+    /// Whether chain and name of the certificate are verified.
+    pub verify: bool,
+    /// Private roots: if given, only these are trusted.
+    pub ca_file: Option<PathBuf>,
+    /// Free words for filters and reports.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// Whether the body must be kept for the judge: an expression or an excerpt wants it.
+    pub fn wants_body(&self) -> bool {
+        self.excerpt > 0 || !self.matches.is_empty() || !self.rejects.is_empty()
+    }
+
+    /// The interval in milliseconds, as the grid and the record count it.
+    pub fn interval_ms(&self) -> i64 {
+        self.interval.as_millis() as i64
+    }
+
+    /// The URL fit to be shown: without user, password and query.
+    pub fn shown_url(&self) -> String {
+        shown(&self.url)
+    }
+}
+
+/// `url` without user, password, query and fragment: what a log, a record or a page may show.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail only for URLs that cannot have a user at all; those have none to hide.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// A header line of the request. The value may be a secret and is shown nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Field name, as written.
+    pub name: String,
+    /// Field value.
+    pub value: Secret,
+}
+
+impl Header {
+    /// Whether the value may be shown, and may travel to another origin than the target's own:
+    /// content negotiation, nothing that could prove who asks.
+    pub fn is_harmless(&self) -> bool {
+        const HARMLESS: [&str; 9] = [
+            "accept",
+            "accept-charset",
+            "accept-encoding",
+            "accept-language",
+            "cache-control",
+            "content-type",
+            "pragma",
+            "referer",
+            "user-agent",
+        ];
+        HARMLESS.iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// User and password of a URL, percent-decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// User name.
+    pub user: Secret,
+    /// Password; may be empty.
+    pub password: Secret,
+}
+
+/// Text that must never be shown: `Debug` prints stars.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}
+
+/// Methods that a check may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the methods of RFC 9110 and 5789 by their names")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+impl Method {
+    /// All of them, in the order in which errors list them.
+    pub const ALL: [Method; 7] = [
+        Method::Get,
+        Method::Head,
+        Method::Post,
+        Method::Put,
+        Method::Patch,
+        Method::Delete,
+        Method::Options,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+        }
+    }
+
+    /// The method of that name, in capitals as RFC 9110 has it.
+    pub fn parse(word: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|m| m.as_str() == word)
+    }
+}
+
+/// Accepted status codes: a union of ranges, in the order written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSet(Vec<RangeInclusive<u16>>);
+
+impl StatusSet {
+    /// Codes that HTTP has room for.
+    pub const CODES: RangeInclusive<u16> = 100..=999;
+
+    /// A set of at least one range; none means an empty set, which accepts nothing.
+    pub fn new(ranges: Vec<RangeInclusive<u16>>) -> StatusSet {
+        StatusSet(ranges)
+    }
+
+    /// Whether `status` is accepted.
+    pub fn accepts(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+
+    /// A code (`204`) or a range (`200-299`), both ends between 100 and 999, low end first.
+    pub fn parse_range(word: &str) -> Option<RangeInclusive<u16>> {
+        let code = |word: &str| {
+            let code = word.trim().parse::<u16>().ok()?;
+            StatusSet::CODES.contains(&code).then_some(code)
+        };
+        match word.split_once('-') {
+            Some((low, high)) => {
+                let range = code(low)?..=code(high)?;
+                (!range.is_empty()).then_some(range)
+            }
+            None => code(word).map(|code| code..=code),
+        }
+    }
+}
+
+impl Default for StatusSet {
+    fn default() -> StatusSet {
+        StatusSet(vec![200..=299])
+    }
+}
+
+impl fmt::Display for StatusSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            let (low, high) = (range.start(), range.end());
+            if low == high {
+                write!(f, "{comma}{low}")?;
+            } else {
+                write!(f, "{comma}{low}-{high}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A regular expression on the body, in the syntax of `regex-lite`.
+#[derive(Debug, Clone)]
+pub struct Expression(Regex);
+
+impl Expression {
+    /// Compiles `text`.
+    ///
+    /// # Errors
+    /// The text of `regex-lite`: what is wrong with the syntax, or that the compiled form is
+    /// too large.
+    pub fn new(text: &str) -> Result<Expression, String> {
+        match Regex::new(text) {
+            Ok(regex) => Ok(Expression(regex)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The first place in `text` that matches.
+    pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.0.find(text).map(|found| found.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_ranges_are_read_and_shown_as_written() {
+        for (word, want) in [
+            ("200", Some(200..=200)),
+            ("200-299", Some(200..=299)),
+            (" 200 - 204 ", Some(200..=204)),
+            ("299-200", None),
+            ("99", None),
+            ("1000", None),
+            ("2xx", None),
+            ("", None),
+            ("-", None),
+        ] {
+            assert_eq!(StatusSet::parse_range(word), want, "{word:?}");
+        }
+        let set = StatusSet::new(vec![200..=200, 300..=399]);
+        assert_eq!(set.to_string(), "200, 300-399");
+        assert!(set.accepts(200) && set.accepts(399) && !set.accepts(201));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let url = Url::parse("https://user:pass@example.org/a?token=1#part").unwrap();
+        assert_eq!(shown(&url), "https://example.org/a");
+        assert_eq!(format!("{:?}", Secret("pass".into())), "\"***\"");
+    }
+}

@@ -1,0 +1,378 @@
+//! What people ask for: a target's figures over a window, and how it stands now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::outcome::{Gap, Verdict};
+use super::tally::{Check, Tally};
+
+/// A target is not known any more once its newest check is older than this and than three
+/// intervals, in milliseconds.
+const STALE_MS: i64 = 5 * 60 * 1000;
+
+/// Cells of the sparkline of a window.
+pub const CELLS: usize = 24;
+
+/// One line of a report: a target, or one node's view of it, over one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// First due time of the window, in milliseconds since 1970.
+    pub start_ms: i64,
+    /// End of the window, not part of it.
+    pub end_ms: i64,
+    /// The target's name.
+    pub target: Arc<str>,
+    /// The node, where nodes are told apart.
+    pub node: Option<Arc<str>>,
+    /// Counts and sums.
+    pub tally: Tally,
+    /// How much of the time was measured, 0 to 1; none where the time is shorter than the
+    /// interval.
+    pub coverage: Option<f64>,
+    /// How it stands now, whatever the window.
+    pub standing: Standing,
+    /// The window in [`CELLS`] equal parts, first to last.
+    pub cells: [Cell; CELLS],
+}
+
+/// One part of a window, as a sparkline shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Checks that responded.
+    pub responded: u64,
+    /// Their times summed, in microseconds.
+    pub sum_us: u64,
+    /// Checks that were down.
+    pub down: u64,
+}
+
+impl Cell {
+    /// Mean time of those that responded, in microseconds.
+    pub fn mean_us(&self) -> Option<u64> {
+        (self.responded > 0).then(|| self.sum_us / self.responded)
+    }
+
+    fn add(&mut self, check: &Check) {
+        self.down += u64::from(check.verdict == Verdict::Down);
+        if check.responded && check.verdict != Verdict::Unknown {
+            self.responded += 1;
+            self.sum_us += check.total_us;
+        }
+    }
+
+    fn merge(&mut self, other: &Cell) {
+        self.responded += other.responded;
+        self.sum_us += other.sum_us;
+        self.down += other.down;
+    }
+}
+
+/// How a target stands now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// None: never checked. Unknown: also when the newest check is too old to say.
+    pub verdict: Option<Verdict>,
+    /// Due time of the newest check.
+    pub last_due_ms: Option<i64>,
+    /// Since when; up and slow are one state.
+    pub since_ms: Option<i64>,
+}
+
+/// What the store knows of one target on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Verdict of the newest check.
+    pub verdict: Verdict,
+    /// Due time of the first check with that state in a row.
+    pub since_ms: i64,
+    /// Due time of the newest check.
+    pub last_due_ms: i64,
+    /// Interval of the newest check, in milliseconds.
+    pub interval_ms: i64,
+    /// Due time of the first check ever.
+    pub first_due_ms: i64,
+}
+
+impl State {
+    /// As it stands at `now_ms`.
+    pub fn standing(&self, now_ms: i64) -> Standing {
+        let stale = now_ms - self.last_due_ms > (3 * self.interval_ms).max(STALE_MS);
+        Standing {
+            verdict: Some(if stale { Verdict::Unknown } else { self.verdict }),
+            last_due_ms: Some(self.last_due_ms),
+            since_ms: Some(if stale { self.last_due_ms } else { self.since_ms }),
+        }
+    }
+}
+
+/// How a target stands over all its nodes: down if at least half of those that know say so.
+/// It stands so since enough of them have agreed.
+pub fn standing(states: &[State], now_ms: i64) -> Standing {
+    let each: Vec<Standing> = states.iter().map(|state| state.standing(now_ms)).collect();
+    let last_due_ms = each.iter().filter_map(|s| s.last_due_ms).max();
+    let of = |state: Verdict| -> Vec<&Standing> {
+        each.iter().filter(|s| s.verdict.map(Verdict::state) == Some(state)).collect()
+    };
+    let (up, down) = (of(Verdict::Up), of(Verdict::Down));
+    let known = up.len() + down.len();
+    let (verdict, agreed, needed) = if !down.is_empty() && 2 * down.len() >= known {
+        (Some(Verdict::Down), down, known.div_ceil(2))
+    } else if !up.is_empty() {
+        let newest = up.iter().max_by_key(|s| s.last_due_ms).and_then(|s| s.verdict);
+        (newest, up, known / 2 + 1)
+    } else {
+        let unknown = of(Verdict::Unknown);
+        let verdict = (!unknown.is_empty()).then_some(Verdict::Unknown);
+        let needed = unknown.len();
+        (verdict, unknown, needed)
+    };
+    let mut since: Vec<i64> = agreed.iter().filter_map(|s| s.since_ms).collect();
+    since.sort_unstable();
+    let since_ms = needed.checked_sub(1).and_then(|i| since.get(i)).copied();
+    Standing { verdict, last_due_ms, since_ms }
+}
+
+/// Who a check is of: target and node.
+pub type Who = (Arc<str>, Arc<str>);
+
+/// A line of a report: a target, and the node where nodes are told apart.
+type Line = (Arc<str>, Option<Arc<str>>);
+
+/// Takes the rows of a window and gives the reports. Windows are half-open by due time, rising,
+/// and do not overlap.
+pub struct Reporter {
+    windows: Vec<(i64, i64)>,
+    parts: BTreeMap<(Who, usize), Part>,
+}
+
+#[derive(Default, Clone)]
+struct Part {
+    tally: Tally,
+    cells: [Cell; CELLS],
+}
+
+impl Reporter {
+    /// A reporter over these windows (start, end), in milliseconds since 1970.
+    pub fn new(windows: Vec<(i64, i64)>) -> Reporter {
+        Reporter { windows, parts: BTreeMap::new() }
+    }
+
+    /// Takes a check. The checks of one target and node come in the order of their due times.
+    pub fn check(&mut self, who: &Who, check: &Check) {
+        let Some(window) = self.window_of(check.due_ms) else { return };
+        let (start, end) = self.windows[window];
+        let part = self.part(who, window);
+        part.tally.add(check);
+        let cell = (check.due_ms - start) as i128 * CELLS as i128 / (end - start) as i128;
+        part.cells[cell as usize].add(check);
+    }
+
+    /// Takes a gap: its slots count as missed in the windows where they were due.
+    pub fn gap(&mut self, gap: &Gap) {
+        let who = (Arc::clone(&gap.target), Arc::clone(&gap.node));
+        for window in 0..self.windows.len() {
+            let (start, end) = self.windows[window];
+            let missed = slots(gap, start, end);
+            if missed > 0 {
+                self.part(&who, window).tally.missed += missed;
+            }
+        }
+    }
+
+    /// The reports: windows in their order, in each the targets by name, in each the nodes
+    /// together or, if asked, one by one. A target or node without a check or a gap in a window
+    /// has a report there if `always` names it.
+    pub fn finish(
+        self,
+        states: &BTreeMap<Who, State>,
+        always: &[Arc<str>],
+        per_node: bool,
+        now_ms: i64,
+    ) -> Vec<Report> {
+        // Each line, and the nodes that it adds up.
+        let mut lines: BTreeMap<Line, Vec<Arc<str>>> = BTreeMap::new();
+        for target in always {
+            let nodes: Vec<Arc<str>> =
+                states.keys().filter(|(t, _)| t == target).map(|(_, n)| Arc::clone(n)).collect();
+            if !per_node || nodes.is_empty() {
+                lines.insert((Arc::clone(target), None), nodes);
+            } else {
+                for node in nodes {
+                    lines.insert((Arc::clone(target), Some(Arc::clone(&node))), vec![node]);
+                }
+            }
+        }
+        for ((target, node), _) in self.parts.keys() {
+            let key = (Arc::clone(target), per_node.then(|| Arc::clone(node)));
+            let nodes = lines.entry(key).or_default();
+            if !nodes.contains(node) {
+                nodes.push(Arc::clone(node));
+            }
+        }
+        let mut reports = Vec::with_capacity(lines.len() * self.windows.len());
+        for (window, (start, end)) in self.windows.iter().enumerate() {
+            for ((target, node), nodes) in &lines {
+                let mut part = Part::default();
+                for node in nodes {
+                    let key = ((Arc::clone(target), Arc::clone(node)), window);
+                    if let Some(of_node) = self.parts.get(&key) {
+                        part.tally.merge(&of_node.tally);
+                        for (cell, other) in part.cells.iter_mut().zip(&of_node.cells) {
+                            cell.merge(other);
+                        }
+                    }
+                }
+                let of_nodes: Vec<State> = nodes
+                    .iter()
+                    .filter_map(|node| states.get(&(Arc::clone(target), Arc::clone(node))))
+                    .copied()
+                    .collect();
+                reports.push(Report {
+                    start_ms: *start,
+                    end_ms: *end,
+                    target: Arc::clone(target),
+                    node: node.clone(),
+                    coverage: coverage(&part.tally, &of_nodes, *start, (*end).min(now_ms)),
+                    standing: standing(&of_nodes, now_ms),
+                    cells: part.cells,
+                    tally: part.tally,
+                });
+            }
+        }
+        reports
+    }
+
+    fn window_of(&self, due_ms: i64) -> Option<usize> {
+        let after = self.windows.partition_point(|(start, _)| *start <= due_ms);
+        let window = after.checked_sub(1)?;
+        (due_ms < self.windows[window].1).then_some(window)
+    }
+
+    fn part(&mut self, who: &Who, window: usize) -> &mut Part {
+        let key = ((Arc::clone(&who.0), Arc::clone(&who.1)), window);
+        self.parts.entry(key).or_default()
+    }
+}
+
+/// How many of a gap's slots were due in [start, end).
+fn slots(gap: &Gap, start_ms: i64, end_ms: i64) -> u64 {
+    if gap.interval_ms <= 0 {
+        return if (start_ms..end_ms).contains(&gap.from_ms) { gap.count } else { 0 };
+    }
+    // Slots before a time: those k with from + k·interval < time, at most count.
+    let before = |time: i64| {
+        let past = time - gap.from_ms;
+        if past <= 0 { 0 } else { (((past - 1) / gap.interval_ms) as u64 + 1).min(gap.count) }
+    };
+    before(end_ms) - before(start_ms)
+}
+
+/// Known time ÷ the time that could be known: over the nodes, from the first check ever, or the
+/// window's start, to `end_ms`.
+fn coverage(tally: &Tally, states: &[State], start_ms: i64, end_ms: i64) -> Option<f64> {
+    let whole: i64 = states.iter().map(|s| (end_ms - start_ms.max(s.first_due_ms)).max(0)).sum();
+    let interval_ms = states.iter().map(|s| s.interval_ms).max()?;
+    (whole >= interval_ms && whole > 0).then(|| (tally.known_ms as f64 / whole as f64).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::GapCause;
+    use super::*;
+
+    fn who(node: &str) -> Who {
+        (Arc::from("site"), Arc::from(node))
+    }
+
+    fn check(due_ms: i64, verdict: Verdict) -> Check {
+        Check {
+            due_ms,
+            interval_ms: 1000,
+            verdict,
+            responded: true,
+            status_ok: Some(true),
+            match_ok: None,
+            total_us: 1000,
+        }
+    }
+
+    fn state(verdict: Verdict, since_ms: i64, last_due_ms: i64) -> State {
+        State { verdict, since_ms, last_due_ms, interval_ms: 1000, first_due_ms: 0 }
+    }
+
+    #[test]
+    fn windows_are_half_open() {
+        let mut reporter = Reporter::new(vec![(0, 2000), (2000, 4000)]);
+        for due in [-1, 0, 1999, 2000, 3999, 4000] {
+            reporter.check(&who("a"), &check(due, Verdict::Up));
+        }
+        let reports = reporter.finish(&BTreeMap::new(), &[], false, 10_000);
+        let counts: Vec<u64> = reports.iter().map(|r| r.tally.checks).collect();
+        assert_eq!(counts, [2, 2]);
+        assert_eq!(reports[0].cells[0].responded, 1);
+        assert_eq!(reports[0].cells[CELLS - 1].responded, 1);
+    }
+
+    #[test]
+    fn coverage_counts_from_the_first_check_of_each_node() {
+        let mut reporter = Reporter::new(vec![(0, 10_000)]);
+        for due in [6000, 7000, 8000] {
+            reporter.check(&who("a"), &check(due, Verdict::Up));
+        }
+        reporter.check(&who("b"), &check(0, Verdict::Unknown));
+        let late = State { first_due_ms: 6000, ..state(Verdict::Up, 6000, 8000) };
+        let states = BTreeMap::from([(who("a"), late), (who("b"), state(Verdict::Unknown, 0, 0))]);
+        let reports = reporter.finish(&states, &[], false, 10_000);
+        assert_eq!(reports[0].coverage, Some(3.0 / 14.0));
+    }
+
+    #[test]
+    fn a_configured_target_is_shown_without_checks() {
+        let always = [Arc::from("never"), Arc::from("site")];
+        let reports = Reporter::new(vec![(0, 1000)]).finish(&BTreeMap::new(), &always, true, 500);
+        assert_eq!(reports.len(), 2);
+        assert_eq!(reports[0].standing, Standing::default());
+        assert_eq!(reports[0].coverage, None);
+    }
+
+    #[test]
+    fn slots_of_a_gap_fall_into_their_windows() {
+        let gap = Gap {
+            target: Arc::from("site"),
+            node: Arc::from("a"),
+            run: 1,
+            from_ms: 500,
+            to_ms: 3500,
+            count: 4,
+            interval_ms: 1000,
+            cause: GapCause::Overload,
+        };
+        assert_eq!(slots(&gap, 0, 500), 0);
+        assert_eq!(slots(&gap, 0, 501), 1);
+        assert_eq!(slots(&gap, 500, 1500), 1);
+        assert_eq!(slots(&gap, 0, 99_000), 4);
+        assert_eq!(slots(&gap, 3501, 99_000), 0);
+    }
+
+    #[test]
+    fn half_of_those_that_know_make_it_down() {
+        let (up, down) = (state(Verdict::Up, 10, 1000), state(Verdict::Down, 500, 1000));
+        let gone = state(Verdict::Unknown, 900, 1000);
+        assert_eq!(standing(&[up, down, gone], 2000).verdict, Some(Verdict::Down));
+        assert_eq!(standing(&[up, down, gone], 2000).since_ms, Some(500));
+        assert_eq!(standing(&[up, up, down], 2000).verdict, Some(Verdict::Up));
+        assert_eq!(standing(&[gone], 2000).verdict, Some(Verdict::Unknown));
+        assert_eq!(standing(&[], 2000), Standing::default());
+        let slow = state(Verdict::Slow, 10, 1000);
+        assert_eq!(standing(&[slow], 2000).verdict, Some(Verdict::Slow));
+    }
+
+    #[test]
+    fn an_old_check_says_nothing_about_now() {
+        let state = state(Verdict::Up, 0, 1000);
+        assert_eq!(state.standing(1000 + STALE_MS).verdict, Some(Verdict::Up));
+        let stale = state.standing(1001 + STALE_MS);
+        assert_eq!(stale.verdict, Some(Verdict::Unknown));
+        assert_eq!(stale.since_ms, Some(1000));
+    }
+}

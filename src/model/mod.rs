@@ -1,8 +1,12 @@
 //! What the program knows and decides, without I/O, clock, log or thread: data and a time go
 //! in, values come out.
 
+pub mod batch;
 pub mod histogram;
+pub mod judge;
 pub mod outcome;
+pub mod record;
 pub mod report;
+pub mod schedule;
 pub mod tally;
 pub mod target;

@@ -1,0 +1,254 @@
+//! What a reply means. Takes a target and what came back, gives the outcome; status and
+//! expressions are judged apart, so that a wrong status does not hide what the body said.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, MATCHED_MAX, Outcome, Phases, Verdict, tidy};
+use super::target::Target;
+
+/// Which check it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The node that checks.
+    pub node: Arc<str>,
+    /// As in [`Outcome::run`].
+    pub run: u32,
+    /// When it was due, in milliseconds since 1970.
+    pub due_ms: i64,
+    /// Real start after that, in microseconds.
+    pub lag_us: i64,
+}
+
+/// What came back from a target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reply {
+    /// Why it is not whole; none: header and body, as far as it is read, arrived in time.
+    pub fault: Option<Fault>,
+    /// Status code of the last reply, if its header arrived.
+    pub status: Option<u16>,
+    /// The body as far as it was read; empty where nobody wants it.
+    pub body: Vec<u8>,
+    /// Bytes of decoded body that were read.
+    pub bytes: u64,
+    /// How long each phase took, summed over the hops.
+    pub phases: Phases,
+    /// The address connected to last.
+    pub address: Option<String>,
+    /// Version of HTTP that the last reply spoke.
+    pub http: Option<&'static str>,
+    /// Redirects followed.
+    pub redirects: u32,
+    /// End of the leaf's certificate, in seconds since 1970.
+    pub cert_expires_s: Option<i64>,
+    /// Earliest end in the chain that was sent.
+    pub chain_expires_s: Option<i64>,
+}
+
+/// What kept a reply from being whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A cause of down or of unknown.
+    pub cause: Cause,
+    /// Why, for people.
+    pub text: String,
+}
+
+/// The outcome of a check. Uses only its arguments; the same reply gives the same outcome.
+pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
+    let responded = reply.fault.is_none();
+    let status_ok = reply.status.map(|status| target.status.accepts(status));
+    let body = if responded { String::from_utf8_lossy(&reply.body) } else { Cow::Borrowed("") };
+    let content = if responded { read(target, &body) } else { Content::default() };
+    let total_us = reply.phases.total_us();
+
+    let fault = reply
+        .fault
+        .or_else(|| {
+            let status = reply.status.filter(|_| status_ok == Some(false))?;
+            let text = format!("status {status} is not accepted ({})", target.status);
+            Some(Fault { cause: Cause::Status, text })
+        })
+        .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }));
+    let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
+    let verdict = match &fault {
+        Some(fault) if fault.cause.is_ours() => Verdict::Unknown,
+        Some(_) => Verdict::Down,
+        None if slow => Verdict::Slow,
+        None => Verdict::Up,
+    };
+    let excerpt = (target.excerpt > 0 && !body.is_empty())
+        .then(|| tidy(&body, target.excerpt.min(EXCERPT_MAX)));
+    Outcome {
+        target: Arc::clone(&target.name),
+        node: Arc::clone(&order.node),
+        run: order.run,
+        due_ms: order.due_ms,
+        lag_us: order.lag_us,
+        interval_ms: target.interval_ms(),
+        verdict,
+        cause: fault.as_ref().map(|fault| fault.cause),
+        responded,
+        status: reply.status,
+        status_ok,
+        match_ok: content.match_ok,
+        phases: reply.phases,
+        total_us,
+        address: reply.address,
+        http: reply.http,
+        redirects: reply.redirects,
+        bytes: reply.bytes,
+        attempts: 1,
+        matched: content.matched,
+        excerpt,
+        error: fault.map(|fault| tidy(&fault.text, ERROR_MAX)),
+        cert_expires_s: reply.cert_expires_s,
+        chain_expires_s: reply.chain_expires_s,
+    }
+}
+
+/// What the expressions say of a body.
+#[derive(Default)]
+struct Content {
+    match_ok: Option<bool>,
+    matched: Option<String>,
+    fault: Option<String>,
+}
+
+fn read(target: &Target, body: &str) -> Content {
+    if target.matches.is_empty() && target.rejects.is_empty() {
+        return Content::default();
+    }
+    let mut content = Content { match_ok: Some(true), ..Content::default() };
+    for (i, wanted) in target.matches.iter().enumerate() {
+        match wanted.find(body) {
+            Some(found) if i == 0 => content.matched = Some(tidy(found, MATCHED_MAX)),
+            Some(_) => {}
+            None => {
+                content.fault.get_or_insert_with(|| format!("no match of {:?}", wanted.as_str()));
+            }
+        }
+    }
+    for unwanted in &target.rejects {
+        if content.fault.is_some() {
+            break;
+        }
+        if let Some(found) = unwanted.find(body) {
+            let found = tidy(found, MATCHED_MAX);
+            content.fault = Some(format!("{:?} matched {found:?}", unwanted.as_str()));
+        }
+    }
+    content.match_ok = Some(content.fault.is_none());
+    content
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use url::Url;
+
+    use super::super::target::{Expression, Method, Secret, StatusSet};
+    use super::*;
+
+    /// A target with the defaults of the configuration.
+    pub(crate) fn target(name: &str) -> Target {
+        Target {
+            name: Arc::from(name),
+            url: Url::parse("https://example.org/").unwrap(),
+            login: None,
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(10),
+            method: Method::Get,
+            headers: Vec::new(),
+            body: Secret::default(),
+            status: StatusSet::default(),
+            matches: Vec::new(),
+            rejects: Vec::new(),
+            slow_after: None,
+            max_redirects: 10,
+            max_body: 1000,
+            excerpt: 0,
+            verify: true,
+            ca_file: None,
+            labels: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn judged(target: &Target, status: u16, body: &str) -> Outcome {
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        let phases = Phases { first_byte_us: Some(2_000_000), ..Phases::default() };
+        let body = body.as_bytes().to_vec();
+        judge(target, &order, Reply { status: Some(status), body, phases, ..Reply::default() })
+    }
+
+    #[test]
+    fn status_and_body_are_judged_apart() {
+        let mut target = target("t");
+        target.matches = vec![Expression::new("hel+o").unwrap(), Expression::new("w").unwrap()];
+        target.rejects = vec![Expression::new("bad").unwrap()];
+        let cases = [
+            (200, "hello w", Verdict::Up, None, true, true),
+            (500, "hello w", Verdict::Down, Some(Cause::Status), false, true),
+            (500, "nothing", Verdict::Down, Some(Cause::Status), false, false),
+            (200, "hello", Verdict::Down, Some(Cause::Body), true, false),
+            (200, "hello w bad", Verdict::Down, Some(Cause::Body), true, false),
+        ];
+        for (status, body, verdict, cause, status_ok, match_ok) in cases {
+            let outcome = judged(&target, status, body);
+            assert_eq!((outcome.verdict, outcome.cause), (verdict, cause), "{status} {body}");
+            assert_eq!(outcome.status_ok, Some(status_ok), "{status} {body}");
+            assert_eq!(outcome.match_ok, Some(match_ok), "{status} {body}");
+        }
+        assert_eq!(judged(&target, 200, "hello w").matched.as_deref(), Some("hello"));
+        let rejected = judged(&target, 200, "hello w bad").error;
+        assert_eq!(rejected.as_deref(), Some(r#""bad" matched "bad""#));
+        let missing = judged(&target, 200, "").error;
+        assert_eq!(missing.as_deref(), Some(r#"no match of "hel+o""#));
+    }
+
+    #[test]
+    fn without_expressions_there_is_no_match() {
+        assert_eq!(judged(&target("t"), 200, "anything").match_ok, None);
+    }
+
+    #[test]
+    fn slow_is_up() {
+        let mut target = target("t");
+        target.slow_after = Some(Duration::from_secs(2));
+        assert_eq!(judged(&target, 200, "").verdict, Verdict::Up);
+        target.slow_after = Some(Duration::from_millis(1999));
+        assert_eq!(judged(&target, 200, "").verdict, Verdict::Slow);
+        assert_eq!(judged(&target, 404, "").verdict, Verdict::Down);
+    }
+
+    #[test]
+    fn a_fault_wins_and_ours_is_unknown() {
+        let target = target("t");
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        for (cause, verdict) in [
+            (Cause::Timeout, Verdict::Down),
+            (Cause::Internal, Verdict::Unknown),
+            (Cause::Overload, Verdict::Unknown),
+        ] {
+            let fault = Some(Fault { cause, text: "x".repeat(9999) });
+            let reply = Reply { fault, status: Some(404), ..Reply::default() };
+            let outcome = judge(&target, &order, reply);
+            assert_eq!((outcome.verdict, outcome.cause), (verdict, Some(cause)));
+            assert_eq!((outcome.responded, outcome.match_ok), (false, None));
+            assert_eq!(outcome.error.map(|error| error.len()), Some(ERROR_MAX));
+        }
+    }
+
+    #[test]
+    fn text_of_strangers_is_made_fit() {
+        let mut target = target("t");
+        target.matches = vec![Expression::new("(?s).+").unwrap()];
+        target.excerpt = 8;
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        let body = b"a\0\xff\xfe and more".to_vec();
+        let outcome = judge(&target, &order, Reply { body, status: Some(200), ..Reply::default() });
+        assert_eq!(outcome.excerpt.as_deref(), Some("a\u{fffd}\u{fffd}"));
+        assert!(outcome.matched.is_some_and(|m| !m.contains('\0')));
+    }
+}

@@ -122,6 +122,11 @@ impl Schedule {
         !self.ready.is_empty()
     }
 
+    /// The target that [`Schedule::next`] would give.
+    pub fn peek(&self) -> Option<usize> {
+        self.ready.front().copied()
+    }
+
     /// The check of this target has ended: its next slot counts.
     pub fn done(&mut self, target: usize) {
         let entry = &mut self.entries[target];

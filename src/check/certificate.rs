@@ -1,0 +1,153 @@
+//! The certificates of a handshake: when they end, and what is wrong with a chain that was
+//! refused. Both from the one handshake of the check, which libcurl notes before it verifies.
+
+use std::time::UNIX_EPOCH;
+
+use openssl::stack::Stack;
+use openssl::x509::store::X509StoreRef;
+use openssl::x509::{X509, X509StoreContext};
+
+use crate::model::outcome::Cause;
+
+/// When a chain ends, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The leaf.
+    pub leaf_s: i64,
+    /// The first of the chain that was sent.
+    pub chain_s: i64,
+}
+
+/// Ends of a chain, from libcurl's lines. None: no certificate, or no date that can be read.
+pub fn ends(chain: &[Vec<Vec<u8>>]) -> Option<Ends> {
+    let of =
+        |lines: &Vec<Vec<u8>>| seconds(std::str::from_utf8(value(lines, "Expire date")?).ok()?);
+    let leaf_s = of(chain.first()?)?;
+    let chain_s = chain.iter().filter_map(of).min()?;
+    Some(Ends { leaf_s, chain_s })
+}
+
+/// What is wrong with a chain that libcurl refused: the cause, and why, for people.
+///
+/// libcurl looks at the name first and then tells nothing of the dates, so the chain is verified
+/// here once more against the same roots: expired comes before untrusted, before the name.
+pub fn diagnose(chain: &[Vec<Vec<u8>>], roots: &X509StoreRef) -> Option<(Cause, String)> {
+    let certificates: Vec<X509> =
+        chain.iter().filter_map(|lines| X509::from_pem(value(lines, "Cert")?).ok()).collect();
+    let leaf = certificates.first()?;
+    let mut others = Stack::new().ok()?;
+    for certificate in certificates.iter().skip(1) {
+        others.push(certificate.clone()).ok()?;
+    }
+    // An untrusted root is met before the dates are looked at, and an expired one stops there:
+    // so the dates of what was sent are looked at first.
+    let now = openssl::asn1::Asn1Time::days_from_now(0).ok()?;
+    let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
+    if let Some(depth) = expired {
+        let which = if depth == 0 { "the certificate" } else { "a certificate of the chain" };
+        let end = certificates[depth].not_after();
+        return Some((Cause::CertificateExpired, format!("{which} ended on {end}")));
+    }
+    let mut context = X509StoreContext::new().ok()?;
+    let (valid, error, depth) = context
+        .init(roots, leaf, &others, |context| {
+            let valid = context.verify_cert()?;
+            Ok((valid, context.error(), context.error_depth()))
+        })
+        .ok()?;
+    let (code, text) = (error.as_raw(), error.error_string());
+    if valid {
+        let names = names(leaf);
+        return Some((Cause::CertificateName, format!("the certificate is for {names}")));
+    }
+    let cause = match code {
+        openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED => Cause::CertificateExpired,
+        openssl_sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+        | openssl_sys::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
+        | openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT
+        | openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+        | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE => Cause::CertificateUntrusted,
+        _ => Cause::Certificate,
+    };
+    Some((cause, format!("{text} (certificate {depth} of the chain)")))
+}
+
+/// The names that a certificate is for, a few of them.
+fn names(certificate: &X509) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = certificate
+        .subject_alt_names()
+        .iter()
+        .flatten()
+        .filter_map(|name| {
+            let address = name.ipaddress().and_then(|bytes| match bytes.len() {
+                4 => <[u8; 4]>::try_from(bytes).ok().map(|b| std::net::IpAddr::from(b).to_string()),
+                _ => {
+                    <[u8; 16]>::try_from(bytes).ok().map(|b| std::net::IpAddr::from(b).to_string())
+                }
+            });
+            name.dnsname().map(str::to_owned).or(address)
+        })
+        .collect();
+    match names.len() {
+        0 => "no name".to_owned(),
+        n if n > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+        _ => names.join(", "),
+    }
+}
+
+/// The value of libcurl's line of that name.
+fn value<'a>(lines: &'a [Vec<u8>], name: &str) -> Option<&'a [u8]> {
+    lines.iter().find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))
+}
+
+/// Seconds since 1970 of OpenSSL's text for a time, such as `Nov  1 09:30:00 2026 GMT`.
+fn seconds(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_ascii_whitespace();
+    let month = words.next()?;
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    let day: u8 = words.next()?.parse().ok()?;
+    let time = words.next()?.split('.').next()?;
+    let year: u16 = words.next()?.parse().ok()?;
+    let text = format!("{year:04}-{month:02}-{day:02}T{time}Z");
+    let time = humantime::parse_rfc3339(&text).ok()?;
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).ok(),
+        Err(before) => i64::try_from(before.duration().as_secs()).ok().map(|s| -s),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_openssl_are_read() {
+        for (text, want) in [
+            ("Nov 21 03:00:00 2026 GMT", Some(1_795_230_000)),
+            ("Nov  1 09:30:00 2026 GMT", Some(1_793_525_400)),
+            ("Jan  1 00:00:00 1970 GMT", Some(0)),
+            ("Feb 29 23:59:59 2040 GMT", Some(2_214_172_799)),
+            ("Dec 31 23:59:59 9999 GMT", Some(253_402_300_799)),
+            ("Foo 31 23:59:59 9999 GMT", None),
+            ("Bad time value", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_earliest_end_of_a_chain() {
+        let line = |text: &str| vec![text.as_bytes().to_vec()];
+        let chain = [
+            line("Expire date:Nov 21 03:00:00 2030 GMT"),
+            line("Expire date:Nov 21 03:00:00 2026 GMT"),
+        ];
+        let ends = ends(&chain).unwrap();
+        assert_eq!((ends.leaf_s - ends.chain_s) / 86_400, 1461);
+        assert_eq!(super::ends(&[]), None);
+    }
+}

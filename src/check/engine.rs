@@ -1,0 +1,159 @@
+//! The connections: many checks at once on one thread, each with handles of its own.
+//!
+//! Whoever owns an [`Engine`] starts checks and takes turns; a turn moves all of them on and
+//! gives those that have ended. It never blocks longer than it is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use curl::easy::Easy2;
+use curl::multi::{Easy2Handle, Multi, MultiWaker};
+
+use super::hop::{End, Flight};
+use super::room::Held;
+use super::trust::Trust;
+use super::wire::Wire;
+use crate::error::{Context, Error};
+use crate::model::judge::{Fault, Reply};
+use crate::model::outcome::Cause;
+use crate::model::target::Target;
+
+/// Checks under way; each carries a tag of the caller's.
+pub struct Engine<T> {
+    multi: Multi,
+    trust: Trust,
+    flights: HashMap<usize, Under<T>>,
+    next_token: usize,
+    /// Checks that ended before they could begin.
+    ended: Vec<Done<T>>,
+}
+
+/// A hop under way.
+struct Under<T> {
+    handle: Easy2Handle<Wire>,
+    flight: Box<Flight>,
+    tag: T,
+}
+
+/// A check that has ended.
+pub struct Done<T> {
+    /// The caller's.
+    pub tag: T,
+    /// What was checked.
+    pub target: Arc<Target>,
+    /// What came back.
+    pub reply: Reply,
+    /// The room that its body takes; to be dropped with the body.
+    pub held: Option<Held>,
+}
+
+impl<T> Engine<T> {
+    /// An engine that trusts these roots.
+    pub fn new(trust: Trust) -> Engine<T> {
+        curl::init();
+        let (flights, ended) = (HashMap::new(), Vec::new());
+        Engine { multi: Multi::new(), trust, flights, next_token: 0, ended }
+    }
+
+    /// Ends a turn early, from any thread.
+    pub fn waker(&self) -> MultiWaker {
+        self.multi.waker()
+    }
+
+    /// How many checks are under way.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len() + self.ended.len()
+    }
+
+    /// Starts a check. `held` is room for its body, to begin with.
+    pub fn start(&mut self, target: Arc<Target>, held: Held, tag: T) {
+        let flight = Box::new(Flight::new(target, Instant::now()));
+        self.launch(flight, held, tag);
+    }
+
+    /// Moves all checks on, waits for at most `timeout` if none has ended, and gives those that
+    /// have, in no particular order.
+    ///
+    /// # Errors
+    /// libcurl's own trouble, such as no memory; the checks stay as they are.
+    pub fn turn(&mut self, timeout: Duration) -> Result<Vec<Done<T>>, Error> {
+        self.multi.perform().cannot("go on with the checks")?;
+        self.collect();
+        if self.ended.is_empty() && !timeout.is_zero() {
+            self.multi.poll(&mut [], timeout).cannot("wait for the checks")?;
+            self.multi.perform().cannot("go on with the checks")?;
+            self.collect();
+        }
+        Ok(std::mem::take(&mut self.ended))
+    }
+
+    /// Cuts all checks that are under way, and gives their tags.
+    pub fn abandon(&mut self) -> Vec<T> {
+        let flights = std::mem::take(&mut self.flights);
+        flights
+            .into_values()
+            .map(|under| {
+                drop(self.multi.remove2(under.handle));
+                under.tag
+            })
+            .collect()
+    }
+
+    /// Sends a check on its next hop.
+    fn launch(&mut self, flight: Box<Flight>, held: Held, tag: T) {
+        let easy = match flight.request(&self.trust, held) {
+            Ok(easy) => easy,
+            Err(reply) => return self.end(flight.target, *reply, None, tag),
+        };
+        let token = self.next_token;
+        self.next_token = self.next_token.wrapping_add(1);
+        match self.add(easy, token) {
+            Ok(handle) => {
+                self.flights.insert(token, Under { handle, flight, tag });
+            }
+            Err(error) => {
+                let text = format!("cannot start the check: {error}");
+                let fault = Some(Fault { cause: Cause::Internal, text });
+                self.end(flight.target, Reply { fault, ..Reply::default() }, None, tag);
+            }
+        }
+    }
+
+    fn add(&self, easy: Easy2<Wire>, token: usize) -> Result<Easy2Handle<Wire>, Error> {
+        let mut handle = self.multi.add2(easy).cannot("add the request")?;
+        handle.set_token(token).cannot("mark the request")?;
+        Ok(handle)
+    }
+
+    fn end(&mut self, target: Arc<Target>, reply: Reply, held: Option<Held>, tag: T) {
+        self.ended.push(Done { tag, target, reply, held });
+    }
+
+    /// Takes the transfers that have ended out of libcurl.
+    fn collect(&mut self) {
+        let mut results = Vec::new();
+        self.multi.messages(|message| {
+            let Ok(token) = message.token() else { return };
+            let Some(under) = self.flights.get(&token) else { return };
+            if let Some(result) = message.result_for2(&under.handle) {
+                results.push((token, result));
+            }
+        });
+        for (token, result) in results {
+            let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };
+            let target = Arc::clone(&flight.target);
+            match self.multi.remove2(handle) {
+                Ok(easy) => match flight.end(easy, result) {
+                    End::Reply(reply, held) => self.end(target, *reply, Some(held), tag),
+                    End::Next(flight, held) => self.launch(flight, held, tag),
+                },
+                Err(error) => {
+                    let text = format!("cannot end the check: {error}");
+                    let fault = Some(Fault { cause: Cause::Internal, text });
+                    self.end(target, Reply { fault, ..Reply::default() }, None, tag);
+                }
+            }
+        }
+    }
+}

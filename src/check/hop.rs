@@ -1,0 +1,309 @@
+//! One hop of a check: a request to one URL over a connection of its own, and what its transfer
+//! tells. Fresh name, fresh connection, full handshake, so that each phase is real.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use curl::easy::{Easy2, List};
+use url::{Origin, Url};
+
+use super::certificate;
+use super::fault::fault;
+use super::raw;
+use super::room::Held;
+use super::trust::{Roots, Trust};
+use super::wire::{Limits, Stopped, Wire};
+use crate::model::judge::{Fault, Reply};
+use crate::model::outcome::{Cause, Phases};
+use crate::model::target::{Method, Target};
+
+/// A check under way: where it is, and what is behind it.
+pub struct Flight {
+    /// What is checked.
+    pub target: Arc<Target>,
+    url: Url,
+    method: Method,
+    sends_body: bool,
+    redirects: u32,
+    /// Phases of the hops that have ended.
+    phases: Phases,
+    deadline: Instant,
+}
+
+/// How a hop ended.
+pub enum End {
+    /// The check is over.
+    Reply(Box<Reply>, Held),
+    /// A redirect is to be followed.
+    Next(Box<Flight>, Held),
+}
+
+impl Flight {
+    /// The first hop of a check that begins at `now`.
+    pub fn new(target: Arc<Target>, now: Instant) -> Flight {
+        Flight {
+            url: target.url.clone(),
+            method: target.method,
+            sends_body: !target.body.0.is_empty(),
+            redirects: 0,
+            phases: Phases::default(),
+            deadline: now + target.timeout,
+            target,
+        }
+    }
+
+    /// A handle that makes this hop's request.
+    ///
+    /// # Errors
+    /// What libcurl refuses, or our deadline: the reply that the check ends with.
+    pub fn request(&self, trust: &Trust, held: Held) -> Result<Easy2<Wire>, Box<Reply>> {
+        let target = &*self.target;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", 0, &self.phases);
+            return Err(Box::new(self.reply(self.phases, Some(fault))));
+        }
+        let roots = trust.of(target);
+        if self.url.scheme() == "https" && target.verify && roots.is_none() {
+            let text = "no CA certificates on this machine: install ca-certificates, or set \
+                        SSL_CERT_FILE, or ca_file of the target";
+            let fault = Fault { cause: Cause::Internal, text: text.to_owned() };
+            return Err(Box::new(self.reply(self.phases, Some(fault))));
+        }
+        let limits = Limits {
+            max_body: target.max_body,
+            keep: target.wants_body(),
+            follow: target.max_redirects > 0,
+        };
+        let mut easy = Easy2::new(Wire::new(limits, roots.cloned(), held));
+        match self.configure(&mut easy, left) {
+            Ok(()) => Ok(easy),
+            Err(error) => {
+                let why = error.extra_description().unwrap_or_else(|| error.description());
+                let text = format!("cannot make the request: {why}");
+                let fault = Fault { cause: Cause::Internal, text };
+                Err(Box::new(self.reply(self.phases, Some(fault))))
+            }
+        }
+    }
+
+    fn configure(&self, easy: &mut Easy2<Wire>, left: Duration) -> Result<(), curl::Error> {
+        let target = &*self.target;
+        easy.url(self.url.as_str())?;
+        // Nothing of an earlier check is used again.
+        easy.fresh_connect(true)?;
+        easy.forbid_reuse(true)?;
+        easy.ssl_sessionid_cache(false)?;
+        easy.dns_cache_timeout(Duration::ZERO)?;
+        easy.certinfo(true)?;
+        raw::forget_roots(easy);
+        easy.ssl_verify_peer(target.verify)?;
+        easy.ssl_verify_host(target.verify)?;
+        // The environment's proxy is never used.
+        easy.proxy("")?;
+        easy.signal(false)?;
+        easy.timeout(left)?;
+        easy.connect_timeout(left)?;
+
+        let at_home = self.is_at_home();
+        if let Some(login) = target.login.as_ref().filter(|_| at_home) {
+            easy.username(&login.user.0)?;
+            easy.password(&login.password.0)?;
+        }
+        let body = if self.sends_body { target.body.0.as_bytes() } else { b"" };
+        match self.method {
+            Method::Get if body.is_empty() => easy.get(true)?,
+            Method::Head => easy.nobody(true)?,
+            method => {
+                if !body.is_empty() || method == Method::Post {
+                    easy.post(true)?;
+                    easy.post_fields_copy(body)?;
+                }
+                easy.custom_request(method.as_str())?;
+            }
+        }
+        let mut list = List::new();
+        let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
+        if wants("user-agent") {
+            easy.useragent(concat!("sitewatch/", env!("CARGO_PKG_VERSION")))?;
+        }
+        if wants("accept-encoding") {
+            easy.accept_encoding("")?;
+        }
+        // libcurl's own additions to a body: neither was asked for.
+        if wants("expect") {
+            list.append("Expect:")?;
+        }
+        if wants("content-type") {
+            list.append("Content-Type:")?;
+        }
+        for header in target.headers.iter().filter(|header| at_home || header.is_harmless()) {
+            let (name, value) = (&header.name, &header.value.0);
+            match value.is_empty() {
+                true => list.append(&format!("{name};"))?,
+                false => list.append(&format!("{name}: {value}"))?,
+            }
+        }
+        easy.http_headers(list)
+    }
+
+    /// Whether this hop goes to the target's own origin, so that its secrets may travel.
+    fn is_at_home(&self) -> bool {
+        match (self.url.origin(), self.target.url.origin()) {
+            (Origin::Opaque(_), _) => false,
+            (here, home) => here == home,
+        }
+    }
+
+    /// What follows from a transfer that has ended.
+    pub fn end(
+        mut self: Box<Flight>,
+        mut easy: Easy2<Wire>,
+        result: Result<(), curl::Error>,
+    ) -> End {
+        let hop = phases(&mut easy, &self.url);
+        self.phases.add(&hop);
+        let errno = raw::os_errno(&easy);
+        let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
+        let address = address.map(str::to_owned);
+        let chain = if self.url.scheme() == "https" { raw::chain(&easy) } else { Vec::new() };
+        let roots = easy.get_ref().roots().cloned();
+        let wire = easy.get_mut();
+        let mut fault = match (result, wire.stopped) {
+            (_, Some(Stopped::NoRoom)) => Some(Fault {
+                cause: Cause::Overload,
+                text: "no room for the body: all checks hold bodies_max".to_owned(),
+            }),
+            (Ok(()), _) | (Err(_), Some(_)) => None,
+            (Err(_), None) if wire.no_socket.is_some() => Some(no_socket(wire)),
+            (Err(error), None) => {
+                let why = error.extra_description().unwrap_or_else(|| error.description());
+                let mut fault = self.fault_of(error.code(), why, errno, &hop);
+                if fault.cause == Cause::Certificate
+                    && let Some(Roots(store)) = &roots
+                    && let Some((cause, text)) = certificate::diagnose(&chain, store)
+                {
+                    fault = Fault { cause, text };
+                }
+                Some(fault)
+            }
+        };
+        if fault.is_none() && self.target.max_redirects > 0 && wire.head.redirects() {
+            match self.follow(wire) {
+                Ok(()) => {
+                    return End::Next(self, wire.take_held());
+                }
+                Err(refused) => fault = Some(refused),
+            }
+        }
+        if fault.is_none() && wire.head.final_status().is_none() {
+            let text = "the connection ended without a reply".to_owned();
+            fault = Some(Fault { cause: Cause::Protocol, text });
+        }
+        let ends = certificate::ends(&chain);
+        let mut held = wire.take_held();
+        held.shrink(wire.body.len());
+        let reply = Reply {
+            status: wire.head.final_status(),
+            body: std::mem::take(&mut wire.body),
+            bytes: wire.bytes,
+            address,
+            http: wire.head.http,
+            cert_expires_s: ends.map(|ends| ends.leaf_s),
+            chain_expires_s: ends.map(|ends| ends.chain_s),
+            ..self.reply(self.phases, fault)
+        };
+        End::Reply(Box::new(reply), held)
+    }
+
+    /// Moves on to where a redirect leads.
+    fn follow(&mut self, wire: &Wire) -> Result<(), Fault> {
+        let protocol = |text: String| Fault { cause: Cause::Protocol, text };
+        if self.redirects >= self.target.max_redirects {
+            let text = format!("more than {} redirects", self.target.max_redirects);
+            return Err(Fault { cause: Cause::TooManyRedirects, text });
+        }
+        let location = wire.head.location.as_deref().unwrap_or_default();
+        let location = String::from_utf8_lossy(location);
+        let next = self
+            .url
+            .join(&location)
+            .map_err(|error| protocol(format!("redirect to a URL that is none: {error}")))?;
+        if !matches!(next.scheme(), "http" | "https") {
+            let scheme = next.scheme();
+            return Err(protocol(format!(
+                "redirect to {scheme}: only http and https are followed"
+            )));
+        }
+        // RFC 9110, 15.4: 303 always, 301 and 302 for POST as all clients do.
+        let changes = match wire.head.status {
+            Some(303) => self.method != Method::Head,
+            Some(301 | 302) => self.method == Method::Post,
+            _ => false,
+        };
+        if changes {
+            self.method = Method::Get;
+            self.sends_body = false;
+        }
+        self.url = next;
+        self.redirects += 1;
+        Ok(())
+    }
+
+    fn fault_of(&self, code: curl_sys::CURLcode, why: &str, errno: i32, hop: &Phases) -> Fault {
+        fault(code, why, errno, hop, self.target.timeout.as_millis())
+    }
+
+    fn reply(&self, phases: Phases, fault: Option<Fault>) -> Reply {
+        Reply { phases, fault, redirects: self.redirects, ..Reply::default() }
+    }
+}
+
+fn no_socket(wire: &Wire) -> Fault {
+    let why = wire.no_socket.as_ref().map(ToString::to_string).unwrap_or_default();
+    Fault { cause: Cause::Internal, text: format!("cannot open a socket: {why}") }
+}
+
+/// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
+/// from ours.
+fn phases(easy: &mut Easy2<Wire>, url: &Url) -> Phases {
+    let us = |time: Result<Duration, curl::Error>| {
+        time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0)
+    };
+    let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
+    let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
+    let wire = easy.get_ref();
+    let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64);
+    let is_https = url.scheme() == "https";
+    let is_address = !matches!(url.host(), Some(url::Host::Domain(_)));
+
+    let named = if is_address { Some(0) } else { ours(wire.socket_after) };
+    let connected = connect.or(ours(wire.tls_after));
+    let secured = if is_https { tls } else { connected };
+    let spoke = first.filter(|_| wire.spoke);
+    let reached = [named, connected, secured, spoke];
+    let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64);
+    let total = reached.iter().flatten().copied().fold(total, u64::max);
+
+    // Each phase from where the one before it ended; the first that was not ended was cut.
+    let mut phases = Phases::default();
+    let mut cursor = 0;
+    let mut cut = false;
+    let slots = [
+        (&mut phases.dns_us, named, true),
+        (&mut phases.connect_us, connected, true),
+        (&mut phases.tls_us, secured, is_https),
+        (&mut phases.first_byte_us, spoke, true),
+        (&mut phases.transfer_us, Some(total), true),
+    ];
+    for (slot, end, exists) in slots {
+        if cut || !exists {
+            continue;
+        }
+        let until = end.unwrap_or(total).max(cursor);
+        *slot = Some(until - cursor);
+        cursor = until;
+        cut = end.is_none();
+    }
+    phases
+}

@@ -1,0 +1,19 @@
+//! The check: a target goes in, a reply comes out, never an error; a site's failure is our
+//! product.
+//!
+//! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
+//! [`wire`] is what libcurl calls back, [`certificate`] and [`trust`] are about TLS, [`watch`] is
+//! the stage that joins the engine to the schedule. `raw` is the one place with unsafe code.
+
+pub mod engine;
+pub mod trust;
+pub mod watch;
+
+mod certificate;
+mod fault;
+mod hop;
+mod raw;
+mod room;
+mod wire;
+
+pub use room::{Held, Room};

@@ -1,0 +1,83 @@
+//! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because it is the
+//! only unsafe code of the program; each block says why it is sound.
+
+#![expect(unsafe_code, reason = "three calls that have no safe form in the crates")]
+
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::ptr;
+
+use curl::easy::Easy2;
+use foreign_types::ForeignType;
+use openssl::x509::store::X509Store;
+
+unsafe extern "C" {
+    /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
+    fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
+}
+
+/// Unsets the roots that the `curl` crate finds and sets for every handle: they would be parsed
+/// anew for each connection. [`lend_store`] gives the connection its roots.
+pub fn forget_roots<H>(easy: &Easy2<H>) {
+    for option in [curl_sys::CURLOPT_CAINFO, curl_sys::CURLOPT_CAPATH] {
+        // SAFETY: the handle is alive for the call, and both options take a pointer to text or
+        // null, which unsets them.
+        unsafe { curl_sys::curl_easy_setopt(easy.raw(), option, ptr::null::<c_void>()) };
+    }
+}
+
+/// Makes `store` the roots of a TLS context. `context` is what libcurl hands to the callback of
+/// CURLOPT_SSL_CTX_FUNCTION. False: the store could not be shared.
+pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
+    if context.is_null() {
+        return false;
+    }
+    // SAFETY: libcurl's contract for the callback is that `context` is the connection's
+    // SSL_CTX, of the OpenSSL that is linked once into this program. The store is alive; the
+    // context becomes one more owner of it, which the count raised before stands for.
+    unsafe {
+        if X509_STORE_up_ref(store.as_ptr()) != 1 {
+            return false;
+        }
+        openssl_sys::SSL_CTX_set_cert_store(context.cast(), store.as_ptr());
+    }
+    true
+}
+
+/// What libcurl noted of the chain that the server sent, leaf first: for each certificate its
+/// `Name:value` lines, as CURLOPT_CERTINFO makes them.
+pub fn chain<H>(easy: &Easy2<H>) -> Vec<Vec<Vec<u8>>> {
+    let mut info: *mut curl_sys::curl_certinfo = ptr::null_mut();
+    let mut chain = Vec::new();
+    // SAFETY: CURLINFO_CERTINFO stores a pointer to a struct that the handle owns until its next
+    // transfer or its end; nothing happens to the handle while we copy. The struct holds
+    // `num_of_certs` lists, each of nodes with a C string, ended by null.
+    unsafe {
+        let code =
+            curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_CERTINFO, &raw mut info);
+        if code != curl_sys::CURLE_OK || info.is_null() || (*info).certinfo.is_null() {
+            return chain;
+        }
+        for i in 0..(*info).num_of_certs.max(0) as usize {
+            let mut lines = Vec::new();
+            let mut node = *(*info).certinfo.add(i);
+            while !node.is_null() {
+                if !(*node).data.is_null() {
+                    lines.push(CStr::from_ptr((*node).data).to_bytes().to_vec());
+                }
+                node = (*node).next;
+            }
+            chain.push(lines);
+        }
+    }
+    chain
+}
+
+/// Whether the handle has an error of the system with it, such as ECONNREFUSED; 0 if none.
+pub fn os_errno<H>(easy: &Easy2<H>) -> i32 {
+    let mut errno: c_long = 0;
+    // SAFETY: CURLINFO_OS_ERRNO stores a long.
+    let code = unsafe {
+        curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_OS_ERRNO, &raw mut errno)
+    };
+    if code == curl_sys::CURLE_OK { errno as i32 } else { 0 }
+}

@@ -1,0 +1,85 @@
+//! Room for bodies: a bound on what all checks hold at once, from the first byte read until the
+//! judge has let go of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The room, shared by all who hold.
+#[derive(Debug, Clone)]
+pub struct Room {
+    used: Arc<AtomicUsize>,
+    limit_bytes: usize,
+}
+
+impl Room {
+    /// Room for `limit_bytes`.
+    pub fn new(limit_bytes: usize) -> Room {
+        Room { used: Arc::new(AtomicUsize::new(0)), limit_bytes }
+    }
+
+    /// Takes `bytes` of it, if they are free. More than there is in all is given once the room
+    /// is empty, cut to the limit.
+    pub fn take(&self, bytes: usize) -> Option<Held> {
+        let mut held = Held { room: self.clone(), bytes: 0 };
+        held.grow(bytes.min(self.limit_bytes)).then_some(held)
+    }
+}
+
+/// A part of the room; free again when dropped.
+#[derive(Debug)]
+pub struct Held {
+    room: Room,
+    bytes: usize,
+}
+
+impl Held {
+    /// Makes it at least `bytes` large. False: there is no room, and it stays as it was.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let grown = self.room.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            used.checked_add(more).filter(|sum| *sum <= self.room.limit_bytes)
+        });
+        if grown.is_ok() {
+            self.bytes += more;
+        }
+        grown.is_ok()
+    }
+
+    /// A part of the same room that holds nothing yet.
+    pub fn none(&self) -> Held {
+        Held { room: self.room.clone(), bytes: 0 }
+    }
+
+    /// Gives back what is over `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.room.used.fetch_sub(less, Ordering::AcqRel);
+        self.bytes -= less;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_never_passes_the_limit() {
+        let room = Room::new(100);
+        let mut first = room.take(60).unwrap();
+        assert!(room.take(50).is_none());
+        let second = room.take(40).unwrap();
+        assert!(!first.grow(61));
+        drop(second);
+        assert!(first.grow(100));
+        first.shrink(10);
+        assert!(room.take(500).is_none());
+        drop(first);
+        assert!(room.take(500).is_some());
+    }
+}

@@ -1,0 +1,250 @@
+//! What libcurl calls back while a hop is under way: the times that it does not keep for a hop
+//! that fails, the header lines that we read, and the body within its bounds.
+
+use std::ffi::c_void;
+use std::os::fd::IntoRawFd;
+use std::time::{Duration, Instant};
+
+use curl::easy::{Handler, WriteError};
+use socket2::Socket;
+
+use super::raw;
+use super::room::Held;
+use super::trust::Roots;
+
+/// The receiving end of one hop.
+pub struct Wire {
+    /// When the hop was started.
+    pub started: Instant,
+    /// When the first socket was opened: the name is looked up.
+    pub socket_after: Option<Duration>,
+    /// When the TLS context was made: TCP is connected.
+    pub tls_after: Option<Duration>,
+    /// Something of a reply has arrived.
+    pub spoke: bool,
+    /// What has arrived of the header.
+    pub head: Head,
+    /// The body as far as it is kept.
+    pub body: Vec<u8>,
+    /// Bytes of decoded body that were read, kept or not.
+    pub bytes: u64,
+    /// Why we stopped reading, if we did.
+    pub stopped: Option<Stopped>,
+    /// Why no socket could be opened: trouble of this machine.
+    pub no_socket: Option<std::io::Error>,
+    /// Room for the body.
+    pub held: Held,
+    limits: Limits,
+    roots: Option<Roots>,
+}
+
+/// What is read of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// At most this much, decoded, in bytes.
+    pub max_body: usize,
+    /// Whether it is kept for the judge.
+    pub keep: bool,
+    /// Whether a redirect is to be followed, so that its body is of no interest.
+    pub follow: bool,
+}
+
+/// The header of a reply; of the last one, where interim ones (1xx) came before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Status code.
+    pub status: Option<u16>,
+    /// Version of HTTP.
+    pub http: Option<&'static str>,
+    /// Where a redirect leads.
+    pub location: Option<Vec<u8>>,
+    /// The empty line behind it has arrived.
+    pub complete: bool,
+}
+
+/// Why we stopped reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// All that is to be read of the body has been read.
+    Full,
+    /// A redirect: what follows its header does not count.
+    Redirect,
+    /// No room for more.
+    NoRoom,
+}
+
+impl Wire {
+    /// For one hop. `roots`: what TLS verifies against.
+    pub fn new(limits: Limits, roots: Option<Roots>, held: Held) -> Wire {
+        Wire {
+            started: Instant::now(),
+            socket_after: None,
+            tls_after: None,
+            spoke: false,
+            head: Head::default(),
+            body: Vec::new(),
+            bytes: 0,
+            stopped: None,
+            no_socket: None,
+            held,
+            limits,
+            roots,
+        }
+    }
+
+    /// What TLS verifies against.
+    pub fn roots(&self) -> Option<&Roots> {
+        self.roots.as_ref()
+    }
+
+    /// Lets go of the room for the body.
+    pub fn take_held(&mut self) -> Held {
+        let none = self.held.none();
+        std::mem::replace(&mut self.held, none)
+    }
+}
+
+impl Head {
+    /// Takes one line, with its end.
+    fn line(&mut self, line: &[u8]) {
+        let line = line.trim_ascii_end();
+        if self.complete && !self.is_interim() {
+            // A trailer behind the body.
+            return;
+        }
+        if line.starts_with(b"HTTP/") {
+            *self = Head::default();
+            let mut words = line.splitn(3, |byte| *byte == b' ');
+            self.http = match words.next() {
+                Some(b"HTTP/1.0") => Some("1.0"),
+                Some(b"HTTP/1.1") => Some("1.1"),
+                Some(b"HTTP/2") => Some("2"),
+                _ => None,
+            };
+            let code = words.next().and_then(|word| std::str::from_utf8(word).ok());
+            self.status = code.and_then(|code| code.parse().ok());
+        } else if line.is_empty() {
+            self.complete = true;
+        } else if let Some((name, value)) = split(line)
+            && name.eq_ignore_ascii_case(b"location")
+            && self.location.is_none()
+        {
+            self.location = Some(value.to_vec());
+        }
+    }
+
+    fn is_interim(&self) -> bool {
+        self.status.is_some_and(|status| (100..200).contains(&status) && status != 101)
+    }
+
+    /// The status, once the whole header of a final reply has arrived.
+    pub fn final_status(&self) -> Option<u16> {
+        self.status.filter(|_| self.complete && !self.is_interim())
+    }
+
+    /// Whether it is a redirect that leads somewhere.
+    pub fn redirects(&self) -> bool {
+        matches!(self.final_status(), Some(301 | 302 | 303 | 307 | 308)) && self.location.is_some()
+    }
+}
+
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    Some((&line[..colon], line[colon + 1..].trim_ascii()))
+}
+
+impl Handler for Wire {
+    fn header(&mut self, line: &[u8]) -> bool {
+        self.spoke = true;
+        self.head.line(line);
+        true
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        self.spoke = true;
+        if self.limits.follow && self.head.redirects() {
+            self.stopped = Some(Stopped::Redirect);
+            return Ok(0);
+        }
+        let left = self.limits.max_body - (self.bytes as usize).min(self.limits.max_body);
+        let taken = &data[..data.len().min(left)];
+        if self.limits.keep && !taken.is_empty() {
+            let wanted = self.body.len() + taken.len();
+            // In steps, so that the room is not asked for each piece.
+            let step = wanted.next_multiple_of(16 * 1024).min(self.limits.max_body);
+            if !self.held.grow(step) && !self.held.grow(wanted) {
+                self.stopped = Some(Stopped::NoRoom);
+                return Ok(0);
+            }
+            self.body.extend_from_slice(taken);
+        }
+        self.bytes += taken.len() as u64;
+        if taken.len() < data.len() {
+            self.stopped = Some(Stopped::Full);
+            return Ok(0);
+        }
+        Ok(data.len())
+    }
+
+    fn ssl_ctx(&mut self, context: *mut c_void) -> Result<(), curl::Error> {
+        self.tls_after.get_or_insert_with(|| self.started.elapsed());
+        match &self.roots {
+            Some(Roots(store)) if !raw::lend_store(context, store) => {
+                Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open_socket(
+        &mut self,
+        family: i32,
+        socktype: i32,
+        protocol: i32,
+    ) -> Option<curl_sys::curl_socket_t> {
+        self.socket_after.get_or_insert_with(|| self.started.elapsed());
+        match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
+            Ok(socket) => Some(socket.into_raw_fd()),
+            Err(error) => {
+                self.no_socket.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[&str]) -> Head {
+        let mut head = Head::default();
+        for line in lines {
+            head.line(line.as_bytes());
+        }
+        head
+    }
+
+    #[test]
+    fn interim_replies_and_trailers_do_not_count() {
+        let head = head(&[
+            "HTTP/1.1 103 Early Hints\r\n",
+            "Location: /wrong\r\n",
+            "\r\n",
+            "HTTP/1.1 302 Found\r\n",
+            "location:  /right \r\n",
+            "\r\n",
+            "Location: /trailer\r\n",
+        ]);
+        assert_eq!(head.final_status(), Some(302));
+        assert_eq!(head.location.as_deref(), Some(&b"/right"[..]));
+        assert!(head.redirects());
+    }
+
+    #[test]
+    fn a_header_that_is_cut_has_no_status() {
+        assert_eq!(head(&["HTTP/2 200\r\n"]).final_status(), None);
+        assert_eq!(head(&["HTTP/1.1 100 Continue\r\n", "\r\n"]).final_status(), None);
+        assert_eq!(head(&["garbage\r\n", "\r\n"]).final_status(), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! SQLite: one file, and nothing to install. `open` decides whether a file is ours; `write` and
+//! `read` are the two sides of the trait.
+
+mod open;
+mod read;
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::{Labels, Store, StoreError, Written};
+use crate::model::outcome::Gap;
+use crate::model::record::Record;
+use crate::model::report::{State, Who};
+use crate::model::tally::Check;
+
+/// A database file of ours.
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    /// Largest size of what the file holds, in bytes.
+    max_size: u64,
+    /// Row ids of names, as far as they were needed.
+    targets: HashMap<Arc<str>, i64>,
+    nodes: HashMap<Arc<str>, i64>,
+}
+
+impl Sqlite {
+    /// Opens the file to write, and makes it if it is missing, with its folder. What it holds
+    /// stays within `max_size` bytes: past that the oldest checks go.
+    ///
+    /// # Errors
+    /// The file cannot be made or opened, or is not ours.
+    pub fn create(path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
+        Sqlite::with(open::to_write(path)?, path, max_size)
+    }
+
+    /// Opens the file to read, also while another process writes it.
+    ///
+    /// # Errors
+    /// The file is missing, cannot be opened, or is not ours.
+    pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
+        Sqlite::with(open::to_read(path)?, path, u64::MAX)
+    }
+
+    fn with(connection: Connection, path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
+        let path = path.to_owned();
+        let (targets, nodes) = (HashMap::new(), HashMap::new());
+        Ok(Sqlite { connection, path, max_size, targets, nodes })
+    }
+
+    /// Whether it uses a rollback journal, since a write-ahead log could not be had.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn uses_rollback_journal(&self) -> Result<bool, StoreError> {
+        let mode = open::journal_mode(&self.connection);
+        mode.map(|mode| mode != "wal").map_err(|error| away("read", &self.path, &error))
+    }
+}
+
+impl Store for Sqlite {
+    fn write(
+        &mut self,
+        records: &mut dyn Iterator<Item = &Record>,
+        now_ms: i64,
+    ) -> Result<Written, StoreError> {
+        let written = write::records(self, records, now_ms);
+        written.map_err(|error| away("write to", &self.path, &error))
+    }
+
+    fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {
+        self.reading(|connection| read::newest(connection, node))
+    }
+
+    fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
+        self.reading(read::states)
+    }
+
+    fn targets(&mut self) -> Result<BTreeMap<Arc<str>, Labels>, StoreError> {
+        self.reading(read::targets)
+    }
+
+    fn checks(
+        &mut self,
+        from_ms: i64,
+        until_ms: i64,
+        take: &mut dyn FnMut(&Who, &Check),
+    ) -> Result<(), StoreError> {
+        self.reading(|connection| read::checks(connection, from_ms, until_ms, take))
+    }
+
+    fn gaps(
+        &mut self,
+        from_ms: i64,
+        until_ms: i64,
+        take: &mut dyn FnMut(&Gap),
+    ) -> Result<(), StoreError> {
+        self.reading(|connection| read::gaps(connection, from_ms, until_ms, take))
+    }
+
+    fn losses(&mut self, from_ms: i64, until_ms: i64) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.reading(|connection| read::losses(connection, from_ms, until_ms))
+    }
+}
+
+impl Sqlite {
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        read(&self.connection).map_err(|error| away("read", &self.path, &error))
+    }
+}
+
+/// The error of a file that is ours.
+fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
+    let text = format!("cannot {verb} {}: {}", path.display(), words(error));
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unfit { text },
+        _ => StoreError::Away { text },
+    }
+}
+
+/// SQLite's error for people.
+fn words(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process has locked it".to_owned()
+        }
+        Some(ErrorCode::NotADatabase) => "it is not an SQLite file".to_owned(),
+        Some(ErrorCode::DatabaseCorrupt) => "the file is damaged".to_owned(),
+        Some(ErrorCode::ReadOnly) => "it may not be written".to_owned(),
+        _ => error.to_string(),
+    }
+}

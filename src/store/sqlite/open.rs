@@ -1,0 +1,150 @@
+//! Opening a file, and telling whether it is ours. A file of something else is never touched.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::StoreError;
+use super::{away, words};
+use crate::clock;
+
+/// `application_id` of our files: "site" in ASCII.
+const APPLICATION: i32 = 0x7369_7465;
+/// `user_version` of our files, and what makes each from the one before.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+/// How long to wait for another process to let go of the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Opens or makes the file.
+pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
+            text: format!("cannot make the folder {}: {error}", folder.display()),
+        })?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let unfit = |error: rusqlite::Error| unfit(path, &error);
+    let mut connection = connect(path, flags).map_err(unfit)?;
+    let is_new = recognise(&connection, path)?;
+    connection = journal(connection, path, flags).map_err(unfit)?;
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        .map_err(unfit)?;
+    migrate(&mut connection, is_new).map_err(|error| away("prepare", path, &error))?;
+    Ok(connection)
+}
+
+/// Opens the file to read. It is opened for writing if we may, since readers of a write-ahead
+/// log must be able to take part in it; nothing is written all the same.
+pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let path = path.display();
+            let text = format!("cannot open {path}: no such file; `sitewatch run` makes it");
+            return Err(StoreError::Unfit { text });
+        }
+        _ => {}
+    }
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = connect(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .or_else(|_| connect(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(|error| unfit(path, &error))?;
+    if recognise(&connection, path)? {
+        let text = format!("cannot use {}: it is empty; `sitewatch run` fills it", path.display());
+        return Err(StoreError::Unfit { text });
+    }
+    connection
+        .execute_batch("PRAGMA query_only = ON; BEGIN")
+        .map_err(|error| away("read", path, &error))?;
+    Ok(connection)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// Whether the file is new, so that it may become ours. A file that holds something else is an
+/// error.
+fn recognise(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let number = |pragma: &str| -> Result<i32, StoreError> {
+        connection
+            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+            .map_err(|error| unfit(path, &error))
+    };
+    let foreign = |why: &str| StoreError::Unfit {
+        text: format!("cannot use {}: {why}; it was not touched", path.display()),
+    };
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| unfit(path, &error))?;
+    match (number("application_id")?, number("user_version")?) {
+        (APPLICATION, version) if version as usize > MIGRATIONS.len() => {
+            Err(foreign("a newer sitewatch made it"))
+        }
+        (APPLICATION, _) => Ok(tables == 0),
+        (0, 0) if tables == 0 => Ok(true),
+        _ => Err(foreign("it is an SQLite file of another program")),
+    }
+}
+
+/// Chooses the journal: a write-ahead log, so that readers and the writer do not wait for one
+/// another; where it cannot be had (file systems without shared maps), a rollback journal.
+fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let try_wal = || -> rusqlite::Result<bool> {
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0))?;
+        // The shared map is made by the first access.
+        connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+        connection.execute_batch("PRAGMA journal_size_limit = 4194304")?;
+        Ok(mode == "wal")
+    };
+    match try_wal() {
+        Ok(true) => return Ok(connection),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    drop(connection);
+    // Alone with the file, its log can be read without a shared map, and ended.
+    let connection = connect(path, flags)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    let _: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |r| r.get(0))?;
+    connection.execute_batch("PRAGMA locking_mode = NORMAL; SELECT count(*) FROM sqlite_schema")?;
+    Ok(connection)
+}
+
+/// The journal in use, such as `wal` or `delete`.
+pub fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))
+}
+
+/// Brings the tables up to date, each step and its number in one transaction.
+fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
+    if is_new {
+        connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
+    }
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.execute_batch(&format!("PRAGMA user_version = {}", index + 1))?;
+        transaction.execute(
+            "INSERT INTO migration (version, applied_ms) VALUES (?, ?)",
+            (index as i64 + 1, clock::now_ms()),
+        )?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let text = format!("cannot open {}: {}", path.display(), words(error));
+    StoreError::Unfit { text }
+}

@@ -1,0 +1,170 @@
+//! Rows into what the reports are made of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row};
+
+use crate::model::outcome::{Gap, GapCause, Verdict};
+use crate::model::report::{State, Who};
+use crate::model::tally::Check;
+use crate::store::Labels;
+
+/// Newest due time of each target on a node.
+pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let mut statement = connection.prepare(
+        "SELECT target.name, last_due_ms FROM state
+         JOIN target ON target.id = target_id JOIN node ON node.id = node_id
+         WHERE node.name = ?",
+    )?;
+    statement.query_map([node], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// The state of each target on each node.
+pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>> {
+    let mut statement = connection.prepare(
+        "SELECT target.name, node.name, verdict, since_ms, last_due_ms, state.interval_ms,
+                first_due_ms
+         FROM state JOIN target ON target.id = target_id JOIN node ON node.id = node_id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let state = State {
+            verdict: verdict(row, 2)?,
+            since_ms: row.get(3)?,
+            last_due_ms: row.get(4)?,
+            interval_ms: row.get(5)?,
+            first_due_ms: row.get(6)?,
+        };
+        Ok(((text(row, 0)?, text(row, 1)?), state))
+    })?;
+    rows.collect()
+}
+
+/// Every target with its labels.
+pub fn targets(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, Labels>> {
+    let mut statement = connection.prepare("SELECT name, labels FROM target")?;
+    let rows = statement.query_map([], |row| {
+        let labels: Option<String> = row.get(1)?;
+        let labels = labels.and_then(|json| miniserde::json::from_str(&json).ok());
+        Ok((text(row, 0)?, labels.unwrap_or_default()))
+    })?;
+    rows.collect()
+}
+
+/// The checks of a window, by due time.
+pub fn checks(
+    connection: &Connection,
+    from_ms: i64,
+    until_ms: i64,
+    take: &mut dyn FnMut(&Who, &Check),
+) -> rusqlite::Result<()> {
+    let mut names = Names::read(connection)?;
+    let mut statement = connection.prepare(
+        "SELECT target_id, node_id, due_ms, interval_ms, verdict, responded, status_ok, match_ok,
+                total_us
+         FROM outcome WHERE due_ms >= ? AND due_ms < ?
+         ORDER BY due_ms, target_id, node_id, run",
+    )?;
+    let mut rows = statement.query([from_ms, until_ms])?;
+    while let Some(row) = rows.next()? {
+        let check = Check {
+            due_ms: row.get(2)?,
+            interval_ms: row.get(3)?,
+            verdict: verdict(row, 4)?,
+            responded: row.get(5)?,
+            status_ok: row.get(6)?,
+            match_ok: row.get(7)?,
+            total_us: row.get::<_, i64>(8)?.max(0) as u64,
+        };
+        take(names.who(row.get(0)?, row.get(1)?), &check);
+    }
+    Ok(())
+}
+
+/// The gaps that touch a window.
+pub fn gaps(
+    connection: &Connection,
+    from_ms: i64,
+    until_ms: i64,
+    take: &mut dyn FnMut(&Gap),
+) -> rusqlite::Result<()> {
+    let mut names = Names::read(connection)?;
+    let mut statement = connection.prepare(
+        "SELECT target_id, node_id, run, from_ms, to_ms, count, interval_ms, cause
+         FROM gap WHERE from_ms < ?2 AND to_ms >= ?1 ORDER BY from_ms",
+    )?;
+    let mut rows = statement.query([from_ms, until_ms])?;
+    while let Some(row) = rows.next()? {
+        let (target, node) = names.who(row.get(0)?, row.get(1)?).clone();
+        let cause: String = row.get(7)?;
+        take(&Gap {
+            target,
+            node,
+            run: row.get(2)?,
+            from_ms: row.get(3)?,
+            to_ms: row.get(4)?,
+            count: row.get::<_, i64>(5)?.max(0) as u64,
+            interval_ms: row.get(6)?,
+            cause: match cause.as_str() {
+                "clock" => GapCause::Clock,
+                "stop" => GapCause::Stop,
+                _ => GapCause::Overload,
+            },
+        });
+    }
+    Ok(())
+}
+
+/// Dropped records by cause, of the losses that touch a window.
+pub fn losses(
+    connection: &Connection,
+    from_ms: i64,
+    until_ms: i64,
+) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let mut statement = connection.prepare(
+        "SELECT cause, sum(count) FROM loss WHERE from_ms < ?2 AND to_ms >= ?1 GROUP BY cause",
+    )?;
+    let rows = statement.query_map([from_ms, until_ms], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0) as u64))
+    })?;
+    rows.collect()
+}
+
+/// Names of ids, each pair made once.
+struct Names {
+    targets: HashMap<i64, Arc<str>>,
+    nodes: HashMap<i64, Arc<str>>,
+    pairs: HashMap<(i64, i64), Who>,
+}
+
+impl Names {
+    fn read(connection: &Connection) -> rusqlite::Result<Names> {
+        let names = |table: &str| -> rusqlite::Result<HashMap<i64, Arc<str>>> {
+            let mut statement = connection.prepare(&format!("SELECT id, name FROM {table}"))?;
+            statement.query_map([], |row| Ok((row.get(0)?, text(row, 1)?)))?.collect()
+        };
+        Ok(Names { targets: names("target")?, nodes: names("node")?, pairs: HashMap::new() })
+    }
+
+    fn who(&mut self, target: i64, node: i64) -> &Who {
+        self.pairs.entry((target, node)).or_insert_with(|| {
+            let name = |of: &HashMap<i64, Arc<str>>, id| {
+                of.get(&id).cloned().unwrap_or_else(|| Arc::from(""))
+            };
+            (name(&self.targets, target), name(&self.nodes, node))
+        })
+    }
+}
+
+fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<Arc<str>> {
+    row.get_ref(index)?.as_str().map(Arc::from).map_err(Into::into)
+}
+
+fn verdict(row: &Row<'_>, index: usize) -> rusqlite::Result<Verdict> {
+    let word = row.get_ref(index)?.as_str()?;
+    Verdict::parse(word).ok_or_else(|| {
+        let what = format!("the verdict {word:?} is none that this sitewatch knows");
+        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, what.into())
+    })
+}

@@ -1,0 +1,278 @@
+//! Records into rows: one transaction a batch, keys that absorb repeats, and the largest size.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params};
+
+use super::Sqlite;
+use crate::model::outcome::{Gap, Loss, LossCause, Outcome};
+use crate::model::record::{NodeState, Record, TargetState};
+use crate::store::Written;
+
+/// How many of the oldest checks go at once when the file is too large.
+const EXPIRE: usize = 2000;
+
+/// Stores records and brings the file back within its size.
+pub fn records(
+    store: &mut Sqlite,
+    records: &mut dyn Iterator<Item = &Record>,
+    now_ms: i64,
+) -> rusqlite::Result<Written> {
+    let mut written = Written::default();
+    let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Ids that a transaction makes are real only once it is committed.
+    let (mut targets, mut nodes) = (store.targets.clone(), store.nodes.clone());
+    {
+        let mut rows = Rows::new(&transaction, &mut targets, &mut nodes)?;
+        let mut last = None;
+        for record in records {
+            rows.put(record, now_ms, &mut written)?;
+            if let Record::Check(outcome) = record {
+                last = Some((Arc::clone(&outcome.node), outcome.run));
+            }
+        }
+        if let Some((node, run)) = last {
+            let node = rows.node_id(&node)?;
+            transaction.execute("UPDATE node SET seen_ms = ? WHERE id = ?", (now_ms, node))?;
+            written.expired = expire(&transaction, store.max_size, node, run)?;
+        }
+    }
+    transaction.commit()?;
+    (store.targets, store.nodes) = (targets, nodes);
+    Ok(written)
+}
+
+/// The statements of one transaction.
+struct Rows<'c> {
+    connection: &'c Connection,
+    outcome: Statement<'c>,
+    state: Statement<'c>,
+    targets: &'c mut HashMap<Arc<str>, i64>,
+    nodes: &'c mut HashMap<Arc<str>, i64>,
+}
+
+impl<'c> Rows<'c> {
+    fn new(
+        connection: &'c Transaction<'_>,
+        targets: &'c mut HashMap<Arc<str>, i64>,
+        nodes: &'c mut HashMap<Arc<str>, i64>,
+    ) -> rusqlite::Result<Rows<'c>> {
+        let outcome = connection.prepare(
+            "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+             ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) \
+             ON CONFLICT DO NOTHING",
+        )?;
+        let state = connection.prepare(
+            "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?4)
+             ON CONFLICT (target_id, node_id) DO UPDATE SET
+               since_ms = CASE
+                 WHEN excluded.last_due_ms < last_due_ms THEN since_ms
+                 WHEN replace(excluded.verdict, 'slow', 'up') = replace(verdict, 'slow', 'up')
+                   THEN since_ms
+                 ELSE excluded.since_ms END,
+               verdict = iif(excluded.last_due_ms < last_due_ms, verdict, excluded.verdict),
+               interval_ms =
+                 iif(excluded.last_due_ms < last_due_ms, interval_ms, excluded.interval_ms),
+               last_due_ms = max(last_due_ms, excluded.last_due_ms),
+               first_due_ms = min(first_due_ms, excluded.first_due_ms)",
+        )?;
+        Ok(Rows { connection, outcome, state, targets, nodes })
+    }
+
+    fn put(&mut self, record: &Record, now_ms: i64, written: &mut Written) -> rusqlite::Result<()> {
+        match record {
+            Record::Check(outcome) => {
+                if self.check(outcome)? {
+                    written.checks += 1;
+                } else {
+                    written.repeats += 1;
+                }
+                Ok(())
+            }
+            Record::Gap(gap) => self.gap(gap),
+            Record::Loss(loss) => {
+                let node = self.node_id(&loss.node)?;
+                put_loss(self.connection, node, loss)
+            }
+            Record::Node(state) => self.node(state, now_ms),
+            Record::Target(state) => self.target(state),
+        }
+    }
+
+    /// Whether the check is new.
+    fn check(&mut self, o: &Outcome) -> rusqlite::Result<bool> {
+        let (target, node) = (self.target_id(&o.target)?, self.node_id(&o.node)?);
+        let new = self.outcome.execute(params![
+            o.due_ms,
+            target,
+            node,
+            o.run,
+            o.lag_us,
+            o.interval_ms,
+            o.verdict.as_str(),
+            o.cause.map(|cause| cause.as_str()),
+            o.responded,
+            o.status,
+            o.status_ok,
+            o.match_ok,
+            o.phases.dns_us.map(signed),
+            o.phases.connect_us.map(signed),
+            o.phases.tls_us.map(signed),
+            o.phases.first_byte_us.map(signed),
+            o.phases.transfer_us.map(signed),
+            signed(o.total_us),
+            o.address,
+            o.http,
+            o.redirects,
+            signed(o.bytes),
+            o.attempts,
+            o.matched,
+            o.excerpt,
+            o.error,
+            o.cert_expires_s,
+            o.chain_expires_s,
+        ])?;
+        if new > 0 {
+            let verdict = o.verdict.as_str();
+            self.state.execute(params![target, node, verdict, o.due_ms, o.interval_ms])?;
+        }
+        Ok(new > 0)
+    }
+
+    fn gap(&mut self, gap: &Gap) -> rusqlite::Result<()> {
+        let (target, node) = (self.target_id(&gap.target)?, self.node_id(&gap.node)?);
+        self.connection.execute(
+            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            params![
+                gap.from_ms,
+                target,
+                node,
+                gap.run,
+                gap.to_ms,
+                signed(gap.count),
+                gap.interval_ms,
+                gap.cause.as_str(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn node(&mut self, state: &NodeState, now_ms: i64) -> rusqlite::Result<()> {
+        let id = self.node_id(&state.node)?;
+        self.connection.execute(
+            "UPDATE node SET run = ?, version = ?, sent_ms = ?3, seen_ms = ?
+             WHERE id = ? AND (sent_ms IS NULL OR sent_ms <= ?3)",
+            params![state.run, state.version, state.sent_ms, now_ms, id],
+        )?;
+        Ok(())
+    }
+
+    fn target(&mut self, state: &TargetState) -> rusqlite::Result<()> {
+        let id = self.target_id(&state.target)?;
+        self.connection.execute(
+            "UPDATE target SET url = ?1, method = ?2, expected_status = ?3, \"match\" = ?4,
+               reject = ?5, interval_ms = ?6, labels = ?7, sent_ms = ?8
+             WHERE id = ?9 AND (sent_ms IS NULL OR sent_ms <= ?8)",
+            params![
+                state.url,
+                state.method,
+                state.expected_status,
+                state.matches,
+                state.rejects,
+                state.interval_ms,
+                miniserde::json::to_string(&state.labels),
+                state.sent_ms,
+                id,
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn target_id(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+        id(self.connection, "target", name, self.targets)
+    }
+
+    fn node_id(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+        id(self.connection, "node", name, self.nodes)
+    }
+}
+
+/// The id of a name in a table of names, made if it is new.
+fn id(
+    connection: &Connection,
+    table: &'static str,
+    name: &Arc<str>,
+    known: &mut HashMap<Arc<str>, i64>,
+) -> rusqlite::Result<i64> {
+    if let Some(id) = known.get(name) {
+        return Ok(*id);
+    }
+    let insert = format!("INSERT INTO {table} (name) VALUES (?) ON CONFLICT DO NOTHING");
+    connection.execute(&insert, [&**name])?;
+    let select = format!("SELECT id FROM {table} WHERE name = ?");
+    let id = connection.query_row(&select, [&**name], |row| row.get(0))?;
+    known.insert(Arc::clone(name), id);
+    Ok(id)
+}
+
+/// A loss of the same node, run, start and cause grows.
+fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET to_ms = max(to_ms, excluded.to_ms),
+                                   count = max(count, excluded.count)",
+        params![node, loss.run, loss.from_ms, loss.cause.as_str(), loss.to_ms, signed(loss.count)],
+    )?;
+    Ok(())
+}
+
+/// Deletes the oldest checks, and the gaps among them, until what the file holds is within
+/// `max_size`; notes them as one loss of the run. Gives how many.
+fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqlite::Result<u64> {
+    let mut expired = 0;
+    while used(connection)? > max_size {
+        let oldest = |offset: usize| {
+            connection.query_row(
+                "SELECT due_ms FROM outcome ORDER BY due_ms LIMIT 1 OFFSET ?",
+                [offset as i64],
+                |row| row.get::<_, i64>(0),
+            )
+        };
+        let (from_ms, until_ms) = match (oldest(0), oldest(EXPIRE)) {
+            (Ok(from), Ok(until)) if until > from => (from, until),
+            // Fewer than that left, or all of one time: nothing more to gain here.
+            _ => break,
+        };
+        let count = connection.execute("DELETE FROM outcome WHERE due_ms < ?", [until_ms])? as u64;
+        connection.execute("DELETE FROM gap WHERE to_ms < ?", [until_ms])?;
+        expired += count;
+        let cause = LossCause::Expired.as_str();
+        let grown = connection.execute(
+            "UPDATE loss SET to_ms = ?, count = count + ? WHERE node_id = ? AND run = ? AND cause = ?",
+            params![until_ms - 1, signed(count), node, run, cause],
+        )?;
+        if grown == 0 {
+            connection.execute(
+                "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)",
+                params![node, run, from_ms, cause, until_ms - 1, signed(count)],
+            )?;
+        }
+    }
+    Ok(expired)
+}
+
+/// Bytes of the file that hold something.
+fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| -> rusqlite::Result<u64> {
+        connection
+            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
+            .map(|n| n.max(0) as u64)
+    };
+    Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+}
+
+/// SQLite's integers are signed; ours never come near the end.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params};
 
 use super::Sqlite;
-use crate::model::outcome::{Gap, Loss, LossCause, Outcome};
+use crate::model::outcome::{Cause, Gap, Loss, LossCause, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::store::Written;
 
@@ -111,7 +111,7 @@ impl<'c> Rows<'c> {
             o.lag_us,
             o.interval_ms,
             o.verdict.as_str(),
-            o.cause.map(|cause| cause.as_str()),
+            o.cause.map(Cause::as_str),
             o.responded,
             o.status,
             o.status_ok,

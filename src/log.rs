@@ -1,0 +1,154 @@
+//! The log: one line an event on stderr, as text or JSON, at a bounded rate, so that nothing
+//! outside can fill a disk with it. While the screen is up, lines go there instead.
+
+use std::io::Write;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `2026-11-21T03:00:00Z INFO  text`
+    Text,
+    /// `{"time":"…","level":"info","message":"text"}`
+    Json,
+}
+
+/// Where lines go instead of stderr: level and text.
+pub type Divert = Box<dyn Fn(Level, &str) + Send>;
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+struct Logger {
+    format: Format,
+    state: Mutex<State>,
+}
+
+struct State {
+    divert: Option<Divert>,
+    rate: Rate,
+}
+
+/// Starts the log. Later calls change nothing. `max_per_minute`: lines written a minute; the
+/// others are counted, and the count is written.
+pub fn start(level: LevelFilter, format: Format, max_per_minute: u32) {
+    let rate = Rate::new(max_per_minute, Instant::now());
+    let state = Mutex::new(State { divert: None, rate });
+    let logger = LOGGER.get_or_init(|| Logger { format, state });
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Sends lines elsewhere from now on; with none, to stderr again.
+pub fn divert(to: Option<Divert>) {
+    if let Some(logger) = LOGGER.get() {
+        logger.state.lock().unwrap_or_else(PoisonError::into_inner).divert = to;
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries have their own words for what we say in ours.
+        metadata.target().starts_with("sitewatch")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = record.args().to_string();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(divert) = &state.divert {
+            divert(record.level(), &text);
+            return;
+        }
+        match state.rate.admit(Instant::now()) {
+            Admit::No => {}
+            Admit::Yes { left_out: 0 } => self.write(record.level(), &text),
+            Admit::Yes { left_out } => {
+                self.write(Level::Warn, &format!("{left_out} log lines were left out"));
+                self.write(record.level(), &text);
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Logger {
+    fn write(&self, level: Level, text: &str) {
+        let time = humantime::format_rfc3339_seconds(SystemTime::now());
+        let line = match self.format {
+            Format::Text => format!("{time} {level:<5} {}\n", one_line(text)),
+            Format::Json => format!(
+                "{{\"time\":\"{time}\",\"level\":\"{}\",\"message\":{}}}\n",
+                level.as_str().to_lowercase(),
+                miniserde::json::to_string(text)
+            ),
+        };
+        // Nowhere is left to say that the log cannot be written.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// `text` without line ends and other control characters, which would forge lines.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// So many lines a minute; whole minutes, counted from the first line.
+struct Rate {
+    max: u32,
+    began: Instant,
+    written: u32,
+    left_out: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Admit {
+    Yes { left_out: u64 },
+    No,
+}
+
+impl Rate {
+    fn new(max: u32, now: Instant) -> Rate {
+        Rate { max, began: now, written: 0, left_out: 0 }
+    }
+
+    fn admit(&mut self, now: Instant) -> Admit {
+        if now.saturating_duration_since(self.began) >= Duration::from_secs(60) {
+            (self.began, self.written) = (now, 0);
+        }
+        if self.written >= self.max {
+            self.left_out += 1;
+            return Admit::No;
+        }
+        self.written += 1;
+        Admit::Yes { left_out: std::mem::take(&mut self.left_out) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_rate_is_counted() {
+        let start = Instant::now();
+        let mut rate = Rate::new(2, start);
+        assert_eq!(rate.admit(start), Admit::Yes { left_out: 0 });
+        assert_eq!(rate.admit(start), Admit::Yes { left_out: 0 });
+        assert_eq!(rate.admit(start), Admit::No);
+        assert_eq!(rate.admit(start + Duration::from_secs(59)), Admit::No);
+        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 2 });
+        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 0 });
+    }
+
+    #[test]
+    fn strangers_cannot_forge_lines() {
+        assert_eq!(one_line("a\nb\x1b[2Jc"), "a b [2Jc");
+    }
+}

@@ -38,7 +38,11 @@ pub(super) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
         match files(path) {
             Ok(files) => {
                 for file in files {
-                    match Source::load(order, &file, "make one with `sitewatch config --example`, or name another with --config") {
+                    match Source::load(
+                        order,
+                        &file,
+                        "make one with `sitewatch config --example`, or name another with --config",
+                    ) {
                         Ok(source) => sources.push(source),
                         Err(fault) => faults.push(fault),
                     }

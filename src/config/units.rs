@@ -36,9 +36,7 @@ const SIZES: [(&str, u64); 7] = [
 /// # Errors
 /// When `text` is none, or would be longer than 580 000 years.
 pub fn parse_duration(text: &str) -> Result<Duration, Error> {
-    let wrong = || {
-        Error::new("not a duration: write it like \"15s\", \"2m30s\" or \"500ms\"")
-    };
+    let wrong = || Error::new("not a duration: write it like \"15s\", \"2m30s\" or \"500ms\"");
     let mut total_us = 0u64;
     let mut allowed = &TIMES[..];
     let mut rest = text;
@@ -66,9 +64,7 @@ pub fn parse_size(text: &str) -> Result<u64, Error> {
     let (count, unit, rest) = number_and_unit(text).ok_or_else(wrong)?;
     let size = SIZES.iter().find(|(name, _)| *name == unit && rest.is_empty());
     let (_, factor) = size.ok_or_else(wrong)?;
-    count
-        .and_then(|count| count.checked_mul(*factor))
-        .ok_or_else(|| Error::new("too large a size"))
+    count.and_then(|count| count.checked_mul(*factor)).ok_or_else(|| Error::new("too large a size"))
 }
 
 /// `duration` so that [`parse_duration`] gives it back, to the microsecond.
@@ -144,15 +140,37 @@ mod tests {
             let duration = Duration::from_micros(micros);
             assert_eq!(parse_duration(&show_duration(duration)), Ok(duration));
         }
-        assert_eq!(parse_duration(&show_duration(Duration::MAX)), Ok(Duration::from_micros(u64::MAX)));
+        assert_eq!(
+            parse_duration(&show_duration(Duration::MAX)),
+            Ok(Duration::from_micros(u64::MAX))
+        );
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
         for text in [
-            "", "s", "15", "15 s", " 15s", "15s ", "1.5s", "-1s", "+1s", "15S", "15sec", "1s1s",
-            "30s2m", "1m30", "99999999999999999999s", "18446744073709551615s", "999999y", "µ", "1µ",
-            "1us1µs1", "１s", "\0",
+            "",
+            "s",
+            "15",
+            "15 s",
+            " 15s",
+            "15s ",
+            "1.5s",
+            "-1s",
+            "+1s",
+            "15S",
+            "15sec",
+            "1s1s",
+            "30s2m",
+            "1m30",
+            "99999999999999999999s",
+            "18446744073709551615s",
+            "999999y",
+            "µ",
+            "1µ",
+            "1us1µs1",
+            "１s",
+            "\0",
         ] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
@@ -184,8 +202,20 @@ mod tests {
     #[test]
     fn what_is_no_size_is_refused() {
         for text in [
-            "", "0", "256", "KiB", "256 KiB", "256K", "256kib", "1KiB2B", "1.5MiB", "-1B",
-            "99999999999999999999B", "18446744073709551615GiB", "1TiB", "\0",
+            "",
+            "0",
+            "256",
+            "KiB",
+            "256 KiB",
+            "256K",
+            "256kib",
+            "1KiB2B",
+            "1.5MiB",
+            "-1B",
+            "99999999999999999999B",
+            "18446744073709551615GiB",
+            "1TiB",
+            "\0",
         ] {
             assert!(parse_size(text).is_err(), "{text:?}");
         }

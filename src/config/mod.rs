@@ -4,9 +4,11 @@
 mod address;
 mod environment;
 mod fault;
+mod item;
 mod print;
 mod read;
 mod source;
+mod syntax;
 mod table;
 mod target;
 mod text;
@@ -152,3 +154,6 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+mod tests;

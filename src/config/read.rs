@@ -11,8 +11,9 @@ use ::log::LevelFilter;
 use super::address::{self, Address};
 use super::environment::Environment;
 use super::fault::{Faults, quoted};
+use super::item::Item;
 use super::source::{self, At, Source};
-use super::table::{Item, Reader, Section};
+use super::table::{Reader, Section};
 use super::target::{self, Keys};
 use super::{
     Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Log, LogFormat, Probe, Serve, Spool, Sqlite, Write,
@@ -20,6 +21,10 @@ use super::{
 use crate::model::target::{NAME_MAX, Target};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Told at the start of the first file.
+const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
+                         or a targets_file";
 
 /// What a command cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +48,16 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         return Err(Faults::new(reader.into_faults()));
     };
     let documents: Vec<_> = sources.iter().filter_map(|source| reader.parse(source)).collect();
-    // Half of the files may hold no target, and that is not their fault.
+    // A file that could not be read may be the one that has the targets.
     let all_read = reader.count() == 0;
 
     let mut top = Section::top(&reader, first.at(0), &documents);
-    let list = top.read("targets_file", |it| open_list(it, sources.len(), &reader));
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
-    let defaults = top.section("defaults", "in [defaults]");
+    let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &reader);
+    let before = reader.count();
+    let list = top.read("targets_file", |it| open_list(it, &reader));
     let mut targets = Targets::new(&reader, defaults);
     for section in top.sections("target", "in [[target]]") {
         targets.read_table(section);
@@ -62,6 +68,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(list) = &list {
         targets.read_file(list);
     }
+    let none_meant = targets.names.is_empty() && reader.count() == before;
     let probe = probe(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
@@ -70,49 +77,55 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let log = log(&mut top);
     top.finish();
 
-    if need == Need::Targets && all_read && targets.named == 0 {
-        let text = "no target: add a [[target]] with a url, or targets = [\"example.org\"], or targets_file";
-        reader.fault(first.at(0), text);
+    if need == Need::Targets && all_read && none_meant {
+        reader.fault(first.at(0), NO_TARGET);
     }
     if reader.count() > 0 {
         return Err(Faults::new(reader.into_faults()));
     }
-    let targets = targets.targets;
+    let targets = targets.done;
     Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, serve, log })
 }
 
-/// The targets so far, and what every further one needs to know of them.
+/// `[defaults]`.
+struct Defaults<'a> {
+    keys: Keys<'a>,
+    /// What would follow from a fault here is not told again at every target.
+    broken: bool,
+}
+
+impl<'a> Defaults<'a> {
+    fn read(mut section: Section<'a>, reader: &Reader<'_>) -> Defaults<'a> {
+        let before = reader.count();
+        let keys = Keys::read(&mut section);
+        let broken = reader.count() > before;
+        section.finish();
+        Defaults { keys, broken }
+    }
+}
+
+/// The targets so far.
 struct Targets<'a> {
     reader: &'a Reader<'a>,
-    defaults: Keys<'a>,
-    /// Faults in `[defaults]` alone: what follows from them is not told again at every target.
-    defaults_broken: bool,
-    /// Where each name was given first.
+    defaults: Defaults<'a>,
+    /// Where each name was given first; those of broken targets too.
     names: BTreeMap<String, At<'a>>,
-    targets: Vec<Arc<Target>>,
-    /// Targets that were meant, broken ones too.
-    named: usize,
+    done: Vec<Arc<Target>>,
 }
 
 impl<'a> Targets<'a> {
-    fn new(reader: &'a Reader<'a>, mut section: Section<'a>) -> Targets<'a> {
-        let before = reader.count();
-        let defaults = Keys::read(&mut section);
-        let defaults_broken = reader.count() > before;
-        section.finish();
-        let (names, targets) = (BTreeMap::new(), Vec::new());
-        Targets { reader, defaults, defaults_broken, names, targets, named: 0 }
+    fn new(reader: &'a Reader<'a>, defaults: Defaults<'a>) -> Targets<'a> {
+        Targets { reader, defaults, names: BTreeMap::new(), done: Vec::new() }
     }
 
     /// A `[[target]]`.
     fn read_table(&mut self, mut section: Section<'a>) {
-        self.named += 1;
         let before = self.reader.count();
         if !section.has("url") {
             self.reader.fault(section.at, "url is missing: every [[target]] needs one");
         }
         let has_name = section.has("name");
-        let address = section.set("url", target::url);
+        let address = section.set("url", |it| target::url(it, "a URL in quotes"));
         let name = section.set("name", |it| it.words(1, NAME_MAX));
         let keys = Keys::read(&mut section);
         let broken = self.reader.count() > before;
@@ -137,8 +150,7 @@ impl<'a> Targets<'a> {
     /// A list of URLs: `targets`.
     fn read_list(&mut self, item: Item<'a>) {
         for item in item.list("a list of URLs, such as [\"example.org\"]").unwrap_or_default() {
-            self.named += 1;
-            if let Some(address) = target::url(item) {
+            if let Some(address) = target::url(item, "a URL in quotes, or a [[target]]") {
                 self.add_plain(address, item.at);
             }
         }
@@ -152,7 +164,6 @@ impl<'a> Targets<'a> {
             offset += line.len();
             let mut words = line.split_whitespace();
             let Some(url) = words.next().filter(|word| !word.starts_with('#')) else { continue };
-            self.named += 1;
             if words.next().is_some_and(|word| !word.starts_with('#')) {
                 self.reader.fault(at, "more than one word: give one URL a line, a comment after #");
                 continue;
@@ -192,19 +203,19 @@ impl<'a> Targets<'a> {
 
     /// A target whose keys are each right.
     fn add(&mut self, address: Address, name: &str, keys: &Keys<'a>) {
-        if !self.defaults_broken {
-            let target = keys.target(&self.defaults, address, name);
-            keys.judge(&self.defaults, &target, self.reader);
-            self.targets.push(Arc::new(target));
+        if !self.defaults.broken {
+            let target = keys.target(&self.defaults.keys, address, name);
+            keys.judge(&self.defaults.keys, &target, self.reader);
+            self.done.push(Arc::new(target));
         }
     }
 }
 
-/// The file that `targets_file` names.
-fn open_list(item: Item<'_>, order: usize, reader: &Reader<'_>) -> Option<Source> {
+/// The file that `targets_file` names; its faults come after those of all others.
+fn open_list(item: Item<'_>, reader: &Reader<'_>) -> Option<Source> {
     let path = item.path()?;
     let hint = format!("it is named at {}", item.at.place());
-    match Source::load(order, &path, &hint) {
+    match Source::load(usize::MAX, &path, &hint) {
         Ok(list) => Some(list),
         Err(fault) => {
             reader.add(fault);

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::address::{self, Address};
 use super::fault::quoted;
+use super::item::Item;
 use super::source::{At, cause};
-use super::table::{Item, Reader, Section, Set};
+use super::table::{Reader, Section, Set};
 use super::units::{show_duration, show_size};
 use crate::error::Error;
 use crate::model::target::{Expression, Header, Method, Secret, StatusSet, Target};
@@ -162,42 +163,64 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Keys that are each right, but not together: of the two the fault stands at the target's
-    /// own, since that is where `[defaults]` can be set aside.
+    /// Keys that are each right, but not together.
     pub fn judge(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
-        let own = |set: &Option<Set<'a, _>>| set.as_ref().map(|set| set.at);
-        if let Some(at) = own(&self.timeout).or(own(&self.interval)).or(own(&defaults.timeout))
-            && target.timeout > target.interval
-        {
+        if target.timeout > target.interval {
             let (timeout, interval) =
                 (show_duration(target.timeout), show_duration(target.interval));
             let text = format!("timeout {timeout} is longer than the interval of {interval}");
-            reader.fault(at, format!("{text}: lower it, or raise interval"));
+            let place = Clash::of(&self.timeout, &self.interval, &defaults.timeout);
+            place.fault(reader, "timeout", &text, "lower timeout, or raise interval");
         }
-        let own = |set: &Option<Set<'a, _>>| set.as_ref().map(|set| set.at);
-        if let Some(at) = own(&self.excerpt).or(own(&self.max_body)).or(own(&defaults.excerpt))
-            && target.excerpt > target.max_body
-        {
+        if target.excerpt > target.max_body {
             let (excerpt, body) =
                 (show_size(target.excerpt as u64), show_size(target.max_body as u64));
             let text = format!("excerpt {excerpt} is larger than the max_body of {body}");
-            reader.fault(at, format!("{text}: lower it, or raise max_body"));
+            let place = Clash::of(&self.excerpt, &self.max_body, &defaults.excerpt);
+            place.fault(reader, "excerpt", &text, "lower excerpt, or raise max_body");
         }
         if target.method == Method::Head && !target.matches.is_empty() {
-            let at = self.matches.as_ref().map(|set| set.at);
-            let at = at.or(self.method.as_ref().map(|set| set.at));
-            if let Some(at) = at.or(defaults.matches.as_ref().map(|set| set.at)) {
-                let text = "match needs a body, and method \"HEAD\" has none: set match = [], or \
-                            another method";
-                reader.fault(at, text);
-            }
+            let text = "match needs a body, and the answer to HEAD has none";
+            let place = Clash::of(&self.matches, &self.method, &defaults.matches);
+            place.fault(reader, "match", text, "set match = [], or another method");
         }
     }
 }
 
-/// The address that `item` holds.
-pub(super) fn url(item: Item<'_>) -> Option<Address> {
-    let text = item.string("a URL in quotes")?;
+/// Where two keys of a target do not go together: at its own first key, else at its own second,
+/// since there `[defaults]` can be set aside, else where `[defaults]` has the first.
+struct Clash<'a> {
+    at: Option<At<'a>>,
+    /// The first key in `[defaults]`, if that is another place.
+    first: Option<At<'a>>,
+}
+
+impl<'a> Clash<'a> {
+    fn of<T, U>(
+        first: &Option<Set<'a, T>>,
+        second: &Option<Set<'a, U>>,
+        default: &Option<Set<'a, T>>,
+    ) -> Clash<'a> {
+        let default = default.as_ref().map(|set| set.at);
+        match (first, second) {
+            (Some(first), _) => Clash { at: Some(first.at), first: None },
+            (None, Some(second)) => Clash { at: Some(second.at), first: default },
+            (None, None) => Clash { at: default, first: None },
+        }
+    }
+
+    /// The fault of the `first` key, in words.
+    fn fault(&self, reader: &Reader<'_>, first: &str, text: &str, advice: &str) {
+        let elsewhere = self.first.map(|at| format!(" ({first} stands at {})", at.place()));
+        if let Some(at) = self.at {
+            reader.fault(at, format!("{text}{}: {advice}", elsewhere.unwrap_or_default()));
+        }
+    }
+}
+
+/// The address that `item` holds; `wanted` says what else it must be.
+pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
+    let text = item.string(wanted)?;
     match address::parse(&text) {
         Ok(address) => Some(address),
         Err(cause) => {

@@ -18,6 +18,8 @@ pub(super) struct Source {
     pub path: PathBuf,
     /// All of it, without a byte order mark.
     pub text: String,
+    /// Where each line starts in it, in bytes; the first at 0.
+    lines: Vec<usize>,
 }
 
 /// A place in a source; line and column are counted when they are asked for.
@@ -69,21 +71,25 @@ impl Source {
             }
             Err(error) => return Err(fault(format!("cannot read this file: {}", cause(&error)))),
         };
-        let (text, broken) = match String::from_utf8(bytes) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let offset = error.utf8_error().valid_up_to();
-                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(offset))
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                let text = text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text);
+                Ok(Source::new(order, path, text))
             }
-        };
-        let source = Source { order, path: path.to_path_buf(), text };
-        if let Some(offset) = broken {
-            return Err(source.at(offset).fault("not UTF-8: save the file in that encoding"));
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let before = String::from_utf8_lossy(valid).into_owned();
+                let end = before.len();
+                let source = Source::new(order, path, before);
+                Err(source.at(end).fault("not UTF-8: save the file in that encoding"))
+            }
         }
-        Ok(Source {
-            text: source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).to_string(),
-            ..source
-        })
+    }
+
+    fn new(order: usize, path: &Path, text: String) -> Source {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(newlines.map(|(i, _)| i + 1)).collect();
+        Source { order, path: path.to_path_buf(), text, lines }
     }
 
     /// The place `offset` bytes from the start.
@@ -100,15 +106,18 @@ impl Source {
 impl At<'_> {
     /// Line and column.
     pub fn place(self) -> Place {
-        let text = &self.source.text;
-        let before = &text.as_bytes()[..self.offset.min(text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |i| i + 1);
-        let first_bytes = before[line_start..].iter().filter(|byte| (**byte as i8) >= -64);
+        let Source { order, path, text, lines } = self.source;
+        let offset = self.offset.min(text.len());
+        // The first line starts at 0, so at least one starts here or before.
+        let line = lines.partition_point(|start| *start <= offset);
+        let before = &text.as_bytes()[lines[line - 1]..offset];
+        // Every byte but those that continue a character.
+        let characters = before.iter().filter(|byte| **byte & 0xc0 != 0x80);
         Place {
-            order: self.source.order,
-            path: self.source.path.display().to_string(),
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-            column: first_bytes.count() + 1,
+            order: *order,
+            path: path.display().to_string(),
+            line,
+            column: characters.count() + 1,
         }
     }
 

@@ -1,0 +1,201 @@
+//! The URL of a target, as written in a configuration: what is asked, who asks, and the name
+//! that the target has by default. No fault shows a user, a password or a query.
+
+use url::Url;
+
+use crate::model::target::{Login, Secret};
+
+/// A URL taken apart.
+pub(super) struct Address {
+    /// Without user, password and fragment.
+    pub url: Url,
+    /// User and password, if there are any.
+    pub login: Option<Login>,
+    /// The text as written, without user, password, query and fragment.
+    pub name: String,
+}
+
+/// Reads a URL, or a bare domain, which means https.
+///
+/// # Errors
+/// What is wrong with it, in words that follow the URL: `has no host`.
+pub(super) fn parse(text: &str) -> Result<Address, String> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("holds a space or a control character: write it percent-encoded, as %20".into());
+    }
+    if text.contains('\\') {
+        return Err("holds a backslash: write \"/\", or %5C if it is meant".into());
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest),
+        _ => (None, text),
+    };
+    if let Some(scheme) = scheme
+        && !["http", "https"].iter().any(|allowed| scheme.eq_ignore_ascii_case(allowed))
+    {
+        return Err(format!("has the scheme \"{scheme}\": allowed are http and https"));
+    }
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let host_at = authority.rfind('@').map_or(0, |at| at + 1);
+    if authority[host_at..].is_empty() {
+        return Err("has no host: write it like https://example.org/".into());
+    }
+    let whole = format!("{}://{rest}", scheme.unwrap_or("https"));
+    let mut url = Url::parse(&whole).map_err(|error| format!("is not a URL: {error}"))?;
+    let login = login(&url)?;
+    // Both fail only for URLs without a host, and this one has one.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    let shown = &rest[host_at..];
+    let shown = &shown[..shown.find(['?', '#']).unwrap_or(shown.len())];
+    let name = match scheme {
+        Some(scheme) => format!("{scheme}://{shown}"),
+        None => shown.to_string(),
+    };
+    Ok(Address { url, login, name })
+}
+
+/// `text` as a fault may show it. A text that is not a URL may have its password anywhere before
+/// an `@`, so all of that goes; so does all after a `?` or `#`.
+pub(super) fn shown(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((_, rest)) => ("***@", rest),
+        None => ("", rest),
+    };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    format!("{scheme}{login}{}", &rest[..end])
+}
+
+/// Whether `word` may stand before `://`.
+fn is_scheme(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// User and password of `url`, decoded.
+fn login(url: &Url) -> Result<Option<Login>, String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decoded = |text: &str| {
+        let text = percent_decoded(text).ok_or("has a user or password that is not UTF-8")?;
+        if text.chars().any(char::is_control) {
+            return Err("has a user or password with a control character");
+        }
+        Ok(Secret(text))
+    };
+    let user = decoded(url.username())?;
+    let password = decoded(url.password().unwrap_or_default())?;
+    Ok(Some(Login { user, password }))
+}
+
+/// `text` with every `%41` put as its byte; absent when that is not UTF-8. A `%` without two hex
+/// digits stands for itself.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = |i: usize| after.get(i).and_then(|digit| char::from(*digit).to_digit(16));
+        match (byte, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (text, url, login, name) in [
+            ("example.org", "https://example.org/", None, "example.org"),
+            ("example.org:8443/a", "https://example.org:8443/a", None, "example.org:8443/a"),
+            ("http://example.org", "http://example.org/", None, "http://example.org"),
+            ("HTTPS://Example.ORG/A", "https://example.org/A", None, "HTTPS://Example.ORG/A"),
+            (
+                "https://u:p@example.org/a?b#c",
+                "https://example.org/a?b",
+                Some(("u", "p")),
+                "https://example.org/a",
+            ),
+            (
+                "u%40x:p%3Aq%@example.org?k",
+                "https://example.org/?k",
+                Some(("u@x", "p:q%")),
+                "example.org",
+            ),
+            (
+                "https://only@example.org/",
+                "https://example.org/",
+                Some(("only", "")),
+                "https://example.org/",
+            ),
+            (
+                "https://a@b@example.org/",
+                "https://example.org/",
+                Some(("a@b", "")),
+                "https://example.org/",
+            ),
+            ("https://@example.org/", "https://example.org/", None, "https://example.org/"),
+            ("https://[::1]:8080/x", "https://[::1]:8080/x", None, "https://[::1]:8080/x"),
+            (
+                "https://example.org/@user",
+                "https://example.org/@user",
+                None,
+                "https://example.org/@user",
+            ),
+            (
+                "example.org/?u=http://a@b/",
+                "https://example.org/?u=http://a@b/",
+                None,
+                "example.org/",
+            ),
+            ("bücher.example", "https://xn--bcher-kva.example/", None, "bücher.example"),
+        ] {
+            let address = parse(text).unwrap();
+            assert_eq!(address.url.as_str(), url, "{text}");
+            assert_eq!(address.name, name, "{text}");
+            let found = address.login.as_ref().map(|l| (l.user.0.as_str(), l.password.0.as_str()));
+            assert_eq!(found, login, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_its_secrets() {
+        for text in [
+            "",
+            "https://",
+            "https:///user:secret@example.org/",
+            "https://user:secret@/",
+            "ftp://user:secret@example.org/",
+            "https://user:secret@example.org:99999/?secret",
+            "https://user:sec/secret@example.org:x/",
+            "https://user:se?secret@example.org/",
+            "https://user:se#secret@example.org/",
+            "https:\\\\user:secret@example.org",
+            "user:secret @example.org",
+            "http:user:secret@example.org:x/#secret",
+            "https://example.org:x?secret",
+            "https://u:%ff%fesecret@example.org/",
+            "https://u:%0asecret@example.org/",
+            "https://[::1/secret@x",
+            "secret@",
+        ] {
+            let fault = format!("url {} {}", shown(text), parse(text).err().unwrap());
+            assert!(!fault.contains("secret") && !fault.contains("user:"), "{text}: {fault}");
+        }
+    }
+}

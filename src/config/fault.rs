@@ -1,0 +1,101 @@
+//! What is wrong with a configuration, and where: all faults of all files, sorted, one a line.
+//! Apart from the readers, since each of them adds to the same list.
+
+use std::fmt;
+
+/// Longest word that a fault repeats, in characters; the rest is cut.
+const WORD_MAX: usize = 80;
+
+/// A place in a file. Ordered by file, in the order in which the files were given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Position of the file among all that were read, from 0.
+    pub(super) order: usize,
+    /// The file's path as given.
+    pub path: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path, self.line, self.column)
+    }
+}
+
+/// One fault: `PATH:LINE:COLUMN: text`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// Where it stands.
+    pub place: Place,
+    /// The word at fault, what is allowed, and last what to do; never a secret.
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// All faults, at least one, in the order of files and places, none twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Sorts `faults` and drops repeats.
+    pub(super) fn new(mut faults: Vec<Fault>) -> Faults {
+        faults.sort();
+        faults.dedup();
+        Faults(faults)
+    }
+
+    /// Each fault by itself.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+/// One a line, without a line end after the last.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.0.iter().enumerate() {
+            let newline = if i == 0 { "" } else { "\n" };
+            write!(f, "{newline}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// `word` in double quotes, on one line and of bounded length.
+pub(super) fn quoted(word: &str) -> String {
+    let mut text = String::from("\"");
+    for (i, c) in word.chars().enumerate() {
+        if i == WORD_MAX {
+            text.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_short_and_on_its_line() {
+        assert_eq!(quoted("a\nb\"c"), "\"a\\nb\"c\"");
+        assert_eq!(quoted(&"ä".repeat(100)), format!("\"{}...\"", "ä".repeat(80)));
+    }
+}

@@ -1,0 +1,253 @@
+//! One key and its value, and the types it can be read as. Each reading takes note of a fault
+//! where the value is something else, and then gives nothing.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml_span::Value;
+use toml_span::value::{Key, ValueInner};
+
+use super::fault::quoted;
+use super::source::{At, Source};
+use super::table::Reader;
+use super::{text, units};
+
+/// A key and its value.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    reader: &'a Reader<'a>,
+    /// The key; in a list that of the list.
+    pub name: &'a str,
+    /// Where the key stands.
+    pub key: At<'a>,
+    /// Where the value stands.
+    pub at: At<'a>,
+    pub value: &'a Value<'a>,
+}
+
+impl<'a> Item<'a> {
+    pub fn new(
+        reader: &'a Reader<'a>,
+        source: &'a Source,
+        key: &'a Key<'a>,
+        value: &'a Value<'a>,
+    ) -> Item<'a> {
+        Item {
+            reader,
+            name: &key.name,
+            key: source.at(key.span.start),
+            at: source.at(value_start(&source.text, value)),
+            value,
+        }
+    }
+
+    /// A value inside this one.
+    pub fn part(self, value: &'a Value<'a>) -> Item<'a> {
+        let source = self.at.source;
+        Item { at: source.at(value_start(&source.text, value)), value, ..self }
+    }
+
+    /// Takes note of a fault of the value.
+    pub fn fault(self, text: impl Into<String>) {
+        self.reader.fault(self.at, text);
+    }
+
+    /// Takes note of a fault of the key.
+    pub fn fault_at_key(self, text: impl Into<String>) {
+        self.reader.fault(self.key, text);
+    }
+
+    /// The value is of another type than it must be.
+    pub fn wanted(self, wanted: &str) {
+        let found = match self.value.as_ref() {
+            ValueInner::String(_) => "a string",
+            ValueInner::Integer(_) => "an integer",
+            ValueInner::Float(_) => "a float",
+            ValueInner::Boolean(_) => "a boolean",
+            ValueInner::Array(_) => "a list",
+            ValueInner::Table(_) => "a table",
+        };
+        self.fault(format!("{} is {found}, but must be {wanted}", quoted(self.name)));
+    }
+
+    /// The string as written, for faults: what `${...}` stands for may be a secret.
+    pub fn written(self) -> &'a str {
+        self.value.as_str().unwrap_or_default()
+    }
+
+    /// The value is a string, but `text` is wrong with it.
+    pub fn refuse(self, text: impl Display) {
+        self.fault(format!("{} {} {text}", self.name, quoted(self.written())));
+    }
+
+    /// A string, filled in; `wanted` says what kind.
+    pub fn string(self, wanted: &str) -> Option<String> {
+        let Some(written) = self.value.as_str() else {
+            self.wanted(wanted);
+            return None;
+        };
+        match text::filled(written, self.at.source, self.reader.environment) {
+            Ok(value) => Some(value),
+            Err(faults) => {
+                for fault in faults {
+                    self.fault(fault);
+                }
+                None
+            }
+        }
+    }
+
+    /// Any string.
+    pub fn text(self) -> Option<String> {
+        self.string("a string")
+    }
+
+    /// A string of `min` to `max` characters, none of them a control character.
+    pub fn words(self, min: usize, max: usize) -> Option<String> {
+        let text = self.text()?;
+        let count = text.chars().count();
+        if count < min || count > max {
+            self.refuse(format_args!("has {count} characters: {min} to {max} are allowed"));
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.refuse("holds a control character: none is allowed");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A path; a relative one is seen from the folder of the file that names it.
+    pub fn path(self) -> Option<PathBuf> {
+        let path = self.string("a path in quotes")?;
+        if path.is_empty() || path.contains('\0') {
+            self.refuse("is not a path");
+            return None;
+        }
+        Some(self.at.source.beside(&path))
+    }
+
+    pub fn boolean(self) -> Option<bool> {
+        if self.value.as_bool().is_none() {
+            self.wanted("true or false");
+        }
+        self.value.as_bool()
+    }
+
+    /// An integer if it is one; no fault otherwise.
+    pub fn integer(self) -> Option<i64> {
+        self.value.as_integer()
+    }
+
+    /// An integer from `min` to `max`.
+    pub fn number(self, min: u32, max: u32) -> Option<u32> {
+        let Some(number) = self.integer() else {
+            self.wanted(&format!("a number, {min} to {max}"));
+            return None;
+        };
+        let allowed = u32::try_from(number).ok().filter(|number| (min..=max).contains(number));
+        if allowed.is_none() {
+            self.fault(format!("{} {number} is out of range: {min} to {max}", self.name));
+        }
+        allowed
+    }
+
+    /// A duration from `min` to `max`.
+    pub fn duration(self, min: Duration, max: Duration) -> Option<Duration> {
+        let text = self.string("a duration in quotes, such as \"15s\"")?;
+        let duration = self.understood(units::parse_duration(&text))?;
+        self.in_range(duration, min, max, units::show_duration)
+    }
+
+    /// A size in bytes from `min` to `max`.
+    pub fn size(self, min: u64, max: u64) -> Option<u64> {
+        let text = self.string("a size in quotes, such as \"256KiB\"")?;
+        let size = self.understood(units::parse_size(&text))?;
+        self.in_range(size, min, max, units::show_size)
+    }
+
+    /// A size that memory must have room for; `max` is below 4 GiB.
+    pub fn memory(self, min: u64, max: u64) -> Option<usize> {
+        self.size(min, max).and_then(|size| usize::try_from(size).ok())
+    }
+
+    /// One of `choices`.
+    pub fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        let text = self.string(&format!("one of {names}"))?;
+        let found = choices.iter().find(|(name, _)| *name == text);
+        if found.is_none() {
+            self.refuse(format_args!("is not allowed: one of {names}"));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// The values of a list; `wanted` says of what.
+    pub fn list(self, wanted: &str) -> Option<Vec<Item<'a>>> {
+        let Some(values) = self.value.as_array() else {
+            self.wanted(wanted);
+            return None;
+        };
+        Some(values.iter().map(|value| self.part(value)).collect())
+    }
+
+    /// The values of a list, or the one value that stands for a list of one.
+    pub fn one_or_more(self) -> Vec<Item<'a>> {
+        match self.value.as_array() {
+            Some(values) => values.iter().map(|value| self.part(value)).collect(),
+            None => vec![self],
+        }
+    }
+
+    /// The entries of a table, in the order in which they are written.
+    pub fn entries(self, wanted: &str) -> Option<Vec<Item<'a>>> {
+        let Some(table) = self.value.as_table() else {
+            self.wanted(wanted);
+            return None;
+        };
+        let entry = |(key, value)| Item::new(self.reader, self.at.source, key, value);
+        let mut entries: Vec<Item<'a>> = table.iter().map(entry).collect();
+        entries.sort_by_key(|entry| entry.key.offset);
+        Some(entries)
+    }
+
+    /// What `parsed` holds; its error is a fault.
+    pub fn understood<T>(self, parsed: Result<T, impl Display>) -> Option<T> {
+        if let Err(error) = &parsed {
+            self.refuse(format_args!("is {error}"));
+        }
+        parsed.ok()
+    }
+
+    fn in_range<T: PartialOrd + Copy>(
+        self,
+        value: T,
+        min: T,
+        max: T,
+        show: fn(T) -> String,
+    ) -> Option<T> {
+        if value < min || value > max {
+            let (min, max) = (show(min), show(max));
+            self.refuse(format_args!("is out of range: {min} to {max}"));
+            return None;
+        }
+        Some(value)
+    }
+}
+
+/// Where a value begins in `text`: of a string toml-span tells the first character inside the
+/// quotes, and of an empty one the quote.
+fn value_start(text: &str, value: &Value<'_>) -> usize {
+    let start = value.span.start;
+    let Some(string) = value.as_str() else { return start };
+    if string.is_empty() && value.span.end == start + 1 {
+        return start;
+    }
+    let before = text.get(..start).unwrap_or_default();
+    let line_cut = before.strip_suffix("\r\n").or_else(|| before.strip_suffix('\n'));
+    let before = line_cut.unwrap_or(before);
+    let many = ["\"\"\"", "'''"].iter().any(|quotes| before.ends_with(quotes));
+    before.len().saturating_sub(if many { 3 } else { 1 })
+}

@@ -1,0 +1,148 @@
+//! The effective configuration as TOML, every key of every target written out: what
+//! `sitewatch config --print` shows. Users, passwords, queries, bodies and the values of headers
+//! that may be secrets are `***`; keys without a value stand there as a comment.
+
+use std::fmt::{Display, Write as _};
+use std::path::Path;
+
+use super::units::{show_duration, show_size};
+use super::{Config, LogFormat};
+use crate::model::target::{Expression, Header, Target};
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// `config` as TOML.
+pub fn print(config: &Config) -> String {
+    let mut page = Page(String::new());
+    page.maybe("node", config.node.as_deref().map(quoted));
+    page.line("state_dir", path(&config.state_dir));
+    page.table("[probe]");
+    page.line("max_in_flight", config.probe.max_in_flight);
+    page.line("bodies_max", size(config.probe.bodies_max));
+    page.line("stop_timeout", quoted(&show_duration(config.probe.stop_timeout)));
+    page.table("[spool]");
+    page.line("memory", size(config.spool.memory));
+    page.table("[sqlite]");
+    page.line("path", path(&config.sqlite.path));
+    page.line("max_size", quoted(&show_size(config.sqlite.max_size)));
+    page.table("[write]");
+    page.line("batch_max", config.write.batch_max);
+    page.line("batch_age", quoted(&show_duration(config.write.batch_age)));
+    page.table("[serve]");
+    page.maybe("listen", config.serve.listen.map(|listen| quoted(&listen.to_string())));
+    page.table("[log]");
+    page.line("level", quoted(&config.log.level.as_str().to_lowercase()));
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    page.line("format", quoted(format));
+    for target in &config.targets {
+        page.table("[[target]]");
+        page.target(target);
+    }
+    page.0
+}
+
+/// TOML so far.
+struct Page(String);
+
+impl Page {
+    fn target(&mut self, target: &Target) {
+        self.line("name", quoted(&target.name));
+        self.line("url", quoted(&url(target)));
+        self.line("interval", quoted(&show_duration(target.interval)));
+        self.line("timeout", quoted(&show_duration(target.timeout)));
+        self.line("method", quoted(target.method.as_str()));
+        self.line("headers", table(target.headers.iter().map(header)));
+        let body = if target.body.0.is_empty() { "" } else { HIDDEN };
+        self.line("body", quoted(body));
+        let status = target.status.to_string();
+        self.line("status", list(status.split(", ").map(quoted)));
+        self.line("match", expressions(&target.matches));
+        self.line("reject", expressions(&target.rejects));
+        let slow_after = target.slow_after.map(show_duration);
+        self.maybe("slow_after", slow_after.as_deref().map(quoted));
+        self.line("max_redirects", target.max_redirects);
+        self.line("max_body", size(target.max_body));
+        self.line("excerpt", size(target.excerpt));
+        self.line("verify", target.verify);
+        self.maybe("ca_file", target.ca_file.as_deref().map(path));
+        self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
+    }
+
+    fn table(&mut self, header: &str) {
+        self.0.push('\n');
+        self.0.push_str(header);
+        self.0.push('\n');
+    }
+
+    fn line(&mut self, key: &str, value: impl Display) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn maybe(&mut self, key: &str, value: Option<String>) {
+        match value {
+            Some(value) => self.line(key, value),
+            None => self.line(&format!("# {key}"), "none"),
+        }
+    }
+}
+
+/// The URL with stars for its user, password and query.
+fn url(target: &Target) -> String {
+    let mut url = target.url.clone();
+    if url.query().is_some() {
+        url.set_query(Some(HIDDEN));
+    }
+    let url = url.to_string();
+    match (&target.login, url.split_once("://")) {
+        (Some(_), Some((scheme, rest))) => format!("{scheme}://{HIDDEN}@{rest}"),
+        _ => url,
+    }
+}
+
+fn header(header: &Header) -> (String, String) {
+    let value = if header.is_harmless() { &header.value.0 } else { HIDDEN };
+    (quoted(&header.name), quoted(value))
+}
+
+fn expressions(expressions: &[Expression]) -> String {
+    list(expressions.iter().map(|expression| quoted(expression.as_str())))
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+fn size(bytes: usize) -> String {
+    quoted(&show_size(bytes as u64))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn table(pairs: impl Iterator<Item = (String, String)>) -> String {
+    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key} = {value}")).collect();
+    if pairs.is_empty() { "{}".to_string() } else { format!("{{ {} }}", pairs.join(", ")) }
+}
+
+/// `text` as a TOML string that reads as `text` again, `${` included.
+fn quoted(text: &str) -> String {
+    let mut toml = String::from("\"");
+    for c in text.replace("${", "$${").chars() {
+        match c {
+            '"' => toml.push_str("\\\""),
+            '\\' => toml.push_str("\\\\"),
+            '\n' => toml.push_str("\\n"),
+            '\t' => toml.push_str("\\t"),
+            c if c.is_control() => toml.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => toml.push(c),
+        }
+    }
+    toml.push('"');
+    toml
+}

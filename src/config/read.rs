@@ -1,0 +1,311 @@
+//! From files to a [`Config`]: which tables there are, and what each key in them is read as.
+//! Nothing ends at the first fault; all of them come back at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::log::LevelFilter;
+
+use super::address::{self, Address};
+use super::environment::Environment;
+use super::fault::{Faults, quoted};
+use super::item::Item;
+use super::source::{self, At, Source};
+use super::table::{Reader, Section};
+use super::target::{self, Keys};
+use super::{
+    Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Log, LogFormat, Probe, Serve, Spool, Sqlite, Write,
+};
+use crate::model::target::{NAME_MAX, Target};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Told at the start of the first file.
+const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
+                         or a targets_file";
+
+/// What a command cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// At least one target.
+    Targets,
+    /// No target: `status` reports what the store has.
+    Nothing,
+}
+
+/// Reads the configuration in `paths`, files or folders, in that order.
+///
+/// # Errors
+/// Every fault of every file.
+pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<Config, Faults> {
+    let default = [PathBuf::from(DEFAULT_PATH)];
+    let paths = if paths.is_empty() { &default } else { paths };
+    let (sources, faults) = source::load(paths);
+    let reader = Reader::new(environment, faults);
+    let Some(first) = sources.first() else {
+        return Err(Faults::new(reader.into_faults()));
+    };
+    let documents: Vec<_> = sources.iter().filter_map(|source| reader.parse(source)).collect();
+    // A file that could not be read may be the one that has the targets.
+    let all_read = reader.count() == 0;
+
+    let mut top = Section::top(&reader, first.at(0), &documents);
+    let node = top.read("node", |it| it.words(1, NAME_MAX));
+    let state_dir = top.read("state_dir", Item::path);
+    let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
+    let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &reader);
+    let before = reader.count();
+    let list = top.read("targets_file", |it| open_list(it, &reader));
+    let mut targets = Targets::new(&reader, defaults);
+    for section in top.sections("target", "in [[target]]") {
+        targets.read_table(section);
+    }
+    for item in top.every("targets") {
+        targets.read_list(item);
+    }
+    if let Some(list) = &list {
+        targets.read_file(list);
+    }
+    let none_meant = targets.names.is_empty() && reader.count() == before;
+    let probe = probe(&mut top);
+    let spool = spool(&mut top);
+    let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
+    let write = write(&mut top);
+    let serve = serve(&mut top);
+    let log = log(&mut top);
+    top.finish();
+
+    if need == Need::Targets && all_read && none_meant {
+        reader.fault(first.at(0), NO_TARGET);
+    }
+    if reader.count() > 0 {
+        return Err(Faults::new(reader.into_faults()));
+    }
+    let targets = targets.done;
+    Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, serve, log })
+}
+
+/// `[defaults]`.
+struct Defaults<'a> {
+    keys: Keys<'a>,
+    /// What would follow from a fault here is not told again at every target.
+    broken: bool,
+}
+
+impl<'a> Defaults<'a> {
+    fn read(mut section: Section<'a>, reader: &Reader<'_>) -> Defaults<'a> {
+        let before = reader.count();
+        let keys = Keys::read(&mut section);
+        let broken = reader.count() > before;
+        section.finish();
+        Defaults { keys, broken }
+    }
+}
+
+/// The targets so far.
+struct Targets<'a> {
+    reader: &'a Reader<'a>,
+    defaults: Defaults<'a>,
+    /// Where each name was given first; those of broken targets too.
+    names: BTreeMap<String, At<'a>>,
+    done: Vec<Arc<Target>>,
+}
+
+impl<'a> Targets<'a> {
+    fn new(reader: &'a Reader<'a>, defaults: Defaults<'a>) -> Targets<'a> {
+        Targets { reader, defaults, names: BTreeMap::new(), done: Vec::new() }
+    }
+
+    /// A `[[target]]`.
+    fn read_table(&mut self, mut section: Section<'a>) {
+        let before = self.reader.count();
+        if !section.has("url") {
+            self.reader.fault(section.at, "url is missing: every [[target]] needs one");
+        }
+        let has_name = section.has("name");
+        let address = section.set("url", |it| target::url(it, "a URL in quotes"));
+        let name = section.set("name", |it| it.words(1, NAME_MAX));
+        let keys = Keys::read(&mut section);
+        let broken = self.reader.count() > before;
+        section.finish();
+        if let Some(name) = &name {
+            self.take_name(&name.value, name.at, "give this one another");
+        }
+        let Some(address) = address else { return };
+        match name {
+            Some(name) if !broken => self.add(address.value, &name.value, &keys),
+            None if !has_name => {
+                let name = address.value.name.clone();
+                let named = self.take_name(&name, address.at, "give this one a name of its own");
+                if named && !broken {
+                    self.add(address.value, &name, &keys);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A list of URLs: `targets`.
+    fn read_list(&mut self, item: Item<'a>) {
+        for item in item.list("a list of URLs, such as [\"example.org\"]").unwrap_or_default() {
+            if let Some(address) = target::url(item, "a URL in quotes, or a [[target]]") {
+                self.add_plain(address, item.at);
+            }
+        }
+    }
+
+    /// A file of URLs, one a line: `targets_file`.
+    fn read_file(&mut self, list: &'a Source) {
+        let mut offset = 0;
+        for line in list.text.split_inclusive('\n') {
+            let at = list.at(offset + line.len() - line.trim_start().len());
+            offset += line.len();
+            let mut words = line.split_whitespace();
+            let Some(url) = words.next().filter(|word| !word.starts_with('#')) else { continue };
+            if words.next().is_some_and(|word| !word.starts_with('#')) {
+                self.reader.fault(at, "more than one word: give one URL a line, a comment after #");
+                continue;
+            }
+            match address::parse(url) {
+                Ok(address) => self.add_plain(address, at),
+                Err(cause) => self.reader.fault(at, target::url_fault(url, &cause)),
+            }
+        }
+    }
+
+    /// A target that is only a URL.
+    fn add_plain(&mut self, address: Address, at: At<'a>) {
+        let name = address.name.clone();
+        if self.take_name(&name, at, "write it as [[target]] with a name of its own") {
+            self.add(address, &name, &Keys::default());
+        }
+    }
+
+    /// Whether `name` fits and is free; if not, `advice` says what to do.
+    fn take_name(&mut self, name: &str, at: At<'a>, advice: &str) -> bool {
+        let count = name.chars().count();
+        if count > NAME_MAX {
+            let text = format!("a name has at most {NAME_MAX} characters, and this URL {count}");
+            self.reader.fault(at, format!("{text}: {advice}"));
+            return false;
+        }
+        if let Some(first) = self.names.get(name) {
+            let (name, first) = (quoted(name), first.place());
+            self.reader
+                .fault(at, format!("name {name} is taken by the target at {first}: {advice}"));
+            return false;
+        }
+        self.names.insert(name.to_string(), at);
+        true
+    }
+
+    /// A target whose keys are each right.
+    fn add(&mut self, address: Address, name: &str, keys: &Keys<'a>) {
+        if !self.defaults.broken {
+            let target = keys.target(&self.defaults.keys, address, name);
+            keys.judge(&self.defaults.keys, &target, self.reader);
+            self.done.push(Arc::new(target));
+        }
+    }
+}
+
+/// The file that `targets_file` names; its faults come after those of all others.
+fn open_list(item: Item<'_>, reader: &Reader<'_>) -> Option<Source> {
+    let path = item.path()?;
+    let hint = format!("it is named at {}", item.at.place());
+    match Source::load(usize::MAX, &path, &hint) {
+        Ok(list) => Some(list),
+        Err(fault) => {
+            reader.add(fault);
+            None
+        }
+    }
+}
+
+fn default_state_dir(environment: &Environment) -> PathBuf {
+    let given = environment.value("STATE_DIRECTORY").filter(|path| !path.is_empty());
+    PathBuf::from(given.unwrap_or(DEFAULT_STATE_DIR))
+}
+
+fn probe(top: &mut Section<'_>) -> Probe {
+    let default = Probe::default();
+    let mut section = top.section("probe", "in [probe]");
+    let in_flight = section.read("max_in_flight", |it| it.number(1, 10_000));
+    let probe = Probe {
+        max_in_flight: in_flight.map_or(default.max_in_flight, |number| number as usize),
+        bodies_max: section
+            .read("bodies_max", |it| it.memory(4 << 10, 1 << 30))
+            .unwrap_or(default.bodies_max),
+        stop_timeout: section
+            .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
+            .unwrap_or(default.stop_timeout),
+    };
+    section.finish();
+    probe
+}
+
+fn spool(top: &mut Section<'_>) -> Spool {
+    let mut section = top.section("spool", "in [spool]");
+    let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
+    section.finish();
+    memory.map_or_else(Spool::default, |memory| Spool { memory })
+}
+
+fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
+    let mut section = top.section("sqlite", "in [sqlite]");
+    let sqlite = Sqlite {
+        path: section.read("path", Item::path).unwrap_or(default.path),
+        max_size: section
+            .read("max_size", |it| it.size(64 << 10, 1 << 40))
+            .unwrap_or(default.max_size),
+    };
+    section.finish();
+    sqlite
+}
+
+fn write(top: &mut Section<'_>) -> Write {
+    let default = Write::default();
+    let mut section = top.section("write", "in [write]");
+    let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
+    let write = Write {
+        batch_max: batch_max.map_or(default.batch_max, |number| number as usize),
+        batch_age: section
+            .read("batch_age", |it| it.duration(Duration::ZERO, MINUTE))
+            .unwrap_or(default.batch_age),
+    };
+    section.finish();
+    write
+}
+
+fn serve(top: &mut Section<'_>) -> Serve {
+    let mut section = top.section("serve", "in [serve]");
+    let listen = section.read("listen", |it| {
+        let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
+        let address = "an address and port: write it like 127.0.0.1:8380 or [::1]:8380";
+        it.understood(text.parse().map_err(|_| format!("not {address}")))
+    });
+    section.finish();
+    Serve { listen }
+}
+
+fn log(top: &mut Section<'_>) -> Log {
+    const LEVELS: [(&str, LevelFilter); 6] = [
+        ("off", LevelFilter::Off),
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+    ];
+    const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let default = Log::default();
+    let mut section = top.section("log", "in [log]");
+    let log = Log {
+        level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
+        format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
+    };
+    section.finish();
+    log
+}

@@ -1,0 +1,174 @@
+//! The files of a configuration: which there are, their text, and places in it. Apart from the
+//! reading of keys, which opens no file but those that a key names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::fault::{Fault, Place};
+
+/// Largest file that is read, in bytes: some 50 000 targets. Keeps `-c /dev/zero` from filling
+/// the memory.
+const FILE_MAX: u64 = 8 << 20;
+
+/// A file of the configuration, or of targets.
+pub(super) struct Source {
+    order: usize,
+    /// The path as given.
+    pub path: PathBuf,
+    /// All of it, without a byte order mark.
+    pub text: String,
+    /// Where each line starts in it, in bytes; the first at 0.
+    lines: Vec<usize>,
+}
+
+/// A place in a source; line and column are counted when they are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// The file.
+    pub source: &'a Source,
+    /// Distance from the start of its text, in bytes.
+    pub offset: usize,
+}
+
+/// Every file that `paths` name, folders opened up. What cannot be read is a fault.
+pub(super) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
+    let mut sources = Vec::new();
+    let mut faults = Vec::new();
+    let mut order = 0;
+    for path in paths {
+        match files(path) {
+            Ok(files) => {
+                for file in files {
+                    match Source::load(
+                        order,
+                        &file,
+                        "make one with `sitewatch config --example`, or name another with --config",
+                    ) {
+                        Ok(source) => sources.push(source),
+                        Err(fault) => faults.push(fault),
+                    }
+                    order += 1;
+                }
+            }
+            Err(text) => {
+                faults.push(Fault { place: start(order, path), text });
+                order += 1;
+            }
+        }
+    }
+    (sources, faults)
+}
+
+impl Source {
+    /// Reads the file at `path`; `hint` says what to do if there is none.
+    pub fn load(order: usize, path: &Path, hint: &str) -> Result<Source, Fault> {
+        let fault = |text| Fault { place: start(order, path), text };
+        let bytes = match read_bounded(path, FILE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(fault(format!("cannot read this file: there is none: {hint}")));
+            }
+            Err(error) => return Err(fault(format!("cannot read this file: {}", cause(&error)))),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                let text = text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text);
+                Ok(Source::new(order, path, text))
+            }
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let before = String::from_utf8_lossy(valid).into_owned();
+                let end = before.len();
+                let source = Source::new(order, path, before);
+                Err(source.at(end).fault("not UTF-8: save the file in that encoding"))
+            }
+        }
+    }
+
+    fn new(order: usize, path: &Path, text: String) -> Source {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(newlines.map(|(i, _)| i + 1)).collect();
+        Source { order, path: path.to_path_buf(), text, lines }
+    }
+
+    /// The place `offset` bytes from the start.
+    pub fn at(&self, offset: usize) -> At<'_> {
+        At { source: self, offset }
+    }
+
+    /// `path`, if it is relative, as seen from the folder of this file.
+    pub fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+}
+
+impl At<'_> {
+    /// Line and column.
+    pub fn place(self) -> Place {
+        let Source { order, path, text, lines } = self.source;
+        let offset = self.offset.min(text.len());
+        // The first line starts at 0, so at least one starts here or before.
+        let line = lines.partition_point(|start| *start <= offset);
+        let before = &text.as_bytes()[lines[line - 1]..offset];
+        // Every byte but those that continue a character.
+        let characters = before.iter().filter(|byte| **byte & 0xc0 != 0x80);
+        Place {
+            order: *order,
+            path: path.display().to_string(),
+            line,
+            column: characters.count() + 1,
+        }
+    }
+
+    /// A fault at this place.
+    pub fn fault(self, text: impl Into<String>) -> Fault {
+        Fault { place: self.place(), text: text.into() }
+    }
+}
+
+/// The content of the file at `path`, if it has at most `max` bytes.
+pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        let text = format!("it is larger than {}", super::units::show_size(max));
+        return Err(io::Error::other(text));
+    }
+    Ok(bytes)
+}
+
+/// Why a file cannot be read, in words.
+pub(super) fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is none".to_string(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// `path` itself, or if it is a folder its `*.toml` in the order of their names.
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let cannot = |error: io::Error| format!("cannot read this folder: {}", cause(&error));
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(cannot)? {
+        let file = entry.map_err(cannot)?.path();
+        if file.extension().is_some_and(|extension| extension == "toml") && !file.is_dir() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err("no file in this folder ends in .toml".to_string());
+    }
+    Ok(files)
+}
+
+/// The first place of the file at `path`.
+fn start(order: usize, path: &Path) -> Place {
+    Place { order, path: path.display().to_string(), line: 1, column: 1 }
+}

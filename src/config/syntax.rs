@@ -1,0 +1,48 @@
+//! What TOML itself refuses, in our words: toml-span's tell the kind, but not what to do.
+
+use toml_span::ErrorKind;
+
+use super::fault::quoted;
+use super::source::{At, Source};
+
+/// What is wrong with the syntax, in our words.
+pub(super) fn syntax(error: &toml_span::Error, source: &Source) -> String {
+    match &error.kind {
+        ErrorKind::UnexpectedEof => "the file ends where a value must stand".to_string(),
+        ErrorKind::ExceededDepthLimit => "nested too deeply".to_string(),
+        ErrorKind::InvalidCharInString('\n') => "the quote is not closed on its line".to_string(),
+        ErrorKind::InvalidCharInString(c) => {
+            format!("{} cannot stand in a string: write it as an escape", quoted(&c.to_string()))
+        }
+        ErrorKind::InvalidEscape(c) | ErrorKind::InvalidHexEscape(c) => format!(
+            "{} is no escape: write \\\\ for a backslash, or the string in 'single quotes'",
+            quoted(&format!("\\{c}")),
+        ),
+        ErrorKind::InvalidEscapeValue(_) => "this escape is no character".to_string(),
+        ErrorKind::Unexpected(c) => format!("{} cannot stand here", quoted(&c.to_string())),
+        ErrorKind::UnterminatedString => "the quote that opens here is never closed".to_string(),
+        ErrorKind::InvalidNumber => {
+            "not a number, or too large a one: text, dates and units stand in double quotes"
+                .to_string()
+        }
+        ErrorKind::UnquotedString => "not a value: text stands in double quotes".to_string(),
+        ErrorKind::Wanted { expected, found } => {
+            let found = if *found == "eof" { "the end of the file" } else { found };
+            format!("expected {expected}, found {found}")
+        }
+        ErrorKind::DuplicateKey { key, first } => set_twice(key, source.at(first.start)),
+        ErrorKind::DuplicateTable { name, first } => set_twice(name, source.at(first.start)),
+        ErrorKind::RedefineAsArray => "stands as a table and as a list of tables".to_string(),
+        ErrorKind::MultilineStringKey => "a key stands on one line".to_string(),
+        ErrorKind::DottedKeyInvalidType { first } => {
+            let place = source.at(first.start).place();
+            format!("this key has a value already and cannot be a table: first at {place}")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// A key or table that stands in a second place, in one file or in two.
+pub(super) fn set_twice(name: &str, first: At<'_>) -> String {
+    format!("{} is set twice: first at {}", quoted(name), first.place())
+}

@@ -1,0 +1,200 @@
+//! TOML tables, read key by key: the one reader that every section uses. It collects faults
+//! instead of ending at the first, and knows each allowed key because it was asked for it.
+//! What is read as what stands in `item.rs`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use toml_span::Value;
+use toml_span::value::Table;
+
+use super::environment::Environment;
+use super::fault::{Fault, quoted};
+use super::item::Item;
+use super::source::{At, Source};
+use super::syntax::{set_twice, syntax};
+
+/// What all tables share: where values come from, and where faults go.
+pub(super) struct Reader<'a> {
+    /// What `${NAME}` stands for.
+    pub environment: &'a Environment,
+    faults: RefCell<Vec<Fault>>,
+}
+
+/// A file's TOML.
+pub(super) struct Document<'a> {
+    source: &'a Source,
+    root: Value<'a>,
+}
+
+/// A table, of one file or of several that add to the same one.
+pub(super) struct Section<'a> {
+    reader: &'a Reader<'a>,
+    /// "in [probe]", for faults.
+    place: &'static str,
+    /// Where it begins first.
+    pub at: At<'a>,
+    /// What nobody asked for yet, by key.
+    left: BTreeMap<&'a str, Vec<Item<'a>>>,
+    asked: Vec<&'static str>,
+}
+
+/// What a key was set to, and where.
+#[derive(Clone)]
+pub(super) struct Set<'a, T> {
+    pub value: T,
+    pub at: At<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
+        Reader { environment, faults: RefCell::new(faults) }
+    }
+
+    /// Takes note of a fault.
+    pub fn fault(&self, at: At<'_>, text: impl Into<String>) {
+        self.faults.borrow_mut().push(at.fault(text));
+    }
+
+    /// Takes note of a fault that has its place already.
+    pub fn add(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// How many faults there are so far.
+    pub fn count(&self) -> usize {
+        self.faults.borrow().len()
+    }
+
+    /// All faults so far.
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.faults.into_inner()
+    }
+
+    /// The TOML of `source`; a fault in its syntax hides the rest of that file.
+    pub fn parse(&self, source: &'a Source) -> Option<Document<'a>> {
+        match toml_span::parse(&source.text) {
+            Ok(root) => Some(Document { source, root }),
+            Err(error) => {
+                self.fault(source.at(error.span.start), syntax(&error, source));
+                None
+            }
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// The top level of all files together; `first` is where they begin.
+    pub fn top(
+        reader: &'a Reader<'a>,
+        first: At<'a>,
+        documents: &'a [Document<'a>],
+    ) -> Section<'a> {
+        let mut section = Section::empty(reader, "at the top level", first);
+        for document in documents {
+            if let Some(table) = document.root.as_table() {
+                section.extend(document.source, table);
+            }
+        }
+        section
+    }
+
+    fn empty(reader: &'a Reader<'a>, place: &'static str, at: At<'a>) -> Section<'a> {
+        Section { reader, place, at, left: BTreeMap::new(), asked: Vec::new() }
+    }
+
+    fn extend(&mut self, source: &'a Source, table: &'a Table<'a>) {
+        for (key, value) in table {
+            let item = Item::new(self.reader, source, key, value);
+            self.left.entry(item.name).or_default().push(item);
+        }
+    }
+
+    /// The table of that name, empty if there is none; several files may each set a part of it.
+    pub fn section(&mut self, name: &'static str, place: &'static str) -> Section<'a> {
+        let mut section = Section::empty(self.reader, place, self.at);
+        for (i, item) in self.every(name).into_iter().enumerate() {
+            if i == 0 {
+                section.at = item.key;
+            }
+            match item.value.as_table() {
+                Some(table) => section.extend(item.at.source, table),
+                None => item.wanted(&format!("a table: write [{name}]")),
+            }
+        }
+        section
+    }
+
+    /// The tables of that name in all files: `[[name]]`.
+    pub fn sections(&mut self, name: &'static str, place: &'static str) -> Vec<Section<'a>> {
+        let mut sections = Vec::new();
+        for list in self.every(name) {
+            let Some(items) = list.value.as_array() else {
+                list.wanted(&format!("a list of tables: write [[{name}]]"));
+                continue;
+            };
+            for value in items {
+                let item = list.part(value);
+                match value.as_table() {
+                    Some(table) => {
+                        let mut section = Section::empty(self.reader, place, item.at);
+                        section.extend(item.at.source, table);
+                        sections.push(section);
+                    }
+                    None => item.wanted(&format!("a list of tables: write [[{name}]]")),
+                }
+            }
+        }
+        sections
+    }
+
+    /// Whether that key is there and was not asked for yet.
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// Every value of a key that adds up over files.
+    pub fn every(&mut self, name: &'static str) -> Vec<Item<'a>> {
+        self.asked.push(name);
+        self.left.remove(name).unwrap_or_default()
+    }
+
+    /// The value of a key, as `how` reads it; absent when it was not set or not rightly.
+    pub fn set<T>(
+        &mut self,
+        name: &'static str,
+        how: impl FnOnce(Item<'a>) -> Option<T>,
+    ) -> Option<Set<'a, T>> {
+        let items = self.every(name);
+        let (first, others) = items.split_first()?;
+        for other in others {
+            self.reader.fault(other.key, set_twice(name, first.key));
+        }
+        how(*first).map(|value| Set { value, at: first.at })
+    }
+
+    /// As [`Section::set`], without the place.
+    pub fn read<T>(
+        &mut self,
+        name: &'static str,
+        how: impl FnOnce(Item<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.set(name, how).map(|set| set.value)
+    }
+
+    /// Every key that nobody asked for is a fault.
+    pub fn finish(self) {
+        for item in self.left.values().flatten() {
+            let close =
+                |name: &&&str| strsim::damerau_levenshtein(item.name, name) <= 1 + name.len() / 4;
+            let near = self.asked.iter().filter(close);
+            let near = near.min_by_key(|name| strsim::damerau_levenshtein(item.name, name));
+            let advice = match near {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("allowed are {}", self.asked.join(", ")),
+            };
+            let key = quoted(item.name);
+            self.reader.fault(item.key, format!("unknown key {key} {}: {advice}", self.place));
+        }
+    }
+}

@@ -1,3 +1,7 @@
-//! The program.
+//! From the words of the command line to the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(sitewatch::cmd::main(std::env::args_os().skip(1)))
+}

@@ -138,11 +138,14 @@ pub struct Log {
     pub level: LevelFilter,
     /// Default: text.
     pub format: LogFormat,
+    /// Lines written a minute; those over it are counted, and the count is written; 10 to
+    /// 1 000 000, default 600.
+    pub max_per_minute: u32,
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: LevelFilter::Info, format: LogFormat::Text }
+        Log { level: LevelFilter::Info, format: LogFormat::Text, max_per_minute: 600 }
     }
 }
 

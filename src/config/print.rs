@@ -38,6 +38,7 @@ pub fn print(config: &Config) -> String {
         LogFormat::Json => "json",
     };
     page.line("format", quoted(format));
+    page.line("max_per_minute", config.log.max_per_minute);
     for target in &config.targets {
         page.table("[[target]]");
         page.target(target);

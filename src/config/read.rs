@@ -305,6 +305,9 @@ fn log(top: &mut Section<'_>) -> Log {
     let log = Log {
         level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
         format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
+        max_per_minute: section
+            .read("max_per_minute", |it| it.number(10, 1_000_000))
+            .map_or(default.max_per_minute, |number| number as u32),
     };
     section.finish();
     log

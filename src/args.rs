@@ -1,0 +1,483 @@
+//! The command line: words to a [`Command`], and the usage text. No I/O here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+
+use crate::config::units::parse_duration;
+use crate::error::Error;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+sitewatch watches websites from small machines.
+
+usage: sitewatch COMMAND [options]
+
+  run                 check the targets on their schedule, keep the results in SQLite
+  check URL|NAME...   check now, and print a waterfall of the phases
+  status [NAME...]    report from the store
+  config              check and print the configuration
+
+options of all commands
+  -c, --config PATH   a TOML file, or a folder: its *.toml in order of their names; repeatable;
+                      else $SITEWATCH_CONFIG, else /etc/sitewatch/config.toml
+      --env-file FILE NAME=value lines for ${NAME}; the environment wins over it
+  -v, --verbose       say more; twice: still more
+  -q, --quiet         warnings and errors alone
+  -h, --help          this text
+  -V, --version       the version; with -v of every library, and the commit
+
+check
+      --all           every target of the configuration
+      --count N       check so often, one after the other (1)
+      --every 1s      time from one to the next (1s)
+      --format F      text or json, one record a line (text)
+  for a URL, as the keys of a target: --method GET, --header 'K: V', --body TEXT,
+      --status 200-299, --match RE, --reject RE, --timeout 10s, --slow-after 2s,
+      --max-redirects 10, --ca-file PEM, --insecure
+
+status
+      --since T, --until T   a duration back from now, a date or RFC 3339 (24h, now)
+      --by hour|day   one line an hour or day
+      --per-node      one line a node
+      --label K=V     targets with that label; repeatable
+      --down          targets that are down
+      --format F      text, json or csv (text)
+
+config
+      --check         say what is wrong, if anything
+      --print         print the effective configuration, without secrets
+      --example       print an example with every key
+
+exit code: 0 fine; 1 the answer is bad news (down); 2 no answer (usage, configuration, store)
+";
+
+/// Most lines of a `status --by`.
+const COUNT_MAX: u32 = 1_000_000;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print the usage.
+    Help,
+    /// Print the version; verbose: of every library.
+    Version {
+        /// `-v` was given too.
+        verbose: bool,
+    },
+    /// `run`
+    Run(Common),
+    /// `check`
+    Check(Common, Box<Check>),
+    /// `status`
+    Status(Common, Status),
+    /// `config`
+    Config(Common, Config),
+}
+
+/// Options of all commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Common {
+    /// `--config`, in their order.
+    pub configs: Vec<PathBuf>,
+    /// `--env-file`
+    pub env_file: Option<PathBuf>,
+    /// How often `--verbose`.
+    pub verbose: u8,
+    /// `--quiet`
+    pub quiet: bool,
+}
+
+/// Options of `check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// URLs and names.
+    pub what: Vec<String>,
+    /// `--all`
+    pub all: bool,
+    /// `--count`; at least 1.
+    pub count: u32,
+    /// `--every`
+    pub every: Duration,
+    /// `--format json`
+    pub json: bool,
+    /// Keys of a target: flag and value, in their order.
+    pub keys: Vec<(&'static str, String)>,
+}
+
+/// Options of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Names of targets; none: all.
+    pub names: Vec<String>,
+    /// `--since`
+    pub since: When,
+    /// `--until`
+    pub until: When,
+    /// `--by`
+    pub by: Option<By>,
+    /// `--per-node`
+    pub per_node: bool,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// `--down`
+    pub down: bool,
+    /// `--format`
+    pub format: Format,
+}
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// So long ago.
+    Ago(Duration),
+    /// In milliseconds since 1970.
+    At(i64),
+}
+
+/// Length of a line's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Hours of UTC.
+    Hour,
+    /// Days of UTC.
+    Day,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// An array of objects.
+    Json,
+    /// RFC 4180.
+    Csv,
+}
+
+/// What `config` is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Config {
+    /// `--check`
+    Check,
+    /// `--print`
+    Print,
+    /// `--example`
+    Example,
+}
+
+/// Flags of `check` that are keys of a target.
+const KEYS: [&str; 10] = [
+    "method",
+    "header",
+    "body",
+    "status",
+    "match",
+    "reject",
+    "timeout",
+    "slow-after",
+    "max-redirects",
+    "ca-file",
+];
+
+/// Reads the words behind the program's name.
+///
+/// # Errors
+/// A word that is none of the command's, or a value that it does not take; what is allowed.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
+    let mut parser = Parser::from_args(words);
+    let mut common = Common::default();
+    let (mut help, mut version) = (false, false);
+    let mut command = None;
+    while command.is_none() {
+        match parser.next().map_err(usage)? {
+            None => break,
+            Some(Short('V') | Long("version")) => version = true,
+            Some(Value(word)) => command = Some(word.to_string_lossy().into_owned()),
+            Some(arg) => help |= shared(arg, &mut parser, &mut common)?,
+        }
+    }
+    let parsed = match command.as_deref() {
+        None if version => return finish_version(parser, common),
+        None if help => return Ok(Command::Help),
+        None => return Err(Error::new("which command? run, check, status or config")),
+        Some("run") => parse_run(&mut parser, &mut common)?.map(|()| Command::Run(common)),
+        Some("check") => {
+            parse_check(&mut parser, &mut common)?.map(|check| Command::Check(common, Box::new(check)))
+        }
+        Some("status") => {
+            parse_status(&mut parser, &mut common)?.map(|status| Command::Status(common, status))
+        }
+        Some("config") => {
+            parse_config(&mut parser, &mut common)?.map(|config| Command::Config(common, config))
+        }
+        Some(word) => {
+            let text = format!("unknown command {word:?}: run, check, status or config");
+            return Err(Error::new(text));
+        }
+    };
+    Ok(parsed.filter(|_| !help).unwrap_or(Command::Help))
+}
+
+fn finish_version(mut parser: Parser, mut common: Common) -> Result<Command, Error> {
+    while let Some(arg) = parser.next().map_err(usage)? {
+        shared(arg, &mut parser, &mut common)?;
+    }
+    Ok(Command::Version { verbose: common.verbose > 0 })
+}
+
+/// Takes an option of all commands. True: `--help`.
+fn shared(arg: lexopt::Arg<'_>, parser: &mut Parser, common: &mut Common) -> Result<bool, Error> {
+    match arg {
+        Short('c') | Long("config") => common.configs.push(parser.value().map_err(usage)?.into()),
+        Long("env-file") => common.env_file = Some(parser.value().map_err(usage)?.into()),
+        Short('v') | Long("verbose") => common.verbose = common.verbose.saturating_add(1),
+        Short('q') | Long("quiet") => common.quiet = true,
+        Short('h') | Long("help") => return Ok(true),
+        other => return Err(usage(other.unexpected())),
+    }
+    Ok(false)
+}
+
+/// None: `--help` was among the words.
+fn parse_run(parser: &mut Parser, common: &mut Common) -> Result<Option<()>, Error> {
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        help |= shared(arg, parser, common)?;
+    }
+    Ok((!help).then_some(()))
+}
+
+fn parse_check(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>, Error> {
+    let mut check = Check {
+        what: Vec::new(),
+        all: false,
+        count: 1,
+        every: Duration::from_secs(1),
+        json: false,
+        keys: Vec::new(),
+    };
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Value(word) => check.what.push(text(word)?),
+            Long("all") => check.all = true,
+            Long("count") => {
+                let count = value(parser)?;
+                let parsed = count.parse().ok().filter(|n| (1..=COUNT_MAX).contains(n));
+                check.count = parsed.ok_or_else(|| {
+                    Error::new(format!("--count {count:?}: a number from 1 to {COUNT_MAX}"))
+                })?;
+            }
+            Long("every") => check.every = duration("--every", &value(parser)?)?,
+            Long("format") => {
+                check.json = match value(parser)?.as_str() {
+                    "text" => false,
+                    "json" => true,
+                    other => return Err(Error::new(format!("--format {other:?}: text or json"))),
+                }
+            }
+            Long("insecure") => check.keys.push(("insecure", String::new())),
+            Long(flag) if KEYS.contains(&flag) => {
+                let key = KEYS[KEYS.iter().position(|key| *key == flag).unwrap_or(0)];
+                check.keys.push((key, value(parser)?));
+            }
+            other => help |= shared(other, parser, common)?,
+        }
+    }
+    if !help && check.what.is_empty() && !check.all {
+        return Err(Error::new("check what? a URL, the name of a target, or --all"));
+    }
+    if check.all && !check.what.is_empty() {
+        return Err(Error::new("--all is every target: no names beside it"));
+    }
+    Ok((!help).then_some(check))
+}
+
+fn parse_status(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>, Error> {
+    let mut status = Status {
+        names: Vec::new(),
+        since: When::Ago(Duration::from_secs(24 * 3600)),
+        until: When::Ago(Duration::ZERO),
+        by: None,
+        per_node: false,
+        labels: Vec::new(),
+        down: false,
+        format: Format::Text,
+    };
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Value(word) => status.names.push(text(word)?),
+            Long("since") => status.since = when("--since", &value(parser)?)?,
+            Long("until") => status.until = when("--until", &value(parser)?)?,
+            Long("by") => {
+                status.by = Some(match value(parser)?.as_str() {
+                    "hour" => By::Hour,
+                    "day" => By::Day,
+                    other => return Err(Error::new(format!("--by {other:?}: hour or day"))),
+                });
+            }
+            Long("per-node") => status.per_node = true,
+            Long("label") => {
+                let label = value(parser)?;
+                let Some((key, value)) = label.split_once('=') else {
+                    return Err(Error::new(format!("--label {label:?}: key=value")));
+                };
+                status.labels.push((key.to_owned(), value.to_owned()));
+            }
+            Long("down") => status.down = true,
+            Long("format") => {
+                status.format = match value(parser)?.as_str() {
+                    "text" => Format::Text,
+                    "json" => Format::Json,
+                    "csv" => Format::Csv,
+                    other => {
+                        return Err(Error::new(format!("--format {other:?}: text, json or csv")));
+                    }
+                };
+            }
+            Long("store") => match value(parser)?.as_str() {
+                "sqlite" => {}
+                other => return Err(Error::new(format!("--store {other:?}: sqlite"))),
+            },
+            other => help |= shared(other, parser, common)?,
+        }
+    }
+    Ok((!help).then_some(status))
+}
+
+fn parse_config(parser: &mut Parser, common: &mut Common) -> Result<Option<Config>, Error> {
+    let mut help = false;
+    let mut config = None;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        let wanted = match arg {
+            Long("check") => Config::Check,
+            Long("print") => Config::Print,
+            Long("example") => Config::Example,
+            other => {
+                help |= shared(other, parser, common)?;
+                continue;
+            }
+        };
+        if config.replace(wanted).is_some_and(|before| before != wanted) {
+            return Err(Error::new("config: one of --check, --print and --example"));
+        }
+    }
+    match config {
+        _ if help => Ok(None),
+        Some(config) => Ok(Some(config)),
+        None => Err(Error::new("config: --check, --print or --example?")),
+    }
+}
+
+fn value(parser: &mut Parser) -> Result<String, Error> {
+    text(parser.value().map_err(usage)?)
+}
+
+fn text(word: OsString) -> Result<String, Error> {
+    word.string().map_err(usage)
+}
+
+fn duration(flag: &str, word: &str) -> Result<Duration, Error> {
+    parse_duration(word).map_err(|error| Error::new(format!("{flag} {word:?}: {error}")))
+}
+
+/// A duration back from now, RFC 3339, or a date.
+fn when(flag: &str, word: &str) -> Result<When, Error> {
+    if let Ok(ago) = parse_duration(word) {
+        return Ok(When::Ago(ago));
+    }
+    let is_date = word.len() == 10 && word.bytes().filter(|b| *b == b'-').count() == 2;
+    let whole = if is_date { format!("{word}T00:00:00Z") } else { word.to_owned() };
+    let time = humantime::parse_rfc3339(&whole).ok();
+    let ms = time
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_millis()).ok());
+    ms.map(When::At).ok_or_else(|| {
+        let allowed = "a duration back from now (24h), a date (2026-11-21), or RFC 3339 in UTC \
+                       (2026-11-21T03:00:00Z)";
+        Error::new(format!("{flag} {word:?}: {allowed}"))
+    })
+}
+
+fn usage(error: lexopt::Error) -> Error {
+    Error::new(format!("{error}; see sitewatch --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Result<Command, Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_stand_before_and_behind_the_command() {
+        let common = Common {
+            configs: vec!["a".into(), "b".into()],
+            env_file: Some("e".into()),
+            verbose: 2,
+            quiet: false,
+        };
+        let want = Command::Run(common);
+        assert_eq!(words("-v -c a run -c b --env-file=e -v"), Ok(want));
+    }
+
+    #[test]
+    fn help_and_version() {
+        assert_eq!(words("--help"), Ok(Command::Help));
+        assert_eq!(words("status --help"), Ok(Command::Help));
+        assert_eq!(words("check -h"), Ok(Command::Help));
+        assert_eq!(words("-V"), Ok(Command::Version { verbose: false }));
+        assert_eq!(words("-V -v"), Ok(Command::Version { verbose: true }));
+        assert_eq!(words("-v -V"), Ok(Command::Version { verbose: true }));
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(when("--since", "90m"), Ok(When::Ago(Duration::from_secs(5400))));
+        assert_eq!(when("--since", "2026-11-21"), Ok(When::At(1_795_219_200_000)));
+        assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(When::At(1_795_230_000_000)));
+        assert!(when("--since", "yesterday").is_err());
+        assert!(when("--since", "2026-13-21").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_word_and_what_is_allowed() {
+        for (line, want) in [
+            ("", "which command? run, check, status or config"),
+            ("fly", "unknown command \"fly\": run, check, status or config"),
+            ("check", "check what? a URL, the name of a target, or --all"),
+            ("check --all a", "--all is every target: no names beside it"),
+            ("check a --count 0", "--count \"0\": a number from 1 to 1000000"),
+            ("check a --format csv", "--format \"csv\": text or json"),
+            ("status --by week", "--by \"week\": hour or day"),
+            ("status --label a", "--label \"a\": key=value"),
+            ("config", "config: --check, --print or --example?"),
+            ("config --check --print", "config: one of --check, --print and --example"),
+            ("run --fast", "invalid option '--fast'; see sitewatch --help"),
+            ("run now", "unexpected argument \"now\"; see sitewatch --help"),
+            ("run -c", "missing argument for option '-c'; see sitewatch --help"),
+        ] {
+            assert_eq!(words(line).map_err(|error| error.to_string()), Err(want.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_target_are_flags_of_check() {
+        let Ok(Command::Check(_, check)) =
+            words("check https://a --method HEAD --match x --insecure --count 3 --every 2s")
+        else {
+            panic!("not a check")
+        };
+        assert_eq!(check.what, ["https://a"]);
+        assert_eq!((check.count, check.every), (3, Duration::from_secs(2)));
+        let keys = [("method", "HEAD"), ("match", "x"), ("insecure", "")];
+        assert_eq!(check.keys, keys.map(|(key, value)| (key, value.to_owned())));
+    }
+}

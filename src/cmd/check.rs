@@ -1,0 +1,208 @@
+//! `sitewatch check`: check now, and show what happened. The same engine and the same judge as
+//! `run`, without a schedule and without a store.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::LevelFilter;
+
+use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, load, paint, print, start_log, width};
+use crate::args::{self, Common};
+use crate::check::Room;
+use crate::check::engine::Engine;
+use crate::check::trust::Trust;
+use crate::check::watch::draw_run;
+use crate::clock;
+use crate::config::units::parse_duration;
+use crate::config::{LogFormat, Need, header, lone_target};
+use crate::error::{Context, Error};
+use crate::model::judge::{Order, judge};
+use crate::model::outcome::{Outcome, Verdict};
+use crate::model::record::encode_check;
+use crate::model::target::{Expression, Method, Secret, StatusSet, Target};
+use crate::show::waterfall::waterfall;
+
+/// Checks in flight at once, and room for their bodies in bytes: those of a configuration by
+/// default.
+const IN_FLIGHT: usize = 100;
+const ROOM: usize = 256 * 1024 * IN_FLIGHT;
+/// Longest turn of the engine.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Checks what was asked for, as often as asked for.
+///
+/// # Errors
+/// Neither a URL nor a target, or a key that it does not take.
+pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
+    let (targets, node) = targets(common, options)?;
+    let trust = Trust::read(targets.iter().map(|target| &**target))?;
+    let mut checks = Checks {
+        engine: Engine::new(trust),
+        room: Room::new(ROOM.max(targets.iter().map(|t| t.max_body).max().unwrap_or(0))),
+        node: node.into(),
+        run: draw_run(),
+    };
+    let mut worst = FINE;
+    let mut begins = Instant::now();
+    for round in 0..options.count {
+        if round > 0 {
+            begins += options.every;
+            std::thread::sleep(begins.saturating_duration_since(Instant::now()));
+        }
+        let shown = targets.len() as u64 * u64::from(options.count) > 1;
+        checks.round(&targets, &mut |target, outcome| {
+            worst = worse(worst, outcome.verdict);
+            if options.json {
+                return print(&(encode_check(outcome) + "\n"));
+            }
+            let text = waterfall(target, outcome, clock::now_ms(), width().unwrap_or(80), paint());
+            print(&if shown { text + "\n" } else { text })
+        })?;
+    }
+    Ok(worst)
+}
+
+/// The targets that were asked for, and this node's name.
+fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, String), Error> {
+    let is_url = |what: &String| what.contains("://");
+    if !options.all && options.what.iter().all(is_url) {
+        start_log(common, LevelFilter::Warn, LogFormat::Text, u32::MAX);
+        let targets = options.what.iter().map(|url| lone(url, &options.keys));
+        return Ok((targets.collect::<Result<_, _>>()?, host_name()));
+    }
+    let config = match load(common, Need::Nothing) {
+        Ok(config) => Some(config),
+        // A bare domain needs no configuration either.
+        Err(error) if options.all || !common.configs.is_empty() => return Err(error),
+        Err(_) => None,
+    };
+    let known = config.as_ref().map_or(&[][..], |config| &config.targets);
+    let node = config.as_ref().and_then(|config| config.node.clone()).unwrap_or_else(host_name);
+    if options.all {
+        if known.is_empty() {
+            return Err(Error::new("no target in the configuration"));
+        }
+        return Ok((known.to_vec(), node));
+    }
+    let mut targets = Vec::new();
+    for what in &options.what {
+        let named = known.iter().find(|target| *target.name == **what);
+        targets.push(match named {
+            Some(target) if options.keys.is_empty() => Arc::clone(target),
+            Some(target) => Arc::new(with_keys(Target::clone(target), &options.keys)?),
+            None if is_url(what) || what.contains(['.', ':']) => lone(what, &options.keys)?,
+            None => {
+                let text = format!("{what:?} is no target of the configuration, and no URL");
+                return Err(Error::new(text));
+            }
+        });
+    }
+    Ok((targets, node))
+}
+
+/// A target that no configuration knows.
+fn lone(url: &str, keys: &[(&str, String)]) -> Result<Arc<Target>, Error> {
+    with_keys(lone_target(url)?, keys).map(Arc::new)
+}
+
+/// The target with the keys that were given as flags.
+fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Error> {
+    for (key, value) in keys {
+        let fault = |allowed: &str| Error::new(format!("--{key} {value:?}: {allowed}"));
+        let expression =
+            || Expression::new(value).map_err(|error| fault(&error.replace('\n', " ")));
+        let time = || match parse_duration(value) {
+            Ok(time) if !time.is_zero() => Ok(time),
+            Ok(_) => Err(fault("more than nothing")),
+            Err(error) => Err(fault(&error.to_string())),
+        };
+        match *key {
+            "method" => {
+                let words = Method::ALL.map(Method::as_str).join(", ");
+                target.method = Method::parse(value).ok_or_else(|| fault(&words))?;
+            }
+            "header" => {
+                // The value may be a secret: it is not shown.
+                let (name, value) = value
+                    .split_once(':')
+                    .ok_or_else(|| Error::new("--header: write it 'Name: value'"))?;
+                let new = header(name.trim(), value.trim()).cannot("take --header")?;
+                target.headers.retain(|old| !old.name.eq_ignore_ascii_case(&new.name));
+                target.headers.push(new);
+            }
+            "body" => target.body = Secret(value.clone()),
+            "status" => {
+                let ranges: Option<Vec<_>> = value.split(',').map(StatusSet::parse_range).collect();
+                let allowed = "codes and ranges from 100 to 999, such as 200-299,301";
+                target.status = StatusSet::new(ranges.ok_or_else(|| fault(allowed))?);
+            }
+            "match" => target.matches.push(expression()?),
+            "reject" => target.rejects.push(expression()?),
+            "timeout" => target.timeout = time()?,
+            "slow-after" => target.slow_after = Some(time()?),
+            "max-redirects" => {
+                let number = value.parse().ok().filter(|n| *n <= 100);
+                target.max_redirects = number.ok_or_else(|| fault("a number from 0 to 100"))?;
+            }
+            "ca-file" => target.ca_file = Some(PathBuf::from(value)),
+            _ => target.verify = false,
+        }
+    }
+    Ok(target)
+}
+
+/// Checks that are made now.
+struct Checks {
+    engine: Engine<(usize, Order)>,
+    room: Room,
+    node: Arc<str>,
+    run: u32,
+}
+
+impl Checks {
+    /// Checks every target once, and gives the outcomes in the order of the targets.
+    fn round(
+        &mut self,
+        targets: &[Arc<Target>],
+        give: &mut dyn FnMut(&Target, &Outcome) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut waiting: VecDeque<usize> = (0..targets.len()).collect();
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
+        let mut given = 0;
+        while given < targets.len() {
+            while self.engine.in_flight() < IN_FLIGHT
+                && let Some(index) = waiting.front().copied()
+                && let Some(held) = self.room.take(targets[index].max_body)
+            {
+                waiting.pop_front();
+                let order = Order {
+                    node: Arc::clone(&self.node),
+                    run: self.run,
+                    due_ms: clock::now_ms(),
+                    lag_us: 0,
+                };
+                self.engine.start(Arc::clone(&targets[index]), held, (index, order));
+            }
+            for done in self.engine.turn(TURN)? {
+                let (index, order) = done.tag;
+                outcomes[index] = Some(judge(&done.target, &order, done.reply));
+            }
+            while let Some(Some(outcome)) = outcomes.get(given) {
+                give(&targets[given], outcome)?;
+                given += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The worse of two answers: down before unknown before fine.
+fn worse(before: u8, verdict: Verdict) -> u8 {
+    match (before, verdict) {
+        (BAD_NEWS, _) | (_, Verdict::Down) => BAD_NEWS,
+        (NO_ANSWER, _) | (_, Verdict::Unknown) => NO_ANSWER,
+        _ => FINE,
+    }
+}

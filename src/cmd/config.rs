@@ -1,0 +1,24 @@
+//! `sitewatch config`: check and print the configuration.
+
+use super::{FINE, print, surroundings};
+use crate::args::{self, Common};
+use crate::config::{self, EXAMPLE, Need};
+use crate::error::Error;
+
+/// Checks, prints or shows the example.
+///
+/// # Errors
+/// Every fault of the files, one a line.
+pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
+    if what == args::Config::Example {
+        return print(EXAMPLE).map(|()| FINE);
+    }
+    let (environment, paths) = surroundings(common)?;
+    let config = config::read(&paths, &environment, Need::Targets)
+        .map_err(|faults| Error::new(faults.to_string()))?;
+    match what {
+        args::Config::Print => print(&config::print(&config)),
+        _ => print(&format!("fine: {} targets\n", config.targets.len())),
+    }?;
+    Ok(FINE)
+}

@@ -1,0 +1,128 @@
+//! The commands: one file each, and the only place where stages meet.
+
+mod check;
+mod config;
+mod run;
+mod status;
+mod version;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+
+use log::LevelFilter;
+
+use crate::args::{self, Command, Common};
+use crate::config::{Config, Environment, LogFormat, Need, read};
+use crate::error::{Context, Error};
+use crate::show::terminal;
+use crate::show::text::Paint;
+
+/// All is well.
+const FINE: u8 = 0;
+/// The answer is bad news.
+const BAD_NEWS: u8 = 1;
+/// No answer.
+const NO_ANSWER: u8 = 2;
+
+/// Does what the words say; gives the exit code.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let code = args::parse(words).and_then(|command| match command {
+        Command::Help => print(args::USAGE).map(|()| FINE),
+        Command::Version { verbose } => version::version(verbose),
+        Command::Run(common) => run::run(&common),
+        Command::Check(common, options) => check::check(&common, &options),
+        Command::Status(common, options) => status::status(&common, &options),
+        Command::Config(common, options) => config::config(&common, options),
+    });
+    code.unwrap_or_else(|error| {
+        complain(&error);
+        NO_ANSWER
+    })
+}
+
+/// Says on stderr why there is no answer. Faults of a configuration begin with their place.
+fn complain(error: &Error) {
+    let text = error.to_string();
+    let line = if text.contains('\n') || starts_with_place(&text) {
+        format!("{text}\n")
+    } else {
+        format!("sitewatch: {text}\n")
+    };
+    // Nowhere is left to say that stderr is closed.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Whether a text begins with `PATH:LINE:COLUMN: `.
+fn starts_with_place(text: &str) -> bool {
+    let Some((place, _)) = text.split_once(": ") else { return false };
+    let mut numbers = place.rsplitn(3, ':').take(2);
+    numbers.all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        && place.matches(':').count() >= 2
+}
+
+/// Reads the configuration and starts the log.
+fn load(common: &Common, need: Need) -> Result<Config, Error> {
+    let (environment, paths) = surroundings(common)?;
+    let config = read(&paths, &environment, need).map_err(|faults| Error::new(faults.to_string()))?;
+    start_log(common, config.log.level, config.log.format, config.log.max_per_minute);
+    Ok(config)
+}
+
+/// The environment, and the files of the configuration.
+fn surroundings(common: &Common) -> Result<(Environment, Vec<std::path::PathBuf>), Error> {
+    let mut environment = Environment::of_process();
+    if let Some(path) = &common.env_file {
+        environment =
+            environment.with_file(path).map_err(|faults| Error::new(faults.to_string()))?;
+    }
+    let paths = environment.paths(common.configs.clone());
+    Ok((environment, paths))
+}
+
+fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_minute: u32) {
+    let level = match common.verbose {
+        _ if common.quiet => level.min(LevelFilter::Warn),
+        0 => level,
+        1 => level.max(LevelFilter::Debug),
+        _ => LevelFilter::Trace,
+    };
+    let format = match format {
+        LogFormat::Text => crate::log::Format::Text,
+        LogFormat::Json => crate::log::Format::Json,
+    };
+    crate::log::start(level, format, max_per_minute);
+}
+
+/// Writes to stdout. A reader that has gone (`| head`) is no error.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).cannot("write to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Columns of the terminal on stdout; none if it is no terminal.
+fn width() -> Option<usize> {
+    let out = std::io::stdout();
+    out.is_terminal().then(|| terminal::size(&out).map_or(80, |(columns, _)| columns))
+}
+
+/// Colours, if stdout is a terminal that wants them.
+fn paint() -> Paint {
+    Paint::new(std::io::stdout().is_terminal() && wants_colour())
+}
+
+/// Whether to colour what goes to the terminal: <https://no-color.org>.
+fn wants_colour() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// This host's name, for nodes that have none of their own.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

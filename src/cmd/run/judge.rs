@@ -1,0 +1,96 @@
+//! The stage between the connections and the store: judges what came back, tells of changes.
+//!
+//! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
+//! empty, or nobody takes records any more. On failure: there is none.
+
+use std::collections::HashMap;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smol::channel::Receiver;
+
+use super::Shared;
+use crate::check::watch::Found;
+use crate::clock;
+use crate::model::judge::judge;
+use crate::model::outcome::{Outcome, Verdict};
+use crate::model::record::{NodeState, Record};
+use crate::show::screen::Screen;
+use crate::show::text::reason;
+use crate::show::time::span;
+
+/// A state, and since when, in milliseconds since 1970.
+pub type Stands = HashMap<Arc<str>, (Verdict, i64)>;
+
+/// The stage.
+pub struct Judge {
+    /// What the watch found.
+    pub found: Receiver<Found>,
+    /// To the store.
+    pub records: SyncSender<Record>,
+    /// How each target stands.
+    pub stands: Stands,
+    /// What others may know of us.
+    pub shared: Arc<Shared>,
+    /// What is on the terminal.
+    pub screen: Option<Arc<Mutex<Screen>>>,
+    /// This node.
+    pub node: Arc<str>,
+}
+
+impl Judge {
+    /// Judges until the watch has ended.
+    pub fn run(mut self) {
+        while let Ok(found) = self.found.recv_blocking() {
+            let record = match found {
+                Found::Reply(answer) => {
+                    let outcome = judge(&answer.target, &answer.order, answer.reply);
+                    // The body is gone, and makes room before we wait for the store.
+                    drop(answer.held);
+                    self.shared.change(|health| health.checks += 1);
+                    self.tell(&outcome);
+                    Record::Check(Box::new(outcome))
+                }
+                Found::Gap(gap) => {
+                    self.shared.change(|health| health.missed += gap.count);
+                    log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
+                    Record::Gap(gap)
+                }
+                Found::Run(run) => Record::Node(NodeState {
+                    node: Arc::clone(&self.node),
+                    run,
+                    sent_ms: clock::now_ms(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                }),
+            };
+            if self.records.send(record).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Shows the outcome, and logs it if it changes how the target stands.
+    fn tell(&mut self, outcome: &Outcome) {
+        if let Some(screen) = &self.screen {
+            screen.lock().unwrap_or_else(PoisonError::into_inner).outcome(outcome);
+        }
+        let state = outcome.verdict.state();
+        let before = self.stands.get(&outcome.target).copied();
+        if before.is_some_and(|(verdict, _)| verdict == state) {
+            return;
+        }
+        self.stands.insert(Arc::clone(&outcome.target), (state, outcome.due_ms));
+        let name = &outcome.target;
+        let why = reason(outcome).unwrap_or_default();
+        match (state, before) {
+            (Verdict::Down, _) => log::warn!("{name} is down: {why}"),
+            (Verdict::Unknown, _) => log::warn!("{name} is unknown: {why}"),
+            // What is up from the start is no change.
+            (_, None) => log::debug!("{name} is up"),
+            (_, Some((was, since_ms))) => {
+                let time = span(outcome.due_ms - since_ms);
+                log::info!("{name} is up again, after {time} {}", was.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The last stage of `run`: gathers records and stores them, batch by batch.
+//!
+//! Takes: records. Gives: nothing. Ends when: nobody sends any more and all are stored. On
+//! failure: holds the records, tries again, and past its memory lets the oldest go, counted, and
+//! stored as a loss once the store is back.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use crate::clock;
+use crate::model::batch::{Batch, Limits};
+use crate::model::outcome::{Loss, LossCause};
+use crate::model::record::Record;
+use crate::store::{Store, Written};
+
+/// First pause before a store that failed is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How often it is said that the oldest checks go.
+const EXPIRED_EVERY: Duration = Duration::from_secs(3600);
+
+/// The stage.
+pub struct Keep<S> {
+    /// Where records go.
+    pub store: S,
+    /// What others may know of us.
+    pub shared: Arc<Shared>,
+    /// How long records are tried to be stored once nobody sends any more.
+    pub stop_timeout: Duration,
+    /// The batch.
+    pub limits: Limits,
+}
+
+/// What could not be stored at the end.
+pub struct Left {
+    /// Records.
+    pub count: usize,
+}
+
+impl<S: Store> Keep<S> {
+    /// Stores until nobody sends any more. Gives what is left, if the store stays away.
+    pub fn run(mut self, records: &Receiver<Record>) -> Option<Left> {
+        let mut waiting = Waiting::new(self.limits);
+        loop {
+            let received = match waiting.due() {
+                None => records.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => records.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match received {
+                Ok(record) => waiting.push(record, &self.shared),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if waiting.due().is_some_and(|due| due <= Instant::now()) {
+                self.store(&mut waiting);
+            }
+        }
+        let limit = Instant::now() + self.stop_timeout;
+        while !waiting.is_empty() {
+            self.store(&mut waiting);
+            if let Some(retry) = waiting.retry {
+                if Instant::now() >= limit {
+                    return Some(Left { count: waiting.batch.len() });
+                }
+                std::thread::sleep(retry.pause.min(RETRY_FIRST));
+            }
+        }
+        None
+    }
+
+    /// Tries to store the next batch.
+    fn store(&mut self, waiting: &mut Waiting) {
+        let now_ms = clock::now_ms();
+        let loss = waiting.loss.clone().map(Record::Loss);
+        let written = self.store.write(&mut waiting.batch.next().chain(&loss), now_ms);
+        match written {
+            Ok(written) => {
+                waiting.batch.stored(Instant::now());
+                waiting.loss = None;
+                if let Some(retry) = waiting.retry.take() {
+                    let away = retry.since.elapsed().as_secs();
+                    log::info!("the store is back after {away} s; {} records wait", waiting.batch.len());
+                }
+                waiting.tell_expired(&written);
+                let (checks, left) = (written.checks, waiting.batch.len() as u64);
+                self.shared.change(|health| {
+                    health.status = "ok".to_owned();
+                    health.stored += checks;
+                    health.expired += written.expired;
+                    health.stored_ms = now_ms;
+                    health.waiting = left;
+                });
+            }
+            Err(error) => {
+                match &mut waiting.retry {
+                    Some(retry) => retry.again(),
+                    none => {
+                        log::error!("{error}; checks go on, and wait in memory");
+                        *none = Some(Retry::first());
+                    }
+                }
+                self.shared.change(|health| health.status = "store_away".to_owned());
+            }
+        }
+    }
+}
+
+/// Records that wait, and what is known of why.
+struct Waiting {
+    batch: Batch<Record>,
+    /// What fell out of a full memory and is not stored yet.
+    loss: Option<Loss>,
+    /// The store is away.
+    retry: Option<Retry>,
+    /// Checks that went since it was last said, and when it was.
+    expired: u64,
+    said_expired: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Retry {
+    since: Instant,
+    next: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    fn first() -> Retry {
+        let now = Instant::now();
+        Retry { since: now, next: now + RETRY_FIRST, pause: RETRY_FIRST }
+    }
+
+    fn again(&mut self) {
+        self.pause = (self.pause * 2).min(RETRY_MAX);
+        self.next = Instant::now() + self.pause;
+    }
+}
+
+impl Waiting {
+    fn new(limits: Limits) -> Waiting {
+        let (loss, retry, said_expired) = (None, None, None);
+        Waiting { batch: Batch::new(limits), loss, retry, expired: 0, said_expired }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.loss.is_none()
+    }
+
+    /// When to store next; not before the next try, while the store is away.
+    fn due(&self) -> Option<Instant> {
+        let due = self.batch.due()?;
+        Some(self.retry.map_or(due, |retry| due.max(retry.next)))
+    }
+
+    fn push(&mut self, record: Record, shared: &Shared) {
+        let weight = record.weight();
+        let mut lost = 0;
+        for fallen in self.batch.push(record, weight, Instant::now()) {
+            if let Record::Check(outcome) = fallen {
+                lost += 1;
+                let loss = self.loss.get_or_insert_with(|| {
+                    log::error!("memory is full while the store is away: the oldest checks go");
+                    Loss {
+                        node: outcome.node,
+                        run: outcome.run,
+                        from_ms: outcome.due_ms,
+                        to_ms: outcome.due_ms,
+                        count: 0,
+                        cause: LossCause::MemoryFull,
+                    }
+                });
+                loss.from_ms = loss.from_ms.min(outcome.due_ms);
+                loss.to_ms = loss.to_ms.max(outcome.due_ms);
+                loss.count += 1;
+            }
+        }
+        let waiting = self.batch.len() as u64;
+        shared.change(|health| {
+            health.lost += lost;
+            health.waiting = waiting;
+        });
+    }
+
+    /// Says that the oldest checks go, the first time and then now and again.
+    fn tell_expired(&mut self, written: &Written) {
+        self.expired += written.expired;
+        let silent = self.said_expired.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);
+        if self.expired > 0 && !silent {
+            log::warn!("the store has reached max_size: the {} oldest checks went", self.expired);
+            (self.expired, self.said_expired) = (0, Some(Instant::now()));
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! `sitewatch run`: watches, and keeps the results, on one machine.
+//!
+//! ```text
+//!     watch ──Found──> judge ──Record──> keep ──> SQLite        each on a thread of its own
+//!                        └──> screen, log         main: signals, /health, the screen's frames
+//! ```
+//!
+//! Stopping runs down the road: the watch starts nothing more and ends, the judge drains what is
+//! left, the keeper stores it. A second signal leaves at once.
+
+mod judge;
+mod keep;
+
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use async_signal::{Signal, Signals};
+use smol::future::FutureExt;
+use smol::stream::StreamExt;
+
+use self::judge::{Judge, Stands};
+use self::keep::{Keep, Left};
+use super::{BAD_NEWS, FINE, host_name, load, wants_colour};
+use crate::args::Common;
+use crate::check::trust::Trust;
+use crate::check::watch::{Limits, Watch, draw_run};
+use crate::clock;
+use crate::config::{Config, Need};
+use crate::error::{Context, Error};
+use crate::model::batch;
+use crate::model::record::{NodeState, Record, TargetState};
+use crate::model::report::standing;
+use crate::show::health::Health;
+use crate::show::http::{self, Response};
+use crate::show::screen::{self, Screen};
+use crate::show::terminal;
+use crate::show::text::Paint;
+use crate::stop::Stop;
+use crate::store::{Sqlite, Store};
+
+/// Records between judge and store, at most; the judge waits when it is full.
+const RECORDS: usize = 1024;
+/// Stack of each thread, in bytes: none recurses, none holds large buffers.
+const STACK: usize = 512 * 1024;
+/// Time between two frames of the screen.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// What the stages tell the rest of the program.
+pub struct Shared(Mutex<Health>);
+
+impl Shared {
+    /// Changes the counters.
+    pub fn change(&self, change: impl FnOnce(&mut Health)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn response(&self) -> Response {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).response()
+    }
+}
+
+/// Watches until told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub fn run(common: &Common) -> Result<u8, Error> {
+    let config = load(common, Need::Targets)?;
+    let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
+    let run = draw_run();
+    let mut store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
+        .map_err(|error| Error::new(error.to_string()))?;
+    announce(&mut store, &config, &node, run).map_err(|error| Error::new(error.to_string()))?;
+    let listener = config.serve.listen.map(http::listen).transpose()?;
+    let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
+    let mut signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
+
+    let (view, paint) = view(&config, &node);
+    let stages = start(&config, (&node, run), store, trust, view.clone())?;
+    log::info!(
+        "watching {} targets as {node}, storing in {}",
+        config.targets.len(),
+        config.sqlite.path.display()
+    );
+    let shared = Arc::clone(&stages.shared);
+    let answer = move |path: &str| match path {
+        "/health" => shared.response(),
+        _ => Response::text(404, "no such page; there is /health"),
+    };
+    let serve = async {
+        match listener {
+            Some(listener) => http::serve(listener, answer).await,
+            None => smol::future::pending().await,
+        }
+    };
+    let show = async {
+        let Some(view) = &view else { return smol::future::pending().await };
+        let (began, mut frames) = (Instant::now(), smol::Timer::interval_at(Instant::now(), FRAME));
+        while frames.next().await.is_some() {
+            draw(view, paint);
+        }
+        log::debug!("the screen ended after {} s", began.elapsed().as_secs());
+    };
+    let obey = async {
+        while let Some(signal) = signals.next().await {
+            let Ok(signal) = signal else { continue };
+            if stages.stop.is_told() {
+                leave_screen(view.is_some());
+                std::process::exit(128 + signal as i32);
+            }
+            stages.stop();
+            log::info!("stopping: checks under way end first; a second signal leaves at once");
+        }
+    };
+    let ended = stages.ended.clone();
+    let end = async { ended.recv().await.unwrap_or(()) };
+    smol::block_on(end.or(obey).or(serve).or(show));
+    leave_screen(view.is_some());
+    stages.join()
+}
+
+/// Stores what this node and its targets are, before the first check.
+fn announce(
+    store: &mut Sqlite,
+    config: &Config,
+    node: &Arc<str>,
+    run: u32,
+) -> Result<(), crate::store::StoreError> {
+    if store.uses_rollback_journal()? {
+        log::info!("no write-ahead log can be had on this file system: using a rollback journal");
+    }
+    let sent_ms = clock::now_ms();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut records =
+        vec![Record::Node(NodeState { node: Arc::clone(node), run, sent_ms, version })];
+    records.extend(config.targets.iter().map(|target| {
+        Record::Target(Box::new(TargetState::new(target, node, run, sent_ms)))
+    }));
+    store.write(&mut records.iter(), sent_ms).map(|_| ())
+}
+
+/// The stages under way.
+struct Stages {
+    stop: Stop,
+    waker: curl::multi::MultiWaker,
+    shared: Arc<Shared>,
+    /// Closed when the last stage has ended.
+    ended: smol::channel::Receiver<()>,
+    watch: JoinHandle<Result<(), Error>>,
+    judge: JoinHandle<()>,
+    keep: JoinHandle<Option<Left>>,
+}
+
+/// Starts the stages, each on its thread.
+fn start(
+    config: &Config,
+    (node, run): (&Arc<str>, u32),
+    mut store: Sqlite,
+    trust: Trust,
+    screen: Option<Arc<Mutex<Screen>>>,
+) -> Result<Stages, Error> {
+    let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
+    let newest = store.newest(node).map_err(unreadable)?;
+    let now_ms = clock::now_ms();
+    let mut stands = Stands::new();
+    for ((target, of_node), state) in store.states().map_err(unreadable)? {
+        let now = standing(&[state], now_ms);
+        if of_node == *node
+            && let (Some(verdict), Some(since_ms)) = (now.verdict, now.since_ms)
+        {
+            stands.insert(target, (verdict.state(), since_ms));
+        }
+    }
+    let shared = Arc::new(Shared(Mutex::new(Health {
+        status: "ok".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: node.to_string(),
+        targets: config.targets.len() as u64,
+        ..Health::default()
+    })));
+    let (found_in, found) = smol::channel::unbounded();
+    let (records_in, records) = sync_channel(RECORDS);
+    let (ended_in, ended) = smol::channel::bounded(1);
+
+    let stop = Stop::default();
+    let watch = Watch::new(
+        config.targets.clone(),
+        |name| newest.get(name).copied(),
+        (Arc::clone(node), run),
+        Limits {
+            max_in_flight: config.probe.max_in_flight,
+            bodies_max: config.probe.bodies_max,
+            stop_timeout: config.probe.stop_timeout,
+        },
+        trust,
+        found_in,
+    );
+    let waker = watch.waker();
+    let judge = Judge {
+        found,
+        records: records_in,
+        stands,
+        shared: Arc::clone(&shared),
+        screen,
+        node: Arc::clone(node),
+    };
+    let keep = Keep {
+        store,
+        shared: Arc::clone(&shared),
+        stop_timeout: config.probe.stop_timeout,
+        limits: batch::Limits {
+            count: config.write.batch_max,
+            age: config.write.batch_age,
+            bytes: config.spool.memory,
+        },
+    };
+    let thread = |name: &str| Builder::new().name(name.to_owned()).stack_size(STACK);
+    let keep = thread("keep").spawn(move || {
+        let left = keep.run(&records);
+        drop(ended_in);
+        left
+    });
+    let keep = keep.cannot("start a thread")?;
+    let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
+    let told = stop.clone();
+    let watch = thread("watch").spawn(move || watch.run(&told)).cannot("start a thread")?;
+    Ok(Stages { stop, waker, shared, ended, watch, judge, keep })
+}
+
+impl Stages {
+    fn stop(&self) {
+        self.stop.tell();
+        if self.waker.wakeup().is_err() {
+            log::debug!("the watch cannot be woken: it looks within a second");
+        }
+    }
+
+    /// Waits for all stages, and says how it ended.
+    fn join(self) -> Result<u8, Error> {
+        let gone = |_| Error::new("a thread of this program broke down");
+        let watched = self.watch.join().map_err(gone)?;
+        self.judge.join().map_err(gone)?;
+        if let Some(Left { count }) = self.keep.join().map_err(gone)? {
+            log::error!("{count} records could not be stored and are lost: the store is away");
+            return Ok(BAD_NEWS);
+        }
+        if let Err(error) = watched {
+            log::error!("{error}");
+            return Ok(BAD_NEWS);
+        }
+        log::info!("stopped: everything is stored");
+        Ok(FINE)
+    }
+}
+
+/// The screen, if stdout is a terminal. The log goes there too, unless stderr is elsewhere.
+fn view(config: &Config, node: &Arc<str>) -> (Option<Arc<Mutex<Screen>>>, Paint) {
+    let paint = Paint::new(wants_colour());
+    if terminal::size(std::io::stdout()).is_none() {
+        return (None, paint);
+    }
+    let names = config.targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
+    let path = config.sqlite.path.display().to_string();
+    let screen = Screen::new(node, names, &path, clock::now_ms());
+    let screen = Arc::new(Mutex::new(screen));
+    if std::io::stderr().is_terminal() {
+        let notes = Arc::clone(&screen);
+        crate::log::divert(Some(Box::new(move |level, text| {
+            let mut screen = notes.lock().unwrap_or_else(PoisonError::into_inner);
+            screen.note(clock::now_ms(), level, text);
+        })));
+    }
+    let _ = std::io::stdout().write_all(screen::ENTER.as_bytes());
+    (Some(screen), paint)
+}
+
+fn draw(view: &Mutex<Screen>, paint: Paint) {
+    let (columns, rows) = terminal::size(std::io::stdout()).unwrap_or((80, 24));
+    let screen = view.lock().unwrap_or_else(PoisonError::into_inner);
+    let frame = screen.draw(clock::now_ms(), columns, rows, paint);
+    drop(screen);
+    let mut out = std::io::stdout().lock();
+    // A terminal that is gone sends SIGHUP; nothing is to be said to it.
+    let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Gives the terminal back.
+fn leave_screen(shown: bool) {
+    if shown {
+        crate::log::divert(None);
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(screen::LEAVE.as_bytes()).and_then(|()| out.flush());
+    }
+}

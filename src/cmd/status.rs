@@ -1,0 +1,150 @@
+//! `sitewatch status`: a report from the store.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BAD_NEWS, FINE, NO_ANSWER, load, paint, print, width};
+use crate::args::{self, By, Common, Format, When};
+use crate::clock;
+use crate::config::{Config, Need};
+use crate::error::Error;
+use crate::model::outcome::Verdict;
+use crate::model::report::{Report, Reporter};
+use crate::show::{figure, status};
+use crate::store::{Labels, Sqlite, Store, StoreError};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Most windows of `--by`.
+const WINDOWS_MAX: i64 = 10_000;
+
+/// Reports.
+///
+/// # Errors
+/// No store, no such target, or times that make no window.
+pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
+    let config = load(common, Need::Nothing)?;
+    let now_ms = clock::now_ms();
+    let windows = windows(options, now_ms)?;
+    let mut store = Sqlite::open(&config.sqlite.path).map_err(said)?;
+    let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
+    let mut reports = reports(&mut store, &config, options, windows, now_ms)?;
+    if options.down {
+        reports.retain(|report| report.standing.verdict == Some(Verdict::Down));
+    }
+    match options.format {
+        Format::Json => print(&figure::json(&reports))?,
+        Format::Csv => print(&figure::csv(&reports))?,
+        Format::Text => {
+            print(&status::text(&reports, now_ms, width(), paint()))?;
+            tell_losses(&mut store, from_ms, until_ms)?;
+        }
+    }
+    Ok(verdict(&reports))
+}
+
+/// The windows that were asked for, rising.
+fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error> {
+    let at = |when: When| match when {
+        When::At(ms) => ms,
+        When::Ago(ago) if ago == Duration::ZERO => now_ms + 1,
+        When::Ago(ago) => now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
+    };
+    let (since, until) = (at(options.since).max(0), at(options.until));
+    if since >= until {
+        return Err(Error::new("--since is not before --until"));
+    }
+    let Some(by) = options.by else { return Ok(vec![(since, until)]) };
+    let step = match by {
+        By::Hour => HOUR_MS,
+        By::Day => DAY_MS,
+    };
+    let first = since - since.rem_euclid(step);
+    if (until - first) / step >= WINDOWS_MAX {
+        return Err(Error::new(format!("--by makes more than {WINDOWS_MAX} lines a target")));
+    }
+    let starts = (0..).map(|i| first + i * step).take_while(|start| *start < until);
+    Ok(starts.map(|start| (start.max(since), (start + step).min(until))).collect())
+}
+
+fn reports(
+    store: &mut Sqlite,
+    config: &Config,
+    options: &args::Status,
+    windows: Vec<(i64, i64)>,
+    now_ms: i64,
+) -> Result<Vec<Report>, Error> {
+    let known = store.targets().map_err(said)?;
+    let configured = config.targets.iter().map(|target| Arc::clone(&target.name));
+    let mut names: BTreeSet<Arc<str>> = known.keys().cloned().chain(configured.clone()).collect();
+    for name in &options.names {
+        if !names.contains(name.as_str()) {
+            return Err(Error::new(format!("no target {name:?}, neither stored nor configured")));
+        }
+    }
+    let labels = |name: &Arc<str>| -> Labels {
+        let target = config.targets.iter().find(|target| target.name == *name);
+        target.map(|target| target.labels.clone()).or(known.get(name).cloned()).unwrap_or_default()
+    };
+    names.retain(|name| {
+        let of = labels(name);
+        (options.names.is_empty() || options.names.iter().any(|wanted| **wanted == **name))
+            && options.labels.iter().all(|(key, value)| of.get(key) == Some(value))
+    });
+    let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
+    let mut reporter = Reporter::new(windows);
+    store
+        .checks(from_ms, until_ms, &mut |who, check| {
+            if names.contains(&who.0) {
+                reporter.check(who, check);
+            }
+        })
+        .map_err(said)?;
+    store
+        .gaps(from_ms, until_ms, &mut |gap| {
+            if names.contains(&gap.target) {
+                reporter.gap(gap);
+            }
+        })
+        .map_err(said)?;
+    let states = store.states().map_err(said)?;
+    // Of those without a check in the window only configured ones are shown, and those that
+    // were asked for by name.
+    let always: Vec<Arc<str>> = configured
+        .chain(options.names.iter().map(|name| Arc::from(name.as_str())))
+        .filter(|name| names.contains(name))
+        .collect();
+    Ok(reporter.finish(&states, &always, options.per_node, now_ms))
+}
+
+/// Says on stderr what the window has lost.
+fn tell_losses(store: &mut Sqlite, from_ms: i64, until_ms: i64) -> Result<(), Error> {
+    for (cause, count) in store.losses(from_ms, until_ms).map_err(said)? {
+        let why = match cause.as_str() {
+            "expired" => "checks went to keep the store within max_size",
+            "memory_full" => "checks were lost while the store was away",
+            _ => "checks were lost",
+        };
+        // Nowhere is left to say that stderr is closed.
+        let _ = writeln!(std::io::stderr(), "sitewatch: {count} {why}");
+    }
+    Ok(())
+}
+
+/// Any down: bad news; else any unknown or never checked: no answer.
+fn verdict(reports: &[Report]) -> u8 {
+    let any = |verdict| reports.iter().any(|report| report.standing.verdict == verdict);
+    if any(Some(Verdict::Down)) {
+        BAD_NEWS
+    } else if any(Some(Verdict::Unknown)) || any(None) {
+        NO_ANSWER
+    } else {
+        FINE
+    }
+}
+
+fn said(error: StoreError) -> Error {
+    Error::new(error.to_string())
+}

@@ -1,0 +1,7 @@
+//! What people and programs get to see. Data and a time go in, text comes out; nothing here
+//! prints or reads a clock, so a test compares whole screens and needs no terminal.
+
+pub mod spark;
+pub mod terminal;
+pub mod text;
+pub mod time;

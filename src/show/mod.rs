@@ -5,3 +5,4 @@ pub mod spark;
 pub mod terminal;
 pub mod text;
 pub mod time;
+pub mod waterfall;

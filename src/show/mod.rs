@@ -1,7 +1,10 @@
 //! What people and programs get to see. Data and a time go in, text comes out; nothing here
 //! prints or reads a clock, so a test compares whole screens and needs no terminal.
 
+mod block;
+pub mod figure;
 pub mod spark;
+pub mod status;
 pub mod terminal;
 pub mod text;
 pub mod time;

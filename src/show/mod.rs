@@ -3,6 +3,8 @@
 
 mod block;
 pub mod figure;
+mod layout;
+pub mod screen;
 pub mod spark;
 pub mod status;
 pub mod terminal;

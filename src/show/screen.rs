@@ -1,0 +1,484 @@
+//! The live view of `sitewatch run`: what it holds and how a frame is drawn of it. Whoever owns
+//! the terminal writes [`ENTER`], then frames one over the other, then [`LEAVE`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::layout::{Columns, MARKS, Plan};
+use super::spark::{Mark, sparkline};
+use super::text::{Line, Paint, Side, Style, cell, clean, count, reason, width};
+use super::time::{clock, measured, short, span};
+use crate::model::outcome::{Outcome, Verdict, tidy};
+
+/// Changes to a screen of its own and hides the cursor.
+pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
+
+/// Undoes [`ENTER`], whatever was drawn.
+pub const LEAVE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
+
+/// Notes kept; the oldest goes.
+const NOTES: usize = 50;
+/// Longest note, in bytes.
+const NOTE_MAX: usize = 512;
+
+/// Everything that a frame shows. Its size depends on the targets alone, not on how long it
+/// runs.
+#[derive(Debug)]
+pub struct Screen {
+    node: String,
+    store: String,
+    started_ms: i64,
+    checks: u64,
+    /// As configured.
+    rows: Vec<Row>,
+    index: HashMap<Arc<str>, usize>,
+    /// Newest first.
+    notes: VecDeque<Note>,
+    /// Columns of the longest name.
+    longest: usize,
+}
+
+/// A target and its last checks.
+#[derive(Debug)]
+struct Row {
+    name: String,
+    /// Empty where the name is the URL.
+    url: String,
+    last: Option<Last>,
+    /// Oldest first, at most [`MARKS`].
+    marks: VecDeque<Mark>,
+}
+
+/// What the newest check found.
+#[derive(Debug)]
+struct Last {
+    verdict: Verdict,
+    total_us: u64,
+    ended_ms: i64,
+    /// Why it is not up.
+    reason: Option<String>,
+}
+
+#[derive(Debug)]
+struct Note {
+    at_ms: i64,
+    level: log::Level,
+    text: String,
+}
+
+impl Screen {
+    /// A screen before the first check. `store` is where the checks go, `targets` their names
+    /// and shown URLs as configured.
+    pub fn new(
+        node: &str,
+        store: &str,
+        started_ms: i64,
+        targets: impl IntoIterator<Item = (Arc<str>, String)>,
+    ) -> Screen {
+        let mut rows = Vec::new();
+        let mut index = HashMap::new();
+        for (name, url) in targets {
+            let same = name.trim_end_matches('/') == url.trim_end_matches('/');
+            rows.push(Row {
+                name: clean(&name).into_owned(),
+                url: if same { String::new() } else { clean(&url).into_owned() },
+                last: None,
+                marks: VecDeque::with_capacity(MARKS),
+            });
+            index.insert(name, rows.len() - 1);
+        }
+        Screen {
+            node: clean(node).into_owned(),
+            store: clean(store).into_owned(),
+            started_ms,
+            checks: 0,
+            longest: rows.iter().map(|row| width(&row.name)).max().unwrap_or(0),
+            rows,
+            index,
+            notes: VecDeque::with_capacity(NOTES),
+        }
+    }
+
+    /// Takes a check. One of a target that is not on the screen is only counted.
+    pub fn outcome(&mut self, outcome: &Outcome) {
+        self.checks += 1;
+        let Some(row) = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i)) else {
+            return;
+        };
+        if row.marks.len() == MARKS {
+            row.marks.pop_front();
+        }
+        row.marks.push_back(match outcome.verdict {
+            Verdict::Up => Mark::Time(outcome.total_us),
+            Verdict::Slow => Mark::Slow(outcome.total_us),
+            Verdict::Down => Mark::Down,
+            Verdict::Unknown => Mark::Unknown,
+        });
+        let took_ms = outcome.lag_us / 1000 + (outcome.total_us / 1000) as i64;
+        row.last = Some(Last {
+            verdict: outcome.verdict,
+            total_us: outcome.total_us,
+            ended_ms: outcome.due_ms.saturating_add(took_ms),
+            reason: reason(outcome),
+        });
+    }
+
+    /// Takes a line of the log for the latest changes.
+    pub fn note(&mut self, at_ms: i64, level: log::Level, text: &str) {
+        self.notes.truncate(NOTES - 1);
+        let text = clean(&tidy(text, NOTE_MAX)).into_owned();
+        self.notes.push_front(Note { at_ms, level, text });
+    }
+
+    /// A whole frame for a terminal of that size: begins at the top left, clears what it does
+    /// not fill, and has at most `rows` lines of less than `cols` columns. The last column stays
+    /// free: a terminal that has filled it has yet to wrap, and erasing there takes the sign
+    /// that was drawn.
+    pub fn draw(&self, now_ms: i64, cols: usize, rows: usize, paint: Paint) -> String {
+        let cols = cols.saturating_sub(1);
+        let plan = Plan::new(rows, self.rows.len());
+        let mut lines = Vec::with_capacity(rows);
+        lines.push(self.title(now_ms, cols, paint));
+        lines.push(self.counts(cols, paint));
+        lines.truncate(plan.head);
+        self.table(&mut lines, &plan, now_ms, cols, paint);
+        if plan.notes > 0 {
+            if plan.spaced {
+                lines.push(String::new());
+            }
+            lines.push(rule("latest changes", cols, paint));
+            lines.extend(self.notes.iter().take(plan.notes).map(|note| note.line(cols, paint)));
+        }
+        if plan.foot {
+            lines.resize(rows - 1, String::new());
+            lines.push(Line::new(cols, paint).push(Style::Dim, "Ctrl-C stops").end());
+        }
+        format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"))
+    }
+
+    /// What runs, where and for how long.
+    fn title(&self, now_ms: i64, cols: usize, paint: Paint) -> String {
+        let mut line = Line::new(cols, paint);
+        line.push(Style::Bold, concat!("sitewatch ", env!("CARGO_PKG_VERSION")));
+        line.push(Style::Dim, "  node ").push(Style::Plain, &self.node);
+        let running = span(now_ms.saturating_sub(self.started_ms));
+        line.push(Style::Dim, "  running ").push(Style::Plain, &running);
+        line.push(Style::Dim, &format!("  {}", self.store)).end()
+    }
+
+    /// How the targets stand together. What is down comes first here too: it is the last to be
+    /// cut.
+    fn counts(&self, cols: usize, paint: Paint) -> String {
+        let mut line = Line::new(cols, paint);
+        line.push(Style::Plain, &count(self.rows.len() as u64, "target"));
+        let mut comma = ": ";
+        for (n, verdict) in tally(self.rows.iter()) {
+            if n == 0 && verdict.is_none() {
+                continue;
+            }
+            let style = if n == 0 { Style::Dim } else { style(verdict) };
+            line.push(Style::Dim, comma).push(style, &format!("{n} {}", word(verdict)));
+            comma = ", ";
+        }
+        line.push(Style::Dim, &format!("  {}", count(self.checks, "check"))).end()
+    }
+
+    /// The targets that there is room for, and one line for the others.
+    fn table(&self, lines: &mut Vec<String>, plan: &Plan, now_ms: i64, cols: usize, paint: Paint) {
+        let columns = Columns::new(cols, self.longest);
+        if plan.spaced {
+            lines.push(String::new());
+            lines.push(heads(&columns, cols, paint));
+        }
+        let mut order: Vec<&Row> = self.rows.iter().collect();
+        order.sort_by_key(|row| row.rank());
+        let all = order.len() <= plan.table;
+        let shown = if all { order.len() } else { plan.table.saturating_sub(1).max(1) };
+        let (shown, hidden) = order.split_at(shown.min(order.len()));
+        let drawn = shown.iter().take(plan.table);
+        lines.extend(drawn.map(|row| row.line(&columns, now_ms, cols, paint)));
+        if !all && plan.table > 1 {
+            let kinds: Vec<(u64, Option<Verdict>)> =
+                tally(hidden.iter().copied()).into_iter().filter(|(n, _)| *n > 0).collect();
+            let what = match kinds[..] {
+                [(_, verdict)] => word(verdict).to_string(),
+                _ => {
+                    let words: Vec<String> = kinds
+                        .iter()
+                        .map(|(n, verdict)| format!("{n} {}", word(*verdict)))
+                        .collect();
+                    words.join(", ")
+                }
+            };
+            let more = format!("... and {} more ({what})", hidden.len());
+            lines.push(Line::new(cols, paint).push(Style::Dim, &more).end());
+        }
+    }
+}
+
+impl Row {
+    fn verdict(&self) -> Option<Verdict> {
+        self.last.as_ref().map(|last| last.verdict)
+    }
+
+    /// What needs a look comes first; up and waiting stay as configured.
+    fn rank(&self) -> u8 {
+        match self.verdict() {
+            Some(Verdict::Down) => 0,
+            Some(Verdict::Unknown) => 1,
+            Some(Verdict::Slow) => 2,
+            Some(Verdict::Up) | None => 3,
+        }
+    }
+
+    fn line(&self, columns: &Columns, now_ms: i64, cols: usize, paint: Paint) -> String {
+        let mut line = Line::new(cols, paint);
+        let verdict = self.verdict();
+        line.push(style(verdict), &cell(word(verdict), Columns::VERDICT, Side::Left));
+        line.push(Style::Plain, "  ")
+            .push(Style::Plain, &cell(&self.name, columns.name, Side::Left));
+        let (time, age) = self.last.as_ref().map_or_else(Default::default, |last| {
+            // A check that could not even begin took no time.
+            let began = last.total_us > 0 || last.verdict != Verdict::Unknown;
+            let time = if began { measured(last.total_us) } else { String::new() };
+            (time, short(now_ms.saturating_sub(last.ended_ms)))
+        });
+        line.push(Style::Plain, "  ");
+        line.push(Style::Plain, &cell(&time, Columns::TIME, Side::Right));
+        if columns.age > 0 {
+            line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
+            // The newest is at the right, always in the same column.
+            let skip = self.marks.len().saturating_sub(columns.marks);
+            let marks: Vec<Mark> = self.marks.iter().skip(skip).copied().collect();
+            line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
+            line.push_painted(&sparkline(&marks, paint), marks.len());
+        }
+        match self.last.as_ref().and_then(|last| last.reason.as_deref()) {
+            Some(reason) => {
+                line.push(Style::Plain, "  ").push(Style::Plain, reason);
+            }
+            // Half a URL helps nobody.
+            None if width(&self.url) + 2 <= line.left() => {
+                line.push(Style::Plain, "  ").push(Style::Dim, &self.url);
+            }
+            None => {}
+        }
+        line.end()
+    }
+}
+
+impl Note {
+    fn line(&self, cols: usize, paint: Paint) -> String {
+        let style = match self.level {
+            log::Level::Error => Style::Down,
+            log::Level::Warn => Style::Slow,
+            log::Level::Info => Style::Plain,
+            log::Level::Debug | log::Level::Trace => Style::Dim,
+        };
+        let level = self.level.as_str().to_ascii_lowercase();
+        let mut line = Line::new(cols, paint);
+        line.push(Style::Dim, &clock(self.at_ms));
+        line.push(Style::Plain, "  ").push(style, &cell(&level, 5, Side::Left));
+        line.push(Style::Plain, "  ").push(Style::Plain, &self.text).end()
+    }
+}
+
+/// The columns' heads.
+fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
+    let mut text = cell("verdict", Columns::VERDICT, Side::Left);
+    text += &format!("  {}", cell("target", columns.name, Side::Left));
+    text += &format!("  {}", cell("time", Columns::TIME, Side::Right));
+    if columns.age > 0 {
+        text += &format!("  {}", cell("age", columns.age, Side::Right));
+        text += &format!("  {}", cell("last", columns.marks, Side::Left));
+    }
+    Line::new(cols, paint).push(Style::Dim, text.trim_end()).end()
+}
+
+/// How many rows stand how, what is worst first; none: waiting.
+fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5] {
+    let mut counts = [
+        (0, Some(Verdict::Down)),
+        (0, Some(Verdict::Unknown)),
+        (0, Some(Verdict::Slow)),
+        (0, Some(Verdict::Up)),
+        (0, None),
+    ];
+    for row in rows {
+        if let Some((n, _)) = counts.iter_mut().find(|(_, verdict)| *verdict == row.verdict()) {
+            *n += 1;
+        }
+    }
+    counts
+}
+
+/// A verdict in a word; none: not checked yet.
+fn word(verdict: Option<Verdict>) -> &'static str {
+    verdict.map_or("waiting", Verdict::as_str)
+}
+
+fn style(verdict: Option<Verdict>) -> Style {
+    verdict.map_or(Style::Dim, Style::of)
+}
+
+/// A line across with words in it.
+fn rule(words: &str, cols: usize, paint: Paint) -> String {
+    let words = format!("── {words} ");
+    let across = "─".repeat(cols.saturating_sub(width(&words)));
+    Line::new(cols, paint).push(Style::Dim, &(words + &across)).end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::outcome::{Cause, Phases};
+
+    const NOW: i64 = 1_795_230_000_000;
+
+    fn outcome(target: &str, verdict: Verdict, total_us: u64, error: Option<&str>) -> Outcome {
+        Outcome {
+            target: Arc::from(target),
+            node: Arc::from("lab"),
+            run: 1,
+            due_ms: NOW - 4000,
+            lag_us: 500_000,
+            interval_ms: 60_000,
+            verdict,
+            cause: error.map(|_| Cause::Status),
+            responded: true,
+            status: None,
+            status_ok: None,
+            match_ok: None,
+            phases: Phases::default(),
+            total_us,
+            address: None,
+            http: None,
+            redirects: 0,
+            bytes: 0,
+            attempts: 1,
+            matched: None,
+            excerpt: None,
+            error: error.map(String::from),
+            cert_expires_s: None,
+            chain_expires_s: None,
+        }
+    }
+
+    fn screen(names: &[&str]) -> Screen {
+        let targets =
+            names.iter().map(|name| (Arc::from(*name), format!("https://{name}.example/")));
+        Screen::new("lab", "/var/lib/sitewatch/sitewatch.db", NOW - 11_100_000, targets)
+    }
+
+    fn lively() -> Screen {
+        let mut screen = screen(&["front", "shop", "mail", "wiki", "news"]);
+        for i in 1..=40 {
+            screen.outcome(&outcome("front", Verdict::Up, 1000 * i, None));
+            screen.outcome(&outcome("shop", Verdict::Up, 90_000, None));
+        }
+        let refused = Some("status 503 is not accepted (200-299)");
+        screen.outcome(&outcome("shop", Verdict::Down, 503_000, refused));
+        screen.outcome(&outcome("mail", Verdict::Slow, 1_200_000, None));
+        screen.outcome(&Outcome {
+            cause: Some(Cause::Overload),
+            ..outcome("wiki", Verdict::Unknown, 0, Some("no room"))
+        });
+        screen.outcome(&outcome("not on the screen", Verdict::Down, 0, None));
+        screen.note(NOW - 60_000, log::Level::Info, "watching 5 targets");
+        screen.note(NOW - 1000, log::Level::Warn, "shop is down\x1b[2J\nforged");
+        screen
+    }
+
+    /// A frame without the sequences that place it.
+    fn seen(frame: &str) -> String {
+        let lines = frame.strip_prefix("\x1b[H").unwrap().strip_suffix("\x1b[K\x1b[J").unwrap();
+        lines.replace("\x1b[K\r\n", "\n")
+    }
+
+    #[test]
+    fn a_frame_shows_what_is_down_first_and_the_newest_note() {
+        assert_eq!(
+            seen(&lively().draw(NOW, 80, 18, Paint::OFF)),
+            "\
+sitewatch 0.1.0  node lab  running 3h 5m  /var/lib/sitewatch/sitewatch.db
+5 targets: 1 down, 1 unknown, 1 slow, 1 up, 1 waiting  84 checks
+
+verdict  target      time   age  last
+down     shop    503.0 ms    2s  █████████×  status 503 is not accepted (200-2…
+unknown  wiki                3s           ?  overload: no room
+slow     mail      1.20 s    2s           █  https://mail.example/
+up       front    40.0 ms    3s  ▇▇▇▇▇█████  https://front.example/
+waiting  news                                https://news.example/
+
+── latest changes ─────────────────────────────────────────────────────────────
+02:59:59  warn   shop is down\u{fffd}[2J forged
+02:59:00  info   watching 5 targets
+
+
+
+
+Ctrl-C stops"
+                .replace("0.1.0", env!("CARGO_PKG_VERSION"))
+        );
+    }
+
+    #[test]
+    fn a_small_terminal_gets_the_names_and_the_times() {
+        assert_eq!(
+            lively().draw(NOW, 40, 10, Paint::ON),
+            [
+                "\x1b[H\x1b[1msitewatch 0.1.0\x1b[0m\x1b[2m  node \x1b[0mlab\x1b[2m  running \
+                 \x1b[0m3h …",
+                "5 targets\x1b[2m: \x1b[0m\x1b[31m1 down\x1b[0m\x1b[2m, \x1b[0m\x1b[35m1 unknown\
+                 \x1b[0m\x1b[2m, \x1b[0m\x1b[33m1 slow\x1b[0m\x1b[2m, \x1b[0m\x1b[32m…\x1b[0m",
+                "\x1b[31mdown   \x1b[0m  shop    503.0 ms  status 503 …",
+                "\x1b[35munknown\x1b[0m  wiki              overload: n…",
+                "\x1b[33mslow   \x1b[0m  mail      1.20 s",
+                "\x1b[2m... and 2 more (1 up, 1 waiting)\x1b[0m",
+                "\x1b[2m── latest changes ─────────────────────\x1b[0m",
+                "\x1b[2m02:59:59\x1b[0m  \x1b[33mwarn \x1b[0m  shop is down\u{fffd}[2J forg…",
+                "\x1b[2m02:59:00\x1b[0m  info   watching 5 targets",
+                "\x1b[2mCtrl-C stops\x1b[0m\x1b[K\x1b[J",
+            ]
+            .join("\x1b[K\r\n")
+            .replace("0.1.0", env!("CARGO_PKG_VERSION"))
+        );
+    }
+
+    #[test]
+    fn a_thousand_targets_end_in_one_line() {
+        let names: Vec<String> = (0..1000).map(|i| format!("site-{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut screen = screen(&names);
+        for name in &names {
+            screen.outcome(&outcome(name, Verdict::Up, 1000, None));
+        }
+        screen.outcome(&outcome("site-999", Verdict::Down, 1000, Some("gone")));
+        let frame = seen(&screen.draw(NOW, 200, 60, Paint::OFF));
+        let lines: Vec<&str> = frame.split('\n').collect();
+        assert_eq!(lines.len(), 60);
+        assert!(lines[4].starts_with("down     site-999    1.0 ms    3s  "), "{frame}");
+        assert!(lines[5].starts_with("up       site-0      1.0 ms    3s  "), "{frame}");
+        assert_eq!(lines[51], "... and 953 more (up)");
+        assert!(lines[53].starts_with("── latest changes ──"), "{frame}");
+    }
+
+    #[test]
+    fn no_frame_is_larger_than_its_terminal() {
+        let mut screen = lively();
+        for i in 0..200 {
+            screen.note(NOW, log::Level::Info, &format!("監視 {i} {}", "x".repeat(1000)));
+        }
+        assert_eq!(screen.notes.len(), NOTES);
+        for cols in 0..210 {
+            for rows in (0..20).chain([24, 60]) {
+                let frame = seen(&screen.draw(NOW, cols, rows, Paint::OFF));
+                assert!(frame.split('\n').count() <= rows.max(1), "{cols} {rows}\n{frame}");
+                assert!(
+                    frame.split('\n').all(|l| width(l) < cols.max(1)),
+                    "{cols} {rows}\n{frame}"
+                );
+            }
+        }
+    }
+}

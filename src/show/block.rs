@@ -115,7 +115,7 @@ fn entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::tests::{NOW, report};
+    use super::super::sample::{NOW, report};
     use super::super::status::text;
     use super::*;
 

@@ -237,7 +237,7 @@ fn decimal(number: f64, decimals: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::tests::{NOW, report};
+    use super::super::sample::{NOW, report};
     use super::*;
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod block;
 pub mod figure;
-mod layout;
+mod row;
+#[cfg(test)]
+mod sample;
 pub mod screen;
 pub mod spark;
 pub mod status;

@@ -4,10 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::layout::{Columns, MARKS, Plan};
-use super::spark::{Mark, sparkline};
-use super::text::{Line, Paint, Side, Style, cell, clean, count, reason, width};
-use super::time::{clock, measured, short, span};
+use super::row::{Columns, Row, heads, style, word};
+use super::text::{Line, Paint, Side, Style, cell, clean, count, width};
+use super::time::{clock, span};
 use crate::model::outcome::{Outcome, Verdict, tidy};
 
 /// Changes to a screen of its own and hides the cursor.
@@ -20,6 +19,8 @@ pub const LEAVE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
 const NOTES: usize = 50;
 /// Longest note, in bytes.
 const NOTE_MAX: usize = 512;
+/// Rows of notes wanted, however many targets there are.
+const NOTE_ROWS: usize = 5;
 
 /// Everything that a frame shows. Its size depends on the targets alone, not on how long it
 /// runs.
@@ -36,27 +37,6 @@ pub struct Screen {
     notes: VecDeque<Note>,
     /// Columns of the longest name.
     longest: usize,
-}
-
-/// A target and its last checks.
-#[derive(Debug)]
-struct Row {
-    name: String,
-    /// Empty where the name is the URL.
-    url: String,
-    last: Option<Last>,
-    /// Oldest first, at most [`MARKS`].
-    marks: VecDeque<Mark>,
-}
-
-/// What the newest check found.
-#[derive(Debug)]
-struct Last {
-    verdict: Verdict,
-    total_us: u64,
-    ended_ms: i64,
-    /// Why it is not up.
-    reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -78,13 +58,7 @@ impl Screen {
         let mut rows = Vec::new();
         let mut index = HashMap::new();
         for (name, url) in targets {
-            let same = name.trim_end_matches('/') == url.trim_end_matches('/');
-            rows.push(Row {
-                name: clean(&name).into_owned(),
-                url: if same { String::new() } else { clean(&url).into_owned() },
-                last: None,
-                marks: VecDeque::with_capacity(MARKS),
-            });
+            rows.push(Row::new(&name, &url));
             index.insert(name, rows.len() - 1);
         }
         Screen {
@@ -92,7 +66,7 @@ impl Screen {
             store: clean(store).into_owned(),
             started_ms,
             checks: 0,
-            longest: rows.iter().map(|row| width(&row.name)).max().unwrap_or(0),
+            longest: rows.iter().map(Row::columns).max().unwrap_or(0),
             rows,
             index,
             notes: VecDeque::with_capacity(NOTES),
@@ -102,25 +76,10 @@ impl Screen {
     /// Takes a check. One of a target that is not on the screen is only counted.
     pub fn outcome(&mut self, outcome: &Outcome) {
         self.checks += 1;
-        let Some(row) = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i)) else {
-            return;
-        };
-        if row.marks.len() == MARKS {
-            row.marks.pop_front();
+        let row = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i));
+        if let Some(row) = row {
+            row.take(outcome);
         }
-        row.marks.push_back(match outcome.verdict {
-            Verdict::Up => Mark::Time(outcome.total_us),
-            Verdict::Slow => Mark::Slow(outcome.total_us),
-            Verdict::Down => Mark::Down,
-            Verdict::Unknown => Mark::Unknown,
-        });
-        let took_ms = outcome.lag_us / 1000 + (outcome.total_us / 1000) as i64;
-        row.last = Some(Last {
-            verdict: outcome.verdict,
-            total_us: outcome.total_us,
-            ended_ms: outcome.due_ms.saturating_add(took_ms),
-            reason: reason(outcome),
-        });
     }
 
     /// Takes a line of the log for the latest changes.
@@ -216,57 +175,6 @@ impl Screen {
     }
 }
 
-impl Row {
-    fn verdict(&self) -> Option<Verdict> {
-        self.last.as_ref().map(|last| last.verdict)
-    }
-
-    /// What needs a look comes first; up and waiting stay as configured.
-    fn rank(&self) -> u8 {
-        match self.verdict() {
-            Some(Verdict::Down) => 0,
-            Some(Verdict::Unknown) => 1,
-            Some(Verdict::Slow) => 2,
-            Some(Verdict::Up) | None => 3,
-        }
-    }
-
-    fn line(&self, columns: &Columns, now_ms: i64, cols: usize, paint: Paint) -> String {
-        let mut line = Line::new(cols, paint);
-        let verdict = self.verdict();
-        line.push(style(verdict), &cell(word(verdict), Columns::VERDICT, Side::Left));
-        line.push(Style::Plain, "  ")
-            .push(Style::Plain, &cell(&self.name, columns.name, Side::Left));
-        let (time, age) = self.last.as_ref().map_or_else(Default::default, |last| {
-            // A check that could not even begin took no time.
-            let began = last.total_us > 0 || last.verdict != Verdict::Unknown;
-            let time = if began { measured(last.total_us) } else { String::new() };
-            (time, short(now_ms.saturating_sub(last.ended_ms)))
-        });
-        line.push(Style::Plain, "  ");
-        line.push(Style::Plain, &cell(&time, Columns::TIME, Side::Right));
-        if columns.age > 0 {
-            line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
-            // The newest is at the right, always in the same column.
-            let skip = self.marks.len().saturating_sub(columns.marks);
-            let marks: Vec<Mark> = self.marks.iter().skip(skip).copied().collect();
-            line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
-            line.push_painted(&sparkline(&marks, paint), marks.len());
-        }
-        match self.last.as_ref().and_then(|last| last.reason.as_deref()) {
-            Some(reason) => {
-                line.push(Style::Plain, "  ").push(Style::Plain, reason);
-            }
-            // Half a URL helps nobody.
-            None if width(&self.url) + 2 <= line.left() => {
-                line.push(Style::Plain, "  ").push(Style::Dim, &self.url);
-            }
-            None => {}
-        }
-        line.end()
-    }
-}
-
 impl Note {
     fn line(&self, cols: usize, paint: Paint) -> String {
         let style = match self.level {
@@ -283,16 +191,34 @@ impl Note {
     }
 }
 
-/// The columns' heads.
-fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
-    let mut text = cell("verdict", Columns::VERDICT, Side::Left);
-    text += &format!("  {}", cell("target", columns.name, Side::Left));
-    text += &format!("  {}", cell("time", Columns::TIME, Side::Right));
-    if columns.age > 0 {
-        text += &format!("  {}", cell("age", columns.age, Side::Right));
-        text += &format!("  {}", cell("last", columns.marks, Side::Left));
+/// Which rows of the terminal hold what.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// Lines at the top.
+    head: usize,
+    /// Whether there is room for blank lines and the columns' heads.
+    spaced: bool,
+    /// Lines for targets.
+    table: usize,
+    /// Lines for notes, without their rule; 0: no rule either.
+    notes: usize,
+    /// Whether the last line says how to stop.
+    foot: bool,
+}
+
+impl Plan {
+    fn new(rows: usize, targets: usize) -> Plan {
+        let head = if rows >= 5 { 2 } else { rows.min(1) };
+        let (spaced, foot) = (rows >= 16, rows >= 3);
+        let body = rows - head - usize::from(foot) - if spaced { 2 } else { 0 };
+        if rows < 8 {
+            return Plan { head, spaced, table: body, notes: 0, foot };
+        }
+        let rule = if spaced { 2 } else { 1 };
+        let wanted = ((body - rule) / 3).clamp(1, NOTE_ROWS);
+        let table = targets.min(body - rule - wanted);
+        Plan { head, spaced, table, notes: body - rule - table, foot }
     }
-    Line::new(cols, paint).push(Style::Dim, text.trim_end()).end()
 }
 
 /// How many rows stand how, what is worst first; none: waiting.
@@ -312,15 +238,6 @@ fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5]
     counts
 }
 
-/// A verdict in a word; none: not checked yet.
-fn word(verdict: Option<Verdict>) -> &'static str {
-    verdict.map_or("waiting", Verdict::as_str)
-}
-
-fn style(verdict: Option<Verdict>) -> Style {
-    verdict.map_or(Style::Dim, Style::of)
-}
-
 /// A line across with words in it.
 fn rule(words: &str, cols: usize, paint: Paint) -> String {
     let words = format!("── {words} ");
@@ -330,37 +247,20 @@ fn rule(words: &str, cols: usize, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::{self, NOW};
     use super::*;
-    use crate::model::outcome::{Cause, Phases};
-
-    const NOW: i64 = 1_795_230_000_000;
+    use crate::model::outcome::Cause;
 
     fn outcome(target: &str, verdict: Verdict, total_us: u64, error: Option<&str>) -> Outcome {
         Outcome {
             target: Arc::from(target),
-            node: Arc::from("lab"),
-            run: 1,
             due_ms: NOW - 4000,
             lag_us: 500_000,
-            interval_ms: 60_000,
             verdict,
             cause: error.map(|_| Cause::Status),
-            responded: true,
-            status: None,
-            status_ok: None,
-            match_ok: None,
-            phases: Phases::default(),
             total_us,
-            address: None,
-            http: None,
-            redirects: 0,
-            bytes: 0,
-            attempts: 1,
-            matched: None,
-            excerpt: None,
             error: error.map(String::from),
-            cert_expires_s: None,
-            chain_expires_s: None,
+            ..sample::outcome()
         }
     }
 
@@ -479,6 +379,16 @@ Ctrl-C stops"
                     "{cols} {rows}\n{frame}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn notes_get_five_rows_where_there_is_room() {
+        for (rows, targets, table, notes) in
+            [(60, 1000, 48, 5), (24, 1000, 12, 5), (24, 3, 3, 14), (10, 1000, 4, 2), (7, 9, 4, 0)]
+        {
+            let plan = Plan::new(rows, targets);
+            assert_eq!((plan.table, plan.notes), (table, notes), "{rows} {targets}");
         }
     }
 }

@@ -201,60 +201,11 @@ fn rank(verdict: Option<Verdict>) -> u8 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::sync::Arc;
 
+    use super::super::sample::{NOW, report};
     use super::*;
-    use crate::model::report::{Cell, Standing};
-    use crate::model::tally::{Check, Tally};
-
-    pub(in crate::show) const NOW: i64 = 1_795_230_000_000;
-
-    /// `n` known checks that responded after 10, 20, .. ms, the last one slow; one more that
-    /// was down and one that was unknown. With 0: never checked.
-    pub(in crate::show) fn report(target: &str, n: u64) -> Report {
-        let mut tally = Tally::default();
-        let mut cells = [Cell::default(); CELLS];
-        let mut standing = Standing::default();
-        if n > 0 {
-            for i in 0..n + 2 {
-                let verdict = match i {
-                    _ if i + 1 < n => Verdict::Up,
-                    _ if i + 1 == n => Verdict::Slow,
-                    _ if i == n => Verdict::Down,
-                    _ => Verdict::Unknown,
-                };
-                tally.add(&Check {
-                    due_ms: NOW - 1000 + i as i64,
-                    interval_ms: 60_000,
-                    verdict,
-                    responded: i < n,
-                    status_ok: Some(true),
-                    match_ok: None,
-                    total_us: (i + 1) * 10_000,
-                });
-            }
-            tally.missed = 2;
-            for (i, cell) in cells.iter_mut().enumerate().skip(4) {
-                *cell = Cell { responded: 2, sum_us: i as u64 * 1000, down: u64::from(i == 20) };
-            }
-            standing = Standing {
-                verdict: Some(Verdict::Down),
-                last_due_ms: Some(NOW - 30_000),
-                since_ms: Some(NOW - 200_000),
-            };
-        }
-        Report {
-            start_ms: NOW - 86_400_000,
-            end_ms: NOW,
-            target: Arc::from(target),
-            node: None,
-            coverage: (n > 0).then_some(2.0 / 3.0),
-            standing,
-            cells,
-            tally,
-        }
-    }
 
     fn with(target: &str, verdict: Verdict) -> Report {
         let mut report = report(target, 3);

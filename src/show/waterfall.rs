@@ -189,77 +189,13 @@ fn end(what: &str, end_s: i64, now_ms: i64, width: usize, paint: Paint) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use url::Url;
-
+    use super::super::sample::{NOW, outcome, target};
     use super::*;
     use crate::model::outcome::Phases;
-    use crate::model::target::{Login, Secret, StatusSet};
 
-    const NOW: i64 = 1_795_230_000_000;
     const DAY_S: i64 = 86_400;
-
-    fn target(name: &str) -> Target {
-        Target {
-            name: Arc::from(name),
-            url: Url::parse("https://example.org/?token=secret").unwrap(),
-            login: Some(Login { user: Secret("me".into()), password: Secret("pass".into()) }),
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(10),
-            method: Method::Get,
-            headers: Vec::new(),
-            body: Secret::default(),
-            status: StatusSet::default(),
-            matches: Vec::new(),
-            rejects: Vec::new(),
-            slow_after: None,
-            max_redirects: 10,
-            max_body: 1024,
-            excerpt: 0,
-            verify: true,
-            ca_file: None,
-            labels: BTreeMap::new(),
-        }
-    }
-
-    fn outcome() -> Outcome {
-        let phases = Phases {
-            dns_us: Some(12_300),
-            connect_us: Some(20_100),
-            tls_us: Some(40_400),
-            first_byte_us: Some(30_200),
-            transfer_us: Some(1_200),
-        };
-        Outcome {
-            target: Arc::from("https://example.org"),
-            node: Arc::from("lab"),
-            run: 1,
-            due_ms: NOW,
-            lag_us: 0,
-            interval_ms: 60_000,
-            verdict: Verdict::Up,
-            cause: None,
-            responded: true,
-            status: Some(200),
-            status_ok: Some(true),
-            match_ok: None,
-            phases,
-            total_us: phases.total_us(),
-            address: Some("93.184.216.34".into()),
-            http: Some("2"),
-            redirects: 2,
-            bytes: 1256,
-            attempts: 1,
-            matched: None,
-            excerpt: None,
-            error: None,
-            cert_expires_s: Some(NOW / 1000 + 40 * DAY_S + 75_599),
-            chain_expires_s: Some(NOW / 1000 + 400 * DAY_S),
-        }
-    }
 
     #[test]
     fn each_phase_begins_where_the_one_before_ended() {

@@ -197,56 +197,75 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
             None => break,
             Some(Short('V') | Long("version")) => version = true,
             Some(Value(word)) => command = Some(word.to_string_lossy().into_owned()),
-            Some(arg) => help |= shared(arg, &mut parser, &mut common)?,
+            Some(arg) => help |= Shared::of(arg)?.take(&mut parser, &mut common)?,
         }
     }
-    let parsed = match command.as_deref() {
-        None if version => return finish_version(parser, common),
-        None if help => return Ok(Command::Help),
-        None => return Err(Error::new("which command? run, check, status or config")),
-        Some("run") => parse_run(&mut parser, &mut common)?.map(|()| Command::Run(common)),
-        Some("check") => {
-            parse_check(&mut parser, &mut common)?.map(|check| Command::Check(common, Box::new(check)))
-        }
-        Some("status") => {
-            parse_status(&mut parser, &mut common)?.map(|status| Command::Status(common, status))
-        }
-        Some("config") => {
-            parse_config(&mut parser, &mut common)?.map(|config| Command::Config(common, config))
-        }
-        Some(word) => {
-            let text = format!("unknown command {word:?}: run, check, status or config");
-            return Err(Error::new(text));
-        }
-    };
+    let parsed =
+        match command.as_deref() {
+            None if version => return finish_version(parser, common),
+            None if help => return Ok(Command::Help),
+            None => return Err(Error::new("which command? run, check, status or config")),
+            Some("run") => parse_run(&mut parser, &mut common)?.map(|()| Command::Run(common)),
+            Some("check") => parse_check(&mut parser, &mut common)?
+                .map(|check| Command::Check(common, Box::new(check))),
+            Some("status") => parse_status(&mut parser, &mut common)?
+                .map(|status| Command::Status(common, status)),
+            Some("config") => parse_config(&mut parser, &mut common)?
+                .map(|config| Command::Config(common, config)),
+            Some(word) => {
+                let text = format!("unknown command {word:?}: run, check, status or config");
+                return Err(Error::new(text));
+            }
+        };
     Ok(parsed.filter(|_| !help).unwrap_or(Command::Help))
 }
 
 fn finish_version(mut parser: Parser, mut common: Common) -> Result<Command, Error> {
     while let Some(arg) = parser.next().map_err(usage)? {
-        shared(arg, &mut parser, &mut common)?;
+        Shared::of(arg)?.take(&mut parser, &mut common)?;
     }
     Ok(Command::Version { verbose: common.verbose > 0 })
 }
 
-/// Takes an option of all commands. True: `--help`.
-fn shared(arg: lexopt::Arg<'_>, parser: &mut Parser, common: &mut Common) -> Result<bool, Error> {
-    match arg {
-        Short('c') | Long("config") => common.configs.push(parser.value().map_err(usage)?.into()),
-        Long("env-file") => common.env_file = Some(parser.value().map_err(usage)?.into()),
-        Short('v') | Long("verbose") => common.verbose = common.verbose.saturating_add(1),
-        Short('q') | Long("quiet") => common.quiet = true,
-        Short('h') | Long("help") => return Ok(true),
-        other => return Err(usage(other.unexpected())),
+/// An option of all commands.
+enum Shared {
+    Config,
+    EnvFile,
+    Verbose,
+    Quiet,
+    Help,
+}
+
+impl Shared {
+    fn of(arg: lexopt::Arg<'_>) -> Result<Shared, Error> {
+        match arg {
+            Short('c') | Long("config") => Ok(Shared::Config),
+            Long("env-file") => Ok(Shared::EnvFile),
+            Short('v') | Long("verbose") => Ok(Shared::Verbose),
+            Short('q') | Long("quiet") => Ok(Shared::Quiet),
+            Short('h') | Long("help") => Ok(Shared::Help),
+            other => Err(usage(other.unexpected())),
+        }
     }
-    Ok(false)
+
+    /// Takes its value, if it has one. True: `--help`.
+    fn take(self, parser: &mut Parser, common: &mut Common) -> Result<bool, Error> {
+        match self {
+            Shared::Config => common.configs.push(parser.value().map_err(usage)?.into()),
+            Shared::EnvFile => common.env_file = Some(parser.value().map_err(usage)?.into()),
+            Shared::Verbose => common.verbose = common.verbose.saturating_add(1),
+            Shared::Quiet => common.quiet = true,
+            Shared::Help => return Ok(true),
+        }
+        Ok(false)
+    }
 }
 
 /// None: `--help` was among the words.
 fn parse_run(parser: &mut Parser, common: &mut Common) -> Result<Option<()>, Error> {
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {
-        help |= shared(arg, parser, common)?;
+        help |= Shared::of(arg)?.take(parser, common)?;
     }
     Ok((!help).then_some(()))
 }
@@ -285,7 +304,7 @@ fn parse_check(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>
                 let key = KEYS[KEYS.iter().position(|key| *key == flag).unwrap_or(0)];
                 check.keys.push((key, value(parser)?));
             }
-            other => help |= shared(other, parser, common)?,
+            other => help |= Shared::of(other)?.take(parser, common)?,
         }
     }
     if !help && check.what.is_empty() && !check.all {
@@ -344,7 +363,7 @@ fn parse_status(parser: &mut Parser, common: &mut Common) -> Result<Option<Statu
                 "sqlite" => {}
                 other => return Err(Error::new(format!("--store {other:?}: sqlite"))),
             },
-            other => help |= shared(other, parser, common)?,
+            other => help |= Shared::of(other)?.take(parser, common)?,
         }
     }
     Ok((!help).then_some(status))
@@ -359,7 +378,7 @@ fn parse_config(parser: &mut Parser, common: &mut Common) -> Result<Option<Confi
             Long("print") => Config::Print,
             Long("example") => Config::Example,
             other => {
-                help |= shared(other, parser, common)?;
+                help |= Shared::of(other)?.take(parser, common)?;
                 continue;
             }
         };
@@ -464,7 +483,11 @@ mod tests {
             ("run now", "unexpected argument \"now\"; see sitewatch --help"),
             ("run -c", "missing argument for option '-c'; see sitewatch --help"),
         ] {
-            assert_eq!(words(line).map_err(|error| error.to_string()), Err(want.to_owned()), "{line}");
+            assert_eq!(
+                words(line).map_err(|error| error.to_string()),
+                Err(want.to_owned()),
+                "{line}"
+            );
         }
     }
 

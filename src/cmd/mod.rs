@@ -63,7 +63,8 @@ fn starts_with_place(text: &str) -> bool {
 /// Reads the configuration and starts the log.
 fn load(common: &Common, need: Need) -> Result<Config, Error> {
     let (environment, paths) = surroundings(common)?;
-    let config = read(&paths, &environment, need).map_err(|faults| Error::new(faults.to_string()))?;
+    let config =
+        read(&paths, &environment, need).map_err(|faults| Error::new(faults.to_string()))?;
     start_log(common, config.log.level, config.log.format, config.log.max_per_minute);
     Ok(config)
 }

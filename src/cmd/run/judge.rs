@@ -53,7 +53,12 @@ impl Judge {
                 }
                 Found::Gap(gap) => {
                     self.shared.change(|health| health.missed += gap.count);
-                    log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
+                    log::debug!(
+                        "{}: {} slots missed: {}",
+                        gap.target,
+                        gap.count,
+                        gap.cause.as_str()
+                    );
                     Record::Gap(gap)
                 }
                 Found::Run(run) => Record::Node(NodeState {

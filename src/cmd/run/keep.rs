@@ -82,7 +82,10 @@ impl<S: Store> Keep<S> {
                 waiting.loss = None;
                 if let Some(retry) = waiting.retry.take() {
                     let away = retry.since.elapsed().as_secs();
-                    log::info!("the store is back after {away} s; {} records wait", waiting.batch.len());
+                    log::info!(
+                        "the store is back after {away} s; {} records wait",
+                        waiting.batch.len()
+                    );
                 }
                 waiting.tell_expired(&written);
                 let (checks, left) = (written.checks, waiting.batch.len() as u64);
@@ -164,7 +167,7 @@ impl Waiting {
                 let loss = self.loss.get_or_insert_with(|| {
                     log::error!("memory is full while the store is away: the oldest checks go");
                     Loss {
-                        node: outcome.node,
+                        node: Arc::clone(&outcome.node),
                         run: outcome.run,
                         from_ms: outcome.due_ms,
                         to_ms: outcome.due_ms,

@@ -135,9 +135,12 @@ fn announce(
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut records =
         vec![Record::Node(NodeState { node: Arc::clone(node), run, sent_ms, version })];
-    records.extend(config.targets.iter().map(|target| {
-        Record::Target(Box::new(TargetState::new(target, node, run, sent_ms)))
-    }));
+    records.extend(
+        config
+            .targets
+            .iter()
+            .map(|target| Record::Target(Box::new(TargetState::new(target, node, run, sent_ms)))),
+    );
     store.write(&mut records.iter(), sent_ms).map(|_| ())
 }
 
@@ -184,20 +187,6 @@ fn start(
     let (records_in, records) = sync_channel(RECORDS);
     let (ended_in, ended) = smol::channel::bounded(1);
 
-    let stop = Stop::default();
-    let watch = Watch::new(
-        config.targets.clone(),
-        |name| newest.get(name).copied(),
-        (Arc::clone(node), run),
-        Limits {
-            max_in_flight: config.probe.max_in_flight,
-            bodies_max: config.probe.bodies_max,
-            stop_timeout: config.probe.stop_timeout,
-        },
-        trust,
-        found_in,
-    );
-    let waker = watch.waker();
     let judge = Judge {
         found,
         records: records_in,
@@ -224,9 +213,27 @@ fn start(
     });
     let keep = keep.cannot("start a thread")?;
     let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
+    // libcurl's handles stay on the thread that made them; only the waker comes back.
+    let (targets, limits, owner) = (config.targets.clone(), limits(config), Arc::clone(node));
+    let (stop, (waker_in, waker)) = (Stop::default(), sync_channel(1));
     let told = stop.clone();
-    let watch = thread("watch").spawn(move || watch.run(&told)).cannot("start a thread")?;
+    let watch = thread("watch").spawn(move || {
+        let stored = |name: &str| newest.get(name).copied();
+        let watch = Watch::new(targets, stored, (owner, run), limits, trust, found_in);
+        let _ = waker_in.send(watch.waker());
+        watch.run(&told)
+    });
+    let watch = watch.cannot("start a thread")?;
+    let waker = waker.recv().cannot("start the watch")?;
     Ok(Stages { stop, waker, shared, ended, watch, judge, keep })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_in_flight: config.probe.max_in_flight,
+        bodies_max: config.probe.bodies_max,
+        stop_timeout: config.probe.stop_timeout,
+    }
 }
 
 impl Stages {
@@ -263,7 +270,7 @@ fn view(config: &Config, node: &Arc<str>) -> (Option<Arc<Mutex<Screen>>>, Paint)
     }
     let names = config.targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
     let path = config.sqlite.path.display().to_string();
-    let screen = Screen::new(node, names, &path, clock::now_ms());
+    let screen = Screen::new(node, &path, clock::now_ms(), names);
     let screen = Arc::new(Mutex::new(screen));
     if std::io::stderr().is_terminal() {
         let notes = Arc::clone(&screen);

@@ -1,0 +1,288 @@
+//! The figures of a report by their names: one list for JSON, CSV and the tables of the
+//! terminal, so that they cannot say different things.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::time::rfc3339;
+use crate::model::report::Report;
+
+/// Everything that a report says of a target, in the order of JSON and CSV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the figures by the names that interfaces and README give them")]
+pub enum Figure {
+    Target,
+    Node,
+    WindowStart,
+    WindowEnd,
+    Checks,
+    Unknown,
+    Up,
+    Slow,
+    Down,
+    Responded,
+    NoResponse,
+    StatusOk,
+    MatchOk,
+    Missed,
+    Uptime,
+    Coverage,
+    Mean,
+    Min,
+    Max,
+    Stdev,
+    Median,
+    P95,
+    P99,
+    LastVerdict,
+    LastDue,
+    Since,
+}
+
+/// What a figure holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// There is no such figure here.
+    Absent,
+    /// Text as it is; not clean.
+    Text(Arc<str>),
+    /// A point in time, in milliseconds since 1970.
+    Time(i64),
+    /// How many.
+    Count(u64),
+    /// A duration in milliseconds; its decimals are microseconds.
+    Ms(f64),
+    /// A share, 0 to 1.
+    Share(f64),
+}
+
+impl Figure {
+    /// All of them.
+    pub const ALL: [Figure; 26] = [
+        Figure::Target,
+        Figure::Node,
+        Figure::WindowStart,
+        Figure::WindowEnd,
+        Figure::Checks,
+        Figure::Unknown,
+        Figure::Up,
+        Figure::Slow,
+        Figure::Down,
+        Figure::Responded,
+        Figure::NoResponse,
+        Figure::StatusOk,
+        Figure::MatchOk,
+        Figure::Missed,
+        Figure::Uptime,
+        Figure::Coverage,
+        Figure::Mean,
+        Figure::Min,
+        Figure::Max,
+        Figure::Stdev,
+        Figure::Median,
+        Figure::P95,
+        Figure::P99,
+        Figure::LastVerdict,
+        Figure::LastDue,
+        Figure::Since,
+    ];
+
+    /// Its key in JSON and its head in CSV.
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::Target => "target",
+            Figure::Node => "node",
+            Figure::WindowStart => "window_start",
+            Figure::WindowEnd => "window_end",
+            Figure::Checks => "checks",
+            Figure::Unknown => "unknown",
+            Figure::Up => "up",
+            Figure::Slow => "slow",
+            Figure::Down => "down",
+            Figure::Responded => "responded",
+            Figure::NoResponse => "no_response",
+            Figure::StatusOk => "status_ok",
+            Figure::MatchOk => "match_ok",
+            Figure::Missed => "missed",
+            Figure::Uptime => "uptime",
+            Figure::Coverage => "coverage",
+            Figure::Mean => "mean_ms",
+            Figure::Min => "min_ms",
+            Figure::Max => "max_ms",
+            Figure::Stdev => "stdev_ms",
+            Figure::Median => "median_ms",
+            Figure::P95 => "p95_ms",
+            Figure::P99 => "p99_ms",
+            Figure::LastVerdict => "last_verdict",
+            Figure::LastDue => "last_due",
+            Figure::Since => "since",
+        }
+    }
+
+    /// Its value in `report`.
+    pub fn value(self, report: &Report) -> Value {
+        let tally = &report.tally;
+        match self {
+            Figure::Target => Value::Text(Arc::clone(&report.target)),
+            Figure::Node => report.node.as_ref().map(Arc::clone).map_or(Value::Absent, Value::Text),
+            Figure::WindowStart => Value::Time(report.start_ms),
+            Figure::WindowEnd => Value::Time(report.end_ms),
+            Figure::Checks => Value::Count(tally.checks),
+            Figure::Unknown => Value::Count(tally.unknown),
+            Figure::Up => Value::Count(tally.up),
+            Figure::Slow => Value::Count(tally.slow),
+            Figure::Down => Value::Count(tally.down),
+            Figure::Responded => Value::Count(tally.responded),
+            Figure::NoResponse => Value::Count(tally.no_response()),
+            Figure::StatusOk => Value::Count(tally.status_ok),
+            Figure::MatchOk => Value::Count(tally.match_ok),
+            Figure::Missed => Value::Count(tally.missed),
+            Figure::Uptime => share(tally.uptime()),
+            Figure::Coverage => share(report.coverage),
+            Figure::Mean => ms(tally.mean_us()),
+            Figure::Min => ms(tally.min_us.map(|us| us as f64)),
+            Figure::Max => ms(tally.max_us.map(|us| us as f64)),
+            Figure::Stdev => ms(tally.stdev_us()),
+            Figure::Median => ms(tally.percentile_us(50)),
+            Figure::P95 => ms(tally.percentile_us(95)),
+            Figure::P99 => ms(tally.percentile_us(99)),
+            Figure::LastVerdict => match report.standing.verdict {
+                Some(verdict) => Value::Text(Arc::from(verdict.as_str())),
+                None => Value::Absent,
+            },
+            Figure::LastDue => report.standing.last_due_ms.map_or(Value::Absent, Value::Time),
+            Figure::Since => report.standing.since_ms.map_or(Value::Absent, Value::Time),
+        }
+    }
+}
+
+fn share(share: Option<f64>) -> Value {
+    share.map_or(Value::Absent, Value::Share)
+}
+
+fn ms(us: Option<f64>) -> Value {
+    us.map_or(Value::Absent, |us| Value::Ms(us / 1000.0))
+}
+
+/// The figures that these reports have: all, but for `node` where none names one.
+fn of(reports: &[Report]) -> impl Iterator<Item = Figure> {
+    let nodes = reports.iter().any(|report| report.node.is_some());
+    Figure::ALL.into_iter().filter(move |figure| *figure != Figure::Node || nodes)
+}
+
+/// An array of objects, one a line, in the order of the reports. What is absent is null; but a
+/// report over all nodes has no `node`.
+pub fn json(reports: &[Report]) -> String {
+    let mut text = String::from("[");
+    for (i, report) in reports.iter().enumerate() {
+        text.push_str(if i == 0 { "\n{" } else { ",\n{" });
+        let mut comma = "";
+        for figure in Figure::ALL {
+            if figure == Figure::Node && report.node.is_none() {
+                continue;
+            }
+            let _ = write!(text, "{comma}\"{}\":", figure.name());
+            comma = ",";
+            match figure.value(report) {
+                Value::Absent => text.push_str("null"),
+                value @ (Value::Text(_) | Value::Time(_)) => {
+                    text.push_str(&miniserde::json::to_string(&plain(&value)));
+                }
+                value => text.push_str(&plain(&value)),
+            }
+        }
+        text.push('}');
+    }
+    text.push_str(if reports.is_empty() { "]\n" } else { "\n]\n" });
+    text
+}
+
+/// RFC 4180 with the names in its first line; what is absent is empty. The data is exact: a
+/// name that a spreadsheet would take for a formula is left as it is.
+pub fn csv(reports: &[Report]) -> String {
+    let names: Vec<&str> = of(reports).map(Figure::name).collect();
+    let mut text = names.join(",") + "\r\n";
+    for report in reports {
+        for (i, figure) in of(reports).enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let value = plain(&figure.value(report));
+            if value.contains([',', '"', '\r', '\n']) {
+                let _ = write!(text, "{comma}\"{}\"", value.replace('"', "\"\""));
+            } else {
+                let _ = write!(text, "{comma}{value}");
+            }
+        }
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// A value for a program: milliseconds to the microsecond, shares to the millionth.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Absent => String::new(),
+        Value::Text(text) => text.to_string(),
+        Value::Time(ms) => rfc3339(*ms),
+        Value::Count(n) => n.to_string(),
+        Value::Ms(ms) => decimal(*ms, 3),
+        Value::Share(share) => decimal(*share, 6),
+    }
+}
+
+/// At most that many decimals, none that are 0 at the end.
+fn decimal(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{NOW, report};
+    use super::*;
+
+    #[test]
+    fn json_gives_every_figure_in_its_order() {
+        let mut first = report("https://a.example/\"x\"", 3);
+        first.start_ms = NOW - 1500;
+        let mut second = report("b", 0);
+        second.node = Some(Arc::from("lab"));
+        assert_eq!(
+            json(&[first, second]),
+            r#"[
+{"target":"https://a.example/\"x\"","window_start":"2026-11-21T02:59:58.500Z","window_end":"2026-11-21T03:00:00Z","checks":5,"unknown":1,"up":3,"slow":1,"down":1,"responded":3,"no_response":1,"status_ok":3,"match_ok":0,"missed":2,"uptime":0.75,"coverage":0.666667,"mean_ms":20,"min_ms":10,"max_ms":30,"stdev_ms":10,"median_ms":20.127,"p95_ms":29.725,"p99_ms":29.725,"last_verdict":"down","last_due":"2026-11-21T02:59:30Z","since":"2026-11-21T02:56:40Z"},
+{"target":"b","node":"lab","window_start":"2026-11-20T03:00:00Z","window_end":"2026-11-21T03:00:00Z","checks":0,"unknown":0,"up":0,"slow":0,"down":0,"responded":0,"no_response":0,"status_ok":0,"match_ok":0,"missed":0,"uptime":null,"coverage":null,"mean_ms":null,"min_ms":null,"max_ms":null,"stdev_ms":null,"median_ms":null,"p95_ms":null,"p99_ms":null,"last_verdict":null,"last_due":null,"since":null}
+]
+"#
+        );
+        assert_eq!(json(&[]), "[]\n");
+    }
+
+    #[test]
+    fn csv_has_the_same_names_and_quotes_what_needs_it() {
+        let first = report("a, \"b\"", 3);
+        let head = "target,window_start,window_end,checks,unknown,up,slow,down,responded,\
+            no_response,status_ok,match_ok,missed,uptime,coverage,mean_ms,min_ms,max_ms,stdev_ms,\
+            median_ms,p95_ms,p99_ms,last_verdict,last_due,since\r\n";
+        assert_eq!(
+            csv(&[first.clone(), report("=b", 0)]),
+            format!(
+                "{head}\"a, \"\"b\"\"\",2026-11-20T03:00:00Z,2026-11-21T03:00:00Z,5,1,3,1,1,3,1,\
+                 3,0,2,0.75,0.666667,20,10,30,10,20.127,29.725,29.725,down,2026-11-21T02:59:30Z,\
+                 2026-11-21T02:56:40Z\r\n\
+                 =b,2026-11-20T03:00:00Z,2026-11-21T03:00:00Z,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,,\r\n"
+            )
+        );
+        assert_eq!(csv(&[]), head);
+        let node = Report { node: Some(Arc::from("lab")), ..first };
+        assert!(csv(&[node]).starts_with("target,node,window_start,"));
+    }
+
+    #[test]
+    fn decimals_are_no_longer_than_they_must() {
+        for (number, want) in
+            [(0.0, "0"), (1.0, "1"), (100.0, "100"), (0.5, "0.5"), (2.0 / 3.0, "0.667")]
+        {
+            assert_eq!(decimal(number, 3), want);
+        }
+    }
+}

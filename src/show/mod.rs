@@ -1,0 +1,18 @@
+//! What people and programs get to see. Data and a time go in, text comes out; nothing here
+//! prints or reads a clock, so a test compares whole screens and needs no terminal; `terminal`
+//! alone asks the system, for its size.
+
+mod block;
+pub mod figure;
+pub mod health;
+pub mod http;
+mod row;
+#[cfg(test)]
+mod sample;
+pub mod screen;
+pub mod spark;
+pub mod status;
+pub mod terminal;
+pub mod text;
+pub mod time;
+pub mod waterfall;

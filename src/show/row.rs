@@ -1,0 +1,207 @@
+//! One target in the live view: its last checks, and its line for a given width. Apart from the
+//! screen, which only decides which of them are seen.
+
+use std::collections::VecDeque;
+
+use super::spark::{Mark, sparkline};
+use super::text::{Line, Paint, Side, Style, cell, clean, reason, width};
+use super::time::{measured, short};
+use crate::model::outcome::{Outcome, Verdict};
+
+/// Checks that a target's sparkline goes back.
+const MARKS: usize = 30;
+
+/// A target and its last checks.
+#[derive(Debug)]
+pub(super) struct Row {
+    name: String,
+    /// Empty where the name is the URL.
+    url: String,
+    last: Option<Last>,
+    /// Oldest first, at most [`MARKS`].
+    marks: VecDeque<Mark>,
+}
+
+/// What the newest check found.
+#[derive(Debug)]
+struct Last {
+    verdict: Verdict,
+    total_us: u64,
+    ended_ms: i64,
+    /// Why it is not up.
+    reason: Option<String>,
+}
+
+/// How wide each column is; 0: left out.
+#[derive(Debug)]
+pub(super) struct Columns {
+    name: usize,
+    age: usize,
+    marks: usize,
+}
+
+impl Columns {
+    /// `unknown`, and the longest times: `999.9 ms`, `59m 59s`.
+    const VERDICT: usize = 7;
+    const TIME: usize = 8;
+
+    pub(super) fn new(cols: usize, longest: usize) -> Columns {
+        let longest = longest.max("target".len());
+        let fixed = Columns::VERDICT + Columns::TIME + 4;
+        let (age, marks) = match cols {
+            ..59 => (0, 0),
+            59..79 => (4, 0),
+            79..99 => (4, 10),
+            99..139 => (4, 20),
+            _ => (4, MARKS),
+        };
+        let most = if age == 0 { cols.saturating_sub(fixed) } else { cols * 3 / 10 };
+        Columns { name: longest.min(most), age, marks }
+    }
+}
+
+impl Row {
+    /// A target that is waiting for its first check.
+    pub(super) fn new(name: &str, url: &str) -> Row {
+        let same = name.trim_end_matches('/') == url.trim_end_matches('/');
+        Row {
+            name: clean(name).into_owned(),
+            url: if same { String::new() } else { clean(url).into_owned() },
+            last: None,
+            marks: VecDeque::with_capacity(MARKS),
+        }
+    }
+
+    /// Takes a check.
+    pub(super) fn take(&mut self, outcome: &Outcome) {
+        if self.marks.len() == MARKS {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(match outcome.verdict {
+            Verdict::Up => Mark::Time(outcome.total_us),
+            Verdict::Slow => Mark::Slow(outcome.total_us),
+            Verdict::Down => Mark::Down,
+            Verdict::Unknown => Mark::Unknown,
+        });
+        let took_ms = outcome.lag_us / 1000 + (outcome.total_us / 1000) as i64;
+        self.last = Some(Last {
+            verdict: outcome.verdict,
+            total_us: outcome.total_us,
+            ended_ms: outcome.due_ms.saturating_add(took_ms),
+            reason: reason(outcome),
+        });
+    }
+
+    /// Columns that the whole name takes.
+    pub(super) fn columns(&self) -> usize {
+        width(&self.name)
+    }
+
+    /// Verdict of the newest check; none: waiting.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.last.as_ref().map(|last| last.verdict)
+    }
+
+    /// What needs a look comes first; up and waiting stay as configured.
+    pub(super) fn rank(&self) -> u8 {
+        match self.verdict() {
+            Some(Verdict::Down) => 0,
+            Some(Verdict::Unknown) => 1,
+            Some(Verdict::Slow) => 2,
+            Some(Verdict::Up) | None => 3,
+        }
+    }
+
+    /// Its line in the table.
+    pub(super) fn line(&self, columns: &Columns, now_ms: i64, cols: usize, paint: Paint) -> String {
+        let mut line = Line::new(cols, paint);
+        let verdict = self.verdict();
+        line.push(style(verdict), &cell(word(verdict), Columns::VERDICT, Side::Left));
+        line.push(Style::Plain, "  ")
+            .push(Style::Plain, &cell(&self.name, columns.name, Side::Left));
+        let (time, age) = self.last.as_ref().map_or_else(Default::default, |last| {
+            // A check that could not even begin took no time.
+            let began = last.total_us > 0 || last.verdict != Verdict::Unknown;
+            let time = if began { measured(last.total_us) } else { String::new() };
+            (time, short(now_ms.saturating_sub(last.ended_ms)))
+        });
+        line.push(Style::Plain, "  ");
+        line.push(Style::Plain, &cell(&time, Columns::TIME, Side::Right));
+        if columns.age > 0 {
+            line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
+        }
+        if columns.marks > 0 {
+            // The newest is at the right, always in the same column.
+            let skip = self.marks.len().saturating_sub(columns.marks);
+            let marks: Vec<Mark> = self.marks.iter().skip(skip).copied().collect();
+            line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
+            line.push_painted(&sparkline(&marks, paint), marks.len());
+        }
+        match self.last.as_ref().and_then(|last| last.reason.as_deref()) {
+            Some(reason) => {
+                line.push(Style::Plain, "  ").push(Style::Plain, reason);
+            }
+            // Half a URL helps nobody.
+            None if width(&self.url) + 2 <= line.left() => {
+                line.push(Style::Plain, "  ").push(Style::Dim, &self.url);
+            }
+            None => {}
+        }
+        line.end()
+    }
+}
+
+/// The columns' heads.
+pub(super) fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
+    let mut text = cell("verdict", Columns::VERDICT, Side::Left);
+    text += &format!("  {}", cell("target", columns.name, Side::Left));
+    text += &format!("  {}", cell("time", Columns::TIME, Side::Right));
+    if columns.age > 0 {
+        text += &format!("  {}", cell("age", columns.age, Side::Right));
+        text += &format!("  {}", cell("last", columns.marks, Side::Left));
+    }
+    Line::new(cols, paint).push(Style::Dim, text.trim_end()).end()
+}
+
+/// A verdict in a word; none: not checked yet.
+pub(super) fn word(verdict: Option<Verdict>) -> &'static str {
+    verdict.map_or("waiting", Verdict::as_str)
+}
+
+/// The colour of a verdict; dim: waiting.
+pub(super) fn style(verdict: Option<Verdict>) -> Style {
+    verdict.map_or(Style::Dim, Style::of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{NOW, outcome};
+    use super::*;
+
+    #[test]
+    fn the_newest_checks_are_at_the_right() {
+        let mut row = Row::new("https://example.org", "https://example.org/");
+        let columns = Columns::new(80, row.columns());
+        let line = |row: &Row| row.line(&columns, NOW + 60_104, 80, Paint::OFF);
+        assert_eq!(line(&row), "waiting  https://example.org");
+        row.take(&Outcome { verdict: Verdict::Down, ..outcome() });
+        assert_eq!(line(&row), "down     https://example.org  104.2 ms    1m           ×");
+        for _ in 0..40 {
+            row.take(&outcome());
+        }
+        assert_eq!(line(&row), "up       https://example.org  104.2 ms    1m  ██████████");
+        assert_eq!(row.marks.len(), MARKS);
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_reason() {
+        let mut row = Row::new("監視\x1b[31m.example, a very long name", "https://b.example/");
+        let error = Some("timeout\x07".to_string());
+        row.take(&Outcome { verdict: Verdict::Down, error, ..outcome() });
+        let columns = Columns::new(60, row.columns());
+        assert_eq!(
+            row.line(&columns, NOW + 3104, 60, Paint::OFF),
+            "down     監視\u{fffd}[31m.example…  104.2 ms    3s  timeout\u{fffd}"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! A row of times, one column each: `▂▂▃·▂×█`. Apart, because the live view and the report
+//! draw it alike from different data.
+
+use super::text::{Paint, Style};
+
+/// One column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing is known: `·`.
+    Empty,
+    /// A time, in microseconds.
+    Time(u64),
+    /// A time over `slow_after`, in microseconds.
+    Slow(u64),
+    /// Down: `×`, so that it stands out without colour too.
+    Down,
+    /// Unknown: `?`.
+    Unknown,
+}
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The marks as one column each. The scale is linear from 0 to the longest time among them: a
+/// bar of twice the height took twice as long.
+pub fn sparkline(marks: &[Mark], paint: Paint) -> String {
+    let longest = marks.iter().filter_map(|mark| mark.us()).max().unwrap_or(0);
+    let mut line = String::with_capacity(marks.len() * 3);
+    // Neighbours of one style share their escape sequences.
+    for run in marks.chunk_by(|a, b| a.style() == b.style()) {
+        let Some(first) = run.first() else { continue };
+        let text: String = run.iter().map(|mark| mark.sign(longest)).collect();
+        line.push_str(&paint.paint(first.style(), &text));
+    }
+    line
+}
+
+impl Mark {
+    fn us(self) -> Option<u64> {
+        match self {
+            Mark::Time(us) | Mark::Slow(us) => Some(us),
+            Mark::Empty | Mark::Down | Mark::Unknown => None,
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Mark::Empty => Style::Dim,
+            Mark::Time(_) => Style::Bar,
+            Mark::Slow(_) => Style::Slow,
+            Mark::Down => Style::Down,
+            Mark::Unknown => Style::Unknown,
+        }
+    }
+
+    fn sign(self, longest_us: u64) -> char {
+        match self {
+            Mark::Empty => '·',
+            Mark::Down => '×',
+            Mark::Unknown => '?',
+            Mark::Time(us) | Mark::Slow(us) => {
+                // The eighth that it reaches into, 1 to 8; the lowest for 0.
+                let eighth = (u128::from(us) * 8).div_ceil(u128::from(longest_us.max(1)));
+                BARS[(eighth.clamp(1, 8) - 1) as usize]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_linear_from_zero_to_the_longest() {
+        let marks: Vec<Mark> = (0..=8).map(|i| Mark::Time(i * 100)).collect();
+        assert_eq!(sparkline(&marks, Paint::OFF), "▁▁▂▃▄▅▆▇█");
+        assert_eq!(sparkline(&[Mark::Time(u64::MAX), Mark::Slow(1)], Paint::OFF), "█▁");
+        assert_eq!(sparkline(&[Mark::Time(0)], Paint::OFF), "▁");
+        assert_eq!(sparkline(&[], Paint::ON), "");
+    }
+
+    #[test]
+    fn each_kind_is_told_apart_without_colour() {
+        let marks =
+            [Mark::Empty, Mark::Empty, Mark::Time(1), Mark::Slow(8), Mark::Down, Mark::Unknown];
+        assert_eq!(sparkline(&marks, Paint::OFF), "··▁█×?");
+        assert_eq!(
+            sparkline(&marks, Paint::ON),
+            "\x1b[2m··\x1b[0m\x1b[36m▁\x1b[0m\x1b[33m█\x1b[0m\x1b[31m×\x1b[0m\x1b[35m?\x1b[0m"
+        );
+    }
+}

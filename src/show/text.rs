@@ -1,0 +1,295 @@
+//! Text for a terminal: colour, display width, lines of a bounded width. Apart, because every
+//! view needs it, and because what a site sent must pass [`clean`] before any of them shows it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::model::outcome::{Cause, Outcome, Verdict};
+
+/// How a piece of text stands out. Colour only ever repeats what a word or a sign says too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// As it comes.
+    Plain,
+    /// Of weight: a name, a heading.
+    Bold,
+    /// Of little weight: units, rules, what is absent.
+    Dim,
+    /// Bars of time.
+    Bar,
+    /// Up.
+    Up,
+    /// Slow, or soon to be seen to.
+    Slow,
+    /// Down.
+    Down,
+    /// Unknown.
+    Unknown,
+}
+
+impl Style {
+    /// The colour of a verdict.
+    pub fn of(verdict: Verdict) -> Style {
+        match verdict {
+            Verdict::Up => Style::Up,
+            Verdict::Slow => Style::Slow,
+            Verdict::Down => Style::Down,
+            Verdict::Unknown => Style::Unknown,
+        }
+    }
+
+    /// Parameter of ECMA-48's SGR; none for plain text.
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Style::Plain => None,
+            Style::Bold => Some("1"),
+            Style::Dim => Some("2"),
+            Style::Bar => Some("36"),
+            Style::Up => Some("32"),
+            Style::Slow => Some("33"),
+            Style::Down => Some("31"),
+            Style::Unknown => Some("35"),
+        }
+    }
+}
+
+/// Whether colour is on. Off, nothing here gives an escape sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paint(bool);
+
+impl Paint {
+    /// Plain text: pipes, files, `NO_COLOR`.
+    pub const OFF: Paint = Paint(false);
+    /// Colour, for a terminal.
+    pub const ON: Paint = Paint(true);
+
+    /// On or off.
+    pub fn new(colour: bool) -> Paint {
+        Paint(colour)
+    }
+
+    /// `text` in that style. Empty text stays empty.
+    pub fn paint(self, style: Style, text: &str) -> Cow<'_, str> {
+        match style.code() {
+            Some(code) if self.0 && !text.is_empty() => {
+                Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+}
+
+/// A line that is never wider than its limit: what is too much is cut with `…`, and what
+/// comes after is left out.
+#[derive(Debug)]
+pub struct Line {
+    text: String,
+    used: usize,
+    limit: usize,
+    cut: bool,
+    paint: Paint,
+}
+
+impl Line {
+    /// An empty line of at most `limit` columns; `usize::MAX` for any width.
+    pub fn new(limit: usize, paint: Paint) -> Line {
+        Line { text: String::new(), used: 0, limit, cut: false, paint }
+    }
+
+    /// Adds text that is clean.
+    pub fn push(&mut self, style: Style, text: &str) -> &mut Line {
+        if self.cut {
+            return self;
+        }
+        let kept = fit(text, self.limit - self.used);
+        self.cut = matches!(kept, Cow::Owned(_));
+        self.used += width(&kept);
+        self.text.push_str(&self.paint.paint(style, &kept));
+        self
+    }
+
+    /// Adds what was painted already and is `columns` wide; leaves it out if it does not fit.
+    pub fn push_painted(&mut self, text: &str, columns: usize) -> &mut Line {
+        if !self.cut && columns <= self.limit - self.used {
+            self.used += columns;
+            self.text.push_str(text);
+        }
+        self
+    }
+
+    /// Columns that are left.
+    pub fn left(&self) -> usize {
+        if self.cut { 0 } else { self.limit - self.used }
+    }
+
+    /// The line, without blanks at its end where no colour ends it.
+    pub fn end(&self) -> String {
+        self.text.trim_end_matches(' ').to_string()
+    }
+}
+
+/// On which side of a cell the text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// `text` in exactly `columns` columns: cut, or filled with blanks.
+pub fn cell(text: &str, columns: usize, side: Side) -> String {
+    let text = fit(text, columns);
+    let blanks = " ".repeat(columns - width(&text));
+    match side {
+        Side::Left => format!("{text}{blanks}"),
+        Side::Right => format!("{blanks}{text}"),
+    }
+}
+
+/// `text` in at most `columns` columns: itself, or its beginning and `…`.
+pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.len() <= columns || width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let wide = columns_of(c);
+        // One column is the ellipsis'.
+        if used + wide + 1 > columns {
+            break;
+        }
+        used += wide;
+        kept.push(c);
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    Cow::Owned(kept)
+}
+
+/// Columns that clean text takes in a terminal.
+pub fn width(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// 0 for marks that combine, 2 for the wide scripts and emoji, else 1. The ranges of Unicode's
+/// East Asian Width that are in use; a rare sign may be off by one.
+fn columns_of(c: char) -> usize {
+    match u32::from(c) {
+        0..=0x2ff => 1,
+        0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f => 0,
+        0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        0xfe20..=0xfe2f | 0xe0100..=0xe01ef => 0,
+        0x1100..=0x115f | 0x231a..=0x231b | 0x2e80..=0x303e | 0x3041..=0xa4cf => 2,
+        0xa960..=0xa97f | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f => 2,
+        0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x16fe0..=0x18aff | 0x1b000..=0x1b2ff => 2,
+        0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f7e0..=0x1f7eb | 0x1f900..=0x1faff => 2,
+        0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// `text` of a stranger fit for a line of a terminal: a blank for each blank or end of line,
+/// U+FFFD for what could move the cursor, colour, hide or turn round what follows.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    fn fit_to_see(c: char) -> char {
+        match c {
+            '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' => '\u{fffd}',
+            '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
+            '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        }
+    }
+    if text.chars().all(|c| fit_to_see(c) == c) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(fit_to_see).collect())
+}
+
+/// Why an outcome is what it is, in clean words: the cause, and what is known about it. None
+/// for one without either.
+pub fn reason(outcome: &Outcome) -> Option<String> {
+    let error = outcome.error.as_deref().map(clean);
+    let Some(cause) = outcome.cause else { return error.map(Cow::into_owned) };
+    let words = words(cause);
+    let Some(error) = error else { return Some(words) };
+    // "status 503 is not accepted" names its cause itself.
+    let first = words.split(' ').next().unwrap_or_default();
+    let says_so = error.get(..first.len()).is_some_and(|e| e.eq_ignore_ascii_case(first))
+        && !error[first.len()..].starts_with(char::is_alphanumeric);
+    Some(if says_so { error.into_owned() } else { format!("{words}: {error}") })
+}
+
+/// A cause as people say it: `certificate expired`.
+fn words(cause: Cause) -> String {
+    cause.as_str().replace('_', " ")
+}
+
+/// `1 check`, `2 checks`.
+pub fn count(n: u64, noun: &str) -> String {
+    let mut text = format!("{n} {noun}");
+    if n != 1 {
+        let _ = write!(text, "s");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_on_or_off() {
+        assert_eq!(Paint::OFF.paint(Style::Down, "down"), "down");
+        assert_eq!(Paint::ON.paint(Style::Down, "down"), "\x1b[31mdown\x1b[0m");
+        assert_eq!(Paint::ON.paint(Style::Down, ""), "");
+        assert_eq!(Paint::ON.paint(Style::Plain, "down"), "down");
+    }
+
+    #[test]
+    fn text_is_cut_by_the_columns_it_takes() {
+        for (text, columns, want) in [
+            ("example", 7, "example"),
+            ("example", 6, "examp…"),
+            ("example", 1, "…"),
+            ("example", 0, ""),
+            ("", 0, ""),
+            ("監視監視", 8, "監視監視"),
+            ("監視監視", 7, "監視監…"),
+            ("監視監視", 6, "監視…"),
+            ("e\u{301}e\u{301}", 2, "e\u{301}e\u{301}"),
+        ] {
+            assert_eq!(fit(text, columns), want, "{text} {columns}");
+        }
+        assert_eq!(cell("監視", 6, Side::Right), "  監視");
+        assert_eq!(cell("監視監視", 6, Side::Left), "監視… ");
+        assert_eq!(cell("12", 4, Side::Right), "  12");
+    }
+
+    #[test]
+    fn a_line_ends_at_its_limit() {
+        let mut line = Line::new(8, Paint::ON);
+        line.push(Style::Up, "up").push(Style::Plain, "  ");
+        assert_eq!(line.left(), 4);
+        line.push(Style::Bold, "example").push(Style::Dim, "gone").push_painted("x", 1);
+        assert_eq!(line.left(), 0);
+        assert_eq!(line.end(), "\x1b[32mup\x1b[0m  \x1b[1mexa…\x1b[0m");
+    }
+
+    #[test]
+    fn a_stranger_cannot_move_the_cursor() {
+        for (text, want) in [
+            ("plain, grüße, 監視", "plain, grüße, 監視"),
+            ("a\x1b[31mb", "a\u{fffd}[31mb"),
+            ("a\u{9b}31mb\x07\x08\x7f", "a\u{fffd}31mb\u{fffd}\u{fffd}\u{fffd}"),
+            ("one\r\ntwo\tthree", "one  two three"),
+            ("a\u{202e}b\u{200b}c\u{feff}", "a\u{fffd}b\u{fffd}c\u{fffd}"),
+        ] {
+            assert_eq!(clean(text), want);
+        }
+    }
+}

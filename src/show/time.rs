@@ -1,0 +1,149 @@
+//! Times in words: how long, how long ago, when. Apart, because each has limits where its unit
+//! changes, and those are what goes wrong.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Last millisecond of the year 9999, since 1970.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// A time that was measured: `12.3 ms`, `1.20 s`, `3m 20s`.
+pub fn measured(us: u64) -> String {
+    // Each unit ends where rounding would show the next one's first number.
+    if us < 999_950 {
+        format!("{:.1} ms", us as f64 / 1e3)
+    } else if us < 59_995_000 {
+        format!("{:.2} s", us as f64 / 1e6)
+    } else {
+        span((us / 1000).min(i64::MAX as u64) as i64)
+    }
+}
+
+/// A span in its two largest units, cut to whole ones: `45s`, `3m 20s`, `4h`, `4d 2h`. Less
+/// than none is none.
+pub fn span(ms: i64) -> String {
+    let s = ms.max(0) / 1000;
+    let (large, name, small, small_name) = match s {
+        0..60 => return format!("{s}s"),
+        60..3600 => (s / 60, 'm', s % 60, 's'),
+        3600..86_400 => (s / 3600, 'h', s % 3600 / 60, 'm'),
+        _ => (s / 86_400, 'd', s % 86_400 / 3600, 'h'),
+    };
+    if small == 0 { format!("{large}{name}") } else { format!("{large}{name} {small}{small_name}") }
+}
+
+/// A span in its largest unit alone, at most four columns up to 27 years: `3s`, `12m`, `4d`.
+pub fn short(ms: i64) -> String {
+    let words = span(ms);
+    words.split(' ').next().unwrap_or_default().to_string()
+}
+
+/// How long before `now_ms`: `3m 20s ago`; `now` below a second and for what is to come.
+pub fn ago(at_ms: i64, now_ms: i64) -> String {
+    let past = now_ms.saturating_sub(at_ms);
+    if past < 1000 { "now".to_string() } else { format!("{} ago", span(past)) }
+}
+
+/// How far from `now_ms`, as one says of days: `in 40 days`, `in 5 hours`, `3 days ago`.
+pub fn away(at_ms: i64, now_ms: i64) -> String {
+    let ahead = at_ms.saturating_sub(now_ms);
+    let minutes = ahead.unsigned_abs() / 60_000;
+    // From two of a unit on: "1 day" would hide nearly half of it.
+    let (n, unit) = match minutes {
+        0..120 => (minutes, "minute"),
+        120..2880 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    let words = super::text::count(n, unit);
+    if ahead >= 0 { format!("in {words}") } else { format!("{words} ago") }
+}
+
+/// RFC 3339 in UTC, with milliseconds where there are any: `2026-11-21T03:00:00Z`. What is
+/// before 1970 or after 9999 shows as the nearer of the two.
+pub fn rfc3339(ms: i64) -> String {
+    let ms = ms.clamp(0, LAST_MS);
+    let at = UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs());
+    if ms % 1000 == 0 {
+        humantime::format_rfc3339_seconds(at).to_string()
+    } else {
+        humantime::format_rfc3339_millis(at).to_string()
+    }
+}
+
+/// [`rfc3339`] cut to whole seconds.
+pub fn second(ms: i64) -> String {
+    rfc3339(ms - ms.rem_euclid(1000))
+}
+
+/// The time of the day in UTC: `03:00:12`.
+pub fn clock(ms: i64) -> String {
+    second(ms).get(11..19).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+
+    #[test]
+    fn units_change_where_they_should() {
+        for (us, want) in [
+            (0, "0.0 ms"),
+            (12_345, "12.3 ms"),
+            (999_949, "999.9 ms"),
+            (999_950, "1.00 s"),
+            (1_204_000, "1.20 s"),
+            (59_994_999, "59.99 s"),
+            (59_995_000, "59s"),
+            (200_000_000, "3m 20s"),
+            (u64::MAX, "213503982d 8h"),
+        ] {
+            assert_eq!(measured(us), want, "{us}");
+        }
+        for (ms, want, brief) in [
+            (-5, "0s", "0s"),
+            (59_999, "59s", "59s"),
+            (60_000, "1m", "1m"),
+            (200_000, "3m 20s", "3m"),
+            (HOUR, "1h", "1h"),
+            (DAY - 1, "23h 59m", "23h"),
+            (4 * DAY + 2 * HOUR, "4d 2h", "4d"),
+        ] {
+            assert_eq!((span(ms).as_str(), short(ms).as_str()), (want, brief), "{ms}");
+        }
+    }
+
+    #[test]
+    fn distances_have_a_direction() {
+        assert_eq!(ago(0, 200_000), "3m 20s ago");
+        assert_eq!(ago(0, 999), "now");
+        assert_eq!(ago(5000, 0), "now");
+        for (at_ms, want) in [
+            (40 * DAY + HOUR, "in 40 days"),
+            (2 * DAY, "in 2 days"),
+            (2 * DAY - 1, "in 47 hours"),
+            (HOUR, "in 60 minutes"),
+            (60_000, "in 1 minute"),
+            (0, "in 0 minutes"),
+            (-3 * DAY, "3 days ago"),
+        ] {
+            assert_eq!(away(at_ms, 0), want);
+        }
+        assert_eq!(away(i64::MAX, -1), "in 106751991167 days");
+    }
+
+    #[test]
+    fn dates_are_in_utc_and_never_fail() {
+        for (ms, want) in [
+            (1_795_230_000_000, "2026-11-21T03:00:00Z"),
+            (1_795_230_000_007, "2026-11-21T03:00:00.007Z"),
+            (i64::MIN, "1970-01-01T00:00:00Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(ms), want);
+        }
+        assert_eq!(second(1_795_230_000_999), "2026-11-21T03:00:00Z");
+        assert_eq!(clock(1_795_230_012_000), "03:00:12");
+    }
+}

@@ -31,13 +31,27 @@ pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms:
         }
         _ => Cause::Protocol,
     };
-    let mut text = why.trim().trim_end_matches('.').to_owned();
-    if cause == Cause::Connect && errno != 0 {
-        let system = std::io::Error::from_raw_os_error(errno).to_string();
-        let system = system.split(" (os error").next().unwrap_or_default().to_lowercase();
-        text = format!("{system}: {text}");
-    }
+    let text = match cause {
+        Cause::Connect => cannot_connect(why, errno),
+        _ => why.trim().trim_end_matches('.').to_owned(),
+    };
     Fault { cause, text }
+}
+
+/// libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`, with what
+/// the system says instead of the last part.
+fn cannot_connect(why: &str, errno: i32) -> String {
+    let place = why.strip_prefix("Failed to connect to ").and_then(|rest| {
+        let (place, _) = rest.split_once(" after ")?;
+        Some(place.replace(" port ", ":"))
+    });
+    let system = std::io::Error::from_raw_os_error(errno).to_string();
+    let system = system.split(" (os error").next().unwrap_or_default().to_lowercase();
+    match place {
+        Some(place) if errno != 0 => format!("cannot connect to {place}: {system}"),
+        Some(place) => format!("cannot connect to {place}"),
+        None => why.trim().to_owned(),
+    }
 }
 
 /// Our deadline came; the last phase that was begun tells in what.

@@ -307,7 +307,7 @@ fn log(top: &mut Section<'_>) -> Log {
         format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
         max_per_minute: section
             .read("max_per_minute", |it| it.number(10, 1_000_000))
-            .map_or(default.max_per_minute, |number| number as u32),
+            .unwrap_or(default.max_per_minute),
     };
     section.finish();
     log

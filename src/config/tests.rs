@@ -138,7 +138,7 @@ fn an_empty_configuration_is_all_defaults() {
     assert_eq!(config.spool, Spool { memory: 4 << 20 });
     assert_eq!(config.write, Write { batch_max: 20_000, batch_age: Duration::from_secs(1) });
     assert_eq!(config.serve, Serve { listen: None });
-    assert_eq!(config.log, Log { level: LevelFilter::Info, format: LogFormat::Text });
+    assert_eq!(config.log, Log::default());
     assert!(config.targets.is_empty());
 }
 
@@ -263,7 +263,10 @@ fn files_add_up() {
     let config = read(std::slice::from_ref(&folder.0), &environment(), Need::Targets).unwrap();
     assert_eq!(names(&config), ["c.example", "d.example", "a.example", "b.example"]);
     assert!(config.targets.iter().all(|t| t.interval.as_secs() == 20 && t.method == Method::Put));
-    assert_eq!(config.log, Log { level: LevelFilter::Warn, format: LogFormat::Json });
+    assert_eq!(
+        config.log,
+        Log { level: LevelFilter::Warn, format: LogFormat::Json, max_per_minute: 600 }
+    );
 
     let paths = [folder.0.join("c.toml"), folder.0.join("b.toml")];
     let config = read(&paths, &environment(), Need::Targets).unwrap();

@@ -85,7 +85,7 @@ pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Respon
                 .detach();
         }
     };
-    executor.run(accept).await
+    executor.run(accept).await;
 }
 
 /// One request, one response.

@@ -48,6 +48,10 @@ const STACK: usize = 512 * 1024;
 /// Time between two frames of the screen.
 const FRAME: Duration = Duration::from_millis(250);
 
+/// Signals this soon after the first are the same telling: `timeout` and some shells send it to
+/// the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+
 /// What the stages tell the rest of the program.
 pub struct Shared(Mutex<Health>);
 
@@ -104,9 +108,13 @@ pub fn run(common: &Common) -> Result<u8, Error> {
         log::debug!("the screen ended after {} s", began.elapsed().as_secs());
     };
     let obey = async {
+        let mut told: Option<Instant> = None;
         while let Some(signal) = signals.next().await {
             let Ok(signal) = signal else { continue };
-            if stages.stop.is_told() {
+            if told.is_some_and(|told| told.elapsed() < SAME_SIGNAL) {
+                continue;
+            }
+            if told.replace(Instant::now()).is_some() {
                 leave_screen(view.is_some());
                 std::process::exit(128 + signal as i32);
             }

@@ -1,0 +1,23 @@
+# `make run` and `make test` install what is missing, build, and do it.
+
+binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
+
+.PHONY: build run status test lint
+
+build:
+	@.ci/with build cargo build --release --locked
+
+run: build
+	@exec $(binary) run -c config.example
+
+status:
+	@exec $(binary) status -c config.example
+
+# The release build comes first: tests run without a network, and one of them types `make run`.
+test: build
+	@.ci/with test cargo test --locked
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+

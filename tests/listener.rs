@@ -163,25 +163,58 @@ fn scripts_are_played_in_turn_and_the_last_one_stays() {
 }
 
 #[test]
-fn delays_last_at_least_as_long_as_told_and_lie_where_told() {
-    let opening = get(&always(Script::ok("x").delay_opening(SHORT)).url("/"));
-    assert!(opening.connect < SHORT && opening.first_byte >= SHORT, "{opening:?}");
+fn delays_last_at_least_as_long_as_told() {
+    let cases = [
+        (Script::ok("abcde").delay_opening(SHORT), 1),
+        (Script::ok("abcde").delay_first_byte(SHORT), 1),
+        (Script::ok("abcde").delay_body(SHORT), 1),
+        (Script::ok("abcde").body_in_pieces(2, SHORT), 2),
+        (Script::ok("abcde").body_in_pieces(2, SHORT).chunked(), 2),
+        (Script::ok("abcde").head_in_pieces(20, SHORT), 2),
+        (Script::ok("abcde").delay_first_byte(SHORT).delay_body(SHORT), 2),
+    ];
+    for (script, times) in cases {
+        let what = format!("{script:?}");
+        let got = get(&always(script).url("/"));
+        assert_eq!((got.code, got.text().as_str()), (0, "abcde"), "{what}");
+        assert!(got.total >= times * SHORT, "{got:?} {what}");
+    }
+}
 
-    let first = get(&always(Script::ok("x").delay_first_byte(SHORT)).url("/"));
-    assert!(first.connect < SHORT && first.first_byte >= SHORT, "{first:?}");
+#[test]
+fn delays_lie_where_told() {
+    let ever = Duration::MAX;
+    // How many requests were read, the last line of the head that came, the body that came.
+    let cases = [
+        (Script::ok("abcde").delay_opening(ever), 0, "", ""),
+        (Script::ok("abcde").delay_first_byte(ever), 1, "", ""),
+        (Script::ok("abcde").delay_first_byte(ever).interim(103, 1), 1, "", ""),
+        (Script::ok("abcde").head_in_pieces(20, ever), 1, "HTTP/1.1 200 OK\r\n", ""),
+        (Script::ok("abcde").delay_body(ever), 1, "\r\n", ""),
+        (Script::ok("abcde").body_in_pieces(2, ever), 1, "\r\n", "ab"),
+        (Script::ok("abcde").cut_head_at(20).hang(), 1, "HTTP/1.1 200 OK\r\n", ""),
+        (Script::ok("abcde").cut_body_at(2).hang(), 1, "\r\n", "ab"),
+        (Script::silence(), 1, "", ""),
+    ];
+    thread::scope(|scope| {
+        for (script, requests, head, body) in cases {
+            scope.spawn(move || stalls(script, requests, head, body));
+        }
+    });
+}
 
-    let body = get(&always(Script::ok("x").delay_body(SHORT)).url("/"));
-    assert!(body.total - body.first_byte >= SHORT, "{body:?}");
-
-    let pieces = get(&always(Script::ok("abcde").body_in_pieces(2, SHORT)).url("/"));
-    assert!(pieces.total - pieces.first_byte >= 2 * SHORT, "{pieces:?}");
-    assert_eq!(pieces.text(), "abcde");
-
-    let head = get(&always(Script::ok("x").head_in_pieces(30, SHORT)).url("/"));
-    assert!(head.total - head.first_byte >= SHORT && head.text() == "x", "{head:?}");
-
-    let prompt = get(&always(Script::ok("x")).url("/"));
-    assert!(prompt.total < SHORT, "{prompt:?}");
+/// Checks that this script comes as far as this and no further.
+fn stalls(script: Script, requests: usize, head: &str, body: &str) {
+    let what = format!("{script:?}");
+    let listener = always(script);
+    let got = Client::new().timeout(4 * SHORT).get(&listener.url("/"));
+    let last = got.head.split_inclusive(|&byte| byte == b'\n').next_back();
+    assert_eq!((got.code, got.text().as_str()), (28, body), "{got:?} {what}");
+    assert_eq!(last.unwrap_or_default(), head.as_bytes(), "{got:?} {what}");
+    assert!(got.total >= 4 * SHORT, "{got:?} {what}");
+    let log = listener.log();
+    assert_eq!((listener.connections(), log.len()), (1, requests), "{what}");
+    assert!(log.iter().all(|seen| !seen.answered), "{what}");
 }
 
 #[test]
@@ -190,16 +223,6 @@ fn ends_are_the_end_that_was_told() {
     assert_eq!(reset.1, Some(ErrorKind::ConnectionReset), "{reset:?}");
     let reset = talk_get(&always(Script::ok("hello").reset_at_once()));
     assert_eq!(reset, (String::new(), Some(ErrorKind::ConnectionReset)));
-
-    let hung = always(Script::ok("hello").cut_body_at(2).hang());
-    let got = Client::new().timeout(SHORT).get(&hung.url("/"));
-    assert_eq!((got.code, got.text().as_str()), (28, "he"));
-    assert!(got.total >= SHORT, "{got:?}");
-
-    let silence = always(Script::silence());
-    let got = Client::new().timeout(SHORT).get(&silence.url("/"));
-    assert_eq!((got.code, got.status, got.bytes), (28, 0, 0));
-    assert_eq!(silence.log().len(), 1);
 }
 
 #[test]
@@ -216,7 +239,7 @@ fn big_bodies_stream() {
     }
     let endless = Client::new().timeout(2 * SHORT).get(&listener.url("/endless"));
     assert_eq!(endless.code, 28);
-    assert!(endless.bytes > 1_000_000, "{endless:?}");
+    assert!(endless.bytes > 100_000, "{endless:?}");
     let answered = listener.settled(DEADLINE).iter().map(|s| s.answered).collect::<Vec<_>>();
     assert_eq!(answered, [true, true, false]);
 }

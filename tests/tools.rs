@@ -105,6 +105,9 @@ fn a_running_program_takes_signals_and_is_gone_when_dropped() {
         eventually(DEADLINE, "the process gone", || !alive(pid));
     }
 
+    let orphan = shell("sleep 600 & echo $!").run().stdout.trim().parse().unwrap();
+    eventually(DEADLINE, "the orphan gone", || !alive(orphan));
+
     let mut ended = shell("echo bye >&2").spawn();
     let words = complaint(|| ended.await_stderr("hello", DEADLINE));
     assert!(words.contains("no \"hello\" on stderr") && words.contains("bye"), "{words}");

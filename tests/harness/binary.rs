@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 use super::temp::Temp;
 use super::wait::eventually;
@@ -187,10 +189,14 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended. What it has left behind is killed then.
     pub fn ended(&mut self) -> bool {
         if self.status.is_none() {
-            self.status = self.child.try_wait().unwrap();
+            let pid = Pid::from_child(&self.child);
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if waitid(WaitId::Pid(pid), options).unwrap().is_some() {
+                self.bury();
+            }
         }
         self.status.is_some()
     }
@@ -201,13 +207,12 @@ impl Running {
         let start = Instant::now();
         while !self.ended() {
             if start.elapsed() >= deadline {
-                self.kill();
+                self.bury();
                 panic!("did not end within {deadline:?}: {}", self.describe());
             }
             thread::sleep(Duration::from_millis(2));
         }
         let took = self.started.elapsed();
-        self.kill();
         let status = self.status.unwrap();
         Output {
             code: status.code(),
@@ -223,20 +228,19 @@ impl Running {
         format!("{}\nstatus: {:?}\nstdout:\n{out}\nstderr:\n{err}", self.name, self.status)
     }
 
-    /// Kills what is left of its process group.
-    fn kill(&mut self) {
-        // Fails if none of the group is left, which is well.
+    /// Kills its process group and takes its status. Only then can the group's number, which is
+    /// the program's own, go to anybody else.
+    fn bury(&mut self) {
+        // Fails if the group has only the dead left.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        if self.status.is_none() {
-            self.status = self.child.wait().ok();
-        }
+        self.status = self.child.wait().ok();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if self.status.is_none() {
-            self.kill();
+            self.bury();
         }
     }
 }

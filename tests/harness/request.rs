@@ -15,9 +15,13 @@ const HEADERS: usize = 256;
 /// One request.
 #[derive(Debug)]
 pub struct Request {
+    /// `GET` and so on.
     pub method: String,
+    /// Path and query as sent.
     pub path: String,
+    /// As sent, in order; invalid UTF-8 replaced.
     pub headers: Vec<(String, String)>,
+    /// The body.
     pub body: Vec<u8>,
 }
 

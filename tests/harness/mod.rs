@@ -2,6 +2,14 @@
 //! (`Listener`, `Script`, `dead`), throw-away certificates (`certs`), the program run as a
 //! program (`Sitewatch`), and small tools. Nothing here knows anything of the library under
 //! test, so that it can be its judge.
+//!
+//! ```
+//! let listener = Listener::https(&certs::set().good);
+//! listener.on("/health", Script::ok("fine").serial().delay_first_byte(SHORT));
+//! let done = Sitewatch::new().args(["check", &listener.url("/health")]).run();
+//! assert_eq!(done.code, Some(0), "{done:?}");
+//! assert!(listener.settled(DEADLINE)[0].answered);
+//! ```
 
 pub mod binary;
 pub mod certs;

@@ -1,1 +1,14 @@
-//! All tests.
+//! All tests, one binary. `harness` starts the real servers and the program; every other module
+//! is a list of what must hold.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy allows them in #[test] functions only, and all of this is test"
+)]
+
+mod harness;
+
+mod handshake;
+mod listener;
+mod tools;

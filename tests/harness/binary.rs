@@ -1,0 +1,278 @@
+//! The program run as a program: clean environment, folders of its own, a deadline on
+//! everything. Nothing survives the test: `run` kills at the deadline, `Running` kills on drop,
+//! and either takes the program's whole process group along.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
+
+use super::temp::Temp;
+use super::wait::eventually;
+
+/// How long `run` waits unless told otherwise.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long output may trail behind the end: a grandchild can hold the pipe.
+const TRAILING: Duration = Duration::from_secs(2);
+
+/// A call of the program, being put together.
+pub struct Sitewatch {
+    command: Command,
+    home: Temp,
+    deadline: Duration,
+    stdin: Vec<u8>,
+}
+
+impl Sitewatch {
+    /// The program as built by cargo, without arguments. Its environment holds `PATH`, `HOME`
+    /// and `STATE_DIRECTORY` (two folders of this call alone), `TZ=UTC` and `LC_ALL=C`; no
+    /// proxies, nothing else.
+    pub fn new() -> Sitewatch {
+        Sitewatch::program(env!("CARGO_BIN_EXE_sitewatch"))
+    }
+
+    /// The same around another program.
+    pub fn program(path: impl AsRef<OsStr>) -> Sitewatch {
+        let home = Temp::new();
+        let state = home.join("state");
+        std::fs::create_dir(&state).unwrap();
+        let mut command = Command::new(path);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", home.path())
+            .env("STATE_DIRECTORY", &state)
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C")
+            .current_dir(home.path())
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Sitewatch { command, home, deadline: DEADLINE, stdin: Vec::new() }
+    }
+
+    /// More arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Sitewatch {
+        self.command.args(args);
+        self
+    }
+
+    /// A variable of the environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Sitewatch {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from its standard input; nothing unless told.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Sitewatch {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// A file in its working folder.
+    pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Sitewatch {
+        self.home.write(name, bytes);
+        self
+    }
+
+    /// How long `run` may take; 20 s unless told.
+    pub fn deadline(mut self, deadline: Duration) -> Sitewatch {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Runs it to its end. Panics with its output if that does not come by the deadline.
+    #[track_caller]
+    pub fn run(self) -> Output {
+        let deadline = self.deadline;
+        self.spawn().wait(deadline)
+    }
+
+    /// Starts it and lets it run.
+    #[track_caller]
+    pub fn spawn(mut self) -> Running {
+        let started = Instant::now();
+        let mut child = match self.command.spawn() {
+            Ok(child) => child,
+            Err(error) => panic!("cannot start {:?}: {error}", self.command),
+        };
+        let stdout = Tail::of(child.stdout.take().unwrap());
+        let stderr = Tail::of(child.stderr.take().unwrap());
+        let mut pipe = child.stdin.take().unwrap();
+        let input = std::mem::take(&mut self.stdin);
+        // A program that does not read must not hold up its test; killing it ends this thread.
+        thread::spawn(move || {
+            let _ = pipe.write_all(&input);
+        });
+        let name = format!("{:?}", self.command);
+        Running { child, home: self.home, stdout, stderr, started, name, status: None }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// All of its standard output, invalid UTF-8 replaced.
+    pub stdout: String,
+    /// All of its standard error, likewise.
+    pub stderr: String,
+    /// From start to end.
+    pub took: Duration,
+}
+
+/// A program that runs; killed on drop.
+pub struct Running {
+    child: Child,
+    home: Temp,
+    stdout: Tail,
+    stderr: Tail,
+    started: Instant,
+    name: String,
+    status: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its working folder, which is its `HOME` and holds `state`; gone with the program. A test
+    /// that starts it again on the same state sets `STATE_DIRECTORY` to a folder of its own.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What it wrote to standard output until now.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// What it wrote to standard error until now.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Waits until standard error holds this text; panics with all of it if that does not come,
+    /// or at once if the program ends without it.
+    #[track_caller]
+    pub fn await_stderr(&mut self, text: &str, deadline: Duration) {
+        let start = Instant::now();
+        loop {
+            let (ended, late) = (self.ended(), start.elapsed() >= deadline);
+            if self.stderr().contains(text) {
+                return;
+            }
+            assert!(!ended && !late, "no {text:?} on stderr of {}", self.describe());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends it a signal; panics if it has ended.
+    #[track_caller]
+    pub fn signal(&mut self, signal: Signal) {
+        assert!(!self.ended(), "cannot signal, it has ended: {}", self.describe());
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether it has ended. What it has left behind is killed then.
+    pub fn ended(&mut self) -> bool {
+        if self.status.is_none() {
+            let pid = Pid::from_child(&self.child);
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if waitid(WaitId::Pid(pid), options).unwrap().is_some() {
+                self.bury();
+            }
+        }
+        self.status.is_some()
+    }
+
+    /// Waits for its end. Panics with its output if that does not come by the deadline.
+    #[track_caller]
+    pub fn wait(mut self, deadline: Duration) -> Output {
+        let start = Instant::now();
+        while !self.ended() {
+            if start.elapsed() >= deadline {
+                self.bury();
+                panic!("did not end within {deadline:?}: {}", self.describe());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        let took = self.started.elapsed();
+        let status = self.status.unwrap();
+        Output {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
+            took,
+        }
+    }
+
+    fn describe(&self) -> String {
+        let (out, err) = (self.stdout(), self.stderr());
+        format!("{}\nstatus: {:?}\nstdout:\n{out}\nstderr:\n{err}", self.name, self.status)
+    }
+
+    /// Kills its process group and takes its status. Only then can the group's number, which is
+    /// the program's own, go to anybody else.
+    fn bury(&mut self) {
+        // Fails if the group has only the dead left.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        self.status = self.child.wait().ok();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            self.bury();
+        }
+    }
+}
+
+/// A pipe's content as it comes.
+struct Tail {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Tail {
+    fn of(mut pipe: impl Read + Send + 'static) -> Tail {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&bytes);
+        let reader = thread::spawn(move || {
+            let mut piece = [0; 8192];
+            while let Ok(n @ 1..) = pipe.read(&mut piece) {
+                let mut bytes = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                bytes.extend_from_slice(&piece[..n]);
+            }
+        });
+        Tail { bytes, reader }
+    }
+
+    fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[track_caller]
+    fn whole(&self) -> String {
+        eventually(TRAILING, "the end of the program's output", || self.reader.is_finished());
+        self.text()
+    }
+}

@@ -1,0 +1,309 @@
+//! Throw-away authorities and certificates, made once a process. Nothing here is ever trusted
+//! but by who is given `ca_file()`.
+//!
+//! Days count from the time of the first use: `leaf(names, -30, -1)` ended yesterday.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
+};
+use openssl::x509::{X509, X509Builder, X509Name};
+
+use super::temp::Temp;
+
+/// What the good certificates are for: everything a listener of ours can be called.
+const OURS: &[&str] = &["localhost", "site.example", "127.0.0.1", "::1"];
+
+/// The kind of a leaf's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// ECDSA on P-256.
+    P256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+}
+
+/// A certificate that may sign others: a root, or an intermediate below one.
+pub struct Authority {
+    certificate: X509,
+    key: PKey<Private>,
+    /// What a leaf sends after itself: this one and those above it, without the root.
+    sent: Vec<X509>,
+    folder: Temp,
+}
+
+impl Authority {
+    /// A root of this name, good for ten years around now.
+    pub fn new(name: &str) -> Authority {
+        let key = make_key(Kind::P256);
+        let certificate = sign(&Wanted::authority(name, -3650, 3650), &key, None);
+        Authority::of(certificate, key, Vec::new())
+    }
+
+    /// An authority below this one, between these days.
+    pub fn intermediate(&self, name: &str, from_days: i64, to_days: i64) -> Authority {
+        let key = make_key(Kind::P256);
+        let certificate = sign(&Wanted::authority(name, from_days, to_days), &key, Some(self));
+        let mut sent = vec![certificate.clone()];
+        sent.extend_from_slice(&self.sent);
+        Authority::of(certificate, key, sent)
+    }
+
+    /// A certificate for these names and addresses, between these days, on P-256.
+    pub fn leaf(&self, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
+        self.leaf_of(Kind::P256, names, from_days, to_days)
+    }
+
+    /// The same with a key of this kind.
+    pub fn leaf_of(&self, kind: Kind, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
+        let key = make_key(kind);
+        let wanted = Wanted { name: names[0], names, from_days, to_days, authority: false };
+        let mut chain = vec![sign(&wanted, &key, Some(self))];
+        chain.extend_from_slice(&self.sent);
+        Leaf { chain, key, ends_s: now_s() + to_days * DAY_S }
+    }
+
+    /// A PEM file with this certificate alone: what a client is to trust. It lives as long as
+    /// this does.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// The certificate itself.
+    pub fn certificate(&self) -> &X509 {
+        &self.certificate
+    }
+
+    fn of(certificate: X509, key: PKey<Private>, sent: Vec<X509>) -> Authority {
+        let folder = Temp::new();
+        folder.write("ca.pem", certificate.to_pem().unwrap());
+        Authority { certificate, key, sent, folder }
+    }
+}
+
+/// A server's or client's certificate with its key, and the chain that is sent along.
+#[derive(Clone)]
+pub struct Leaf {
+    chain: Vec<X509>,
+    key: PKey<Private>,
+    ends_s: i64,
+}
+
+impl Leaf {
+    /// Signed by its own key.
+    pub fn self_signed(names: &[&str], from_days: i64, to_days: i64) -> Leaf {
+        let key = make_key(Kind::P256);
+        let wanted = Wanted { name: names[0], names, from_days, to_days, authority: false };
+        let chain = vec![sign(&wanted, &key, None)];
+        Leaf { chain, key, ends_s: now_s() + to_days * DAY_S }
+    }
+
+    /// The same, but nothing is sent beyond itself.
+    pub fn alone(&self) -> Leaf {
+        let mut leaf = self.clone();
+        leaf.chain.truncate(1);
+        leaf
+    }
+
+    /// What is sent: the leaf first, then what signed it, never the root.
+    pub fn chain(&self) -> &[X509] {
+        &self.chain
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &PKey<Private> {
+        &self.key
+    }
+
+    /// When the leaf ends, in seconds since 1970.
+    pub fn ends_s(&self) -> i64 {
+        self.ends_s
+    }
+
+    /// Writes `NAME.pem` (the chain) and `NAME.key` into a folder, for a client that shows it.
+    pub fn write(&self, folder: &Temp, name: &str) -> (PathBuf, PathBuf) {
+        let mut pem = Vec::new();
+        for certificate in &self.chain {
+            pem.extend(certificate.to_pem().unwrap());
+        }
+        let key = self.key.private_key_to_pem_pkcs8().unwrap();
+        (folder.write(&format!("{name}.pem"), pem), folder.write(&format!("{name}.key"), key))
+    }
+}
+
+/// The certificates that tests want, made once. Unless said otherwise they are for `localhost`,
+/// `site.example`, `127.0.0.1` and `::1`, good from yesterday for 90 days, on P-256, signed by
+/// the root.
+pub struct Set {
+    /// The root that clients of ours trust.
+    pub authority: Authority,
+    /// A root that nobody trusts.
+    pub stranger: Authority,
+    /// Nothing wrong.
+    pub good: Leaf,
+    /// Nothing wrong, with an RSA key.
+    pub good_rsa: Leaf,
+    /// Good for another 5 days only.
+    pub ending: Leaf,
+    /// Ended yesterday.
+    pub expired: Leaf,
+    /// Begins tomorrow.
+    pub not_yet: Leaf,
+    /// Signed by itself.
+    pub self_signed: Leaf,
+    /// For `other.example` alone.
+    pub wrong_name: Leaf,
+    /// Signed by the stranger.
+    pub untrusted: Leaf,
+    /// Ended yesterday, and for `other.example` alone.
+    pub expired_wrong_name: Leaf,
+    /// Signed by an intermediate, which is sent.
+    pub chained: Leaf,
+    /// Signed by an intermediate, which is not sent.
+    pub missing_intermediate: Leaf,
+    /// Signed by an intermediate that is sent and ended yesterday; the leaf itself is good.
+    pub expired_intermediate: Leaf,
+    /// Signed by an intermediate that is sent and ends in 5 days; the leaf itself is good.
+    pub ending_intermediate: Leaf,
+}
+
+static SET: LazyLock<Set> = LazyLock::new(|| {
+    let authority = Authority::new("sitewatch tests");
+    let stranger = Authority::new("sitewatch stranger");
+    let other = &["other.example"];
+    let middle = authority.intermediate("sitewatch middle", -365, 365);
+    let old = authority.intermediate("sitewatch old middle", -365, -1);
+    let short = authority.intermediate("sitewatch short middle", -365, 5);
+    let chained = middle.leaf(OURS, -1, 90);
+    Set {
+        good: authority.leaf(OURS, -1, 90),
+        good_rsa: authority.leaf_of(Kind::Rsa2048, OURS, -1, 90),
+        ending: authority.leaf(OURS, -30, 5),
+        expired: authority.leaf(OURS, -30, -1),
+        not_yet: authority.leaf(OURS, 1, 90),
+        self_signed: Leaf::self_signed(OURS, -1, 90),
+        wrong_name: authority.leaf(other, -1, 90),
+        untrusted: stranger.leaf(OURS, -1, 90),
+        expired_wrong_name: authority.leaf(other, -30, -1),
+        missing_intermediate: chained.alone(),
+        chained,
+        expired_intermediate: old.leaf(OURS, -1, 90),
+        ending_intermediate: short.leaf(OURS, -1, 90),
+        authority,
+        stranger,
+    }
+});
+
+/// The certificates of this process.
+pub fn set() -> &'static Set {
+    &SET
+}
+
+/// The file that clients of ours trust: `set().authority`'s.
+pub fn ca_file() -> &'static Path {
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| set().authority.ca_file());
+    &FILE
+}
+
+const DAY_S: i64 = 86_400;
+
+/// Seconds since 1970 at the first call; the same ever after, so that ends can be told exactly.
+fn now_s() -> i64 {
+    static NOW: LazyLock<i64> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_secs()).unwrap()
+    });
+    *NOW
+}
+
+/// What a certificate is to say.
+struct Wanted<'a> {
+    name: &'a str,
+    names: &'a [&'a str],
+    from_days: i64,
+    to_days: i64,
+    authority: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn authority(name: &'a str, from_days: i64, to_days: i64) -> Wanted<'a> {
+        Wanted { name, names: &[], from_days, to_days, authority: true }
+    }
+}
+
+/// Makes a certificate over this key, signed by `by` or else by the key itself.
+fn sign(wanted: &Wanted<'_>, key: &PKey<Private>, by: Option<&Authority>) -> X509 {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, wanted.name).unwrap();
+    let name = name.build();
+    let mut serial = BigNum::new().unwrap();
+    serial.rand(120, MsbOption::MAYBE_ZERO, false).unwrap();
+
+    let mut made = X509Builder::new().unwrap();
+    made.set_version(2).unwrap();
+    made.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+    made.set_subject_name(&name).unwrap();
+    made.set_issuer_name(by.map_or(&*name, |by| by.certificate.subject_name())).unwrap();
+    made.set_not_before(&time(wanted.from_days)).unwrap();
+    made.set_not_after(&time(wanted.to_days)).unwrap();
+    made.set_pubkey(key).unwrap();
+    extend(&mut made, wanted, by);
+    made.sign(by.map_or(key, |by| &by.key), MessageDigest::sha256()).unwrap();
+    made.build()
+}
+
+fn extend(made: &mut X509Builder, wanted: &Wanted<'_>, by: Option<&Authority>) {
+    if wanted.authority {
+        made.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+        let usage = KeyUsage::new().critical().key_cert_sign().crl_sign().build().unwrap();
+        made.append_extension(usage).unwrap();
+    } else {
+        made.append_extension(BasicConstraints::new().critical().build().unwrap()).unwrap();
+        let usage = ExtendedKeyUsage::new().server_auth().client_auth().build().unwrap();
+        made.append_extension(usage).unwrap();
+        let mut names = SubjectAlternativeName::new();
+        for &name in wanted.names {
+            match name.parse::<IpAddr>() {
+                Ok(_) => names.ip(name),
+                Err(_) => names.dns(name),
+            };
+        }
+        let issuer = by.map(|by| &*by.certificate);
+        let names = names.build(&made.x509v3_context(issuer, None)).unwrap();
+        made.append_extension(names).unwrap();
+    }
+    let issuer = by.map(|by| &*by.certificate);
+    let own = SubjectKeyIdentifier::new().build(&made.x509v3_context(issuer, None)).unwrap();
+    made.append_extension(own).unwrap();
+    if issuer.is_some() {
+        let mut above = AuthorityKeyIdentifier::new();
+        let above = above.keyid(true).build(&made.x509v3_context(issuer, None)).unwrap();
+        made.append_extension(above).unwrap();
+    }
+}
+
+fn time(days: i64) -> Asn1Time {
+    Asn1Time::from_unix(now_s() + days * DAY_S).unwrap()
+}
+
+fn make_key(kind: Kind) -> PKey<Private> {
+    match kind {
+        Kind::P256 => {
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+            PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+        }
+        Kind::Rsa2048 => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
+    }
+}

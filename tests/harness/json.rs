@@ -1,0 +1,106 @@
+//! Reading JSON in tests: a field by its name, loudly when it is not what the test takes it for.
+//! Absent and null are the same, as in the record.
+
+use miniserde::json::{self, Number, Value};
+
+/// One JSON value.
+#[track_caller]
+pub fn parse(text: &str) -> Value {
+    match json::from_str(text) {
+        Ok(value) => value,
+        Err(_) => panic!("not JSON: {text:?}"),
+    }
+}
+
+/// One JSON value a line; empty lines are skipped.
+#[track_caller]
+pub fn lines(text: &str) -> Vec<Value> {
+    let mut values = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        values.push(parse(line));
+    }
+    values
+}
+
+/// The fields of an object. Every method but `has` panics, with the object, if the field is
+/// absent or of another type.
+pub trait Fields {
+    /// The field, or `None` if it is absent or null.
+    fn field(&self, name: &str) -> Option<&Value>;
+
+    /// Whether the field is there and not null.
+    fn has(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
+    /// A whole number.
+    fn int(&self, name: &str) -> i64;
+
+    /// Any number.
+    fn number(&self, name: &str) -> f64;
+
+    /// A text.
+    fn text(&self, name: &str) -> &str;
+
+    /// A truth value.
+    fn flag(&self, name: &str) -> bool;
+
+    /// An array's items.
+    fn list(&self, name: &str) -> &[Value];
+}
+
+impl Fields for Value {
+    fn field(&self, name: &str) -> Option<&Value> {
+        let Value::Object(object) = self else {
+            panic!("not an object: {}", json::to_string(self))
+        };
+        object.get(name).filter(|value| !matches!(value, Value::Null))
+    }
+
+    #[track_caller]
+    fn int(&self, name: &str) -> i64 {
+        match self.field(name) {
+            Some(Value::Number(Number::U64(n))) => i64::try_from(*n).unwrap(),
+            Some(Value::Number(Number::I64(n))) => *n,
+            _ => wrong(self, name, "whole number"),
+        }
+    }
+
+    #[track_caller]
+    fn number(&self, name: &str) -> f64 {
+        match self.field(name) {
+            Some(Value::Number(Number::F64(n))) => *n,
+            Some(Value::Number(_)) => self.int(name) as f64,
+            _ => wrong(self, name, "number"),
+        }
+    }
+
+    #[track_caller]
+    fn text(&self, name: &str) -> &str {
+        match self.field(name) {
+            Some(Value::String(text)) => text,
+            _ => wrong(self, name, "text"),
+        }
+    }
+
+    #[track_caller]
+    fn flag(&self, name: &str) -> bool {
+        match self.field(name) {
+            Some(Value::Bool(flag)) => *flag,
+            _ => wrong(self, name, "truth value"),
+        }
+    }
+
+    #[track_caller]
+    fn list(&self, name: &str) -> &[Value] {
+        match self.field(name) {
+            Some(Value::Array(items)) => items,
+            _ => wrong(self, name, "array"),
+        }
+    }
+}
+
+#[track_caller]
+fn wrong(object: &Value, name: &str, wanted: &str) -> ! {
+    panic!("no {wanted} `{name}` in {}", json::to_string(object))
+}

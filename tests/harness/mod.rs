@@ -1,0 +1,36 @@
+//! What tests stand on: real servers on port 0 that reply as scripted and know what they replied
+//! (`Listener`, `Script`, `dead`), throw-away certificates (`certs`), the program run as a
+//! program (`Sitewatch`), and small tools. Nothing here knows anything of the library under
+//! test, so that it can be its judge.
+//!
+//! ```
+//! let listener = Listener::https(&certs::set().good);
+//! listener.on("/health", Script::ok("fine").serial().delay_first_byte(SHORT));
+//! let done = Sitewatch::new().args(["check", &listener.url("/health")]).run();
+//! assert_eq!(done.code, Some(0), "{done:?}");
+//! assert!(listener.settled(DEADLINE)[0].answered);
+//! ```
+
+pub mod binary;
+pub mod certs;
+pub mod client;
+pub mod dead;
+pub mod deflate;
+pub mod json;
+pub mod listener;
+pub mod reply;
+pub mod request;
+pub mod script;
+pub mod temp;
+pub mod tls;
+pub mod wait;
+pub mod wire;
+
+pub use binary::Sitewatch;
+pub use client::Client;
+pub use json::Fields;
+pub use listener::Listener;
+pub use script::Script;
+pub use temp::Temp;
+pub use tls::Tls;
+pub use wait::eventually;

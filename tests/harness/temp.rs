@@ -1,0 +1,67 @@
+//! Temporary folders that are gone when the test is, even after a panic. What no destructor
+//! reaches (a killed test run, folders held by statics) the next run sweeps up: a folder's name
+//! holds the number of the process it belonged to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A new, empty folder below cargo's folder for tests.
+#[derive(Debug)]
+pub struct Temp {
+    path: PathBuf,
+}
+
+impl Temp {
+    /// Makes the folder.
+    pub fn new() -> Temp {
+        static SWEPT: Once = Once::new();
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        SWEPT.call_once(|| sweep(base));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("sitewatch-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Temp { path }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it, made or not.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file, with the folders that lead to it; gives its path.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        // Nothing depends on it, and the next run sweeps.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the folders of test runs that have ended.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|n| n.strip_prefix("sitewatch-")) else { continue };
+        let process = rest.split('-').next().unwrap_or_default();
+        if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
+            // Another run may be sweeping too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How a listener speaks TLS: with which certificate, which versions, and whether it wants the
+//! client's certificate.
+
+use openssl::ssl::{SslAcceptor, SslMethod, SslOptions, SslVerifyMode, SslVersion as Version};
+
+use super::certs::{Authority, Leaf};
+
+/// A listener's TLS; 1.2 and 1.3 unless told, and it hands out sessions to resume.
+pub struct Tls<'a> {
+    leaf: &'a Leaf,
+    versions: (Version, Version),
+    clients_of: Option<&'a Authority>,
+}
+
+impl<'a> Tls<'a> {
+    /// With this certificate.
+    pub fn new(leaf: &'a Leaf) -> Tls<'a> {
+        Tls { leaf, versions: (Version::TLS1_2, Version::TLS1_3), clients_of: None }
+    }
+
+    /// Speaks these versions only, TLS 1.0 being the oldest there is.
+    pub fn versions(mut self, least: Version, most: Version) -> Tls<'a> {
+        self.versions = (least, most);
+        self
+    }
+
+    /// Turns away clients without a certificate signed by this authority.
+    pub fn clients_of(mut self, authority: &'a Authority) -> Tls<'a> {
+        self.clients_of = Some(authority);
+        self
+    }
+
+    pub(super) fn acceptor(&self) -> SslAcceptor {
+        let mut made = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+        // Old versions are for clients to refuse: nothing else here is to be in their way.
+        made.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
+        made.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+        made.set_min_proto_version(Some(self.versions.0)).unwrap();
+        made.set_max_proto_version(Some(self.versions.1)).unwrap();
+        made.set_session_id_context(b"sitewatch tests").unwrap();
+        made.set_private_key(self.leaf.key()).unwrap();
+        let (leaf, above) = self.leaf.chain().split_first().unwrap();
+        made.set_certificate(leaf).unwrap();
+        for certificate in above {
+            made.add_extra_chain_cert(certificate.clone()).unwrap();
+        }
+        if let Some(authority) = self.clients_of {
+            made.cert_store_mut().add_cert(authority.certificate().clone()).unwrap();
+            made.add_client_ca(authority.certificate()).unwrap();
+            made.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
+        made.build()
+    }
+}

@@ -10,5 +10,6 @@
 mod harness;
 
 mod handshake;
+mod layers;
 mod listener;
 mod tools;

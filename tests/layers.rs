@@ -1,0 +1,109 @@
+//! The layers of the house, read from the sources: `crate::` only ever points down, the rooms
+//! of the rim do not know one another, and the model has no I/O, clock, log or thread.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules at the top of the crate by layer, lowest first. Those of one layer do not use one
+/// another, but for the highest.
+const LAYERS: [&[&str]; 5] = [
+    &["error", "clock", "log", "stop"],
+    &["model"],
+    &["config"],
+    &["check", "spool", "kafka", "store", "notify", "show"],
+    &["main", "args", "cmd"],
+];
+
+/// What the model must not touch.
+const WORLD: [&str; 8] = [
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "SystemTime",
+    "Instant::now",
+    "log::",
+    "std::env",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The modules at the top of the crate that a source names, with the line.
+fn uses(source: &str) -> Vec<(usize, String)> {
+    let mut uses = Vec::new();
+    for (number, line) in source.lines().enumerate() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for (at, _) in line.match_indices("crate::") {
+            let rest = &line[at + "crate::".len()..];
+            let word: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            uses.push((number + 1, word));
+        }
+    }
+    uses
+}
+
+#[test]
+fn every_arrow_points_down() {
+    let mut files = Vec::new();
+    sources(Path::new("src"), &mut files);
+    assert!(files.len() > 40, "the sources were not found: {files:?}");
+    let mut climbing = Vec::new();
+    let mut arrows = 0;
+    for file in &files {
+        let inner = file.strip_prefix("src").unwrap();
+        let module = inner.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(module, "lib" | "build") {
+            continue;
+        }
+        let from = layer(module).unwrap_or_else(|| panic!("src/{module} has no layer"));
+        for (line, to) in uses(&fs::read_to_string(file).unwrap()) {
+            let Some(down) = layer(&to) else {
+                climbing.push(format!("{}:{line}: crate::{to} has no layer", file.display()));
+                continue;
+            };
+            arrows += 1;
+            let highest = LAYERS.len() - 1;
+            if to != module && (down > from || (down == from && from != highest)) {
+                climbing.push(format!("{}:{line}: {module} uses {to}", file.display()));
+            }
+        }
+    }
+    assert!(climbing.is_empty(), "{}", climbing.join("\n"));
+    assert!(arrows > 100, "only {arrows} arrows were found");
+}
+
+#[test]
+fn the_model_touches_nothing() {
+    let mut files = Vec::new();
+    sources(Path::new("src/model"), &mut files);
+    for file in files {
+        let source = fs::read_to_string(&file).unwrap();
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        for word in WORLD {
+            assert!(!code.contains(word), "{} uses {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_climbing_arrow_would_be_found() {
+    let found = uses("use crate::cmd::run;\n// crate::model\nlet x = crate::log::start();");
+    assert_eq!(found, [(1, "cmd".to_owned()), (3, "log".to_owned())]);
+    assert!(layer("cmd") > layer("model"));
+}

@@ -2,7 +2,7 @@
 
 binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
 
-.PHONY: build run status test lint
+.PHONY: build run status test lint bench-run
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -21,3 +21,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
+
+# What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.
+bench-run:
+	@.ci/with test cargo bench --locked --bench watch

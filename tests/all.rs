@@ -12,4 +12,5 @@ mod harness;
 mod handshake;
 mod layers;
 mod listener;
+mod readme;
 mod tools;

@@ -230,7 +230,12 @@ impl fmt::Display for StatusSet {
 
 /// A regular expression on the body, in the syntax of `regex-lite`.
 #[derive(Debug, Clone)]
-pub struct Expression(Regex);
+pub struct Expression {
+    regex: Regex,
+    /// No sign in it means anything but itself, so that it is searched as text: some hundred
+    /// times cheaper.
+    is_plain: bool,
+}
 
 impl Expression {
     /// Compiles `text`.
@@ -240,19 +245,26 @@ impl Expression {
     /// too large.
     pub fn new(text: &str) -> Result<Expression, String> {
         match Regex::new(text) {
-            Ok(regex) => Ok(Expression(regex)),
+            Ok(regex) => {
+                let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
+                Ok(Expression { regex, is_plain })
+            }
             Err(error) => Err(error.to_string()),
         }
     }
 
     /// The expression as written.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.regex.as_str()
     }
 
     /// The first place in `text` that matches.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
-        self.0.find(text).map(|found| found.as_str())
+        if self.is_plain {
+            let at = text.find(self.as_str())?;
+            return text.get(at..at + self.as_str().len());
+        }
+        self.regex.find(text).map(|found| found.as_str())
     }
 }
 
@@ -278,6 +290,22 @@ mod tests {
         let set = StatusSet::new(vec![200..=200, 300..=399]);
         assert_eq!(set.to_string(), "200, 300-399");
         assert!(set.accepts(200) && set.accepts(399) && !set.accepts(201));
+    }
+
+    #[test]
+    fn plain_text_and_expressions_find_the_same() {
+        for (expression, text, want) in [
+            ("Example Domain", "<h1>Example Domain</h1>", Some("Example Domain")),
+            ("ümläut", "an ümläut", Some("ümläut")),
+            ("", "anything", Some("")),
+            ("missing", "text", None),
+            ("a.c", "a.c abc", Some("a.c")),
+            ("a\\.c", "abc a.c", Some("a.c")),
+        ] {
+            assert_eq!(Expression::new(expression).unwrap().find(text), want, "{expression}");
+            let grouped = Expression::new(&format!("(?:{expression})")).unwrap();
+            assert_eq!(grouped.find(text), want, "{expression}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!     watch ──Found──> judge ──Record──> keep ──> SQLite        each on a thread of its own
-//!                        └──> screen, log         main: signals, /health, the screen's frames
+//!                        └──> screen, log         main: signals, /health
 //! ```
 //!
 //! Stopping runs down the road: the watch starts nothing more and ends, the judge drains what is
@@ -10,8 +10,8 @@
 
 mod judge;
 mod keep;
+mod view;
 
-use std::io::{IsTerminal, Write};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -23,6 +23,7 @@ use smol::stream::StreamExt;
 
 use self::judge::{Judge, Stands};
 use self::keep::{Keep, Left};
+use self::view::View;
 use super::{BAD_NEWS, FINE, host_name, load, wants_colour};
 use crate::args::Common;
 use crate::check::trust::Trust;
@@ -35,8 +36,7 @@ use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::report::standing;
 use crate::show::health::Health;
 use crate::show::http::{self, Response};
-use crate::show::screen::{self, Screen};
-use crate::show::terminal;
+use crate::show::screen::Screen;
 use crate::show::text::Paint;
 use crate::stop::Stop;
 use crate::store::{Sqlite, Store};
@@ -45,8 +45,6 @@ use crate::store::{Sqlite, Store};
 const RECORDS: usize = 1024;
 /// Stack of each thread, in bytes: none recurses, none holds large buffers.
 const STACK: usize = 512 * 1024;
-/// Time between two frames of the screen.
-const FRAME: Duration = Duration::from_millis(250);
 
 /// Signals this soon after the first are the same telling: `timeout` and some shells send it to
 /// the process and to its group.
@@ -81,8 +79,9 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
     let mut signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
 
-    let (view, paint) = view(&config, &node);
-    let stages = start(&config, (&node, run), store, trust, view.clone())?;
+    let view = View::open(&config, &node, Paint::new(wants_colour()))?;
+    let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
+    let stages = start(&config, (&node, run), store, trust, screen)?;
     log::info!(
         "watching {} targets as {node}, storing in {}",
         config.targets.len(),
@@ -99,14 +98,6 @@ pub fn run(common: &Common) -> Result<u8, Error> {
             None => smol::future::pending().await,
         }
     };
-    let show = async {
-        let Some(view) = &view else { return smol::future::pending().await };
-        let (began, mut frames) = (Instant::now(), smol::Timer::interval_at(Instant::now(), FRAME));
-        while frames.next().await.is_some() {
-            draw(view, paint);
-        }
-        log::debug!("the screen ended after {} s", began.elapsed().as_secs());
-    };
     let obey = async {
         let mut told: Option<Instant> = None;
         while let Some(signal) = signals.next().await {
@@ -115,7 +106,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
                 continue;
             }
             if told.replace(Instant::now()).is_some() {
-                leave_screen(view.is_some());
+                view.iter().for_each(View::close);
                 std::process::exit(128 + signal as i32);
             }
             stages.stop();
@@ -124,8 +115,8 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     };
     let ended = stages.ended.clone();
     let end = async { ended.recv().await.unwrap_or(()) };
-    smol::block_on(end.or(obey).or(serve).or(show));
-    leave_screen(view.is_some());
+    smol::block_on(end.or(obey).or(serve));
+    view.iter().for_each(View::close);
     stages.join()
 }
 
@@ -267,45 +258,5 @@ impl Stages {
         }
         log::info!("stopped: everything is stored");
         Ok(FINE)
-    }
-}
-
-/// The screen, if stdout is a terminal. The log goes there too, unless stderr is elsewhere.
-fn view(config: &Config, node: &Arc<str>) -> (Option<Arc<Mutex<Screen>>>, Paint) {
-    let paint = Paint::new(wants_colour());
-    if terminal::size(std::io::stdout()).is_none() {
-        return (None, paint);
-    }
-    let names = config.targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
-    let path = config.sqlite.path.display().to_string();
-    let screen = Screen::new(node, &path, clock::now_ms(), names);
-    let screen = Arc::new(Mutex::new(screen));
-    if std::io::stderr().is_terminal() {
-        let notes = Arc::clone(&screen);
-        crate::log::divert(Some(Box::new(move |level, text| {
-            let mut screen = notes.lock().unwrap_or_else(PoisonError::into_inner);
-            screen.note(clock::now_ms(), level, text);
-        })));
-    }
-    let _ = std::io::stdout().write_all(screen::ENTER.as_bytes());
-    (Some(screen), paint)
-}
-
-fn draw(view: &Mutex<Screen>, paint: Paint) {
-    let (columns, rows) = terminal::size(std::io::stdout()).unwrap_or((80, 24));
-    let screen = view.lock().unwrap_or_else(PoisonError::into_inner);
-    let frame = screen.draw(clock::now_ms(), columns, rows, paint);
-    drop(screen);
-    let mut out = std::io::stdout().lock();
-    // A terminal that is gone sends SIGHUP; nothing is to be said to it.
-    let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Gives the terminal back.
-fn leave_screen(shown: bool) {
-    if shown {
-        crate::log::divert(None);
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(screen::LEAVE.as_bytes()).and_then(|()| out.flush());
     }
 }

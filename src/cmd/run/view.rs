@@ -1,0 +1,97 @@
+//! The live view of `run` on a terminal. Frames are written by a thread of their own: a terminal
+//! that takes nothing (Ctrl-S, a dead line) must not hold up signals, `/health` or a stage.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Context, Error};
+use crate::show::screen::{ENTER, LEAVE, Screen};
+use crate::show::terminal;
+use crate::show::text::Paint;
+
+/// Time between two frames.
+const FRAME: Duration = Duration::from_millis(250);
+/// How often, and how long apart, the terminal is asked to take its old picture back.
+const LEAVE_TRIES: u32 = 20;
+const LEAVE_PAUSE: Duration = Duration::from_millis(10);
+
+/// A screen that is being shown.
+pub struct View {
+    /// What is on it; the judge tells it of checks.
+    pub screen: Arc<Mutex<Screen>>,
+    /// Whether frames are still written; held while one is.
+    shown: Arc<Mutex<bool>>,
+}
+
+impl View {
+    /// Shows the targets, if stdout is a terminal. The log goes to the screen too, unless stderr
+    /// is elsewhere.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn open(config: &Config, node: &str, paint: Paint) -> Result<Option<View>, Error> {
+        if !std::io::stdout().is_terminal() {
+            return Ok(None);
+        }
+        let names = config.targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
+        let path = config.sqlite.path.display().to_string();
+        let screen = Arc::new(Mutex::new(Screen::new(node, &path, clock::now_ms(), names)));
+        let shown = Arc::new(Mutex::new(true));
+        let view = View { screen: Arc::clone(&screen), shown: Arc::clone(&shown) };
+        let frames = thread::Builder::new().name("view".to_owned());
+        let frames = frames.stack_size(super::STACK).spawn(move || {
+            write(ENTER);
+            // It holds no data, so nobody waits for its end.
+            while draw(&screen, &shown, paint) {
+                thread::sleep(FRAME);
+            }
+        });
+        frames.cannot("start a thread")?;
+        if std::io::stderr().is_terminal() {
+            let notes = Arc::clone(&view.screen);
+            crate::log::divert(Some(Box::new(move |level, text| {
+                let mut screen = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                screen.note(clock::now_ms(), level, text);
+            })));
+        }
+        Ok(Some(view))
+    }
+
+    /// Gives the terminal back, unless it is stuck.
+    pub fn close(&self) {
+        crate::log::divert(None);
+        for _ in 0..LEAVE_TRIES {
+            match self.shown.try_lock() {
+                Err(TryLockError::WouldBlock) => thread::sleep(LEAVE_PAUSE),
+                Ok(mut shown) => {
+                    *shown = false;
+                    return write(LEAVE);
+                }
+                Err(TryLockError::Poisoned(_)) => return write(LEAVE),
+            }
+        }
+    }
+}
+
+/// Writes a frame; false once the view is closed.
+fn draw(screen: &Mutex<Screen>, shown: &Mutex<bool>, paint: Paint) -> bool {
+    let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+    if *shown {
+        let (columns, rows) = terminal::size(std::io::stdout()).unwrap_or((80, 24));
+        let screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+        let frame = screen.draw(clock::now_ms(), columns, rows, paint);
+        drop(screen);
+        write(&frame);
+    }
+    *shown
+}
+
+fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A terminal that is gone sends SIGHUP; nothing is to be said to it.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -11,4 +11,6 @@ mod harness;
 
 mod handshake;
 mod listener;
+mod records;
+mod store;
 mod tools;

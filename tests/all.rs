@@ -12,5 +12,6 @@ mod harness;
 mod handshake;
 mod listener;
 mod records;
+mod sqlite;
 mod store;
 mod tools;

@@ -10,8 +10,11 @@
 mod harness;
 
 mod handshake;
+mod kill;
 mod listener;
 mod records;
+mod rows;
+mod run;
 mod sqlite;
 mod store;
 mod tools;

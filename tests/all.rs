@@ -16,5 +16,7 @@ mod records;
 mod rows;
 mod run;
 mod sqlite;
+mod status;
 mod store;
 mod tools;
+mod trouble;

@@ -149,9 +149,9 @@ fn killed_again_and_again_it_loses_no_more_than_its_last_batch() {
     assert!(once.iter().all(|serial| *serial as usize <= log.len()));
     let mut lost = 0;
     for seen in log.iter().filter(|seen| seen.answered && !once.contains(&seen.serial)) {
-        let near = kills
-            .iter()
-            .any(|(_, kill)| kill.duration_since(seen.at).is_ok_and(|before| before < UNSAFE));
+        let near = kills.iter().any(|kill: &SystemTime| {
+            kill.duration_since(seen.at).is_ok_and(|before| before < UNSAFE)
+        });
         assert!(near, "lost: {seen:?}, kills: {kills:?}");
         lost += 1;
     }

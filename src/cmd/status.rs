@@ -1,6 +1,6 @@
 //! `sitewatch status`: a report from the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,9 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
     let mut store = Sqlite::open(&config.sqlite.path).map_err(said)?;
     let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
     let mut reports = reports(&mut store, &config, options, windows, now_ms)?;
+    let losses = store.losses(from_ms, until_ms).map_err(said)?;
+    // Whoever reads our output may take his time; a store that is open would hold up `run`.
+    drop(store);
     if options.down {
         reports.retain(|report| report.standing.verdict == Some(Verdict::Down));
     }
@@ -39,7 +42,7 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
         Format::Csv => print(&figure::csv(&reports))?,
         Format::Text => {
             print(&status::text(&reports, now_ms, width(), paint()))?;
-            tell_losses(&mut store, from_ms, until_ms)?;
+            tell_losses(losses);
         }
     }
     Ok(verdict(&reports))
@@ -120,8 +123,8 @@ fn reports(
 }
 
 /// Says on stderr what the window has lost.
-fn tell_losses(store: &mut Sqlite, from_ms: i64, until_ms: i64) -> Result<(), Error> {
-    for (cause, count) in store.losses(from_ms, until_ms).map_err(said)? {
+fn tell_losses(losses: BTreeMap<String, u64>) {
+    for (cause, count) in losses {
         let why = match cause.as_str() {
             "expired" => "checks went to keep the store within max_size",
             "memory_full" => "checks were lost while the store was away",
@@ -130,7 +133,6 @@ fn tell_losses(store: &mut Sqlite, from_ms: i64, until_ms: i64) -> Result<(), Er
         // Nowhere is left to say that stderr is closed.
         let _ = writeln!(std::io::stderr(), "sitewatch: {count} {why}");
     }
-    Ok(())
 }
 
 /// Any down: bad news; else any unknown or never checked: no answer.

@@ -204,10 +204,20 @@ impl Reporter {
         }
         for ((target, node), _) in self.parts.keys() {
             let key = (Arc::clone(target), per_node.then(|| Arc::clone(node)));
-            let nodes = lines.entry(key).or_default();
-            if !nodes.contains(node) {
-                nodes.push(Arc::clone(node));
+            lines.entry(key).or_default().push(Arc::clone(node));
+        }
+        // A node that was silent all through the window leaves its part of it unknown, and still
+        // has a say in how the target stands.
+        if !per_node {
+            for (target, node) in states.keys() {
+                if let Some(nodes) = lines.get_mut(&(Arc::clone(target), None)) {
+                    nodes.push(Arc::clone(node));
+                }
             }
+        }
+        for nodes in lines.values_mut() {
+            nodes.sort_unstable();
+            nodes.dedup();
         }
         let mut reports = Vec::with_capacity(lines.len() * self.windows.len());
         for (window, (start, end)) in self.windows.iter().enumerate() {
@@ -324,6 +334,20 @@ mod tests {
         let states = BTreeMap::from([(who("a"), late), (who("b"), state(Verdict::Unknown, 0, 0))]);
         let reports = reporter.finish(&states, &[], false, 10_000);
         assert_eq!(reports[0].coverage, Some(3.0 / 14.0));
+    }
+
+    #[test]
+    fn a_node_that_was_silent_counts_all_the_same() {
+        let mut reporter = Reporter::new(vec![(0, 10_000)]);
+        reporter.check(&who("a"), &check(5000, Verdict::Up));
+        let down = state(Verdict::Down, -9000, -9000);
+        let states = BTreeMap::from([
+            (who("a"), state(Verdict::Up, 0, 5000)),
+            (who("b"), State { first_due_ms: -9000, ..down }),
+        ]);
+        let reports = reporter.finish(&states, &[], false, 10_000);
+        assert_eq!(reports[0].coverage, Some(1.0 / 20.0));
+        assert_eq!(reports[0].standing.verdict, Some(Verdict::Down));
     }
 
     #[test]

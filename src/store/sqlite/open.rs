@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::StoreError;
 use super::{away, words};
@@ -15,6 +17,8 @@ use crate::clock;
 const APPLICATION: i32 = 0x7369_7465;
 /// `user_version` of our files, and what makes each from the one before.
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+/// Size of the smallest SQLite file, in bytes.
+const SMALLEST: u64 = 512;
 /// How long to wait for another process to let go of the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -28,9 +32,14 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    look(path)?;
     let unfit = |error: rusqlite::Error| unfit(path, &error);
     let mut connection = connect(path, flags).map_err(unfit)?;
+    // Until it is known to be ours, closing it must not end its log.
+    let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave, true).map_err(unfit)?;
     let is_new = recognise(&connection, path)?;
+    connection.set_db_config(leave, false).map_err(unfit)?;
     connection = journal(connection, path, flags).map_err(unfit)?;
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
@@ -42,18 +51,13 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
 /// Opens the file to read. It is opened for writing if we may, since readers of a write-ahead
 /// log must be able to take part in it; nothing is written all the same.
 pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let path = path.display();
-            let text = format!("cannot open {path}: no such file; `sitewatch run` makes it");
-            return Err(StoreError::Unfit { text });
-        }
-        _ => {}
+    if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
+        let path = path.display();
+        let text = format!("cannot open {path}: no such file; `sitewatch run` makes it");
+        return Err(StoreError::Unfit { text });
     }
-    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = connect(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .or_else(|_| connect(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY))
-        .map_err(|error| unfit(path, &error))?;
+    look(path)?;
+    let connection = readable(path).map_err(|error| unfit(path, &error))?;
     if recognise(&connection, path)? {
         let text = format!("cannot use {}: it is empty; `sitewatch run` fills it", path.display());
         return Err(StoreError::Unfit { text });
@@ -62,6 +66,92 @@ pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
         .execute_batch("PRAGMA query_only = ON; BEGIN")
         .map_err(|error| away("read", path, &error))?;
     Ok(connection)
+}
+
+/// A connection that can read the file. Where the shared map of its log cannot be made, as in a
+/// folder that we may not write, a file without a log is read as one that nobody changes.
+fn readable(path: &Path) -> rusqlite::Result<Connection> {
+    let try_open = |flags| {
+        let connection = connect(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    let opened = try_open(OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .or_else(|_: rusqlite::Error| try_open(OpenFlags::SQLITE_OPEN_READ_ONLY));
+    let code = opened.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if has_log || !matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) {
+        return opened;
+    }
+    unchanging(path)
+}
+
+/// A connection that reads the file as if it were on a medium that cannot change: no locks, no
+/// log, and nothing is made beside it.
+fn unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    let name = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = "file:".to_owned();
+    for byte in name.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri += &format!("%{byte:02x}"),
+        }
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    connect(Path::new(&(uri + "?immutable=1")), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+/// Looks at a file's header before it is opened in earnest: that would make a log's map beside a
+/// file that is not ours, and take one of a few bytes for an empty one. Done by SQLite, since a
+/// file that we close ourselves loses the locks of every other connection of this process.
+fn look(path: &Path) -> Result<(), StoreError> {
+    let size = match fs::metadata(path) {
+        Ok(file) if file.is_file() => file.len(),
+        Ok(_) => return Err(foreign(path, "it is not a file")),
+        // What is wrong with it, opening it tells.
+        Err(_) => return Ok(()),
+    };
+    // With a journal beside it, whose turn has not come, a file may be in any state.
+    if size == 0 || beside(path, "-journal").exists() {
+        return Ok(());
+    }
+    if size < SMALLEST {
+        return Err(foreign(path, "it is not an SQLite file"));
+    }
+    let number = |connection: &Connection, pragma: &str| -> rusqlite::Result<i32> {
+        connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+    };
+    let head = unchanging(path).and_then(|connection| {
+        let application = number(&connection, "application_id")?;
+        Ok((application, number(&connection, "user_version")?, number(&connection, "page_count")?))
+    });
+    match head.map_err(|error| unfit(path, &error))? {
+        (APPLICATION, version, _) => known(path, version),
+        // It may be ours in the making, of which all is in the log.
+        (0, 0, 0..=1) => Ok(()),
+        _ => Err(foreign(path, "it is an SQLite file of another program")),
+    }
+}
+
+/// Whether this version of our tables is one that we know.
+fn known(path: &Path, version: i32) -> Result<(), StoreError> {
+    if usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len()) {
+        return Ok(());
+    }
+    Err(foreign(path, "a newer sitewatch made it"))
+}
+
+fn foreign(path: &Path, why: &str) -> StoreError {
+    let text = format!("cannot use {}: {why}; it was not touched", path.display());
+    StoreError::Unfit { text }
+}
+
+/// The file that SQLite puts beside `path`.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -78,19 +168,13 @@ fn recognise(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
             .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
             .map_err(|error| unfit(path, &error))
     };
-    let foreign = |why: &str| StoreError::Unfit {
-        text: format!("cannot use {}: {why}; it was not touched", path.display()),
-    };
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|error| unfit(path, &error))?;
     match (number("application_id")?, number("user_version")?) {
-        (APPLICATION, version) if version as usize > MIGRATIONS.len() => {
-            Err(foreign("a newer sitewatch made it"))
-        }
-        (APPLICATION, _) => Ok(tables == 0),
+        (APPLICATION, version) => known(path, version).map(|()| tables == 0),
         (0, 0) if tables == 0 => Ok(true),
-        _ => Err(foreign("it is an SQLite file of another program")),
+        _ => Err(foreign(path, "it is an SQLite file of another program")),
     }
 }
 
@@ -106,7 +190,7 @@ fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::R
     };
     match try_wal() {
         Ok(true) => return Ok(connection),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
             return Err(error);
         }
         _ => {}

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params,
+};
 
 use super::Sqlite;
 use crate::model::outcome::{Cause, Gap, Loss, LossCause, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::store::Written;
 
-/// How many of the oldest checks go at once when the file is too large.
-const EXPIRE: usize = 2000;
+/// How many of the oldest checks go at once when the file is too large, at most.
+const EXPIRE: i64 = 2000;
 
 /// Stores records and brings the file back within its size.
 pub fn records(
@@ -228,22 +230,12 @@ fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result
 }
 
 /// Deletes the oldest checks, and the gaps among them, until what the file holds is within
-/// `max_size`; notes them as one loss of the run. Gives how many.
+/// `max_size`; notes them as one loss of the run. Gives how many. The newest moment stays, even
+/// if it alone is too large.
 fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqlite::Result<u64> {
     let mut expired = 0;
     while used(connection)? > max_size {
-        let oldest = |offset: usize| {
-            connection.query_row(
-                "SELECT due_ms FROM outcome ORDER BY due_ms LIMIT 1 OFFSET ?",
-                [offset as i64],
-                |row| row.get::<_, i64>(0),
-            )
-        };
-        let (from_ms, until_ms) = match (oldest(0), oldest(EXPIRE)) {
-            (Ok(from), Ok(until)) if until > from => (from, until),
-            // Fewer than that left, or all of one time: nothing more to gain here.
-            _ => break,
-        };
+        let Some((from_ms, until_ms)) = oldest(connection)? else { break };
         let count = connection.execute("DELETE FROM outcome WHERE due_ms < ?", [until_ms])? as u64;
         connection.execute("DELETE FROM gap WHERE to_ms < ?", [until_ms])?;
         expired += count;
@@ -260,6 +252,26 @@ fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqli
         }
     }
     Ok(expired)
+}
+
+/// From when to when the oldest checks were due, an eighth of all, but no more than [`EXPIRE`]
+/// and at least one moment. None: only one moment is left.
+fn oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+    let rows: i64 = connection.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM outcome LIMIT ?)",
+        [8 * EXPIRE],
+        |row| row.get(0),
+    )?;
+    let due = |query: &str, argument: i64| {
+        connection.query_row(query, [argument], |row| row.get::<_, i64>(0)).optional()
+    };
+    let nth = "SELECT due_ms FROM outcome ORDER BY due_ms LIMIT 1 OFFSET ?";
+    let Some(from_ms) = due(nth, 0)? else { return Ok(None) };
+    let until_ms = match due(nth, rows / 8)? {
+        Some(until_ms) if until_ms > from_ms => Some(until_ms),
+        _ => due("SELECT due_ms FROM outcome WHERE due_ms > ? ORDER BY due_ms LIMIT 1", from_ms)?,
+    };
+    Ok(until_ms.map(|until_ms| (from_ms, until_ms)))
 }
 
 /// Bytes of the file that hold something.

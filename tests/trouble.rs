@@ -1,0 +1,220 @@
+//! `run` in trouble: more to do than it may, bodies larger than its room, a disk that is full.
+//! Nothing of that is ever the site's fault, and nothing is lost that need not be.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::binary::Running;
+use crate::harness::client::{Fetched, get};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
+use crate::rows::Stored;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A configuration over so many paths `/0`, `/1`, … of a listener.
+fn config(listener: &Listener, count: usize, keys: &str) -> String {
+    let mut config = format!("node = 'here'\n{keys}\n");
+    for i in 0..count {
+        let url = listener.url(&format!("/{i}"));
+        write!(config, "[[target]]\nname = '{i}'\nurl = '{url}'\n").unwrap();
+    }
+    config
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Watches so long, stops, and reads what is stored; also gives the most memory it had, in KiB.
+fn watch(config: &str, length: Duration) -> (Stored, u64) {
+    let folder = Temp::new();
+    let mut running = Sitewatch::new()
+        .file("c.toml", config)
+        .env("STATE_DIRECTORY", folder.path())
+        .args(["run", "-c", "c.toml"])
+        .spawn();
+    running.await_stderr("watching", DEADLINE);
+    let began = Instant::now();
+    eventually(2 * length, "its time", || began.elapsed() >= length);
+    let memory = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    running.signal(Signal::TERM);
+    let done = running.wait(DEADLINE);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let stored = Stored::read(&folder.join("sitewatch.db"));
+    stored.is_whole("here");
+    (stored, peak)
+}
+
+fn serials(stored: &Stored) -> BTreeSet<u64> {
+    let serials: Vec<u64> = stored.checks.iter().map(|row| row.serial().unwrap()).collect();
+    let once: BTreeSet<u64> = serials.iter().copied().collect();
+    assert_eq!(once.len(), serials.len(), "one answer is stored twice");
+    once
+}
+
+#[test]
+fn more_than_it_can_do_is_lag_and_gaps_and_never_down() {
+    let listener = Listener::http();
+    listener.always(Script::ok("").serial().delay_first_byte(Duration::from_millis(350)));
+    let keys = "[probe]\nmax_in_flight = 1\n\
+                [defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'";
+    let (stored, _) = watch(&config(&listener, 6, keys), Duration::from_secs(7));
+    assert!(stored.checks.iter().all(|row| row.verdict == "up"), "{:?}", stored.checks);
+    assert!(stored.gaps.iter().any(|gap| gap.cause == "overload"), "{:?}", stored.gaps);
+    assert!(stored.checks.iter().any(|row| row.lag_us > 300_000));
+    // A lag of more than the interval is a gap instead.
+    assert!(stored.checks.iter().all(|row| (0..1_010_000).contains(&row.lag_us)), "{stored:?}");
+    assert_eq!(stored.targets().len(), 6, "each has its turn");
+    assert!((0..6).all(|i| stored.of(&i.to_string()).len() >= 2), "{stored:?}");
+    assert_eq!(serials(&stored).len(), listener.settled(DEADLINE).len());
+}
+
+#[test]
+fn bodies_that_do_not_fit_at_once_wait_for_room() {
+    let listener = Listener::http();
+    let body = "a page of some length. ".repeat(9000);
+    let script = Script::ok(body).serial();
+    listener.always(script.body_in_pieces(40_000, Duration::from_millis(4)));
+    let keys = "[probe]\nbodies_max = '300KiB'\n\
+                [defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'";
+    let (stored, peak) = watch(&config(&listener, 16, keys), Duration::from_secs(7));
+    let odd: Vec<_> = stored.checks.iter().filter(|row| row.verdict != "up").collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    assert!(stored.checks.len() >= 50, "{}", stored.checks.len());
+    assert!(stored.checks.iter().any(|row| row.lag_us > 30_000), "nothing waited");
+    assert!(peak < 60 * 1024, "{peak} KiB");
+    serials(&stored);
+}
+
+/// `run` on a disk of its own, which is small; the disk is gone with it, but for a copy.
+struct OnDisk {
+    shell: Running,
+    run: Pid,
+    disk: PathBuf,
+    copy: PathBuf,
+    port: SocketAddr,
+}
+
+/// None: this machine does not let us mount.
+fn on_disk(listener: &Listener, folder: &Temp, keys: &str) -> Option<OnDisk> {
+    let (disk, copy, port) = (folder.join("disk"), folder.join("copy"), free_port());
+    fs::create_dir(&disk).unwrap();
+    let keys = format!(
+        "state_dir = '{}'\n[serve]\nlisten = '{port}'\n{keys}\n\
+         [defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'\nexcerpt = '2KiB'",
+        disk.display()
+    );
+    let script = format!(
+        "mount -t tmpfs -o size=2m none {disk} || exit 77
+         {binary} run -c c.toml & echo $! > run.pid.new && mv run.pid.new run.pid
+         wait $!; code=$?; cp -r {disk} {copy}; exit $code",
+        disk = disk.display(),
+        copy = copy.display(),
+        binary = env!("CARGO_BIN_EXE_sitewatch"),
+    );
+    let mut shell = Sitewatch::program("unshare")
+        .file("c.toml", config(listener, 20, &keys))
+        .args(["--mount", "sh", "-c", &script])
+        .spawn();
+    let pid = eventually(DEADLINE, "the start", || {
+        (shell.ended() || shell.stderr().contains("watching"))
+            .then(|| fs::read_to_string(shell.home().join("run.pid")).unwrap_or_default())
+    });
+    if shell.ended() {
+        eprintln!("skipped: no mounting here: {}", shell.stderr());
+        return None;
+    }
+    let pid: i32 = pid.trim().parse().unwrap();
+    // Its disk as it sees it.
+    let disk = PathBuf::from(format!("/proc/{pid}/root{}", disk.display()));
+    Some(OnDisk { shell, run: Pid::from_raw(pid).unwrap(), disk, copy, port })
+}
+
+impl OnDisk {
+    fn health(&self) -> Fetched {
+        get(&format!("http://{}/health", self.port))
+    }
+
+    fn waits_for(&self, status: &str) {
+        eventually(DEADLINE, status, || {
+            json::parse(&self.health().text()).text("status") == status
+        });
+    }
+
+    fn stop(self) -> (Stored, String) {
+        kill_process(self.run, Signal::TERM).unwrap();
+        let done = self.shell.wait(DEADLINE);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        (Stored::read(&self.copy.join("sitewatch.db")), done.stderr)
+    }
+}
+
+/// Takes every byte that is free.
+fn fill(disk: &Path) -> PathBuf {
+    let filler = disk.join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[b'x'; 512]).is_ok() {}
+    filler
+}
+
+#[test]
+fn a_full_disk_is_waited_out_and_nothing_is_lost() {
+    let (listener, folder) = (Listener::http(), Temp::new());
+    listener.always(Script::ok("").serial());
+    let Some(on) = on_disk(&listener, &folder, "") else { return };
+    eventually(DEADLINE, "something stored", || {
+        json::parse(&on.health().text()).int("stored") > 20
+    });
+    let filler = fill(&on.disk);
+    on.waits_for("store_away");
+    let away = on.health();
+    assert_eq!(away.status, 503, "{away:?}");
+    let before = json::parse(&away.text());
+    eventually(DEADLINE, "checks go on", || {
+        let now = json::parse(&on.health().text());
+        now.int("checks") > before.int("checks") + 40 && now.int("waiting") > 40
+    });
+    fs::remove_file(filler).unwrap();
+    on.waits_for("ok");
+    assert_eq!(on.health().status, 200);
+    let (stored, log) = on.stop();
+    assert_eq!(log.matches("the disk is full").count(), 1, "{log}");
+    assert_eq!(log.matches("the store is back").count(), 1, "{log}");
+    assert!(stored.losses.is_empty() && stored.gaps.is_empty(), "{stored:?}");
+    stored.is_whole("here");
+    let answered: BTreeSet<u64> = listener.settled(DEADLINE).iter().map(|s| s.serial).collect();
+    assert_eq!(serials(&stored), answered);
+}
+
+#[test]
+fn a_disk_that_stays_full_costs_the_oldest_and_their_number_is_kept() {
+    let (listener, folder) = (Listener::http(), Temp::new());
+    listener.always(Script::ok("x".repeat(3000)).serial());
+    let Some(on) = on_disk(&listener, &folder, "[spool]\nmemory = '64KiB'") else { return };
+    eventually(DEADLINE, "something stored", || {
+        json::parse(&on.health().text()).int("stored") > 20
+    });
+    let filler = fill(&on.disk);
+    eventually(DEADLINE, "losses", || json::parse(&on.health().text()).int("lost") > 30);
+    fs::remove_file(filler).unwrap();
+    on.waits_for("ok");
+    let told = json::parse(&on.health().text()).int("lost");
+    let (stored, log) = on.stop();
+    assert_eq!(log.matches("memory is full").count(), 1, "{log}");
+    let answered: BTreeSet<u64> = listener.settled(DEADLINE).iter().map(|s| s.serial).collect();
+    let kept = serials(&stored);
+    assert!(kept.is_subset(&answered));
+    let lost: BTreeSet<u64> = answered.difference(&kept).copied().collect();
+    assert_eq!(stored.losses["memory_full"], lost.len() as i64, "{told} were told by /health");
+    // The oldest of those that waited: none of them is younger than the first that was kept.
+    let after = kept.iter().filter(|serial| **serial > *lost.first().unwrap());
+    assert!(after.clone().count() > 5);
+}

@@ -10,11 +10,10 @@
 mod harness;
 
 mod handshake;
+mod kill;
 mod layers;
 mod listener;
 mod readme;
-mod kill;
-mod listener;
 mod records;
 mod rows;
 mod run;

@@ -27,8 +27,8 @@ use crate::stop::Stop;
 
 /// Replies that may wait for the judge before checks wait too.
 const QUEUE: usize = 1024;
-/// Room that a body is given before its size is known, in bytes.
-const FIRST_BODY: usize = 64 * 1024;
+/// Room that a body is given beyond its size of last time, in parts of that: pages grow.
+const MARGIN: usize = 4;
 /// Longest turn; a stepped clock is seen within it.
 const TURN: Duration = Duration::from_secs(1);
 /// How soon a start is tried again that waits for others to let go of their room.
@@ -108,9 +108,8 @@ impl Watch {
     ) -> Watch {
         let grid = targets.iter().map(|t| (&*t.name, t.interval_ms(), stored(&t.name)));
         let schedule = Schedule::new(grid, &node, clock::now_ms());
-        let first = |target: &Arc<Target>| {
-            if target.wants_body() { FIRST_BODY.min(target.max_body) } else { 0 }
-        };
+        // Of a body that was never seen, all that may be kept.
+        let first = |target: &Arc<Target>| if target.wants_body() { target.max_body } else { 0 };
         Watch {
             needs: targets.iter().map(first).collect(),
             room: Room::new(limits.bodies_max),
@@ -201,7 +200,10 @@ impl Watch {
             self.schedule.done(index);
             if done.target.wants_body() {
                 self.needs[index] = match &done.reply.fault {
-                    None => done.reply.body.len(),
+                    None => {
+                        let size = done.reply.body.len();
+                        (size + size / MARGIN).min(done.target.max_body)
+                    }
                     Some(fault) if fault.cause == Cause::Overload => done.target.max_body,
                     Some(_) => 0,
                 };

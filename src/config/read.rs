@@ -15,6 +15,7 @@ use super::item::Item;
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
 use super::target::{self, Keys};
+use super::units::show_size;
 use super::{
     Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Log, LogFormat, Probe, Serve, Spool, Sqlite, Write,
 };
@@ -69,7 +70,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         targets.read_file(list);
     }
     let none_meant = targets.names.is_empty() && reader.count() == before;
-    let probe = probe(&mut top);
+    let (probe, bodies_at) = probe(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
     let write = write(&mut top);
@@ -77,6 +78,9 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let log = log(&mut top);
     top.finish();
 
+    if let Some(text) = no_room(&probe, &targets.done) {
+        reader.fault(bodies_at.unwrap_or(first.at(0)), text);
+    }
     if need == Need::Targets && all_read && none_meant {
         reader.fault(first.at(0), NO_TARGET);
     }
@@ -229,21 +233,35 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
     PathBuf::from(given.unwrap_or(DEFAULT_STATE_DIR))
 }
 
-fn probe(top: &mut Section<'_>) -> Probe {
+/// What is wrong if one body alone may be larger than all that are held at once: it could never
+/// be judged.
+fn no_room(probe: &Probe, targets: &[Arc<Target>]) -> Option<String> {
+    let kept = targets.iter().filter(|target| target.wants_body());
+    let largest = kept.max_by_key(|target| target.max_body)?;
+    (largest.max_body > probe.bodies_max).then(|| {
+        let (all, one) = (show_size(probe.bodies_max as u64), show_size(largest.max_body as u64));
+        let name = quoted(&largest.name);
+        format!(
+            "bodies_max {all} is less than the max_body {one} of {name}: raise it, or lower that"
+        )
+    })
+}
+
+/// `[probe]`, and where `bodies_max` stands.
+fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
     let default = Probe::default();
     let mut section = top.section("probe", "in [probe]");
     let in_flight = section.read("max_in_flight", |it| it.number(1, 10_000));
+    let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
     let probe = Probe {
         max_in_flight: in_flight.map_or(default.max_in_flight, |number| number as usize),
-        bodies_max: section
-            .read("bodies_max", |it| it.memory(4 << 10, 1 << 30))
-            .unwrap_or(default.bodies_max),
+        bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
         stop_timeout: section
             .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
             .unwrap_or(default.stop_timeout),
     };
     section.finish();
-    probe
+    (probe, bodies.map(|set| set.at))
 }
 
 fn spool(top: &mut Section<'_>) -> Spool {

@@ -17,6 +17,7 @@ mod readme;
 mod records;
 mod rows;
 mod run;
+mod scale;
 mod sqlite;
 mod status;
 mod store;

@@ -8,6 +8,7 @@
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
 //! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,9 @@ pub struct Watch {
     room: Room,
     /// Room that each target's body needed last, in bytes.
     needs: Vec<usize>,
+    /// Checks that were cut since their bodies outgrew the room, oldest first: they are made
+    /// again when there is room for all of it. At most one for each target.
+    again: VecDeque<(usize, Box<Answer>)>,
     out: Sender<Found>,
     /// Wall clock less monotonic clock, in µs, at the last turn.
     offset_us: i64,
@@ -114,6 +118,7 @@ impl Watch {
         Watch {
             needs: targets.iter().map(first).collect(),
             room: Room::new(limits.bodies_max),
+            again: VecDeque::new(),
             engine: Engine::new(trust),
             offset_us: clock::now_us(),
             born: Instant::now(),
@@ -152,6 +157,9 @@ impl Watch {
             }
             self.turn(left.min(TURN))?;
         }
+        for (_, answer) in std::mem::take(&mut self.again) {
+            self.give(Found::Reply(answer));
+        }
         for (target, order) in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
@@ -165,6 +173,13 @@ impl Watch {
         loop {
             let now_us = clock::now_us();
             let now_ms = now_us.div_euclid(1000);
+            if let Some((index, answer)) = self.again.pop_front() {
+                if let Some((index, answer)) = self.start_again(index, answer, now_us) {
+                    self.again.push_front((index, answer));
+                    return RETRY;
+                }
+                continue;
+            }
             if !self.schedule.is_ready(now_ms) {
                 let Some(next_ms) = self.schedule.next_ms() else { return TURN };
                 // Whole milliseconds, rounded up: the poll of libcurl knows no smaller ones.
@@ -194,20 +209,56 @@ impl Watch {
         }
     }
 
+    /// Makes a check again that was cut for want of room; once its next slot has come, it stays
+    /// as it was. Gives it back if it has to wait.
+    fn start_again(
+        &mut self,
+        index: usize,
+        answer: Box<Answer>,
+        now_us: i64,
+    ) -> Option<(usize, Box<Answer>)> {
+        let lag_us = now_us - answer.order.due_ms * 1000;
+        if lag_us >= answer.target.interval_ms() * 1000 {
+            self.schedule.done(index);
+            self.give(Found::Reply(answer));
+            return None;
+        }
+        if self.engine.in_flight() >= self.limits.max_in_flight {
+            return Some((index, answer));
+        }
+        match self.room.take(self.needs[index]) {
+            None => return Some((index, answer)),
+            Some(held) => {
+                let Answer { target, order, .. } = *answer;
+                self.engine.start(target, held, (index, Order { lag_us, ..order }));
+            }
+        }
+        None
+    }
+
     /// One turn of the engine; hands on what has ended.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
         for done in self.engine.turn(wait)? {
             let (index, order) = done.tag;
-            self.schedule.done(index);
-            if done.target.wants_body() {
-                self.needs[index] = match &done.reply.fault {
-                    None => done.reply.body.len(),
-                    Some(fault) if fault.cause == Cause::Overload => done.target.max_body,
+            let (target, reply, held) = (done.target, done.reply, done.held);
+            let before = self.needs[index];
+            if target.wants_body() {
+                self.needs[index] = match &reply.fault {
+                    None => reply.body.len(),
+                    Some(fault) if fault.cause == Cause::Overload => target.max_body,
                     Some(_) => 0,
                 };
             }
-            let (target, reply, held) = (done.target, done.reply, done.held);
-            self.give(Found::Reply(Box::new(Answer { target, order, reply, held })));
+            let is_cut = reply.fault.as_ref().is_some_and(|f| f.cause == Cause::Overload);
+            let mut answer = Box::new(Answer { target, order, reply, held });
+            if is_cut && before < self.needs[index] {
+                // What there is of the body must not take the room that it waits for.
+                (answer.reply.body, answer.held) = (Vec::new(), None);
+                self.again.push_back((index, answer));
+            } else {
+                self.schedule.done(index);
+                self.give(Found::Reply(answer));
+            }
         }
         Ok(())
     }

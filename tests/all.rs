@@ -10,6 +10,7 @@
 mod harness;
 
 mod handshake;
+mod health;
 mod kill;
 mod listener;
 mod records;

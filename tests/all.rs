@@ -10,6 +10,7 @@
 mod harness;
 
 mod handshake;
+mod health;
 mod kill;
 mod layers;
 mod listener;

@@ -37,12 +37,12 @@ fn files(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 }
 
 /// `sitewatch COMMAND` over this store, with one target that nobody answers at.
-fn over(command: &str, store: &Path) -> Output {
+fn over(words: &str, store: &Path) -> Output {
     let config = format!(
         "node = 'a'\n[sqlite]\npath = '{}'\n[[target]]\nurl = 'http://127.0.0.1:1/'\n",
         store.display()
     );
-    Sitewatch::new().file("c.toml", config).args([command, "-c", "c.toml"]).run()
+    Sitewatch::new().file("c.toml", config).args(["-c", "c.toml"]).args(words.split(' ')).run()
 }
 
 /// Both commands refuse it, say so, and leave every byte of its folder as it was.
@@ -294,6 +294,9 @@ fn past_its_largest_size_the_oldest_checks_go_and_are_counted() {
         let gaps = count("SELECT count(*) FROM gap");
         assert!(gaps <= (made - expired) / 50 + 1, "{gaps} gaps are left");
         assert_eq!(text(&path, "PRAGMA integrity_check"), "ok");
+        let told = over("status --since 2026-11-21 --until 2027-01-01", &path).stderr;
+        let want = format!("sitewatch: {expired} checks went to keep the store within max_size\n");
+        assert_eq!(told, want);
     }
 }
 

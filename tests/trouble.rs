@@ -104,12 +104,14 @@ struct OnDisk {
 }
 
 /// None: this machine does not let us mount.
-fn on_disk(listener: &Listener, folder: &Temp, keys: &str) -> Option<OnDisk> {
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn on_disk(listener: &Listener, folder: &Temp, keys: &str, excerpt: &str) -> Option<OnDisk> {
     let (disk, copy, port) = (folder.join("disk"), folder.join("copy"), free_port());
     fs::create_dir(&disk).unwrap();
     let keys = format!(
         "state_dir = '{}'\n[serve]\nlisten = '{port}'\n{keys}\n\
-         [defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'\nexcerpt = '2KiB'",
+         [defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'\n\
+         excerpt = '{excerpt}'",
         disk.display()
     );
     let script = format!(
@@ -169,7 +171,7 @@ fn fill(disk: &Path) -> PathBuf {
 fn a_full_disk_is_waited_out_and_nothing_is_lost() {
     let (listener, folder) = (Listener::http(), Temp::new());
     listener.always(Script::ok("").serial());
-    let Some(on) = on_disk(&listener, &folder, "") else { return };
+    let Some(on) = on_disk(&listener, &folder, "", "2KiB") else { return };
     eventually(DEADLINE, "something stored", || {
         json::parse(&on.health().text()).int("stored") > 20
     });
@@ -198,7 +200,7 @@ fn a_full_disk_is_waited_out_and_nothing_is_lost() {
 fn a_disk_that_stays_full_costs_the_oldest_and_their_number_is_kept() {
     let (listener, folder) = (Listener::http(), Temp::new());
     listener.always(Script::ok("x".repeat(3000)).serial());
-    let Some(on) = on_disk(&listener, &folder, "[spool]\nmemory = '64KiB'") else { return };
+    let Some(on) = on_disk(&listener, &folder, "[spool]\nmemory = '64KiB'", "2KiB") else { return };
     eventually(DEADLINE, "something stored", || {
         json::parse(&on.health().text()).int("stored") > 20
     });
@@ -217,4 +219,20 @@ fn a_disk_that_stays_full_costs_the_oldest_and_their_number_is_kept() {
     // The oldest of those that waited: none of them is younger than the first that was kept.
     let after = kept.iter().filter(|serial| **serial > *lost.first().unwrap());
     assert!(after.clone().count() > 5);
+}
+
+#[test]
+fn a_small_disk_is_enough_for_what_the_largest_size_allows() {
+    let (listener, folder) = (Listener::http(), Temp::new());
+    listener.always(Script::ok("x".repeat(17_000)).serial());
+    let keys = "[sqlite]\nmax_size = '512KiB'";
+    let Some(on) = on_disk(&listener, &folder, keys, "16KiB") else { return };
+    // More than the disk could hold with all that was ever written to the log.
+    eventually(DEADLINE, "many stored", || json::parse(&on.health().text()).int("stored") > 200);
+    assert_eq!(json::parse(&on.health().text()).int("lost"), 0);
+    let (stored, log) = on.stop();
+    assert_eq!(stored.losses.keys().collect::<Vec<_>>(), ["expired"]);
+    let count = stored.checks.len() as i64 + stored.losses["expired"];
+    assert_eq!(count, listener.settled(DEADLINE).len() as i64, "{log}");
+    assert!(log.contains("the store has reached max_size"), "{log}");
 }

@@ -127,8 +127,8 @@ fn tell_losses(losses: BTreeMap<String, u64>) {
     for (cause, count) in losses {
         let why = match cause.as_str() {
             "expired" => "checks went to keep the store within max_size",
-            "memory_full" => "checks were lost while the store was away",
-            _ => "checks were lost",
+            "memory_full" => "records were lost while the store was away",
+            _ => "records were lost",
         };
         // Nowhere is left to say that stderr is closed.
         let _ = writeln!(std::io::stderr(), "sitewatch: {count} {why}");

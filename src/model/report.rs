@@ -340,11 +340,8 @@ mod tests {
     fn a_node_that_was_silent_counts_all_the_same() {
         let mut reporter = Reporter::new(vec![(0, 10_000)]);
         reporter.check(&who("a"), &check(5000, Verdict::Up));
-        let down = state(Verdict::Down, -9000, -9000);
-        let states = BTreeMap::from([
-            (who("a"), state(Verdict::Up, 0, 5000)),
-            (who("b"), State { first_due_ms: -9000, ..down }),
-        ]);
+        let silent = state(Verdict::Down, -9000, -9000);
+        let states = BTreeMap::from([(who("a"), state(Verdict::Up, 0, 5000)), (who("b"), silent)]);
         let reports = reporter.finish(&states, &[], false, 10_000);
         assert_eq!(reports[0].coverage, Some(1.0 / 20.0));
         assert_eq!(reports[0].standing.verdict, Some(Verdict::Down));

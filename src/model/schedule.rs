@@ -112,7 +112,7 @@ impl Schedule {
         let target = self.ready.pop_front()?;
         let entry = &mut self.entries[target];
         entry.state = State::Running;
-        let missed = skip_to(entry, now_ms, GapCause::Overload);
+        let missed = skip_to(entry, now_ms);
         Some(Slot { target, due_ms: entry.due_ms, missed })
     }
 
@@ -181,19 +181,25 @@ impl Schedule {
     /// (`stop`), with those that were missed before them in the same run.
     pub fn stop(&mut self, now_ms: i64) -> Vec<(usize, Missed)> {
         self.wake(now_ms);
-        let ready: Vec<usize> = self.ready.drain(..).collect();
+        self.ready.clear();
         self.waiting.clear();
-        ready
-            .into_iter()
-            .map(|target| {
-                let entry = &mut self.entries[target];
-                let skipped = skip_to(entry, now_ms, GapCause::Stop);
-                let from_ms = skipped.map_or(entry.due_ms, |missed| missed.from_ms);
-                let count = skipped.map_or(0, |missed| missed.count) + 1;
-                let missed = Missed { from_ms, to_ms: entry.due_ms, count, cause: GapCause::Stop };
-                (target, missed)
-            })
-            .collect()
+        let mut gaps = Vec::new();
+        for (target, entry) in self.entries.iter().enumerate() {
+            let from_ms = match entry.state {
+                State::Ready => entry.due_ms,
+                // Its own slot is being checked; those that came since are not.
+                State::Running => entry.due_ms + entry.interval_ms,
+                State::Waiting => continue,
+            };
+            if from_ms > now_ms {
+                continue;
+            }
+            let more = (now_ms - from_ms) / entry.interval_ms;
+            let to_ms = from_ms + more * entry.interval_ms;
+            let count = more as u64 + 1;
+            gaps.push((target, Missed { from_ms, to_ms, count, cause: GapCause::Stop }));
+        }
+        gaps
     }
 
     fn wake(&mut self, now_ms: i64) {
@@ -209,7 +215,7 @@ impl Schedule {
 }
 
 /// Moves an entry to the newest slot that is due, and tells which it passed over.
-fn skip_to(entry: &mut Entry, now_ms: i64, cause: GapCause) -> Option<Missed> {
+fn skip_to(entry: &mut Entry, now_ms: i64) -> Option<Missed> {
     let steps = (now_ms - entry.due_ms) / entry.interval_ms;
     if steps < 1 {
         return None;
@@ -217,7 +223,7 @@ fn skip_to(entry: &mut Entry, now_ms: i64, cause: GapCause) -> Option<Missed> {
     let from_ms = entry.due_ms;
     entry.due_ms += steps * entry.interval_ms;
     let to_ms = entry.due_ms - entry.interval_ms;
-    Some(Missed { from_ms, to_ms, count: steps as u64, cause })
+    Some(Missed { from_ms, to_ms, count: steps as u64, cause: GapCause::Overload })
 }
 
 #[cfg(test)]
@@ -319,6 +325,19 @@ mod tests {
             Missed { from_ms: first, to_ms: first + 1000, count: 2, cause: GapCause::Stop };
         assert_eq!(gaps, [(0, missed)]);
         assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
+    }
+
+    #[test]
+    fn what_came_due_behind_a_check_under_way_is_a_gap_too() {
+        let mut schedule = one(1000, None);
+        let first = schedule.next_ms().unwrap();
+        schedule.next(first).unwrap();
+        assert_eq!(schedule.stop(first + 999), []);
+        let mut schedule = one(1000, None);
+        schedule.next(first).unwrap();
+        let gaps = schedule.stop(first + 2500);
+        let (from_ms, to_ms) = (first + 1000, first + 2000);
+        assert_eq!(gaps, [(0, Missed { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Health {
     pub waiting: u64,
     /// Slots that were not checked.
     pub missed: u64,
-    /// Checks that were dropped because the store was away for too long.
+    /// Records that were dropped because the store was away for too long.
     pub lost: u64,
     /// Stored checks that went, to stay within the largest size.
     pub expired: u64,

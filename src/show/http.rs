@@ -2,19 +2,18 @@
 //! one request a connection; connections, the request's size and the time it may take are
 //! bounded, so that no visitor can hold the program up.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::error::{Context, Error};
 
-/// Connections served at once; more are closed as they come.
+/// Connections served at once; one more, and the oldest is closed: whoever dawdles gives way.
 const CONNECTIONS_MAX: usize = 32;
 /// Longest request, in bytes.
 const REQUEST_MAX: usize = 8 * 1024;
@@ -59,30 +58,28 @@ pub fn listen(address: SocketAddr) -> Result<Async<TcpListener>, Error> {
 
 /// Serves until dropped. `answer` gets the path of a GET or HEAD, without the query.
 pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Response) {
-    let open = Arc::new(AtomicUsize::new(0));
     let executor = LocalExecutor::new();
     let accept = async {
+        let mut open: VecDeque<Task<()>> = VecDeque::new();
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 Timer::after(PAUSE).await;
                 continue;
             };
-            if open.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
-                continue;
+            open.retain(|task| !task.is_finished());
+            if open.len() >= CONNECTIONS_MAX {
+                // Dropped, it ends.
+                open.pop_front();
             }
-            open.fetch_add(1, Ordering::Relaxed);
-            let (open, answer) = (Arc::clone(&open), &answer);
-            executor
-                .spawn(async move {
-                    let late = async {
-                        Timer::after(DEADLINE).await;
-                        Err(io::ErrorKind::TimedOut.into())
-                    };
-                    // A visitor that goes away is no event.
-                    let _ = converse(stream, answer).or(late).await;
-                    open.fetch_sub(1, Ordering::Relaxed);
-                })
-                .detach();
+            let answer = &answer;
+            open.push_back(executor.spawn(async move {
+                let late = async {
+                    Timer::after(DEADLINE).await;
+                    Err(io::ErrorKind::TimedOut.into())
+                };
+                // A visitor that goes away is no event.
+                let _ = converse(stream, answer).or(late).await;
+            }));
         }
     };
     executor.run(accept).await;

@@ -162,23 +162,21 @@ impl Waiting {
         let weight = record.weight();
         let mut lost = 0;
         for fallen in self.batch.push(record, weight, Instant::now()) {
-            if let Record::Check(outcome) = fallen {
-                lost += 1;
-                let loss = self.loss.get_or_insert_with(|| {
-                    log::error!("memory is full while the store is away: the oldest checks go");
-                    Loss {
-                        node: Arc::clone(&outcome.node),
-                        run: outcome.run,
-                        from_ms: outcome.due_ms,
-                        to_ms: outcome.due_ms,
-                        count: 0,
-                        cause: LossCause::MemoryFull,
-                    }
-                });
-                loss.from_ms = loss.from_ms.min(outcome.due_ms);
-                loss.to_ms = loss.to_ms.max(outcome.due_ms);
-                loss.count += 1;
-            }
+            let (node, run, from_ms, to_ms) = match &fallen {
+                Record::Check(o) => (&o.node, o.run, o.due_ms, o.due_ms),
+                Record::Gap(gap) => (&gap.node, gap.run, gap.from_ms, gap.to_ms),
+                // States are told anew at the next start.
+                Record::Loss(_) | Record::Node(_) | Record::Target(_) => continue,
+            };
+            lost += 1;
+            let loss = self.loss.get_or_insert_with(|| {
+                log::error!("memory is full while the store is away: the oldest records go");
+                let (node, cause) = (Arc::clone(node), LossCause::MemoryFull);
+                Loss { node, run, from_ms, to_ms, count: 0, cause }
+            });
+            loss.from_ms = loss.from_ms.min(from_ms);
+            loss.to_ms = loss.to_ms.max(to_ms);
+            loss.count += 1;
         }
         let waiting = self.batch.len() as u64;
         shared.change(|health| {
@@ -195,5 +193,45 @@ impl Waiting {
             log::warn!("the store has reached max_size: the {} oldest checks went", self.expired);
             (self.expired, self.said_expired) = (0, Some(Instant::now()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::model::outcome::{Gap, GapCause};
+    use crate::show::health::Health;
+
+    #[test]
+    fn what_falls_out_of_a_full_memory_is_one_loss() {
+        let shared = Shared(Mutex::new(Health::default()));
+        let (count, age) = (100, Duration::from_secs(1));
+        let mut waiting = Waiting::new(Limits { count, age, bytes: 2 * size_of::<Record>() });
+        for i in 1..=5 {
+            waiting.push(
+                Record::Gap(Gap {
+                    target: Arc::from("site"),
+                    node: Arc::from("a"),
+                    run: 7,
+                    from_ms: i * 1000,
+                    to_ms: i * 1000 + 500,
+                    count: 6,
+                    interval_ms: 100,
+                    cause: GapCause::Overload,
+                }),
+                &shared,
+            );
+        }
+        let want = Loss {
+            node: Arc::from("a"),
+            run: 7,
+            from_ms: 1000,
+            to_ms: 3500,
+            count: 3,
+            cause: LossCause::MemoryFull,
+        };
+        assert_eq!((waiting.loss, waiting.batch.len()), (Some(want), 2));
     }
 }

@@ -17,6 +17,9 @@ use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
+/// The log goes into the file once it holds this part of the largest size.
+const LOG_SHARE: u64 = 8;
+
 /// A database file of ours.
 pub struct Sqlite {
     connection: Connection,
@@ -35,7 +38,14 @@ impl Sqlite {
     /// # Errors
     /// The file cannot be made or opened, or is not ours.
     pub fn create(path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
-        Sqlite::with(open::to_write(path)?, path, max_size)
+        let connection = open::to_write(path)?;
+        // 1000 pages of 4 KiB is SQLite's own choice. Where little may be held, the disk is
+        // small too, and both log and file must fit.
+        let pages = (max_size / LOG_SHARE / 4096).clamp(16, 1000);
+        connection
+            .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
+            .map_err(|error| away("prepare", path, &error))?;
+        Sqlite::with(connection, path, max_size)
     }
 
     /// Opens the file to read, also while another process writes it.
@@ -69,6 +79,13 @@ impl Store for Sqlite {
         now_ms: i64,
     ) -> Result<Written, StoreError> {
         let written = write::records(self, records, now_ms);
+        if let Err(error) = &written
+            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        {
+            // The log itself may be what fills the disk. Without it there is room for the next
+            // try; where this fails too, that one tells.
+            let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
         written.map_err(|error| away("write to", &self.path, &error))
     }
 

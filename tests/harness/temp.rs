@@ -23,7 +23,8 @@ impl Temp {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("sitewatch-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
-        Temp { path }
+        // Without links: seen through /proc/PID/root they would lead out of that root.
+        Temp { path: path.canonicalize().unwrap() }
     }
 
     /// The folder itself.

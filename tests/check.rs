@@ -4,6 +4,7 @@
 
 mod certificates;
 mod handshakes;
+mod names;
 mod origins;
 mod output;
 mod phases;

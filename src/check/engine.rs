@@ -141,8 +141,14 @@ impl<T> Engine<T> {
         self.ended.push(Done { tag, target, reply, held });
     }
 
-    /// Takes the transfers that have ended out of libcurl.
+    /// Takes the transfers that have ended out of libcurl. A next hop that is launched for one
+    /// may end there and then, or see others end: all of them, lest a turn waits in vain.
     fn collect(&mut self) {
+        while self.collect_once() {}
+    }
+
+    /// False: none had ended.
+    fn collect_once(&mut self) -> bool {
         let mut results = Vec::new();
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
@@ -151,6 +157,7 @@ impl<T> Engine<T> {
                 results.push((token, result));
             }
         });
+        let any = !results.is_empty();
         for (token, result) in results {
             let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };
             let target = Arc::clone(&flight.target);
@@ -166,5 +173,6 @@ impl<T> Engine<T> {
                 }
             }
         }
+        any
     }
 }

@@ -317,8 +317,9 @@ impl Want {
         if address && self.cause != "dns" && of("dns_us").is_some_and(|us| us != 0) {
             faults.push(format!("an address was looked up, in {stdout}"));
         }
+        // Less our own time between two hops, which is in no phase.
         if let Some(timeout) = self.timeout
-            && (sum as u128) + 1000 < timeout.as_micros()
+            && (sum as u128) < timeout.as_micros() * 49 / 50
         {
             faults.push(format!("{sum} µs are less than the timeout, in {stdout}"));
         }

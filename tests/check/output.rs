@@ -107,7 +107,8 @@ fn as_often_as_asked() {
     let round = [(site.url("/up"), "up"), (site.url("/down"), "down")];
     assert_eq!(told, [round.clone(), round.clone(), round].concat());
     let due: Vec<i64> = records.iter().map(|record| record.int("due_ms")).collect();
-    assert!(due[2] >= due[0] + 99 && due[4] >= due[2] + 90, "{due:?}");
+    // 200 ms, less what the first was late.
+    assert!(due[4] >= due[0] + 120, "{due:?}");
     for record in &records {
         assert_eq!((record.int("v"), record.text("kind"), record.int("attempts")), (1, "check", 1));
     }

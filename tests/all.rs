@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod check;
 mod handshake;
 mod health;
 mod kill;

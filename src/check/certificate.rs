@@ -3,6 +3,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use openssl::nid::Nid;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
 use openssl::x509::{X509, X509StoreContext};
@@ -69,7 +70,21 @@ pub fn diagnose(chain: &[Vec<Vec<u8>>], roots: &X509StoreRef) -> Option<(Cause, 
         | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE => Cause::CertificateUntrusted,
         _ => Cause::Certificate,
     };
-    Some((cause, format!("{text} (certificate {depth} of the chain)")))
+    let at = certificates.get(depth as usize).unwrap_or(leaf);
+    let issuer = at.issuer_name().entries_by_nid(Nid::COMMONNAME).next();
+    let issuer = issuer.and_then(|name| name.data().to_string().ok());
+    let text = match (code, issuer) {
+        (openssl_sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, _) => {
+            "self-signed: set ca_file to trust it".to_owned()
+        }
+        (
+            openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+            | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+            Some(issuer),
+        ) => format!("issued by {issuer:?}, which is neither trusted here nor sent along"),
+        _ => format!("{text} (certificate {depth} of the chain)"),
+    };
+    Some((cause, text))
 }
 
 /// The names that a certificate is for, a few of them.

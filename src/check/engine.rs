@@ -11,6 +11,7 @@ use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi, MultiWaker};
 
 use super::hop::{End, Flight};
+use super::raw;
 use super::room::Held;
 use super::trust::Trust;
 use super::wire::Wire;
@@ -18,6 +19,10 @@ use crate::error::{Context, Error};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
+
+/// Names looked up at once; each takes a thread while it lasts. As many as the checks that are
+/// in flight by default: a name that waited for a thread would look slow.
+const LOOKUPS: u32 = 100;
 
 /// Checks under way; each carries a tag of the caller's.
 pub struct Engine<T> {
@@ -53,7 +58,9 @@ impl<T> Engine<T> {
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
         let (flights, ended) = (HashMap::new(), Vec::new());
-        Engine { multi: Multi::new(), trust, flights, next_token: 0, ended }
+        let multi = Multi::new();
+        raw::look_up_freely(&multi, LOOKUPS);
+        Engine { multi, trust, flights, next_token: 0, ended }
     }
 
     /// Ends a turn early, from any thread.
@@ -123,6 +130,10 @@ impl<T> Engine<T> {
     fn add(&self, easy: Easy2<Wire>, token: usize) -> Result<Easy2Handle<Wire>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
+        // It begins now, not with the next turn: else its first phase would hold the wait, and
+        // the starts of others. This moves on what is new or overdue, not all of them.
+        handle.get_mut().started = Instant::now();
+        self.multi.timeout().cannot("begin with the request")?;
         Ok(handle)
     }
 
@@ -130,8 +141,14 @@ impl<T> Engine<T> {
         self.ended.push(Done { tag, target, reply, held });
     }
 
-    /// Takes the transfers that have ended out of libcurl.
+    /// Takes the transfers that have ended out of libcurl. A next hop that is launched for one
+    /// may end there and then, or see others end: all of them, lest a turn waits in vain.
     fn collect(&mut self) {
+        while self.collect_once() {}
+    }
+
+    /// False: none had ended.
+    fn collect_once(&mut self) -> bool {
         let mut results = Vec::new();
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
@@ -140,6 +157,7 @@ impl<T> Engine<T> {
                 results.push((token, result));
             }
         });
+        let any = !results.is_empty();
         for (token, result) in results {
             let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };
             let target = Arc::clone(&flight.target);
@@ -155,5 +173,6 @@ impl<T> Engine<T> {
                 }
             }
         }
+        any
     }
 }

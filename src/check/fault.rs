@@ -5,6 +5,9 @@ use curl_sys::CURLcode;
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
 
+/// CURLE_TOO_LARGE, not yet in curl-sys.
+const TOO_LARGE: CURLcode = 100;
+
 /// The fault of a transfer that ended with `code`; certificate faults are told apart by the
 /// caller. `why` is libcurl's text, `phases` what the check has behind it.
 pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms: u128) -> Fault {
@@ -25,17 +28,75 @@ pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms:
         | curl_sys::CURLE_SSL_ENGINE_SETFAILED
         | curl_sys::CURLE_SSL_ENGINE_INITFAILED
         | curl_sys::CURLE_SSL_CACERT_BADFILE => Cause::Internal,
-        // A reset in the handshake may come as an error of reading.
-        curl_sys::CURLE_RECV_ERROR | curl_sys::CURLE_SEND_ERROR if in_handshake(phases) => {
+        // A reset in the handshake may come as an error of reading; and in TLS 1.3 the server
+        // refuses a client's certificate, or the lack of it, when we think that all is done.
+        curl_sys::CURLE_RECV_ERROR | curl_sys::CURLE_SEND_ERROR
+            if in_handshake(phases) || (is_unanswered(phases) && why.contains(" alert ")) =>
+        {
             Cause::Tls
         }
         _ => Cause::Protocol,
     };
-    let text = match cause {
-        Cause::Connect => cannot_connect(why, errno),
-        _ => why.trim().trim_end_matches('.').to_owned(),
+    let text = match (cause, code) {
+        (Cause::Dns, _) => {
+            let name = why.rsplit(": ").next().unwrap_or_default();
+            format!("cannot find an address of {name}")
+        }
+        (Cause::Connect, _) => cannot_connect(why, errno),
+        (Cause::Tls, _) => format!("TLS handshake failed: {}", tls_words(why)),
+        (Cause::Protocol, _) if why.contains("SSL_read") || why.contains("SSL_write") => {
+            format!("TLS failed: {}", tls_words(why))
+        }
+        (_, curl_sys::CURLE_UNSUPPORTED_PROTOCOL) => "the reply is not HTTP".to_owned(),
+        (_, curl_sys::CURLE_FTP_WEIRD_SERVER_REPLY) => {
+            format!("the reply is not HTTP: {}", plain(why))
+        }
+        (_, curl_sys::CURLE_GOT_NOTHING) => "the connection was closed without a reply".to_owned(),
+        (_, curl_sys::CURLE_PARTIAL_FILE) => format!("the body was cut: {}", plain(why)),
+        (_, curl_sys::CURLE_BAD_CONTENT_ENCODING) => {
+            format!("cannot decode the body: {}", plain(why.rsplit(": ").next().unwrap_or(why)))
+        }
+        (_, TOO_LARGE) => "the header is too large: more than 100 kB in a line".to_owned(),
+        _ => plain(why),
     };
     Fault { cause, text }
+}
+
+/// libcurl's text as a part of ours: `Recv failure: Connection reset by peer.` is `connection
+/// reset by peer`.
+fn plain(why: &str) -> String {
+    let why = why.trim().trim_end_matches('.');
+    let why = ["Recv failure: ", "Send failure: "]
+        .iter()
+        .find_map(|p| why.strip_prefix(p))
+        .unwrap_or(why);
+    let mut chars = why.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
+}
+
+/// What OpenSSL says, out of libcurl's `TLS connect error: error:0A000126:SSL
+/// routines::unexpected eof while reading, errno 0`, for people.
+fn tls_words(why: &str) -> String {
+    let Some((_, reason)) = why.rsplit_once("::") else { return plain(why) };
+    let reason = reason.split(", errno").next().unwrap_or_default().trim();
+    let ours = [
+        ("unexpected eof", "the connection was closed"),
+        ("wrong version number", "the answer is not TLS"),
+        ("packet length too long", "the answer is not TLS"),
+        ("unsupported protocol", "no version in common; ours are TLS 1.2 and 1.3"),
+        ("alert protocol version", "no version in common; ours are TLS 1.2 and 1.3"),
+        ("certificate required", "the site asks for a client certificate"),
+    ];
+    if let Some((_, words)) = ours.iter().find(|(theirs, _)| reason.contains(theirs)) {
+        return (*words).to_owned();
+    }
+    // `tlsv1 alert internal error`, `tlsv1 unrecognized name`.
+    let alert = ["ssl/tls alert ", "sslv3 alert ", "tlsv1 alert ", "tlsv13 alert ", "tlsv1 "];
+    match alert.iter().find_map(|prefix| reason.strip_prefix(prefix)) {
+        Some(alert) => format!("the site refused: {alert}"),
+        None => plain(reason),
+    }
 }
 
 /// libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`, with what
@@ -50,7 +111,7 @@ fn cannot_connect(why: &str, errno: i32) -> String {
     match place {
         Some(place) if errno != 0 => format!("cannot connect to {place}: {system}"),
         Some(place) => format!("cannot connect to {place}"),
-        None => why.trim().to_owned(),
+        None => plain(why),
     }
 }
 
@@ -69,4 +130,8 @@ fn timeout(phases: &Phases, timeout_ms: u128) -> Fault {
 
 fn in_handshake(phases: &Phases) -> bool {
     phases.tls_us.is_some() && phases.first_byte_us.is_none()
+}
+
+fn is_unanswered(phases: &Phases) -> bool {
+    phases.tls_us.is_some() && phases.transfer_us.is_none()
 }

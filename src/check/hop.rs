@@ -73,7 +73,7 @@ impl Flight {
         let limits = Limits {
             max_body: target.max_body,
             keep: target.wants_body(),
-            follow: target.max_redirects > 0,
+            follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
         let mut easy = Easy2::new(Wire::new(limits, roots.cloned(), held));
         match self.configure(&mut easy, left) {
@@ -102,6 +102,8 @@ impl Flight {
         // The environment's proxy is never used.
         easy.proxy("")?;
         easy.signal(false)?;
+        // In whole milliseconds, upwards: libcurl takes none for no limit at all.
+        let left = Duration::from_millis(left.as_micros().div_ceil(1000) as u64);
         easy.timeout(left)?;
         easy.connect_timeout(left)?;
 
@@ -188,22 +190,35 @@ impl Flight {
                 Some(fault)
             }
         };
-        if fault.is_none() && self.target.max_redirects > 0 && wire.head.redirects() {
-            match self.follow(wire) {
-                Ok(()) => {
+        if fault.is_none() && wire.head.final_status().is_none() {
+            let text = match wire.head.complete {
+                true => "the reply is not HTTP: its status is no number of three digits",
+                false => "the connection was closed without a reply",
+            };
+            fault = Some(Fault { cause: Cause::Protocol, text: text.to_owned() });
+        }
+        let mut astray = None;
+        if fault.is_none()
+            && self.target.max_redirects > 0
+            && let Some(next) = wire.head.leads(&self.url)
+        {
+            match next {
+                Ok(next) if self.redirects < self.target.max_redirects => {
+                    self.follow(next, wire.head.status);
                     return End::Next(self, wire.take_held());
                 }
-                Err(refused) => fault = Some(refused),
+                Ok(_) => {
+                    let text = format!("more than {} redirects", self.target.max_redirects);
+                    astray = Some(Fault { cause: Cause::TooManyRedirects, text });
+                }
+                Err(text) => astray = Some(Fault { cause: Cause::Protocol, text }),
             }
-        }
-        if fault.is_none() && wire.head.final_status().is_none() {
-            let text = "the connection ended without a reply".to_owned();
-            fault = Some(Fault { cause: Cause::Protocol, text });
         }
         let ends = certificate::ends(&chain);
         let mut held = wire.take_held();
         held.shrink(wire.body.len());
         let reply = Reply {
+            astray,
             status: wire.head.final_status(),
             body: std::mem::take(&mut wire.body),
             bytes: wire.bytes,
@@ -217,26 +232,9 @@ impl Flight {
     }
 
     /// Moves on to where a redirect leads.
-    fn follow(&mut self, wire: &Wire) -> Result<(), Fault> {
-        let protocol = |text: String| Fault { cause: Cause::Protocol, text };
-        if self.redirects >= self.target.max_redirects {
-            let text = format!("more than {} redirects", self.target.max_redirects);
-            return Err(Fault { cause: Cause::TooManyRedirects, text });
-        }
-        let location = wire.head.location.as_deref().unwrap_or_default();
-        let location = String::from_utf8_lossy(location);
-        let next = self
-            .url
-            .join(&location)
-            .map_err(|error| protocol(format!("redirect to a URL that is none: {error}")))?;
-        if !matches!(next.scheme(), "http" | "https") {
-            let scheme = next.scheme();
-            return Err(protocol(format!(
-                "redirect to {scheme}: only http and https are followed"
-            )));
-        }
+    fn follow(&mut self, next: Url, status: Option<u16>) {
         // RFC 9110, 15.4: 303 always, 301 and 302 for POST as all clients do.
-        let changes = match wire.head.status {
+        let changes = match status {
             Some(303) => self.method != Method::Head,
             Some(301 | 302) => self.method == Method::Post,
             _ => false,
@@ -247,7 +245,6 @@ impl Flight {
         }
         self.url = next;
         self.redirects += 1;
-        Ok(())
     }
 
     fn fault_of(&self, code: curl_sys::CURLcode, why: &str, errno: i32, hop: &Phases) -> Fault {

@@ -1,12 +1,13 @@
 //! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because it is the
 //! only unsafe code of the program; each block says why it is sound.
 
-#![expect(unsafe_code, reason = "three calls that have no safe form in the crates")]
+#![expect(unsafe_code, reason = "four calls that have no safe form in the crates")]
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr;
 
 use curl::easy::Easy2;
+use curl::multi::Multi;
 use foreign_types::ForeignType;
 use openssl::x509::store::X509Store;
 
@@ -22,6 +23,18 @@ pub fn forget_roots<H>(easy: &Easy2<H>) {
         // SAFETY: the handle is alive for the call, and both options take a pointer to text or
         // null, which unsets them.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), option, ptr::null::<c_void>()) };
+    }
+}
+
+/// Lets `multi` look up so many names at once, and go at its end without waiting for lookups
+/// that hang: the system's may take half a minute.
+pub fn look_up_freely(multi: &Multi, threads: u32) {
+    // Of curl/multi.h, not yet in curl-sys; a libcurl that has neither ignores them.
+    const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
+    const QUICK_EXIT: curl_sys::CURLMoption = 21;
+    for (option, value) in [(RESOLVE_THREADS_MAX, c_long::from(threads)), (QUICK_EXIT, 1)] {
+        // SAFETY: the handle is alive for the call, and both options take a long.
+        unsafe { curl_sys::curl_multi_setopt(multi.raw(), option, value) };
     }
 }
 

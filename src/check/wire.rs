@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use curl::easy::{Handler, WriteError};
 use socket2::Socket;
+use url::Url;
 
 use super::raw;
 use super::room::Held;
@@ -14,7 +15,7 @@ use super::trust::Roots;
 
 /// The receiving end of one hop.
 pub struct Wire {
-    /// When the hop was started.
+    /// When the hop was started; set anew just before libcurl begins with it.
     pub started: Instant,
     /// When the first socket was opened: the name is looked up.
     pub socket_after: Option<Duration>,
@@ -38,15 +39,15 @@ pub struct Wire {
     roots: Option<Roots>,
 }
 
-/// What is read of a body.
-#[derive(Debug, Clone, Copy)]
+/// What is read of a reply.
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// At most this much, decoded, in bytes.
     pub max_body: usize,
     /// Whether it is kept for the judge.
     pub keep: bool,
-    /// Whether a redirect is to be followed, so that its body is of no interest.
-    pub follow: bool,
+    /// The URL asked for, if a redirect from it is to be followed: its body is of no interest.
+    pub follow: Option<Url>,
 }
 
 /// The header of a reply; of the last one, where interim ones (1xx) came before.
@@ -67,7 +68,7 @@ pub struct Head {
 pub enum Stopped {
     /// All that is to be read of the body has been read.
     Full,
-    /// A redirect: what follows its header does not count.
+    /// A redirect that leads somewhere: what comes after its header does not count.
     Redirect,
     /// No room for more.
     NoRoom,
@@ -121,8 +122,7 @@ impl Head {
                 Some(b"HTTP/2") => Some("2"),
                 _ => None,
             };
-            let code = words.next().and_then(|word| std::str::from_utf8(word).ok());
-            self.status = code.and_then(|code| code.parse().ok());
+            self.status = words.next().and_then(status);
         } else if line.is_empty() {
             self.complete = true;
         } else if let Some((name, value)) = split(line)
@@ -142,9 +142,27 @@ impl Head {
         self.status.filter(|_| self.complete && !self.is_interim())
     }
 
-    /// Whether it is a redirect that leads somewhere.
-    pub fn redirects(&self) -> bool {
-        matches!(self.final_status(), Some(301 | 302 | 303 | 307 | 308)) && self.location.is_some()
+    /// Where it leads from `here`, if it is a redirect; or why that is nowhere.
+    pub fn leads(&self, here: &Url) -> Option<Result<Url, String>> {
+        let location = self.location.as_deref()?;
+        if !matches!(self.final_status(), Some(301 | 302 | 303 | 307 | 308)) {
+            return None;
+        }
+        Some(match here.join(&String::from_utf8_lossy(location)) {
+            Err(error) => Err(format!("redirect to a URL that is none: {error}")),
+            Ok(next) if matches!(next.scheme(), "http" | "https") => Ok(next),
+            Ok(next) => {
+                Err(format!("redirect to {}: only http and https are followed", next.scheme()))
+            }
+        })
+    }
+}
+
+/// A status code: three digits, 100 at least.
+fn status(word: &[u8]) -> Option<u16> {
+    match word {
+        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => std::str::from_utf8(word).ok()?.parse().ok(),
+        _ => None,
     }
 }
 
@@ -157,15 +175,17 @@ impl Handler for Wire {
     fn header(&mut self, line: &[u8]) -> bool {
         self.spoke = true;
         self.head.line(line);
-        true
+        if self.head.complete
+            && let Some(here) = &self.limits.follow
+            && let Some(Ok(_)) = self.head.leads(here)
+        {
+            self.stopped = Some(Stopped::Redirect);
+        }
+        self.stopped.is_none()
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         self.spoke = true;
-        if self.limits.follow && self.head.redirects() {
-            self.stopped = Some(Stopped::Redirect);
-            return Ok(0);
-        }
         let left = self.limits.max_body - (self.bytes as usize).min(self.limits.max_body);
         let taken = &data[..data.len().min(left)];
         if self.limits.keep && !taken.is_empty() {
@@ -179,7 +199,8 @@ impl Handler for Wire {
             self.body.extend_from_slice(taken);
         }
         self.bytes += taken.len() as u64;
-        if taken.len() < data.len() {
+        if self.bytes >= self.limits.max_body as u64 {
+            // What else may come, or never come, is no concern of ours.
             self.stopped = Some(Stopped::Full);
             return Ok(0);
         }
@@ -238,7 +259,8 @@ mod tests {
         ]);
         assert_eq!(head.final_status(), Some(302));
         assert_eq!(head.location.as_deref(), Some(&b"/right"[..]));
-        assert!(head.redirects());
+        let here = Url::parse("http://here/").unwrap();
+        assert_eq!(head.leads(&here).unwrap().unwrap().as_str(), "http://here/right");
     }
 
     #[test]
@@ -246,5 +268,9 @@ mod tests {
         assert_eq!(head(&["HTTP/2 200\r\n"]).final_status(), None);
         assert_eq!(head(&["HTTP/1.1 100 Continue\r\n", "\r\n"]).final_status(), None);
         assert_eq!(head(&["garbage\r\n", "\r\n"]).final_status(), None);
+        for word in ["099", "20", "2000", "2x0", "+20", ""] {
+            let line = format!("HTTP/1.1 {word} OK\r\n");
+            assert_eq!(head(&[&line, "\r\n"]).final_status(), None, "{word}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub struct Order {
 pub struct Reply {
     /// Why it is not whole; none: header and body, as far as it is read, arrived in time.
     pub fault: Option<Fault>,
+    /// Why it does not count although it is whole: a redirect that leads nowhere.
+    pub astray: Option<Fault>,
     /// Status code of the last reply, if its header arrived.
     pub status: Option<u16>,
     /// The body as far as it was read; empty where nobody wants it.
@@ -64,6 +66,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
 
     let fault = reply
         .fault
+        .or(reply.astray)
         .or_else(|| {
             let status = reply.status.filter(|_| status_ok == Some(false))?;
             let text = format!("status {status} is not accepted ({})", target.status);

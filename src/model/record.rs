@@ -150,11 +150,21 @@ impl Object {
         object
     }
 
-    /// Text, left out when empty.
+    /// Text, left out when empty. DEL and the controls of 8 bits are escaped as well: JSON does
+    /// not ask for it, but a terminal that shows the record may obey them.
     fn text(&mut self, name: &str, text: &str) {
-        if !text.is_empty() {
-            self.number(name, miniserde::json::to_string(text));
+        if text.is_empty() {
+            return;
         }
+        let mut json = miniserde::json::to_string(text);
+        if json.contains(char::is_control) {
+            let escaped = |c: char| match c.is_control() {
+                true => format!("\\u{:04x}", u32::from(c)),
+                false => c.to_string(),
+            };
+            json = json.chars().map(escaped).collect();
+        }
+        self.number(name, json);
     }
 
     /// A number or a truth value.
@@ -179,6 +189,13 @@ mod tests {
     use super::super::judge::{Order, Reply, judge, tests::target};
     use super::super::outcome::Phases;
     use super::*;
+
+    #[test]
+    fn text_holds_no_control_character_as_it_is() {
+        let mut object = Object(String::new());
+        object.text("a", "\x1b[\u{9b}1m\x7f\n\u{e4}");
+        assert_eq!(object.0, r#","a":"\u001b[\u009b1m\u007f\n\u00e4""#.replace(r"\u00e4", "ä"));
+    }
 
     #[test]
     fn a_check_is_one_line_with_what_it_has() {

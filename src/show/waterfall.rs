@@ -111,9 +111,8 @@ fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
     }
     // Two columns of margin, two round the bars, and room for "  failed" behind the time.
     let bars = width.saturating_sub(2 + NAME + 2 + TIME + 8).min(BARS_MAX);
-    // After too many redirects the last hop was whole.
-    let cut = (!outcome.responded && outcome.cause != Some(Cause::TooManyRedirects))
-        .then(|| reached.len() - 1);
+    // Over redirects the phases are sums, and the last of them need not be the last hop's.
+    let cut = (!outcome.responded && outcome.redirects == 0).then(|| reached.len() - 1);
     let total: u64 = reached.iter().map(|(_, us)| us).sum();
     let mut lines = Vec::with_capacity(reached.len() + 1);
     let mut before = 0;

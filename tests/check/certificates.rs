@@ -1,0 +1,174 @@
+//! Certificates, each wrong in its own way, and the ends that are told of all of them.
+
+use super::{Case, Want, broken, https, table, unknown, up};
+use crate::harness::certs::{self, Authority, Leaf};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, json};
+
+/// The row of a leaf: the record tells its end, whatever else is wrong.
+fn row(name: &str, leaf: &Leaf, want: Want) -> Case {
+    https(name, leaf, Script::ok("x"), want.int("cert_expires_s", leaf.ends_s()))
+}
+
+#[test]
+fn each_fault_has_its_cause() {
+    let set = certs::set();
+    let refused = |cause| broken(cause, "tls_us");
+    let (expired, untrusted) =
+        (|| refused("certificate_expired"), || refused("certificate_untrusted"));
+    let rows = vec![
+        row("good", &set.good, up(200).int("chain_expires_s", set.good.ends_s())),
+        row("good, RSA", &set.good_rsa, up(200)),
+        row("ends soon", &set.ending, up(200)),
+        row(
+            "by an intermediate",
+            &set.chained,
+            up(200).int("chain_expires_s", set.chained.ends_s()),
+        ),
+        row(
+            "its intermediate ends first",
+            &set.ending_intermediate,
+            up(200).int("chain_expires_s", set.ending.ends_s()),
+        ),
+        row("expired", &set.expired, expired().error("ended on")),
+        row("not yet valid", &set.not_yet, refused("certificate").error("not yet valid")),
+        row("self-signed", &set.self_signed, untrusted().error("self-signed")),
+        row("of another authority", &set.untrusted, untrusted()),
+        row(
+            "for another name",
+            &set.wrong_name,
+            refused("certificate_name").error("other.example"),
+        ),
+        row("expired, for another name", &set.expired_wrong_name, expired()),
+        row("its intermediate is not sent", &set.missing_intermediate, untrusted()),
+        row(
+            "its intermediate has expired",
+            &set.expired_intermediate,
+            expired().int("chain_expires_s", set.expired.ends_s()),
+        ),
+    ];
+    table(rows);
+}
+
+#[test]
+fn doubly_wrong() {
+    let set = certs::set();
+    let (ours, other) = (&["127.0.0.1"][..], &["other.example"][..]);
+    let refused = |cause| broken(cause, "tls_us");
+    table(vec![
+        row(
+            "expired and self-signed",
+            &Leaf::self_signed(ours, -9, -2),
+            refused("certificate_expired"),
+        ),
+        row(
+            "expired and of another authority",
+            &set.stranger.leaf(ours, -9, -2),
+            refused("certificate_expired"),
+        ),
+        row(
+            "self-signed, for another name",
+            &Leaf::self_signed(other, -9, 9),
+            refused("certificate_untrusted"),
+        ),
+        row(
+            "of another authority, for another name",
+            &set.stranger.leaf(other, -9, 9),
+            refused("certificate_untrusted"),
+        ),
+        row(
+            "not yet valid, for another name",
+            &set.authority.leaf(other, 2, 9),
+            refused("certificate"),
+        ),
+        row(
+            "begins and ends in the past",
+            &set.authority.leaf(ours, -9, -8),
+            refused("certificate_expired"),
+        ),
+    ]);
+}
+
+#[test]
+fn insecure_takes_them_all_and_still_tells_the_end() {
+    let set = certs::set();
+    let leaves = [
+        ("expired", &set.expired),
+        ("not yet valid", &set.not_yet),
+        ("self-signed", &set.self_signed),
+        ("of another authority", &set.untrusted),
+        ("for another name", &set.wrong_name),
+        ("its intermediate is not sent", &set.missing_intermediate),
+    ];
+    table(leaves.map(|(name, leaf)| row(name, leaf, up(200)).with(["--insecure"])).into());
+}
+
+#[test]
+fn a_ca_file_means_that_file_alone() {
+    let set = certs::set();
+    let stranger = set.stranger.ca_file().to_str().unwrap().to_owned();
+    let refused = broken("certificate_untrusted", "tls_us");
+    table(vec![
+        row("its own", &set.untrusted, up(200)).with(["--ca-file", &stranger]),
+        row("not the host's", &set.good, refused).with(["--ca-file", &stranger]),
+    ]);
+    let temp = Temp::new();
+    let (empty, absent) = (temp.write("empty.pem", ""), temp.join("absent.pem"));
+    for file in [empty, absent] {
+        let file = file.to_str().unwrap();
+        let done =
+            Sitewatch::new().args(["check", "https://127.0.0.1:1/", "--ca-file", file]).run();
+        assert_eq!((done.code, &*done.stdout), (Some(2), ""), "{done:?}");
+        assert!(done.stderr.contains(file), "{done:?}");
+    }
+}
+
+#[test]
+fn a_host_without_roots_does_not_blame_the_site() {
+    let site = Listener::https(&certs::set().good);
+    site.always(Script::ok("x"));
+    let temp = Temp::new();
+    let (folder, file) = (temp.path(), temp.write("empty.pem", ""));
+    for roots in [file.as_path(), &temp.join("absent")] {
+        let run = |url: &str, flags: &[&str]| {
+            let program = Sitewatch::new().env("SSL_CERT_FILE", roots).env("SSL_CERT_DIR", folder);
+            program.args(["check", url, "--format", "json"]).args(flags).run()
+        };
+        let done = run(&site.url("/"), &[]);
+        // What the host has of its own counts where the environment names nothing usable.
+        let record = json::parse(&done.stdout);
+        assert_eq!(
+            (record.text("verdict"), record.text("cause")),
+            ("unknown", "internal"),
+            "{done:?}"
+        );
+        assert!(
+            record.text("error").contains("ca-certificates") && done.code == Some(2),
+            "{done:?}"
+        );
+        assert!(!record.has("status_ok") && record.int("total_us") == 0, "{done:?}");
+        assert_eq!(run(&site.url("/"), &["--insecure"]).code, Some(0));
+    }
+    assert_eq!(site.log().len(), 2);
+    let _ = unknown("internal");
+}
+
+#[test]
+fn roots_of_a_folder_count_too() {
+    let site = Listener::https(&certs::set().good);
+    site.always(Script::ok("x"));
+    let folder = certs::ca_file().parent().unwrap();
+    let done = Sitewatch::new()
+        .env("SSL_CERT_DIR", folder)
+        .env("SSL_CERT_FILE", "/nowhere")
+        .args(["check", &site.url("/")])
+        .run();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let other = Authority::new("other");
+    let folder = other.ca_file().parent().unwrap().to_owned();
+    let done = Sitewatch::new()
+        .env("SSL_CERT_DIR", folder)
+        .env("SSL_CERT_FILE", "/nowhere")
+        .args(["check", &site.url("/")])
+        .run();
+    assert_eq!(done.code, Some(1), "{done:?}");
+}

@@ -217,10 +217,11 @@ pub fn reason(outcome: &Outcome) -> Option<String> {
     let Some(cause) = outcome.cause else { return error.map(Cow::into_owned) };
     let words = words(cause);
     let Some(error) = error else { return Some(words) };
-    // "status 503 is not accepted" names its cause itself.
+    // "status 503 is not accepted" names its cause itself, "cannot connect to …" too.
     let first = words.split(' ').next().unwrap_or_default();
     let says_so = error.get(..first.len()).is_some_and(|e| e.eq_ignore_ascii_case(first))
         && !error[first.len()..].starts_with(char::is_alphanumeric);
+    let says_so = says_so || error.starts_with("cannot ");
     Some(if says_so { error.into_owned() } else { format!("{words}: {error}") })
 }
 

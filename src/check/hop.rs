@@ -183,7 +183,7 @@ impl Flight {
                 let mut fault = self.fault_of(error.code(), why, errno, &hop);
                 if fault.cause == Cause::Certificate
                     && let Some(Roots(store)) = &roots
-                    && let Some((cause, text)) = certificate::diagnose(&chain, store)
+                    && let Some((cause, text)) = certificate::diagnose(&chain, store, why)
                 {
                     fault = Fault { cause, text };
                 }
@@ -204,8 +204,10 @@ impl Flight {
         {
             match next {
                 Ok(next) if self.redirects < self.target.max_redirects => {
-                    self.follow(next, wire.head.status);
-                    return End::Next(self, wire.take_held());
+                    match self.follow(next, wire.head.status) {
+                        Ok(()) => return End::Next(self, wire.take_held()),
+                        Err(refused) => astray = Some(refused),
+                    }
                 }
                 Ok(_) => {
                     let text = format!("more than {} redirects", self.target.max_redirects);
@@ -232,7 +234,10 @@ impl Flight {
     }
 
     /// Moves on to where a redirect leads.
-    fn follow(&mut self, next: Url, status: Option<u16>) {
+    ///
+    /// # Errors
+    /// It leads to another origin with our body, which may hold secrets: it is not followed.
+    fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), Fault> {
         // RFC 9110, 15.4: 303 always, 301 and 302 for POST as all clients do.
         let changes = match status {
             Some(303) => self.method != Method::Head,
@@ -243,8 +248,13 @@ impl Flight {
             self.method = Method::Get;
             self.sends_body = false;
         }
+        if self.sends_body && next.origin() != self.target.url.origin() {
+            let text = "redirect to another origin: the body of the request is not sent there";
+            return Err(Fault { cause: Cause::Protocol, text: text.to_owned() });
+        }
         self.url = next;
         self.redirects += 1;
+        Ok(())
     }
 
     fn fault_of(&self, code: curl_sys::CURLcode, why: &str, errno: i32, hop: &Phases) -> Fault {

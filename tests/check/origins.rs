@@ -40,6 +40,29 @@ fn knows(seen: &Seen) -> bool {
 }
 
 #[test]
+fn a_body_stays_with_its_origin() {
+    let (home, other) = (Listener::http(), Listener::http());
+    for listener in [&home, &other] {
+        listener.on("/end", Script::ok("x"));
+    }
+    for (status, location, arrives) in [
+        (307, other.url("/end"), false),
+        (308, other.url("/end"), false),
+        (307, home.url("/end"), true),
+    ] {
+        home.on("/", Script::redirect(status, location.as_str()));
+        let body = ["--method", "POST", "--body", "password=hunter2"];
+        let done = Sitewatch::new().args(["check", &home.url("/")]).args(body).run();
+        assert_eq!(done.code, Some(i32::from(!arrives)), "{status} {location}: {done:?}");
+        let refused = done.stdout.contains("the body of the request is not sent there");
+        assert_eq!(refused, !arrives, "{status} {location}: {done:?}");
+    }
+    assert!(other.settled(DEADLINE).is_empty(), "the other origin was asked");
+    let last = home.settled(DEADLINE).pop().unwrap();
+    assert_eq!((last.path.as_str(), last.body.as_slice()), ("/end", &b"password=hunter2"[..]));
+}
+
+#[test]
 fn headers_stay_with_their_origin() {
     let (home, other) = (Listener::everywhere(), Listener::everywhere());
     let secure = Listener::https(&certs::set().good);

@@ -32,7 +32,11 @@ pub fn ends(chain: &[Vec<Vec<u8>>]) -> Option<Ends> {
 ///
 /// libcurl looks at the name first and then tells nothing of the dates, so the chain is verified
 /// here once more against the same roots: expired comes before untrusted, before the name.
-pub fn diagnose(chain: &[Vec<Vec<u8>>], roots: &X509StoreRef) -> Option<(Cause, String)> {
+pub fn diagnose(
+    chain: &[Vec<Vec<u8>>],
+    roots: &X509StoreRef,
+    why: &str,
+) -> Option<(Cause, String)> {
     let certificates: Vec<X509> =
         chain.iter().filter_map(|lines| X509::from_pem(value(lines, "Cert")?).ok()).collect();
     let leaf = certificates.first()?;
@@ -57,9 +61,14 @@ pub fn diagnose(chain: &[Vec<Vec<u8>>], roots: &X509StoreRef) -> Option<(Cause, 
         })
         .ok()?;
     let (code, text) = (error.as_raw(), error.error_string());
-    if valid {
+    if valid && why.contains("subject name") {
         let names = names(leaf);
         return Some((Cause::CertificateName, format!("the certificate is for {names}")));
+    }
+    if valid {
+        // What only a handshake checks: the certificate's purpose, the strength of its key.
+        let why = why.rsplit(": ").next().unwrap_or(why);
+        return Some((Cause::Certificate, format!("not fit for a server: {why}")));
     }
     let cause = match code {
         openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED => Cause::CertificateExpired,

@@ -54,6 +54,19 @@ fn told_to_stop_it_ends_what_is_under_way_and_stores_all() {
 }
 
 #[test]
+fn two_do_not_store_in_one_file() {
+    let (listener, folder) = (Listener::http(), Temp::new());
+    listener.always(Script::ok("").serial());
+    let mut first = start(&listener, 1, FAST, folder.path());
+    let config = format!("state_dir = '{}'\ntargets = ['127.0.0.1']", folder.path().display());
+    let second = Sitewatch::new().file("c.toml", config).args(["run", "-c", "c.toml"]).run();
+    assert_eq!(second.code, Some(2), "{second:?}");
+    assert!(second.stderr.contains("another sitewatch stores in it"), "{second:?}");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait(DEADLINE).code, Some(0));
+}
+
+#[test]
 fn what_is_open_when_the_time_to_stop_is_over_is_a_gap() {
     let (listener, folder) = (Listener::http(), Temp::new());
     listener.always(Script::silence());

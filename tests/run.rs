@@ -15,7 +15,7 @@ use crate::rows::Stored;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long it watches.
-const WATCHED: Duration = Duration::from_secs(11);
+const WATCHED: Duration = Duration::from_secs(25);
 
 /// How the listener's word is held against the rows.
 enum Truth<'a> {

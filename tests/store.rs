@@ -24,7 +24,7 @@ trait Engine {
 
 /// Every clause, each over a fresh store.
 fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
-    let clauses: [fn(&dyn Engine); 15] = [
+    let clauses: [fn(&dyn Engine); 16] = [
         an_empty_store_has_nothing,
         checks_read_back_as_they_were,
         a_repeat_changes_nothing,
@@ -35,6 +35,7 @@ fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
         the_newest_due_is_of_each_node_alone,
         a_state_lasts_while_it_is_the_same,
         late_checks_do_not_turn_a_state_back,
+        a_time_that_is_still_to_come_proves_nothing,
         gaps_read_back_once,
         losses_grow_and_never_shrink,
         the_newest_announcement_wins,
@@ -291,6 +292,15 @@ fn late_checks_do_not_turn_a_state_back(engine: &dyn Engine) {
     let after = state(&mut *engine.reader(), "site", "a");
     assert_eq!(after, State { first_due_ms: NOW - 3000, ..before });
     assert_eq!(before.since_ms, NOW + 5000);
+}
+
+fn a_time_that_is_still_to_come_proves_nothing(engine: &dyn Engine) {
+    let mut writer = engine.writer();
+    let day = 86_400_000;
+    put(&mut *writer, &[check("site", "a", NOW + day, Verdict::Up)]).unwrap();
+    put(&mut *writer, &[check("site", "a", NOW, Verdict::Down)]).unwrap();
+    let now = state(&mut *engine.reader(), "site", "a");
+    assert_eq!((now.verdict, now.last_due_ms, now.since_ms), (Verdict::Down, NOW, NOW));
 }
 
 fn gaps_read_back_once(engine: &dyn Engine) {

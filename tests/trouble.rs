@@ -192,7 +192,9 @@ fn a_full_disk_is_waited_out_and_nothing_is_lost() {
     let (stored, log) = on.stop();
     assert_eq!(log.matches("the disk is full").count(), 1, "{log}");
     assert_eq!(log.matches("the store is back").count(), 1, "{log}");
-    assert!(stored.losses.is_empty() && stored.gaps.is_empty(), "{stored:?}");
+    // A slot that comes due in the moment of the stop is told as a gap of its own.
+    let only_stop = stored.gaps.iter().all(|gap| gap.cause == "stop");
+    assert!(stored.losses.is_empty() && only_stop, "{stored:?}");
     stored.is_whole("here");
     let answered: BTreeSet<u64> = listener.settled(DEADLINE).iter().map(|s| s.serial).collect();
     assert_eq!(serials(&stored), answered);

@@ -37,12 +37,12 @@ use crate::model::report::standing;
 use crate::show::health::Health;
 use crate::show::http::{self, Response};
 use crate::show::screen::Screen;
-use crate::show::text::Paint;
+use crate::show::text::{Paint, count};
 use crate::stop::Stop;
 use crate::store::{Sqlite, Store};
 
 /// Records between judge and store, at most; the judge waits when it is full.
-const RECORDS: usize = 1024;
+const RECORDS: usize = 64;
 /// Stack of each thread, in bytes: none recurses, none holds large buffers.
 const STACK: usize = 512 * 1024;
 
@@ -74,8 +74,9 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let run = draw_run();
     let mut store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    announce(&mut store, &config, &node, run).map_err(|error| Error::new(error.to_string()))?;
+    let _claim = Sqlite::claim(&config.sqlite.path).map_err(|e| Error::new(e.to_string()))?;
     let listener = config.serve.listen.map(http::listen).transpose()?;
+    announce(&mut store, &config, &node, run).map_err(|error| Error::new(error.to_string()))?;
     let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
     let mut signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
 
@@ -83,8 +84,8 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
     let stages = start(&config, (&node, run), store, trust, screen)?;
     log::info!(
-        "watching {} targets as {node}, storing in {}",
-        config.targets.len(),
+        "watching {} as {node}, storing in {}",
+        count(config.targets.len() as u64, "target"),
         config.sqlite.path.display()
     );
     let shared = Arc::clone(&stages.shared);

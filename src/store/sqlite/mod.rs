@@ -6,6 +6,7 @@ mod read;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,26 @@ impl Sqlite {
             .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
             .map_err(|error| away("prepare", path, &error))?;
         Sqlite::with(connection, path, max_size)
+    }
+
+    /// Makes sure that no other process stores in the file, for as long as the result lives: two
+    /// of them would check and count everything twice. The mark is a file beside it.
+    ///
+    /// # Errors
+    /// Another process stores in it, or the mark cannot be made.
+    pub fn claim(path: &Path) -> Result<File, StoreError> {
+        let mut mark = path.as_os_str().to_owned();
+        mark.push(".lock");
+        let unfit =
+            |why: &str| StoreError::Unfit { text: format!("cannot use {}: {why}", path.display()) };
+        let file = File::options().create(true).truncate(false).write(true).open(&mark);
+        let file = file.map_err(|error| unfit(&format!("cannot make its lock: {error}")))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(unfit("another sitewatch stores in it")),
+            // A file system without locks: nothing can be made sure there.
+            Err(TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     /// Opens the file to read, also while another process writes it.

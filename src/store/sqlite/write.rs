@@ -45,6 +45,13 @@ pub fn records(
     Ok(written)
 }
 
+/// A check is late if a newer one is stored, and cannot say how a target stands. A due time that
+/// is still to come (after ?6) was stored while the clock was ahead, and proves nothing.
+const LATE: &str = "(excluded.last_due_ms < last_due_ms AND last_due_ms <= ?6)";
+
+/// How far ahead of the clock a time may be and yet be no sign of a clock that was ahead, in ms.
+const AHEAD_MS: i64 = 60_000;
+
 /// The statements of one transaction.
 struct Rows<'c> {
     connection: &'c Connection,
@@ -65,27 +72,26 @@ impl<'c> Rows<'c> {
              ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) \
              ON CONFLICT DO NOTHING",
         )?;
-        let state = connection.prepare(
-            "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?4)
+        let state = "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?4)
              ON CONFLICT (target_id, node_id) DO UPDATE SET
                since_ms = CASE
-                 WHEN excluded.last_due_ms < last_due_ms THEN since_ms
+                 WHEN LATE THEN since_ms
                  WHEN replace(excluded.verdict, 'slow', 'up') = replace(verdict, 'slow', 'up')
-                   THEN since_ms
+                   THEN min(since_ms, excluded.since_ms)
                  ELSE excluded.since_ms END,
-               verdict = iif(excluded.last_due_ms < last_due_ms, verdict, excluded.verdict),
-               interval_ms =
-                 iif(excluded.last_due_ms < last_due_ms, interval_ms, excluded.interval_ms),
-               last_due_ms = max(last_due_ms, excluded.last_due_ms),
-               first_due_ms = min(first_due_ms, excluded.first_due_ms)",
-        )?;
+               verdict = iif(LATE, verdict, excluded.verdict),
+               interval_ms = iif(LATE, interval_ms, excluded.interval_ms),
+               last_due_ms = iif(LATE, last_due_ms, excluded.last_due_ms),
+               first_due_ms = min(first_due_ms, excluded.first_due_ms)"
+            .replace("LATE", LATE);
+        let state = connection.prepare(&state)?;
         Ok(Rows { connection, outcome, state, targets, nodes })
     }
 
     fn put(&mut self, record: &Record, now_ms: i64, written: &mut Written) -> rusqlite::Result<()> {
         match record {
             Record::Check(outcome) => {
-                if self.check(outcome)? {
+                if self.check(outcome, now_ms)? {
                     written.checks += 1;
                 } else {
                     written.repeats += 1;
@@ -98,12 +104,12 @@ impl<'c> Rows<'c> {
                 put_loss(self.connection, node, loss)
             }
             Record::Node(state) => self.node(state, now_ms),
-            Record::Target(state) => self.target(state),
+            Record::Target(state) => self.target(state, now_ms),
         }
     }
 
     /// Whether the check is new.
-    fn check(&mut self, o: &Outcome) -> rusqlite::Result<bool> {
+    fn check(&mut self, o: &Outcome, now_ms: i64) -> rusqlite::Result<bool> {
         let (target, node) = (self.target_id(&o.target)?, self.node_id(&o.node)?);
         let new = self.outcome.execute(params![
             o.due_ms,
@@ -137,7 +143,15 @@ impl<'c> Rows<'c> {
         ])?;
         if new > 0 {
             let verdict = o.verdict.as_str();
-            self.state.execute(params![target, node, verdict, o.due_ms, o.interval_ms])?;
+            let (due_ms, interval_ms) = (o.due_ms, o.interval_ms);
+            self.state.execute(params![
+                target,
+                node,
+                verdict,
+                due_ms,
+                interval_ms,
+                now_ms + AHEAD_MS
+            ])?;
         }
         Ok(new > 0)
     }
@@ -163,19 +177,19 @@ impl<'c> Rows<'c> {
     fn node(&mut self, state: &NodeState, now_ms: i64) -> rusqlite::Result<()> {
         let id = self.node_id(&state.node)?;
         self.connection.execute(
-            "UPDATE node SET run = ?, version = ?, sent_ms = ?3, seen_ms = ?
-             WHERE id = ? AND (sent_ms IS NULL OR sent_ms <= ?3)",
-            params![state.run, state.version, state.sent_ms, now_ms, id],
+            "UPDATE node SET run = ?1, version = ?2, sent_ms = ?3, seen_ms = ?4
+             WHERE id = ?5 AND (sent_ms IS NULL OR sent_ms <= ?3 OR sent_ms > ?6)",
+            params![state.run, state.version, state.sent_ms, now_ms, id, now_ms + AHEAD_MS],
         )?;
         Ok(())
     }
 
-    fn target(&mut self, state: &TargetState) -> rusqlite::Result<()> {
+    fn target(&mut self, state: &TargetState, now_ms: i64) -> rusqlite::Result<()> {
         let id = self.target_id(&state.target)?;
         self.connection.execute(
             "UPDATE target SET url = ?1, method = ?2, expected_status = ?3, \"match\" = ?4,
                reject = ?5, interval_ms = ?6, labels = ?7, sent_ms = ?8
-             WHERE id = ?9 AND (sent_ms IS NULL OR sent_ms <= ?8)",
+             WHERE id = ?9 AND (sent_ms IS NULL OR sent_ms <= ?8 OR sent_ms > ?10)",
             params![
                 state.url,
                 state.method,
@@ -186,6 +200,7 @@ impl<'c> Rows<'c> {
                 miniserde::json::to_string(&state.labels),
                 state.sent_ms,
                 id,
+                now_ms + AHEAD_MS,
             ],
         )?;
         Ok(())

@@ -153,7 +153,12 @@ impl Schedule {
             if entry.state == State::Running {
                 // Its end finds the grid behind or ahead: `done` adds one interval.
                 let steps = (now_ms - entry.due_ms).div_euclid(entry.interval_ms);
+                let from_ms = entry.due_ms + entry.interval_ms;
                 entry.due_ms += steps * entry.interval_ms;
+                if steps > 0 {
+                    let (to_ms, count, cause) = (entry.due_ms, steps as u64, GapCause::Clock);
+                    gaps.push((index, Missed { from_ms, to_ms, count, cause }));
+                }
                 continue;
             }
             if entry.due_ms <= now_ms {
@@ -351,6 +356,12 @@ mod tests {
         assert_eq!(schedule.next_ms(), Some(first + 3_601_000));
         assert_eq!(schedule.step(first), []);
         assert_eq!(schedule.next_ms(), Some(first + 1000));
+        // Under way while the clock steps ahead: the slots behind its own are missed.
+        schedule.next(first + 1000).unwrap();
+        let gaps = schedule.step(first + 4500);
+        assert_eq!((gaps[0].1.from_ms, gaps[0].1.to_ms), (first + 2000, first + 4000));
+        schedule.done(0);
+        assert_eq!(schedule.step(first), []);
         // Under way while the clock steps back: it goes on from the new time.
         schedule.next(first + 1000).unwrap();
         assert_eq!(schedule.step(first - 10_500), []);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use url::Url;
 
 /// Longest name of a target, in characters.
@@ -228,6 +228,10 @@ impl fmt::Display for StatusSet {
     }
 }
 
+/// Largest compiled form of an expression, in bytes. The time to search a body grows with it: so
+/// bounded, the worst expression takes some seconds over 256 KiB, not minutes.
+const EXPRESSION_MAX: usize = 32 * 1024;
+
 /// A regular expression on the body, in the syntax of `regex-lite`.
 #[derive(Debug, Clone)]
 pub struct Expression {
@@ -241,15 +245,20 @@ impl Expression {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// The text of `regex-lite`: what is wrong with the syntax, or that the compiled form is
-    /// too large.
+    /// What is wrong with the syntax, in the words of `regex-lite`; or that the compiled form is
+    /// larger than [`EXPRESSION_MAX`].
     pub fn new(text: &str) -> Result<Expression, String> {
-        match Regex::new(text) {
+        match RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build() {
             Ok(regex) => {
                 let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
                 Ok(Expression { regex, is_plain })
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(match error.to_string() {
+                text if text.contains("size limit") => {
+                    "too much for a small machine: use fewer or smaller counted repeats".to_owned()
+                }
+                text => text,
+            }),
         }
     }
 
@@ -290,6 +299,13 @@ mod tests {
         let set = StatusSet::new(vec![200..=200, 300..=399]);
         assert_eq!(set.to_string(), "200, 300-399");
         assert!(set.accepts(200) && set.accepts(399) && !set.accepts(201));
+    }
+
+    #[test]
+    fn an_expression_that_would_take_minutes_is_refused() {
+        let refused = Expression::new("([a-z]{1,80}){1,40}[0-9]$").err().unwrap();
+        assert!(refused.starts_with("too much for a small machine"), "{refused}");
+        assert!(Expression::new("(?i)(error|exception) [0-9]{3,12}: .*").is_ok());
     }
 
     #[test]

@@ -40,7 +40,8 @@ check
       --max-redirects 10, --ca-file PEM, --insecure
 
 status
-      --since T, --until T   a duration back from now, a date or RFC 3339 (24h, now)
+      --since T, --until T   a duration back from now, a date, or RFC 3339 in UTC
+                             (24h, now)
       --by hour|day   one line an hour or day
       --per-node      one line a node
       --label K=V     targets with that label; repeatable

@@ -67,19 +67,19 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
 /// The targets that were asked for, and this node's name.
 fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, String), Error> {
     let is_url = |what: &String| what.contains("://");
-    if !options.all && options.what.iter().all(is_url) {
+    if !options.all && common.configs.is_empty() && options.what.iter().all(is_url) {
         start_log(common, LevelFilter::Warn, LogFormat::Text, u32::MAX);
         let targets = options.what.iter().map(|url| lone(url, &options.keys));
         return Ok((targets.collect::<Result<_, _>>()?, host_name()));
     }
     let config = match load(common, Need::Nothing) {
-        Ok(config) => Some(config),
         // A bare domain needs no configuration either.
         Err(error) if options.all || !common.configs.is_empty() => return Err(error),
-        Err(_) => None,
+        read => read,
     };
     let known = config.as_ref().map_or(&[][..], |config| &config.targets);
-    let node = config.as_ref().and_then(|config| config.node.clone()).unwrap_or_else(host_name);
+    let node =
+        config.as_ref().ok().and_then(|config| config.node.clone()).unwrap_or_else(host_name);
     if options.all {
         if known.is_empty() {
             return Err(Error::new("no target in the configuration"));
@@ -95,7 +95,10 @@ fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, 
             None if is_url(what) || what.contains(['.', ':']) => lone(what, &options.keys)?,
             None => {
                 let text = format!("{what:?} is no target of the configuration, and no URL");
-                return Err(Error::new(text));
+                return Err(Error::new(match &config {
+                    Ok(_) => text,
+                    Err(error) => format!("{text}: {error}"),
+                }));
             }
         });
     }

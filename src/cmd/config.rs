@@ -4,6 +4,7 @@ use super::{FINE, print, surroundings};
 use crate::args::{self, Common};
 use crate::config::{self, EXAMPLE, Need};
 use crate::error::Error;
+use crate::show::text::count;
 
 /// Checks, prints or shows the example.
 ///
@@ -18,7 +19,7 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
         .map_err(|faults| Error::new(faults.to_string()))?;
     match what {
         args::Config::Print => print(&config::print(&config)),
-        _ => print(&format!("fine: {} targets\n", config.targets.len())),
+        _ => print(&format!("fine: {}\n", count(config.targets.len() as u64, "target"))),
     }?;
     Ok(FINE)
 }

@@ -17,6 +17,8 @@ use crate::store::{Labels, Sqlite, Store, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
+/// Most lines of a report: each takes about a kilobyte while it is made.
+const LINES_MAX: usize = 100_000;
 /// Most windows of `--by`.
 const WINDOWS_MAX: i64 = 10_000;
 
@@ -96,6 +98,10 @@ fn reports(
         (options.names.is_empty() || options.names.iter().any(|wanted| **wanted == **name))
             && options.labels.iter().all(|(key, value)| of.get(key) == Some(value))
     });
+    if windows.len() * names.len() > LINES_MAX {
+        let text = format!("--by makes more than {LINES_MAX} lines: name targets, or ask for less");
+        return Err(Error::new(text));
+    }
     let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
     let mut reporter = Reporter::new(windows);
     store

@@ -74,8 +74,7 @@ fn a_waterfall_says_what_happened() {
     );
     let refused = dead::refused();
     let done = check(&[&refused.url("/")]);
-    let words =
-        format!("  down: cannot connect to {}: connection refused", refused.address());
+    let words = format!("  down: cannot connect to {}: connection refused", refused.address());
     assert!(done.stdout.contains("failed") && done.stdout.contains(&words), "{}", done.stdout);
     // Over redirects the phases are sums: none of them is the one that failed.
     site.on("/", Script::redirect(302, refused.url("/")));

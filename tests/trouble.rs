@@ -79,6 +79,21 @@ fn more_than_it_can_do_is_lag_and_gaps_and_never_down() {
 }
 
 #[test]
+fn an_expression_that_is_slow_disturbs_no_measurement_and_loses_nothing() {
+    let listener = Listener::http();
+    listener.on("/0", Script::ok("a".repeat(256 << 10)));
+    listener.on("/1", Script::ok("").serial());
+    // Each search of it takes long: hundreds of states, none of which fails before the end.
+    let keys = "[defaults]\ninterval = '2s'\nmatch = '([a-z]{1,10}){1,10}[0-9]$|serial=[0-9]+'";
+    let (stored, _) = watch(&config(&listener, 2, keys), Duration::from_secs(8));
+    let (slow, fast) = (stored.of("0"), stored.of("1"));
+    assert!(slow.len() >= 3 && fast.len() >= 3, "{stored:?}");
+    assert!(slow.iter().all(|row| row.cause == "body"), "{slow:?}");
+    assert!(fast.iter().all(|row| row.verdict == "up" && row.lag_us < 500_000), "{fast:?}");
+    assert_eq!(stored.checks.len(), listener.settled(DEADLINE).len());
+}
+
+#[test]
 fn bodies_that_do_not_fit_at_once_wait_for_room() {
     let listener = Listener::http();
     let body = "a page of some length. ".repeat(9000);

@@ -1,0 +1,72 @@
+//! Words in, commands and errors out.
+
+use super::*;
+
+fn words(line: &str) -> Result<Command, Error> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn options_stand_before_and_behind_the_command() {
+    let common = Common {
+        configs: vec!["a".into(), "b".into()],
+        env_file: Some("e".into()),
+        verbose: 2,
+        quiet: false,
+    };
+    let want = Command::Run(common);
+    assert_eq!(words("-v -c a run -c b --env-file=e -v"), Ok(want));
+}
+
+#[test]
+fn help_and_version() {
+    assert_eq!(words("--help"), Ok(Command::Help));
+    assert_eq!(words("status --help"), Ok(Command::Help));
+    assert_eq!(words("check -h"), Ok(Command::Help));
+    assert_eq!(words("-V"), Ok(Command::Version { verbose: false }));
+    assert_eq!(words("-V -v"), Ok(Command::Version { verbose: true }));
+    assert_eq!(words("-v -V"), Ok(Command::Version { verbose: true }));
+}
+
+#[test]
+fn times_are_read() {
+    assert_eq!(when("--since", "90m"), Ok(When::Ago(Duration::from_secs(5400))));
+    assert_eq!(when("--since", "2026-11-21"), Ok(When::At(1_795_219_200_000)));
+    assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(When::At(1_795_230_000_000)));
+    assert!(when("--since", "yesterday").is_err());
+    assert!(when("--since", "2026-13-21").is_err());
+}
+
+#[test]
+fn what_is_wrong_names_the_word_and_what_is_allowed() {
+    for (line, want) in [
+        ("", "which command? run, check, status or config"),
+        ("fly", "unknown command \"fly\": run, check, status or config"),
+        ("check", "check what? a URL, the name of a target, or --all"),
+        ("check --all a", "--all is every target: no names beside it"),
+        ("check a --count 0", "--count \"0\": a number from 1 to 1000000"),
+        ("check a --format csv", "--format \"csv\": text or json"),
+        ("status --by week", "--by \"week\": hour or day"),
+        ("status --label a", "--label \"a\": key=value"),
+        ("config", "config: --check, --print or --example?"),
+        ("config --check --print", "config: one of --check, --print and --example"),
+        ("run --fast", "invalid option '--fast'; see sitewatch --help"),
+        ("run now", "unexpected argument \"now\"; see sitewatch --help"),
+        ("run -c", "missing argument for option '-c'; see sitewatch --help"),
+    ] {
+        assert_eq!(words(line).map_err(|error| error.to_string()), Err(want.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_target_are_flags_of_check() {
+    let Ok(Command::Check(_, check)) =
+        words("check https://a --method HEAD --match x --insecure --count 3 --every 2s")
+    else {
+        panic!("not a check")
+    };
+    assert_eq!(check.what, ["https://a"]);
+    assert_eq!((check.count, check.every), (3, Duration::from_secs(2)));
+    let keys = [("method", "HEAD"), ("match", "x"), ("insecure", "")];
+    assert_eq!(check.keys, keys.map(|(key, value)| (key, value.to_owned())));
+}

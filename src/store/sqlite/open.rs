@@ -22,6 +22,10 @@ const SMALLEST: u64 = 512;
 /// How long to wait for another process to let go of the file.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How often, and how long apart, a file is looked at again that seems to be torn.
+const GLANCES: u32 = 40;
+const GLANCE_PAUSE: Duration = Duration::from_millis(25);
+
 /// Opens or makes the file.
 pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -122,10 +126,25 @@ fn look(path: &Path) -> Result<(), StoreError> {
     let number = |connection: &Connection, pragma: &str| -> rusqlite::Result<i32> {
         connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
     };
-    let head = unchanging(path).and_then(|connection| {
+    let glance = || -> rusqlite::Result<(i32, i32, i32)> {
+        let connection = unchanging(path)?;
         let application = number(&connection, "application_id")?;
         Ok((application, number(&connection, "user_version")?, number(&connection, "page_count")?))
-    });
+    };
+    let is_torn = |head: &rusqlite::Result<_>| {
+        let code = head.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        code == Some(ErrorCode::DatabaseCorrupt)
+    };
+    let mut head = glance();
+    for _ in 0..GLANCES {
+        if !is_torn(&head) {
+            break;
+        }
+        // Whoever writes it is moving its log into it at this moment: what does not change is
+        // only what we told SQLite to believe.
+        std::thread::sleep(GLANCE_PAUSE);
+        head = glance();
+    }
     match head.map_err(|error| unfit(path, &error))? {
         (APPLICATION, version, _) => known(path, version),
         // It may be ours in the making, of which all is in the log.

@@ -236,8 +236,8 @@ const EXPRESSION_MAX: usize = 32 * 1024;
 #[derive(Debug, Clone)]
 pub struct Expression {
     regex: Regex,
-    /// No sign in it means anything but itself, so that it is searched as text: some hundred
-    /// times cheaper.
+    /// No sign in it means anything but itself, so that it is searched as text, which is
+    /// cheaper.
     is_plain: bool,
 }
 

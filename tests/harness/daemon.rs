@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use openssl::rand::rand_bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::eventually;
@@ -187,4 +188,11 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port from 20000 to 29999");
+}
+
+/// A word that nobody else has: 16 hexadecimal digits.
+pub fn random() -> String {
+    let mut bytes = [0; 8];
+    rand_bytes(&mut bytes).unwrap();
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }

@@ -20,12 +20,11 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use openssl::rand::rand_bytes;
 use postgres::{Client, NoTls};
 use rustix::process::Signal;
 use url::Url;
 
-use super::daemon::{Daemon, free_port};
+use super::daemon::{Daemon, free_port, random};
 use super::temp::Temp;
 use super::tls::Tls;
 
@@ -348,10 +347,4 @@ fn programs() -> PathBuf {
     let newest = versions
         .max_by_key(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
     newest.map_or_else(PathBuf::new, |entry| entry.path().join("bin"))
-}
-
-fn random() -> String {
-    let mut bytes = [0; 8];
-    rand_bytes(&mut bytes).unwrap();
-    format!("{:016x}", u64::from_be_bytes(bytes))
 }

@@ -20,8 +20,8 @@ use crate::config::{LogFormat, Need, header, lone_target};
 use crate::error::{Context, Error};
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
-use crate::model::record::encode_check;
 use crate::model::target::{Expression, Method, Secret, StatusSet, Target};
+use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 
 /// Checks in flight at once, and room for their bodies in bytes: those of a configuration by

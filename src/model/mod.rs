@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod histogram;
+pub mod json;
 pub mod judge;
 pub mod outcome;
 pub mod record;
@@ -10,3 +11,4 @@ pub mod report;
 pub mod schedule;
 pub mod tally;
 pub mod target;
+pub mod wire;

@@ -61,12 +61,7 @@ impl Judge {
                     );
                     Record::Gap(gap)
                 }
-                Found::Run(run) => Record::Node(NodeState {
-                    node: Arc::clone(&self.node),
-                    run,
-                    sent_ms: clock::now_ms(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                }),
+                Found::Run(run) => Record::Node(NodeState::new(&self.node, run, clock::now_ms())),
             };
             if self.records.send(record).is_err() {
                 return;

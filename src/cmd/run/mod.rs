@@ -132,9 +132,7 @@ fn announce(
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
     let sent_ms = clock::now_ms();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let mut records =
-        vec![Record::Node(NodeState { node: Arc::clone(node), run, sent_ms, version })];
+    let mut records = vec![Record::Node(NodeState::new(node, run, sent_ms))];
     records.extend(
         config
             .targets

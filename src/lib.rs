@@ -25,4 +25,5 @@ pub mod model;
 pub mod clock;
 pub mod error;
 pub mod log;
+pub mod roots;
 pub mod stop;

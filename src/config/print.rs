@@ -71,6 +71,7 @@ impl Page {
         self.line("verify", target.verify);
         self.maybe("ca_file", target.ca_file.as_deref().map(path));
         self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
+        self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
     }
 
     fn table(&mut self, header: &str) {

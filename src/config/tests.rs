@@ -111,7 +111,7 @@ fn the_example_has_every_key_and_its_default() {
     let shown = |line: &&str| {
         !["#node", "#targets", "#headers", "#status", "#match", "#reject", "#slow_after"]
             .iter()
-            .chain(&["#ca_file", "#labels", "#path"])
+            .chain(&["#ca_file", "#labels", "#nodes", "#path"])
             .any(|key| line.starts_with(key))
     };
     let uncommented: String = EXAMPLE
@@ -168,6 +168,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
         status = [200, "300-399"]
         match = "m"
         labels = { team = "web", site = "$${HOST}" }
+        nodes = ["office", "shop-*"]
         ca_file = "ca.pem"
         verify = false
         [[target]]
@@ -178,6 +179,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
         match = []
         reject = ["x", "y"]
         labels = {}
+        nodes = []
         verify = true
         max_body = "1MiB"
         excerpt = "16KiB"
@@ -199,6 +201,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
     assert_eq!(own.slow_after, Some(Duration::from_secs(2)));
     assert_eq!(own.status.to_string(), "204");
     assert_eq!(own.method, Method::Post);
+    assert!(own.is_for("anyone"));
 
     for (target, name) in [(list, "list.example"), (file, "file.example")] {
         assert_eq!((&*target.name, target.method), (name, Method::Post));
@@ -210,6 +213,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
         assert_eq!(target.headers, [header("B", "secret").unwrap(), header("A", "2").unwrap()]);
         assert_eq!(target.status.to_string(), "200, 300-399");
         assert_eq!(target.labels["site"], "${HOST}");
+        assert!(target.is_for("office") && target.is_for("shop-1") && !target.is_for("anyone"));
         assert_eq!(target.ca_file, Some(folder.0.join("ca.pem")));
         assert!(!target.verify && target.matches.len() == 1 && target.rejects.is_empty());
     }
@@ -329,6 +333,7 @@ fn what_is_printed_reads_again_and_hides_secrets() {
         status = [200, "300-399"]
         slow_after = "1m30s"
         labels = { "a b" = "c\td" }
+        nodes = ["shop-*"]
         excerpt = "1KiB"
     "#;
     assert!(config("print", text).is_err(), "the node holds a control character");
@@ -346,6 +351,7 @@ fn what_is_printed_reads_again_and_hides_secrets() {
         r#"name = "$${x} ä""#,
         r#"slow_after = "1m30s""#,
         r#"listen = "[::1]:8380""#,
+        r#"nodes = ["shop-*"]"#,
         "# ca_file = none",
     ] {
         assert!(printed.lines().any(|found| found == line), "{line} is not in:\n{printed}");

@@ -24,7 +24,7 @@ pub use environment::Environment;
 pub use fault::{Fault, Faults, Place};
 pub use print::print;
 pub use read::{Need, read};
-pub use sections::{Log, LogFormat, Probe, Serve, Spool, Sqlite, Write};
+pub use sections::{Log, LogFormat, Probe, Retention, Serve, Spool, Sqlite, Write};
 pub use target::{header, lone_target};
 
 /// The file that is read when none is named.
@@ -55,6 +55,8 @@ pub struct Config {
     pub sqlite: Sqlite,
     /// `[write]`
     pub write: Write,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[serve]`
     pub serve: Serve,
     /// `[log]`

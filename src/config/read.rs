@@ -9,7 +9,7 @@ use super::address::{self, Address};
 use super::environment::Environment;
 use super::fault::{Faults, quoted};
 use super::item::Item;
-use super::sections::{log, probe, serve, spool, sqlite, write};
+use super::sections::{log, probe, retention, serve, spool, sqlite, write};
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
 use super::target::{self, Keys};
@@ -68,6 +68,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
     let write = write(&mut top);
+    let retention = retention(&mut top);
     let serve = serve(&mut top);
     let log = log(&mut top);
     top.finish();
@@ -82,7 +83,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         return Err(Faults::new(reader.into_faults()));
     }
     let targets = targets.done;
-    Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, serve, log })
+    Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, retention, serve, log })
 }
 
 /// `[defaults]`.

@@ -11,6 +11,9 @@ use super::source::At;
 use super::table::Section;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// How much the checks may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +68,29 @@ pub struct Write {
     pub batch_max: usize,
     /// How long the first of them waits at most; 0 s to 1 min, default 1 s.
     pub batch_age: Duration,
+    /// Messages kept that could not be read, in bytes; past it the oldest go; 64 KiB to 1024 GiB,
+    /// default 256 MiB.
+    pub dead_letter_max: u64,
 }
 
 impl Default for Write {
     fn default() -> Write {
-        Write { batch_max: 20_000, batch_age: Duration::from_secs(1) }
+        Write { batch_max: 20_000, batch_age: Duration::from_secs(1), dead_letter_max: 256 << 20 }
+    }
+}
+
+/// How long the central store keeps things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Every single check; 1 h to 100 years, default 90 days.
+    pub checks: Duration,
+    /// Messages that could not be read; 1 h to 100 years, default 30 days.
+    pub dead_letters: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { checks: 90 * DAY, dead_letters: 30 * DAY }
     }
 }
 
@@ -152,9 +173,25 @@ pub(super) fn write(top: &mut Section<'_>) -> Write {
         batch_age: section
             .read("batch_age", |it| it.duration(Duration::ZERO, MINUTE))
             .unwrap_or(default.batch_age),
+        dead_letter_max: section
+            .read("dead_letter_max", |it| it.size(64 << 10, 1 << 40))
+            .unwrap_or(default.dead_letter_max),
     };
     section.finish();
     write
+}
+
+pub(super) fn retention(top: &mut Section<'_>) -> Retention {
+    let default = Retention::default();
+    let mut section = top.section("retention", "in [retention]");
+    let mut read =
+        |key, last| section.read(key, |it| it.duration(HOUR, 100 * YEAR)).unwrap_or(last);
+    let retention = Retention {
+        checks: read("checks", default.checks),
+        dead_letters: read("dead_letters", default.dead_letters),
+    };
+    section.finish();
+    retention
 }
 
 pub(super) fn serve(top: &mut Section<'_>) -> Serve {

@@ -28,7 +28,7 @@ fn the_example_has_every_key_and_its_default() {
     let active = EXAMPLE.lines().map(|line| line.trim_start_matches('#').trim_start());
     let stands = |key: &str| active.clone().any(|line| line.starts_with(&format!("{key} = ")));
     let mut count = 0;
-    for table in ["probe", "spool", "sqlite", "write", "serve", "log", "defaults"] {
+    for table in ["probe", "spool", "sqlite", "write", "retention", "serve", "log", "defaults"] {
         assert!(EXAMPLE.contains(&format!("\n[{table}]\n")), "[{table}]");
         for key in known(&format!("[{table}]")) {
             assert!(stands(&key), "{key} of [{table}]");

@@ -81,7 +81,11 @@ fn an_empty_configuration_is_all_defaults() {
     assert_eq!(config.sqlite, Sqlite::in_folder(Path::new("/var/lib/sitewatch")));
     assert_eq!(config.probe, Probe::default());
     assert_eq!(config.spool, Spool { memory: 4 << 20 });
-    assert_eq!(config.write, Write { batch_max: 20_000, batch_age: Duration::from_secs(1) });
+    let second = Duration::from_secs(1);
+    let write = Write { batch_max: 20_000, batch_age: second, dead_letter_max: 256 << 20 };
+    assert_eq!(config.write, write);
+    let days = |days: u32| days * 86_400 * second;
+    assert_eq!(config.retention, Retention { checks: days(90), dead_letters: days(30) });
     assert_eq!(config.serve, Serve { listen: None });
     assert_eq!(config.log, Log::default());
     assert!(config.targets.is_empty());

@@ -9,7 +9,7 @@ use toml_span::Value;
 use toml_span::value::{Key, ValueInner};
 
 use super::fault::quoted;
-use super::source::{At, Source};
+use super::source::{At, Source, readable};
 use super::table::Reader;
 use super::{text, units};
 
@@ -126,6 +126,16 @@ impl<'a> Item<'a> {
             return None;
         }
         Some(self.at.source.beside(&path))
+    }
+
+    /// A path of a file that can be read.
+    pub fn file(self) -> Option<PathBuf> {
+        let path = self.path()?;
+        if let Err(cause) = readable(&path) {
+            self.refuse(format_args!("cannot be read: {cause}"));
+            return None;
+        }
+        Some(path)
     }
 
     pub fn boolean(self) -> Option<bool> {

@@ -29,6 +29,10 @@ pub fn print(config: &Config) -> String {
     page.table("[write]");
     page.line("batch_max", config.write.batch_max);
     page.line("batch_age", quoted(&show_duration(config.write.batch_age)));
+    page.line("dead_letter_max", quoted(&show_size(config.write.dead_letter_max)));
+    page.table("[retention]");
+    page.line("checks", quoted(&show_duration(config.retention.checks)));
+    page.line("dead_letters", quoted(&show_duration(config.retention.dead_letters)));
     page.table("[serve]");
     page.maybe("listen", config.serve.listen.map(|listen| quoted(&listen.to_string())));
     page.table("[log]");
@@ -71,6 +75,7 @@ impl Page {
         self.line("verify", target.verify);
         self.maybe("ca_file", target.ca_file.as_deref().map(path));
         self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
+        self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
     }
 
     fn table(&mut self, header: &str) {

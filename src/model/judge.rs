@@ -181,6 +181,7 @@ pub(crate) mod tests {
             verify: true,
             ca_file: None,
             labels: std::collections::BTreeMap::new(),
+            nodes: Vec::new(),
         }
     }
 

@@ -35,6 +35,7 @@ pub fn target(name: &str) -> Target {
         verify: true,
         ca_file: None,
         labels: BTreeMap::new(),
+        nodes: Vec::new(),
     }
 }
 

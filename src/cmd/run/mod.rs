@@ -24,7 +24,7 @@ use smol::stream::StreamExt;
 use self::judge::{Judge, Stands};
 use self::keep::{Keep, Left};
 use self::view::View;
-use super::{BAD_NEWS, FINE, host_name, load, wants_colour};
+use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
 use crate::check::trust::Trust;
 use crate::check::watch::{Limits, Watch, draw_run};
@@ -69,8 +69,9 @@ impl Shared {
 /// # Errors
 /// Whatever keeps it from starting.
 pub fn run(common: &Common) -> Result<u8, Error> {
-    let config = load(common, Need::Targets)?;
+    let mut config = load(common, Need::Targets)?;
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
+    keep_own(&mut config, &node)?;
     let run = draw_run();
     let mut store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;

@@ -2,6 +2,9 @@
 
 mod check;
 mod config;
+mod daemon;
+mod head;
+mod judge;
 mod run;
 mod status;
 mod version;

@@ -20,11 +20,11 @@ pub mod show;
 pub mod store;
 
 pub mod config;
+pub mod roots;
 
 pub mod model;
 
 pub mod clock;
 pub mod error;
 pub mod log;
-pub mod roots;
 pub mod stop;

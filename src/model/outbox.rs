@@ -240,7 +240,7 @@ mod tests {
             outbox.push(&gap(from_ms));
         }
         let loss = outbox.take_loss().unwrap();
-        assert_eq!((loss.from_ms, loss.to_ms, loss.count), (200, 705, 6));
+        assert_eq!((loss.from_ms, loss.to_ms, loss.count), (200, 605, 5));
     }
 
     #[test]

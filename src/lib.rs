@@ -15,7 +15,7 @@ pub mod args;
 pub mod cmd;
 
 pub mod check;
-//kafka
+pub mod kafka;
 pub mod show;
 pub mod store;
 

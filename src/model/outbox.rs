@@ -162,6 +162,11 @@ impl Outbox {
         (self.entries.len() as u64, oldest_ms)
     }
 
+    /// Whether something is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.entries.len() > self.waiting.len()
+    }
+
     /// How many are held.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -55,7 +55,7 @@ pub struct Send {
     stop_timeout: Duration,
     /// The topic is there; else it is being looked for.
     has_topic: bool,
-    topic: (Sender<Result<Topic, Error>>, Receiver<Result<Topic, Error>>),
+    topic: (Sender<Looked>, Receiver<Looked>),
     /// No record is sent before then, and how long the next pause is.
     retry_at: Option<Instant>,
     pause: Duration,
@@ -76,12 +76,15 @@ pub struct Left {
     pub oldest_ms: Option<i64>,
 }
 
+/// How it stands with the topic; an error: no broker answers.
+type Looked = Result<Topic, Error>;
+
 /// What happens.
 enum Event {
     Record(Record),
     Ended,
     Told(u64, Delivery),
-    Topic(Result<Topic, Error>),
+    Topic(Looked),
     Nothing,
 }
 

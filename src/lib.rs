@@ -15,10 +15,12 @@ pub mod args;
 pub mod cmd;
 
 pub mod check;
+pub mod kafka;
 pub mod show;
 pub mod store;
 
 pub mod config;
+pub mod roots;
 
 pub mod model;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [
     &["error", "clock", "log", "stop"],
     &["model"],
-    &["config"],
+    &["config", "roots"],
     &["check", "spool", "kafka", "store", "notify", "show"],
     &["main", "args", "cmd"],
 ];

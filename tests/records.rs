@@ -41,7 +41,7 @@ pub fn outcome(site: &str, node: &str, due_ms: i64, verdict: Verdict) -> Outcome
         phases,
         total_us: phases.total_us(),
         address: Some("127.0.0.1".to_owned()),
-        http: Some("1.1"),
+        http: Some("1.1".into()),
         redirects: 0,
         bytes: 12,
         attempts: 1,
@@ -50,6 +50,8 @@ pub fn outcome(site: &str, node: &str, due_ms: i64, verdict: Verdict) -> Outcome
         error: down.then(|| "status 500".to_owned()),
         cert_expires_s: None,
         chain_expires_s: None,
+        reused: None,
+        hops: Vec::new(),
     }
 }
 
@@ -87,7 +89,7 @@ pub fn target(site: &str, node: &str, sent_ms: i64, labels: &[(&str, &str)]) -> 
         run: 1,
         sent_ms,
         url: format!("http://{site}/"),
-        method: "GET",
+        method: "GET".to_owned(),
         expected_status: "200-299".to_owned(),
         matches: String::new(),
         rejects: String::new(),

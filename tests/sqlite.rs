@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use sitewatch::model::outcome::{Gap, Phases, Verdict};
+use sitewatch::model::outcome::{Gap, Hop, Phases, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::store::{Sqlite, Store};
 
@@ -76,18 +76,21 @@ fn every_field_has_its_column() {
     (o.match_ok, o.redirects, o.bytes, o.attempts) = (Some(false), 10, 11, 12);
     (o.matched, o.excerpt) = (Some("m".to_owned()), Some("x".to_owned()));
     (o.error, o.cert_expires_s, o.chain_expires_s) = (Some("e".to_owned()), Some(13), Some(14));
+    o.reused = Some(true);
+    o.hops = vec![Hop { url: "h".to_owned(), status: Some(15), ..Hop::default() }];
     put(&mut Sqlite::create(&path, u64::MAX).unwrap(), &[Record::Check(Box::new(o))]).unwrap();
     let columns = "target.name, node.name, outcome.run, due_ms, lag_us, outcome.interval_ms, \
                    verdict, cause, responded, status, status_ok, match_ok, dns_us, connect_us, \
                    tls_us, first_byte_us, transfer_us, total_us, address, http, redirects, bytes, \
-                   attempts, matched, excerpt, error, cert_expires_s, chain_expires_s"
+                   attempts, matched, excerpt, error, cert_expires_s, chain_expires_s, reused, hops"
         .replace(", ", ", '-')||' '||ifnull(");
     let query = format!(
         "SELECT ifnull({columns}, '-') FROM outcome JOIN target ON target.id = target_id
          JOIN node ON node.id = node_id"
     );
     let want = format!(
-        "site a 7 {NOW} -8 9000 slow - 1 200 1 0 1 2 3 4 5 15 127.0.0.1 1.1 10 11 12 m x e 13 14"
+        "site a 7 {NOW} -8 9000 slow - 1 200 1 0 1 2 3 4 5 15 127.0.0.1 1.1 10 11 12 m x e 13 14 \
+         1 [{{\"url\":\"h\",\"status\":15}}]"
     );
     assert_eq!(text(&path, &query), want);
 }
@@ -103,8 +106,8 @@ fn a_write_ahead_log_is_in_use_and_the_file_ours() {
         text(&path, "PRAGMA application_id"),
         i64::from(u32::from_be_bytes(*b"site")).to_string()
     );
-    assert_eq!(text(&path, "PRAGMA user_version"), "1");
-    assert_eq!(text(&path, "SELECT max(version) FROM migration"), "1");
+    assert_eq!(text(&path, "PRAGMA user_version"), "2");
+    assert_eq!(text(&path, "SELECT max(version) FROM migration"), "2");
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn a_file_of_something_else_is_refused_and_not_touched() {
     fs::create_dir(folder.join("newer")).unwrap();
     let newer = folder.join("newer/s.db");
     drop(Sqlite::create(&newer, u64::MAX).unwrap());
-    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     is_refused(&newer, "a newer sitewatch made it");
 
     fs::create_dir_all(folder.join("folder/s.db")).unwrap();

@@ -14,8 +14,8 @@ use super::room::Held;
 use super::trust::{Roots, Trust};
 use super::wire::{Limits, Stopped, Wire};
 use crate::model::judge::{Fault, Reply};
-use crate::model::outcome::{Cause, Phases};
-use crate::model::target::{Method, Target};
+use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
+use crate::model::target::{Method, Target, shown};
 
 /// A check under way: where it is, and what is behind it.
 pub struct Flight {
@@ -27,6 +27,8 @@ pub struct Flight {
     redirects: u32,
     /// Phases of the hops that have ended.
     phases: Phases,
+    /// The hops that led on.
+    hops: Vec<Hop>,
     deadline: Instant,
 }
 
@@ -47,6 +49,7 @@ impl Flight {
             sends_body: !target.body.0.is_empty(),
             redirects: 0,
             phases: Phases::default(),
+            hops: Vec::new(),
             deadline: now + target.timeout,
             target,
         }
@@ -165,6 +168,7 @@ impl Flight {
     ) -> End {
         let hop = phases(&mut easy, &self.url);
         self.phases.add(&hop);
+        let url = self.url.clone();
         let errno = raw::os_errno(&easy);
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
@@ -205,7 +209,10 @@ impl Flight {
             match next {
                 Ok(next) if self.redirects < self.target.max_redirects => {
                     match self.follow(next, wire.head.status) {
-                        Ok(()) => return End::Next(self, wire.take_held()),
+                        Ok(()) => {
+                            self.hops.push(named(&url, address, wire.head.status, hop));
+                            return End::Next(self, wire.take_held());
+                        }
                         Err(refused) => astray = Some(refused),
                     }
                 }
@@ -219,9 +226,13 @@ impl Flight {
         let ends = certificate::ends(&chain);
         let mut held = wire.take_held();
         held.shrink(wire.body.len());
+        let status = wire.head.final_status();
+        if !self.hops.is_empty() {
+            self.hops.push(named(&url, address.clone(), status, hop));
+        }
         let reply = Reply {
             astray,
-            status: wire.head.final_status(),
+            status,
             body: std::mem::take(&mut wire.body),
             bytes: wire.bytes,
             address,
@@ -262,8 +273,14 @@ impl Flight {
     }
 
     fn reply(&self, phases: Phases, fault: Option<Fault>) -> Reply {
-        Reply { phases, fault, redirects: self.redirects, ..Reply::default() }
+        let (redirects, hops) = (self.redirects, self.hops.clone());
+        Reply { phases, fault, redirects, hops, ..Reply::default() }
     }
+}
+
+/// A hop as the record has it.
+fn named(url: &Url, address: Option<String>, status: Option<u16>, phases: Phases) -> Hop {
+    Hop { url: tidy(&shown(url), HOP_URL_MAX), address, status, phases }
 }
 
 fn no_socket(wire: &Wire) -> Fault {

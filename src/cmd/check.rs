@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 
-use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, load, paint, print, start_log, width};
+use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
 use crate::check::Room;
 use crate::check::engine::Engine;
@@ -20,8 +20,8 @@ use crate::config::{LogFormat, Need, header, lone_target};
 use crate::error::{Context, Error};
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
-use crate::model::record::encode_check;
 use crate::model::target::{Expression, Method, Secret, StatusSet, Target};
+use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 
 /// Checks in flight at once, and room for their bodies in bytes: those of a configuration by
@@ -72,20 +72,21 @@ fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, 
         let targets = options.what.iter().map(|url| lone(url, &options.keys));
         return Ok((targets.collect::<Result<_, _>>()?, host_name()));
     }
-    let config = match load(common, Need::Nothing) {
+    let mut config = match load(common, Need::Nothing) {
         // A bare domain needs no configuration either.
         Err(error) if options.all || !common.configs.is_empty() => return Err(error),
         read => read,
     };
-    let known = config.as_ref().map_or(&[][..], |config| &config.targets);
     let node =
         config.as_ref().ok().and_then(|config| config.node.clone()).unwrap_or_else(host_name);
-    if options.all {
-        if known.is_empty() {
+    if let (true, Ok(config)) = (options.all, &mut config) {
+        if config.targets.is_empty() {
             return Err(Error::new("no target in the configuration"));
         }
-        return Ok((known.to_vec(), node));
+        keep_own(config, &node)?;
+        return Ok((std::mem::take(&mut config.targets), node));
     }
+    let known = config.as_ref().map_or(&[][..], |config| &config.targets);
     let mut targets = Vec::new();
     for what in &options.what {
         let named = known.iter().find(|target| *target.name == **what);

@@ -2,9 +2,14 @@
 
 mod check;
 mod config;
+mod daemon;
+mod head;
+mod judge;
+mod probe;
 mod run;
 mod status;
 mod version;
+//mod write;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -15,7 +20,7 @@ use crate::args::{self, Command, Common};
 use crate::config::{Config, Environment, LogFormat, Need, read};
 use crate::error::{Context, Error};
 use crate::show::terminal;
-use crate::show::text::Paint;
+use crate::show::text::{Paint, count};
 
 /// All is well.
 const FINE: u8 = 0;
@@ -30,6 +35,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Help => print(args::USAGE).map(|()| FINE),
         Command::Version { verbose } => version::version(verbose),
         Command::Run(common) => run::run(&common),
+        Command::Probe(common) => probe::probe(&common),
+        Command::Write(..) => Err(Error::new("not yet")),
         Command::Check(common, options) => check::check(&common, &options),
         Command::Status(common, options) => status::status(&common, &options),
         Command::Config(common, options) => config::config(&common, options),
@@ -67,6 +74,25 @@ fn load(common: &Common, need: Need) -> Result<Config, Error> {
         read(&paths, &environment, need).map_err(|faults| Error::new(faults.to_string()))?;
     start_log(common, config.log.level, config.log.format, config.log.max_per_minute);
     Ok(config)
+}
+
+/// Drops the targets that are for other nodes, and says how many.
+///
+/// # Errors
+/// None is left.
+fn keep_own(config: &mut Config, node: &str) -> Result<(), Error> {
+    let all = config.targets.len();
+    config.targets.retain(|target| target.is_for(node));
+    let own = config.targets.len();
+    if own == 0 && all > 0 {
+        let targets = count(all as u64, "target");
+        let text = format!("none of {targets} has {node:?} among its nodes: set node, or nodes");
+        return Err(Error::new(text));
+    }
+    if own < all {
+        log::info!("{} for other nodes", count((all - own) as u64, "target"));
+    }
+    Ok(())
 }
 
 /// The environment, and the files of the configuration.

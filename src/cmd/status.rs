@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BAD_NEWS, FINE, NO_ANSWER, load, paint, print, width};
+use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, load, paint, print, width};
 use crate::args::{self, By, Common, Format, When};
 use crate::clock;
 use crate::config::{Config, Need};
@@ -83,7 +83,10 @@ fn reports(
 ) -> Result<Vec<Report>, Error> {
     let known = store.targets().map_err(said)?;
     let configured = config.targets.iter().map(|target| Arc::clone(&target.name));
-    let mut names: BTreeSet<Arc<str>> = known.keys().cloned().chain(configured.clone()).collect();
+    // The file holds what this node found: the targets of others are never checked here.
+    let node = config.node.clone().unwrap_or_else(host_name);
+    let own = config.targets.iter().filter(|target| target.is_for(&node));
+    let mut names: BTreeSet<Arc<str>> = known.keys().cloned().chain(configured).collect();
     for name in &options.names {
         if !names.contains(name.as_str()) {
             return Err(Error::new(format!("no target {name:?}, neither stored nor configured")));
@@ -121,7 +124,8 @@ fn reports(
     let states = store.states().map_err(said)?;
     // Of those without a check in the window only configured ones are shown, and those that
     // were asked for by name.
-    let always: Vec<Arc<str>> = configured
+    let always: Vec<Arc<str>> = own
+        .map(|target| Arc::clone(&target.name))
         .chain(options.names.iter().map(|name| Arc::from(name.as_str())))
         .filter(|name| names.contains(name))
         .collect();

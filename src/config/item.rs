@@ -9,7 +9,7 @@ use toml_span::Value;
 use toml_span::value::{Key, ValueInner};
 
 use super::fault::quoted;
-use super::source::{At, Source};
+use super::source::{At, Source, readable};
 use super::table::Reader;
 use super::{text, units};
 
@@ -118,6 +118,20 @@ impl<'a> Item<'a> {
         Some(text)
     }
 
+    /// A string that is not shown: not empty, without control characters.
+    pub fn secret(self) -> Option<String> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.fault(format!("{} is empty", self.name));
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.fault(format!("{} holds a line end or control character", self.name));
+            return None;
+        }
+        Some(text)
+    }
+
     /// A path; a relative one is seen from the folder of the file that names it.
     pub fn path(self) -> Option<PathBuf> {
         let path = self.string("a path in quotes")?;
@@ -126,6 +140,16 @@ impl<'a> Item<'a> {
             return None;
         }
         Some(self.at.source.beside(&path))
+    }
+
+    /// A path of a file that can be read.
+    pub fn file(self) -> Option<PathBuf> {
+        let path = self.path()?;
+        if let Err(cause) = readable(&path) {
+            self.refuse(format_args!("cannot be read: {cause}"));
+            return None;
+        }
+        Some(path)
     }
 
     pub fn boolean(self) -> Option<bool> {

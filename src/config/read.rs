@@ -4,35 +4,44 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use ::log::LevelFilter;
 
 use super::address::{self, Address};
 use super::environment::Environment;
 use super::fault::{Faults, quoted};
 use super::item::Item;
+use super::kafka::kafka;
+use super::postgres::postgres;
+use super::sections::{log, probe, retention, serve, spool, sqlite, write};
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
 use super::target::{self, Keys};
 use super::units::show_size;
-use super::{
-    Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Log, LogFormat, Probe, Serve, Spool, Sqlite, Write,
-};
+use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// Told at the start of the first file.
+/// What is told at the start of the first file.
 const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
                          or a targets_file";
+const NO_KAFKA: &str = "no [kafka]: add it, with brokers = [\"kafka-1.example.org:9092\"]";
+const NO_POSTGRES: &str = "no [postgres]: add it, with \
+                           url = \"postgresql://sitewatch@db.example.org/sitewatch\"";
+const NO_NODE: &str = "no node: add node = \"shop-12\", or whatever tells this machine from all \
+                       others; a probe takes no default, since every router is called OpenWrt";
+const NO_WORK: &str = "no target, and not both [kafka] and [postgres]: add a [[target]] with a url, \
+                       or targets = [\"example.org\"], or a targets_file; or both tables";
 
 /// What a command cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// At least one target.
+    /// At least one target: `run`.
     Targets,
-    /// No target: `status` reports what the store has.
+    /// A name of the node, at least one target, and `[kafka]`: `probe`.
+    Probe,
+    /// `[kafka]` and `[postgres]`: `write`.
+    Write,
+    /// What any command needs, at least one target or both tables: `config`.
+    Any,
+    /// Nothing: `status` reports what the store has.
     Nothing,
 }
 
@@ -53,6 +62,12 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let all_read = reader.count() == 0;
 
     let mut top = Section::top(&reader, first.at(0), &documents);
+    let mut has = Has {
+        node: top.has("node"),
+        kafka: top.has("kafka"),
+        postgres: top.has("postgres"),
+        targets: true,
+    };
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
@@ -69,11 +84,14 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(list) = &list {
         targets.read_file(list);
     }
-    let none_meant = targets.names.is_empty() && reader.count() == before;
+    has.targets = !targets.names.is_empty() || reader.count() > before;
     let (probe, bodies_at) = probe(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
+    let kafka = kafka(&mut top);
+    let postgres = postgres(&mut top);
     let write = write(&mut top);
+    let retention = retention(&mut top);
     let serve = serve(&mut top);
     let log = log(&mut top);
     top.finish();
@@ -81,14 +99,50 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(text) = no_room(&probe, &targets.done) {
         reader.fault(bodies_at.unwrap_or(first.at(0)), text);
     }
-    if need == Need::Targets && all_read && none_meant {
-        reader.fault(first.at(0), NO_TARGET);
+    if all_read {
+        has.lacks(need).into_iter().for_each(|text| reader.fault(first.at(0), text));
     }
     if reader.count() > 0 {
         return Err(Faults::new(reader.into_faults()));
     }
-    let targets = targets.done;
-    Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, serve, log })
+    Ok(Config {
+        node,
+        state_dir,
+        targets: targets.done,
+        probe,
+        spool,
+        sqlite,
+        kafka,
+        postgres,
+        write,
+        retention,
+        serve,
+        log,
+    })
+}
+
+/// What is there, right or not.
+struct Has {
+    node: bool,
+    targets: bool,
+    kafka: bool,
+    postgres: bool,
+}
+
+impl Has {
+    /// What is told of what is not.
+    fn lacks(&self, need: Need) -> Vec<&'static str> {
+        let all: &[(bool, &'static str)] = match need {
+            Need::Targets => &[(self.targets, NO_TARGET)],
+            Need::Probe => {
+                &[(self.node, NO_NODE), (self.targets, NO_TARGET), (self.kafka, NO_KAFKA)]
+            }
+            Need::Write => &[(self.kafka, NO_KAFKA), (self.postgres, NO_POSTGRES)],
+            Need::Any => &[(self.targets || self.kafka && self.postgres, NO_WORK)],
+            Need::Nothing => &[],
+        };
+        all.iter().filter(|(there, _)| !there).map(|(_, text)| *text).collect()
+    }
 }
 
 /// `[defaults]`.
@@ -245,88 +299,4 @@ fn no_room(probe: &Probe, targets: &[Arc<Target>]) -> Option<String> {
             "bodies_max {all} is less than the max_body {one} of {name}: raise it, or lower that"
         )
     })
-}
-
-/// `[probe]`, and where `bodies_max` stands.
-fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
-    let default = Probe::default();
-    let mut section = top.section("probe", "in [probe]");
-    let in_flight = section.read("max_in_flight", |it| it.number(1, 10_000));
-    let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
-    let probe = Probe {
-        max_in_flight: in_flight.map_or(default.max_in_flight, |number| number as usize),
-        bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
-        stop_timeout: section
-            .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
-            .unwrap_or(default.stop_timeout),
-    };
-    section.finish();
-    (probe, bodies.map(|set| set.at))
-}
-
-fn spool(top: &mut Section<'_>) -> Spool {
-    let mut section = top.section("spool", "in [spool]");
-    let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
-    section.finish();
-    memory.map_or_else(Spool::default, |memory| Spool { memory })
-}
-
-fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
-    let mut section = top.section("sqlite", "in [sqlite]");
-    let sqlite = Sqlite {
-        path: section.read("path", Item::path).unwrap_or(default.path),
-        max_size: section
-            .read("max_size", |it| it.size(64 << 10, 1 << 40))
-            .unwrap_or(default.max_size),
-    };
-    section.finish();
-    sqlite
-}
-
-fn write(top: &mut Section<'_>) -> Write {
-    let default = Write::default();
-    let mut section = top.section("write", "in [write]");
-    let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
-    let write = Write {
-        batch_max: batch_max.map_or(default.batch_max, |number| number as usize),
-        batch_age: section
-            .read("batch_age", |it| it.duration(Duration::ZERO, MINUTE))
-            .unwrap_or(default.batch_age),
-    };
-    section.finish();
-    write
-}
-
-fn serve(top: &mut Section<'_>) -> Serve {
-    let mut section = top.section("serve", "in [serve]");
-    let listen = section.read("listen", |it| {
-        let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
-        let address = "an address and port: write it like 127.0.0.1:8380 or [::1]:8380";
-        it.understood(text.parse().map_err(|_| format!("not {address}")))
-    });
-    section.finish();
-    Serve { listen }
-}
-
-fn log(top: &mut Section<'_>) -> Log {
-    const LEVELS: [(&str, LevelFilter); 6] = [
-        ("off", LevelFilter::Off),
-        ("error", LevelFilter::Error),
-        ("warn", LevelFilter::Warn),
-        ("info", LevelFilter::Info),
-        ("debug", LevelFilter::Debug),
-        ("trace", LevelFilter::Trace),
-    ];
-    const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let default = Log::default();
-    let mut section = top.section("log", "in [log]");
-    let log = Log {
-        level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
-        format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
-        max_per_minute: section
-            .read("max_per_minute", |it| it.number(10, 1_000_000))
-            .unwrap_or(default.max_per_minute),
-    };
-    section.finish();
-    log
 }

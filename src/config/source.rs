@@ -138,6 +138,18 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether there is a file at `path` that can be read.
+///
+/// # Errors
+/// Why it cannot, in words.
+pub(super) fn readable(path: &Path) -> Result<(), String> {
+    match File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_dir() => Err("it is a folder".to_string()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(cause(&error)),
+    }
+}
+
 /// Why a file cannot be read, in words.
 pub(super) fn cause(error: &io::Error) -> String {
     match error.kind() {

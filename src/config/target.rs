@@ -2,7 +2,6 @@
 //! a target's own keys and the defaults make one [`Target`].
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +9,11 @@ use std::time::Duration;
 use super::address::{self, Address};
 use super::fault::quoted;
 use super::item::Item;
-use super::source::{At, cause};
+use super::source::At;
 use super::table::{Reader, Section, Set};
 use super::units::{show_duration, show_size};
 use crate::error::Error;
-use crate::model::target::{Expression, Header, Method, Secret, StatusSet, Target};
+use crate::model::target::{Expression, Header, Method, NAME_MAX, Secret, StatusSet, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -50,6 +49,7 @@ fn with_defaults(address: Address, name: &str) -> Target {
         verify: true,
         ca_file: None,
         labels: BTreeMap::new(),
+        nodes: Vec::new(),
     }
 }
 
@@ -106,6 +106,7 @@ pub(super) struct Keys<'a> {
     verify: Option<bool>,
     ca_file: Option<PathBuf>,
     labels: Option<BTreeMap<String, String>>,
+    nodes: Option<Vec<String>>,
 }
 
 impl<'a> Keys<'a> {
@@ -125,8 +126,9 @@ impl<'a> Keys<'a> {
             max_body: section.set("max_body", |it| it.memory(1, BODY_MAX)),
             excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
-            ca_file: section.read("ca_file", ca_file),
+            ca_file: section.read("ca_file", Item::file),
             labels: section.read("labels", labels),
+            nodes: section.read("nodes", nodes),
         }
     }
 
@@ -160,6 +162,7 @@ impl<'a> Keys<'a> {
             verify: plain(&self.verify, &defaults.verify, last.verify),
             ca_file: self.ca_file.clone().or_else(|| defaults.ca_file.clone()),
             labels: plain(&self.labels, &defaults.labels, last.labels),
+            nodes: plain(&self.nodes, &defaults.nodes, last.nodes),
         }
     }
 
@@ -310,23 +313,6 @@ fn expression(item: Item<'_>) -> Option<Expression> {
     }
 }
 
-fn ca_file(item: Item<'_>) -> Option<PathBuf> {
-    let path = item.path()?;
-    let readable = File::open(&path).and_then(|file| file.metadata());
-    let fault = match readable {
-        Ok(found) if found.is_dir() => Some("it is a folder".to_string()),
-        Ok(_) => None,
-        Err(error) => Some(cause(&error)),
-    };
-    match fault {
-        Some(cause) => {
-            item.refuse(format_args!("cannot be read: {cause}"));
-            None
-        }
-        None => Some(path),
-    }
-}
-
 fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
     let entries = item.entries("a table of strings, such as { team = \"web\" }")?;
     let count = entries.len();
@@ -341,4 +327,10 @@ fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
         }
     }
     (labels.len() == count).then_some(labels)
+}
+
+fn nodes(item: Item<'_>) -> Option<Vec<String>> {
+    let items = item.list("a list of nodes, such as [\"office-pi\", \"shop-*\"]")?;
+    let nodes: Vec<String> = items.iter().filter_map(|it| it.words(1, NAME_MAX)).collect();
+    (nodes.len() == items.len()).then_some(nodes)
 }

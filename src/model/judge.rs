@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, MATCHED_MAX, Outcome, Phases, Verdict, tidy};
+use super::outcome::{
+    Cause, ERROR_MAX, EXCERPT_MAX, Hop, MATCHED_MAX, Outcome, Phases, Verdict, tidy,
+};
 use super::target::Target;
 
 /// Which check it was.
@@ -41,6 +43,8 @@ pub struct Reply {
     pub http: Option<&'static str>,
     /// Redirects followed.
     pub redirects: u32,
+    /// Every request, if redirects were followed.
+    pub hops: Vec<Hop>,
     /// End of the leaf's certificate, in seconds since 1970.
     pub cert_expires_s: Option<i64>,
     /// Earliest end in the chain that was sent.
@@ -98,7 +102,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         phases: reply.phases,
         total_us,
         address: reply.address,
-        http: reply.http,
+        http: reply.http.map(Cow::Borrowed),
         redirects: reply.redirects,
         bytes: reply.bytes,
         attempts: 1,
@@ -107,6 +111,8 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         error: fault.map(|fault| tidy(&fault.text, ERROR_MAX)),
         cert_expires_s: reply.cert_expires_s,
         chain_expires_s: reply.chain_expires_s,
+        reused: None,
+        hops: reply.hops,
     }
 }
 
@@ -175,6 +181,7 @@ pub(crate) mod tests {
             verify: true,
             ca_file: None,
             labels: std::collections::BTreeMap::new(),
+            nodes: Vec::new(),
         }
     }
 

@@ -3,10 +3,14 @@
 
 pub mod batch;
 pub mod histogram;
+pub mod json;
 pub mod judge;
+pub mod lost;
+pub mod outbox;
 pub mod outcome;
 pub mod record;
 pub mod report;
 pub mod schedule;
 pub mod tally;
 pub mod target;
+pub mod wire;

@@ -1,6 +1,7 @@
 //! What a check found: the one noun that travels, and what stands in for checks that were not
 //! made or not kept.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Longest `error` of an outcome, in bytes.
@@ -9,6 +10,8 @@ pub const ERROR_MAX: usize = 512;
 pub const MATCHED_MAX: usize = 256;
 /// Longest `excerpt` of an outcome, in bytes.
 pub const EXCERPT_MAX: usize = 16 * 1024;
+/// Longest `url` of a hop, in bytes.
+pub const HOP_URL_MAX: usize = 2048;
 
 /// One check of one target from one node at one due time. Its key is (target, node, due, run).
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +47,7 @@ pub struct Outcome {
     /// The address connected to last.
     pub address: Option<String>,
     /// Version of HTTP that the last reply spoke.
-    pub http: Option<&'static str>,
+    pub http: Option<Cow<'static, str>>,
     /// Redirects followed.
     pub redirects: u32,
     /// Bytes of decoded body that were read.
@@ -61,6 +64,23 @@ pub struct Outcome {
     pub cert_expires_s: Option<i64>,
     /// When the first certificate of the chain that was sent ends, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
+    /// Whether the connection was one of an earlier check; none: not said.
+    pub reused: Option<bool>,
+    /// Every request in its order, if redirects were followed; else empty.
+    pub hops: Vec<Hop>,
+}
+
+/// One request of a check that followed redirects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hop {
+    /// URL without user, password, query and fragment; at most [`HOP_URL_MAX`] bytes.
+    pub url: String,
+    /// The address connected to.
+    pub address: Option<String>,
+    /// Status code of the reply, if its header arrived.
+    pub status: Option<u16>,
+    /// How long each phase took.
+    pub phases: Phases,
 }
 
 /// Durations of the phases in microseconds: disjoint, summed over redirects, adding up to the
@@ -179,16 +199,22 @@ pub enum Cause {
     Status,
     /// A `match` is missing or a `reject` was found.
     Body,
+    /// Of unknown: our own network is away.
+    Uplink,
+    /// Of unknown: the clock was stepped or stood still during the check.
+    Clock,
     /// Of unknown: more to hold than we have room for.
     Overload,
     /// Of unknown: anything else on our side.
     Internal,
+    /// Of up: the certificate ends soon.
+    CertificateSoon,
     /// One that a newer sitewatch wrote.
     Other,
 }
 
 impl Cause {
-    const ALL: [Cause; 15] = [
+    const ALL: [Cause; 18] = [
         Cause::Dns,
         Cause::Connect,
         Cause::Tls,
@@ -201,8 +227,11 @@ impl Cause {
         Cause::TooManyRedirects,
         Cause::Status,
         Cause::Body,
+        Cause::Uplink,
+        Cause::Clock,
         Cause::Overload,
         Cause::Internal,
+        Cause::CertificateSoon,
         Cause::Other,
     ];
 
@@ -221,8 +250,11 @@ impl Cause {
             Cause::TooManyRedirects => "too_many_redirects",
             Cause::Status => "status",
             Cause::Body => "body",
+            Cause::Uplink => "uplink",
+            Cause::Clock => "clock",
             Cause::Overload => "overload",
             Cause::Internal => "internal",
+            Cause::CertificateSoon => "certificate_soon",
             Cause::Other => "other",
         }
     }
@@ -234,7 +266,7 @@ impl Cause {
 
     /// Whether it is our trouble, so that the verdict is unknown, never down.
     pub fn is_ours(self) -> bool {
-        matches!(self, Cause::Overload | Cause::Internal)
+        matches!(self, Cause::Uplink | Cause::Clock | Cause::Overload | Cause::Internal)
     }
 }
 
@@ -266,18 +298,32 @@ pub enum GapCause {
     Overload,
     /// The clock was stepped ahead.
     Clock,
+    /// The machine was asleep.
+    Suspend,
     /// We were told to stop.
     Stop,
+    /// One that a newer sitewatch wrote.
+    Other,
 }
 
 impl GapCause {
+    const ALL: [GapCause; 5] =
+        [GapCause::Overload, GapCause::Clock, GapCause::Suspend, GapCause::Stop, GapCause::Other];
+
     /// The word in records and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             GapCause::Overload => "overload",
             GapCause::Clock => "clock",
+            GapCause::Suspend => "suspend",
             GapCause::Stop => "stop",
+            GapCause::Other => "other",
         }
+    }
+
+    /// The cause of that word; one that we do not know is [`GapCause::Other`].
+    pub fn parse(word: &str) -> GapCause {
+        GapCause::ALL.into_iter().find(|c| c.as_str() == word).unwrap_or(GapCause::Other)
     }
 }
 
@@ -303,17 +349,39 @@ pub struct Loss {
 pub enum LossCause {
     /// The store was away for longer than memory could hold.
     MemoryFull,
+    /// The disk held as much as it may.
+    SpoolFull,
     /// The store had reached its largest size; the oldest went.
     Expired,
+    /// What was kept could not be read, or nobody takes it.
+    Damaged,
+    /// One that a newer sitewatch wrote.
+    Other,
 }
 
 impl LossCause {
+    const ALL: [LossCause; 5] = [
+        LossCause::MemoryFull,
+        LossCause::SpoolFull,
+        LossCause::Expired,
+        LossCause::Damaged,
+        LossCause::Other,
+    ];
+
     /// The word in records and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             LossCause::MemoryFull => "memory_full",
+            LossCause::SpoolFull => "spool_full",
             LossCause::Expired => "expired",
+            LossCause::Damaged => "damaged",
+            LossCause::Other => "other",
         }
+    }
+
+    /// The cause of that word; one that we do not know is [`LossCause::Other`].
+    pub fn parse(word: &str) -> LossCause {
+        LossCause::ALL.into_iter().find(|c| c.as_str() == word).unwrap_or(LossCause::Other)
     }
 }
 
@@ -343,7 +411,15 @@ mod tests {
         for cause in Cause::ALL {
             assert_eq!(Cause::parse(cause.as_str()), cause);
         }
+        for cause in GapCause::ALL {
+            assert_eq!(GapCause::parse(cause.as_str()), cause);
+        }
+        for cause in LossCause::ALL {
+            assert_eq!(LossCause::parse(cause.as_str()), cause);
+        }
         assert_eq!(Cause::parse("of a newer version"), Cause::Other);
+        assert_eq!(GapCause::parse("of a newer version"), GapCause::Other);
+        assert_eq!(LossCause::parse("of a newer version"), LossCause::Other);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     /// Free words for filters and reports.
     pub labels: BTreeMap<String, String>,
+    /// The nodes that check it: names, or patterns in which `*` stands for any run of characters,
+    /// even none; case counts. Empty: every node.
+    pub nodes: Vec<String>,
 }
 
 impl Target {
@@ -65,10 +68,30 @@ impl Target {
         self.interval.as_millis() as i64
     }
 
+    /// Whether the node of that name is one of those that check it.
+    pub fn is_for(&self, node: &str) -> bool {
+        self.nodes.is_empty() || self.nodes.iter().any(|pattern| fits(pattern, node))
+    }
+
     /// The URL fit to be shown: without user, password and query.
     pub fn shown_url(&self) -> String {
         shown(&self.url)
     }
+}
+
+/// Whether `pattern` describes `name` whole. The pieces between its stars are looked for one after
+/// the other, each at the first place after the one before, which is never worse than a later
+/// place: so nothing is tried twice.
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inner = name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+    let Some(mut inner) = inner else { return false };
+    for piece in middle.split('*') {
+        let Some((_, after)) = inner.split_once(piece) else { return false };
+        inner = after;
+    }
+    true
 }
 
 /// `url` without user, password, query and fragment: what a log, a record or a page may show.
@@ -322,6 +345,34 @@ mod tests {
             let grouped = Expression::new(&format!("(?:{expression})")).unwrap();
             assert_eq!(grouped.find(text), want, "{expression}");
         }
+    }
+
+    #[test]
+    fn patterns_describe_names_whole() {
+        for (pattern, fitting, others) in [
+            ("shop-1", &["shop-1"][..], &["shop-10", "a-shop-1", "Shop-1", ""][..]),
+            ("shop-*", &["shop-1", "shop-", "shop-*"], &["shop", "a-shop-1"]),
+            ("*-1", &["shop-1", "-1"], &["shop-1b", "1"]),
+            ("s*p", &["sp", "shop", "s*p"], &["s", "p", "shopp1"]),
+            ("ab*ba", &["abba", "ab ba"], &["aba", "ab", "ba"]),
+            ("*", &["", "any"], &[]),
+            ("**", &["", "any"], &[]),
+            ("a*b*c", &["abc", "a-b-b-c"], &["acb", "ab", "ac"]),
+            ("a*bc*bc", &["abcbc", "a bc bc bc"], &["abc", "abcb"]),
+            ("*ö*", &["ö", "Köln-ö"], &["o", ""]),
+            ("a?[b-c].+\\", &["a?[b-c].+\\"], &["ab", "a?b.+\\"]),
+            ("", &[""], &["a"]),
+        ] {
+            fitting.iter().for_each(|name| assert!(fits(pattern, name), "{pattern} {name}"));
+            others.iter().for_each(|name| assert!(!fits(pattern, name), "{pattern} {name}"));
+        }
+    }
+
+    #[test]
+    fn no_pattern_takes_long() {
+        // Tried at every place anew, this would outlast the universe.
+        let pattern = "*a".repeat(63) + "b*";
+        assert!(!fits(&pattern, &"a".repeat(1_000_000)));
     }
 
     #[test]

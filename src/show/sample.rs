@@ -35,6 +35,7 @@ pub fn target(name: &str) -> Target {
         verify: true,
         ca_file: None,
         labels: BTreeMap::new(),
+        nodes: Vec::new(),
     }
 }
 
@@ -63,7 +64,7 @@ pub fn outcome() -> Outcome {
         phases,
         total_us: phases.total_us(),
         address: Some("93.184.216.34".into()),
-        http: Some("2"),
+        http: Some("2".into()),
         redirects: 2,
         bytes: 1256,
         attempts: 1,
@@ -72,6 +73,8 @@ pub fn outcome() -> Outcome {
         error: None,
         cert_expires_s: Some(NOW / 1000 + 40 * 86_400 + 75_599),
         chain_expires_s: Some(NOW / 1000 + 400 * 86_400),
+        reused: None,
+        hops: Vec::new(),
     }
 }
 

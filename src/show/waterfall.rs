@@ -73,7 +73,7 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
         let ok = outcome.status_ok != Some(false);
         parts.push((if ok { Style::Up } else { Style::Down }, status.to_string()));
     }
-    if let Some(http) = outcome.http {
+    if let Some(http) = &outcome.http {
         parts.push((Style::Plain, format!("HTTP/{http}")));
     }
     if let Some(address) = &outcome.address {

@@ -77,6 +77,61 @@ pub trait Store: Send {
 /// Labels of a target.
 pub type Labels = BTreeMap<String, String>;
 
+/// What a writer takes from Kafka into its store in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Parcel {
+    /// Name of the topic.
+    pub topic: String,
+    /// The cluster's own id: the same topic elsewhere has other offsets.
+    pub cluster: String,
+    /// What was read.
+    pub records: Vec<Record>,
+    /// Partition and offset of each record.
+    pub origins: Vec<(i32, i64)>,
+    /// What could not be read.
+    pub dead: Vec<DeadLetter>,
+    /// Up to where each partition was read, rising by partition.
+    pub marks: Vec<Mark>,
+}
+
+/// Up to where a partition was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The partition.
+    pub partition: i32,
+    /// The offset that was stored as the next one when the reading began; 0: none was.
+    pub from: i64,
+    /// The next offset to read.
+    pub next: i64,
+    /// The log was begun anew below `from`: what is stored no longer counts.
+    pub reset: bool,
+}
+
+/// A message that could not be read, and is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its bytes; kept are at most 64 KiB.
+    pub payload: Vec<u8>,
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub detail: String,
+}
+
+/// What storing a parcel did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// All of it is stored, with its marks.
+    Whole(Written),
+    /// Nothing was stored: the store is older than the parcel (it was restored), and these
+    /// partitions go on at these offsets.
+    Older(Vec<(i32, i64)>),
+}
+
 /// What a write did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {

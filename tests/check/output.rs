@@ -145,6 +145,35 @@ fn targets_of_the_configuration_by_name_or_all() {
 }
 
 #[test]
+fn all_are_those_of_this_node() {
+    let site = site();
+    let [up, down] = [site.url("/up"), site.url("/down")];
+    let target = |name: &str, url: &str, nodes: &str| {
+        format!("[[target]]\nname = '{name}'\nurl = '{url}'\nnodes = {nodes}\n")
+    };
+    let text = "node = 'shop-12'\n".to_owned()
+        + &target("here", &up, "['office', 'shop-*']")
+        + &target("there", &down, "['office']")
+        + &target("everywhere", &up, "[]");
+    let done = |command: &[&str], text: &str| {
+        Sitewatch::new().file("a.toml", text).args(command).args(["-c", "a.toml"]).run()
+    };
+    let all = ["check", "--all", "--format", "json"];
+    let told = json::lines(&done(&all, &text).stdout);
+    let told: Vec<&str> = told.iter().map(|record| record.text("target")).collect();
+    assert_eq!(told, ["here", "everywhere"]);
+    // By its name a target is checked wherever one asks for it.
+    assert_eq!(done(&["check", "there"], &text).code, Some(1));
+
+    let elsewhere = "state_dir = '.'\nnode = 'pi'\n".to_owned() + &target("t", &up, "['office']");
+    for command in [&all[..], &["run"]] {
+        let done = done(command, &elsewhere);
+        let want = "sitewatch: none of 1 target has \"pi\" among its nodes: set node, or nodes\n";
+        assert_eq!((done.code, &*done.stderr), (Some(2), want));
+    }
+}
+
+#[test]
 fn many_at_once_are_measured_as_if_alone() {
     let site = Listener::http();
     site.always(Script::ok("x").delay_first_byte(Duration::from_millis(200)));

@@ -16,7 +16,7 @@ use crate::clock;
 /// `application_id` of our files: "site" in ASCII.
 const APPLICATION: i32 = 0x7369_7465;
 /// `user_version` of our files, and what makes each from the one before.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("hops.sql")];
 /// Size of the smallest SQLite file, in bytes.
 const SMALLEST: u64 = 512;
 /// How long to wait for another process to let go of the file.

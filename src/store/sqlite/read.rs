@@ -14,7 +14,7 @@ use crate::store::Labels;
 /// Newest due time of each target on a node.
 pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
     let mut statement = connection.prepare(
-        "SELECT target.name, last_due_ms FROM state
+        "SELECT target.name, state.last_due_ms FROM state
          JOIN target ON target.id = target_id JOIN node ON node.id = node_id
          WHERE node.name = ?",
     )?;
@@ -24,7 +24,7 @@ pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<
 /// The state of each target on each node.
 pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>> {
     let mut statement = connection.prepare(
-        "SELECT target.name, node.name, verdict, since_ms, last_due_ms, state.interval_ms,
+        "SELECT target.name, node.name, verdict, since_ms, state.last_due_ms, state.interval_ms,
                 first_due_ms
          FROM state JOIN target ON target.id = target_id JOIN node ON node.id = node_id",
     )?;
@@ -106,11 +106,7 @@ pub fn gaps(
             to_ms: row.get(4)?,
             count: row.get::<_, i64>(5)?.max(0) as u64,
             interval_ms: row.get(6)?,
-            cause: match cause.as_str() {
-                "clock" => GapCause::Clock,
-                "stop" => GapCause::Stop,
-                _ => GapCause::Overload,
-            },
+            cause: GapCause::parse(&cause),
         });
     }
     Ok(())

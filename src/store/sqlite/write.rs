@@ -10,6 +10,7 @@ use rusqlite::{
 use super::Sqlite;
 use crate::model::outcome::{Cause, Gap, Loss, LossCause, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
+use crate::model::wire::{encode_hops, encode_labels};
 use crate::store::Written;
 
 /// How many of the oldest checks go at once when the file is too large, at most.
@@ -69,7 +70,8 @@ impl<'c> Rows<'c> {
     ) -> rusqlite::Result<Rows<'c>> {
         let outcome = connection.prepare(
             "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
-             ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) \
+             ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, \
+             ?29, ?30) \
              ON CONFLICT DO NOTHING",
         )?;
         let state = "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?4)
@@ -140,6 +142,8 @@ impl<'c> Rows<'c> {
             o.error,
             o.cert_expires_s,
             o.chain_expires_s,
+            o.reused,
+            (!o.hops.is_empty()).then(|| encode_hops(&o.hops)),
         ])?;
         if new > 0 {
             let verdict = o.verdict.as_str();
@@ -177,9 +181,23 @@ impl<'c> Rows<'c> {
     fn node(&mut self, state: &NodeState, now_ms: i64) -> rusqlite::Result<()> {
         let id = self.node_id(&state.node)?;
         self.connection.execute(
-            "UPDATE node SET run = ?1, version = ?2, sent_ms = ?3, seen_ms = ?4
+            "UPDATE node SET run = ?1, version = ?2, sent_ms = ?3, seen_ms = ?4,
+               previous_run = ?7, last_due_ms = ?8, spool_count = ?9, spool_oldest_ms = ?10,
+               clock_synced = ?11
              WHERE id = ?5 AND (sent_ms IS NULL OR sent_ms <= ?3 OR sent_ms > ?6)",
-            params![state.run, state.version, state.sent_ms, now_ms, id, now_ms + AHEAD_MS],
+            params![
+                state.run,
+                state.version,
+                state.sent_ms,
+                now_ms,
+                id,
+                now_ms + AHEAD_MS,
+                state.previous_run,
+                state.last_due_ms,
+                state.spool_count.map(signed),
+                state.spool_oldest_ms,
+                state.clock_synced,
+            ],
         )?;
         Ok(())
     }
@@ -197,7 +215,7 @@ impl<'c> Rows<'c> {
                 state.matches,
                 state.rejects,
                 state.interval_ms,
-                miniserde::json::to_string(&state.labels),
+                encode_labels(&state.labels),
                 state.sent_ms,
                 id,
                 now_ms + AHEAD_MS,

@@ -1,0 +1,229 @@
+//! The small tables: what each holds, its bounds and defaults, and how it is read.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::log::LevelFilter;
+
+use super::item::Item;
+use super::source::At;
+use super::table::Section;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// How much the checks may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Checks under way at once; 1 to 10 000, default 100.
+    pub max_in_flight: usize,
+    /// Bodies held at once, in bytes; 4 KiB to 1 GiB, default 4 MiB.
+    pub bodies_max: usize,
+    /// How long checks under way may go on once told to stop; 0 s to 10 min, default 10 s.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        Probe { max_in_flight: 100, bodies_max: 4 << 20, stop_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// What waits for the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Records held in memory, in bytes; 64 KiB to 1 GiB, default 4 MiB.
+    pub memory: usize,
+}
+
+impl Default for Spool {
+    fn default() -> Spool {
+        Spool { memory: 4 << 20 }
+    }
+}
+
+/// The store in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sqlite {
+    /// The file. Default: `sitewatch.db` in `state_dir`.
+    pub path: PathBuf,
+    /// Its size, in bytes; past it the oldest checks go; 64 KiB to 1024 GiB, default 2 GiB.
+    pub max_size: u64,
+}
+
+impl Sqlite {
+    /// The store in that folder.
+    pub fn in_folder(state_dir: &Path) -> Sqlite {
+        Sqlite { path: state_dir.join("sitewatch.db"), max_size: 2 << 30 }
+    }
+}
+
+/// How records are gathered into one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Records in one transaction at most; 1 to 1 000 000, default 20 000.
+    pub batch_max: usize,
+    /// How long the first of them waits at most; 0 s to 1 min, default 1 s.
+    pub batch_age: Duration,
+    /// Messages kept that could not be read, in bytes; past it the oldest go; 64 KiB to 1024 GiB,
+    /// default 256 MiB.
+    pub dead_letter_max: u64,
+}
+
+impl Default for Write {
+    fn default() -> Write {
+        Write { batch_max: 20_000, batch_age: Duration::from_secs(1), dead_letter_max: 256 << 20 }
+    }
+}
+
+/// How long the central store keeps things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Every single check; 1 h to 100 years, default 90 days.
+    pub checks: Duration,
+    /// Messages that could not be read; 1 h to 100 years, default 30 days.
+    pub dead_letters: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { checks: 90 * DAY, dead_letters: 30 * DAY }
+    }
+}
+
+/// The page and `/health`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// Address and port to listen on; without one nothing is served.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What goes to stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least urgent level that is shown. Default: info.
+    pub level: LevelFilter,
+    /// Default: text.
+    pub format: LogFormat,
+    /// Lines written a minute; those over it are counted, and the count is written; 10 to
+    /// 1 000 000, default 600.
+    pub max_per_minute: u32,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: LevelFilter::Info, format: LogFormat::Text, max_per_minute: 600 }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[probe]`, and where `bodies_max` stands.
+pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
+    let default = Probe::default();
+    let mut section = top.section("probe", "in [probe]");
+    let in_flight = section.read("max_in_flight", |it| it.number(1, 10_000));
+    let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
+    let probe = Probe {
+        max_in_flight: in_flight.map_or(default.max_in_flight, |number| number as usize),
+        bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
+        stop_timeout: section
+            .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
+            .unwrap_or(default.stop_timeout),
+    };
+    section.finish();
+    (probe, bodies.map(|set| set.at))
+}
+
+pub(super) fn spool(top: &mut Section<'_>) -> Spool {
+    let mut section = top.section("spool", "in [spool]");
+    let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
+    section.finish();
+    memory.map_or_else(Spool::default, |memory| Spool { memory })
+}
+
+pub(super) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
+    let mut section = top.section("sqlite", "in [sqlite]");
+    let sqlite = Sqlite {
+        path: section.read("path", Item::path).unwrap_or(default.path),
+        max_size: section
+            .read("max_size", |it| it.size(64 << 10, 1 << 40))
+            .unwrap_or(default.max_size),
+    };
+    section.finish();
+    sqlite
+}
+
+pub(super) fn write(top: &mut Section<'_>) -> Write {
+    let default = Write::default();
+    let mut section = top.section("write", "in [write]");
+    let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
+    let write = Write {
+        batch_max: batch_max.map_or(default.batch_max, |number| number as usize),
+        batch_age: section
+            .read("batch_age", |it| it.duration(Duration::ZERO, MINUTE))
+            .unwrap_or(default.batch_age),
+        dead_letter_max: section
+            .read("dead_letter_max", |it| it.size(64 << 10, 1 << 40))
+            .unwrap_or(default.dead_letter_max),
+    };
+    section.finish();
+    write
+}
+
+pub(super) fn retention(top: &mut Section<'_>) -> Retention {
+    let default = Retention::default();
+    let mut section = top.section("retention", "in [retention]");
+    let mut read =
+        |key, last| section.read(key, |it| it.duration(HOUR, 100 * YEAR)).unwrap_or(last);
+    let retention = Retention {
+        checks: read("checks", default.checks),
+        dead_letters: read("dead_letters", default.dead_letters),
+    };
+    section.finish();
+    retention
+}
+
+pub(super) fn serve(top: &mut Section<'_>) -> Serve {
+    let mut section = top.section("serve", "in [serve]");
+    let listen = section.read("listen", |it| {
+        let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
+        let address = "an address and port: write it like 127.0.0.1:8380 or [::1]:8380";
+        it.understood(text.parse().map_err(|_| format!("not {address}")))
+    });
+    section.finish();
+    Serve { listen }
+}
+
+pub(super) fn log(top: &mut Section<'_>) -> Log {
+    const LEVELS: [(&str, LevelFilter); 6] = [
+        ("off", LevelFilter::Off),
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+    ];
+    const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let default = Log::default();
+    let mut section = top.section("log", "in [log]");
+    let log = Log {
+        level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
+        format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
+        max_per_minute: section
+            .read("max_per_minute", |it| it.number(10, 1_000_000))
+            .unwrap_or(default.max_per_minute),
+    };
+    section.finish();
+    log
+}

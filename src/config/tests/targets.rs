@@ -1,0 +1,108 @@
+//! Targets that are read right.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::target::Method;
+
+#[test]
+fn a_targets_defaults_are_those_of_a_lone_one() {
+    let config = config("lone", "targets = [\"u:p@example.org/?q\"]").unwrap();
+    let lone = lone_target("u:p@example.org/?q").unwrap();
+    assert_eq!(format!("{:?}", config.targets[0]), format!("{lone:?}"));
+    assert_eq!(&*lone.name, "example.org/");
+    assert_eq!(lone.login.unwrap().password.0, "p");
+    let fault = lone_target("ftp://u:secret@example.org").unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "\"ftp://***@example.org\" has the scheme \"ftp\": allowed are http and https"
+    );
+}
+
+#[test]
+fn own_keys_win_over_defaults_and_replace_them_whole() {
+    let text = r#"
+        targets = ["list.example"]
+        targets_file = "sites.txt"
+        [defaults]
+        interval = "30s"
+        method = "POST"
+        headers = { B = "${TOKEN}", A = "2" }
+        status = [200, "300-399"]
+        match = "m"
+        labels = { team = "web", site = "$${HOST}" }
+        nodes = ["office", "shop-*"]
+        ca_file = "ca.pem"
+        verify = false
+        [[target]]
+        url = "https://${HOST}/a"
+        name = "own"
+        interval = "5s"
+        headers = { C = "3" }
+        match = []
+        reject = ["x", "y"]
+        labels = {}
+        nodes = []
+        verify = true
+        max_body = "1MiB"
+        excerpt = "16KiB"
+        slow_after = "2s"
+        status = 204
+    "#;
+    let sites = "\u{feff}# list\r\n\r\nfile.example # last\r\n";
+    let files = [("config.toml", text), ("sites.txt", sites), ("ca.pem", "")];
+    let folder = Folder::new("own", &files);
+    let paths = [folder.0.join("config.toml")];
+    let config = read(&paths, &environment(), Need::Targets).unwrap();
+    let [own, list, file] = &config.targets[..] else { panic!("{:?}", config.targets) };
+
+    assert_eq!((&*own.name, own.url.as_str()), ("own", "https://example.org/a"));
+    assert_eq!((own.interval, own.timeout), (Duration::from_secs(5), Duration::from_secs(5)));
+    assert_eq!(own.headers, [header("C", "3").unwrap()]);
+    assert_eq!((own.matches.len(), own.rejects.len(), own.labels.len()), (0, 2, 0));
+    assert_eq!((own.max_body, own.excerpt, own.verify), (1 << 20, 16 << 10, true));
+    assert_eq!(own.slow_after, Some(Duration::from_secs(2)));
+    assert_eq!(own.status.to_string(), "204");
+    assert_eq!(own.method, Method::Post);
+    assert!(own.is_for("anyone"));
+
+    for (target, name) in [(list, "list.example"), (file, "file.example")] {
+        assert_eq!((&*target.name, target.method), (name, Method::Post));
+        assert_eq!(target.url.as_str(), format!("https://{name}/"));
+        assert_eq!(
+            (target.interval, target.timeout),
+            (Duration::from_secs(30), Duration::from_secs(10))
+        );
+        assert_eq!(target.headers, [header("B", "secret").unwrap(), header("A", "2").unwrap()]);
+        assert_eq!(target.status.to_string(), "200, 300-399");
+        assert_eq!(target.labels["site"], "${HOST}");
+        assert!(target.is_for("office") && target.is_for("shop-1") && !target.is_for("anyone"));
+        assert_eq!(target.ca_file, Some(folder.0.join("ca.pem")));
+        assert!(!target.verify && target.matches.len() == 1 && target.rejects.is_empty());
+    }
+}
+
+#[test]
+fn a_timeout_that_was_not_written_bends_to_the_interval() {
+    for (keys, timeout) in [
+        ("", Ok(10)),
+        ("interval = \"3s\"", Ok(3)),
+        ("interval = \"3s\"\ntimeout = \"3s\"", Ok(3)),
+        ("interval = \"5m\"\ntimeout = \"2m\"", Ok(120)),
+        ("timeout = \"60s\"", Ok(60)),
+        ("timeout = \"61s\"", Err("timeout 1m1s is longer than the interval of 1m")),
+        (
+            "interval = \"3s\"\ntimeout = \"4s\"",
+            Err("timeout 4s is longer than the interval of 3s"),
+        ),
+    ] {
+        let text = format!("[[target]]\nurl = \"example.org\"\n{keys}");
+        match (config("timeout", &text), timeout) {
+            (Ok(config), Ok(seconds)) => {
+                assert_eq!(config.targets[0].timeout, Duration::from_secs(seconds), "{keys}");
+            }
+            (Err(faults), Err(text)) => assert!(faults.to_string().contains(text), "{faults}"),
+            (found, _) => panic!("{keys}: {found:?}"),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! JSON as the record needs it, over miniserde: an object written field by field, leaving out
+//! what is empty, and an object read leniently into values that can say what they are. What is
+//! deeper than a reader asks for is skipped, at any depth, without recursion.
+
+use std::fmt::Display;
+
+use miniserde::de::{Deserialize, Map, Seq, Visitor};
+
+/// An object under construction.
+#[derive(Default)]
+pub struct Object(String);
+
+impl Object {
+    /// An empty one.
+    pub fn new() -> Object {
+        Object::default()
+    }
+
+    /// Text, left out when empty.
+    pub fn text(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            self.value(name, quoted(text));
+        }
+    }
+
+    /// A number, a truth value, or whatever else is JSON already.
+    pub fn value(&mut self, name: &str, value: impl Display) {
+        let before = if self.0.is_empty() { '{' } else { ',' };
+        self.0 += &format!("{before}\"{name}\":{value}");
+    }
+
+    /// The same, left out when absent.
+    pub fn some(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.value(name, value);
+        }
+    }
+
+    /// Its text.
+    pub fn end(self) -> String {
+        if self.0.is_empty() { "{}".to_owned() } else { self.0 + "}" }
+    }
+}
+
+/// Text as JSON. DEL and the controls of 8 bits are escaped as well: JSON does not ask for it,
+/// but a terminal that shows the record may obey them.
+pub fn quoted(text: &str) -> String {
+    let json = miniserde::json::to_string(text);
+    if !json.contains(char::is_control) {
+        return json;
+    }
+    let escaped = |c: char| match c.is_control() {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
+}
+
+/// A value as it was written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Value {
+    /// Not there, or null.
+    #[default]
+    Absent,
+    /// true or false.
+    Truth(bool),
+    /// A whole number, also when written as 1.0 or 1e3.
+    Whole(i64),
+    /// A number with a fraction, or beyond 64 bits.
+    Number,
+    /// Text.
+    Text(String),
+    /// An array; empty where nobody asked for what is in it.
+    Array(Vec<Value>),
+    /// An object; empty where nobody asked for what is in it.
+    Object(Vec<(String, Value)>),
+}
+
+impl Value {
+    /// What it is, for people.
+    pub fn is(&self) -> &'static str {
+        match self {
+            Value::Absent => "missing",
+            Value::Truth(_) => "true or false",
+            Value::Whole(_) => "a whole number",
+            Value::Number => "a number with a fraction, or too large",
+            Value::Text(_) => "text",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        }
+    }
+}
+
+/// Which fields of an object are wanted.
+pub trait Shape {
+    /// Their names, in the order in which they usually come.
+    const NAMES: &'static [&'static str];
+    /// How deep the arrays and objects of a field are read; 0: what is in them is skipped.
+    fn depth(field: usize) -> u8;
+}
+
+/// The fields of an object, by their place in [`Shape::NAMES`]. Of one that is given twice the
+/// last counts.
+pub struct Fields<S> {
+    slots: Vec<Slot>,
+    /// Where the next field is expected.
+    cursor: usize,
+    shape: std::marker::PhantomData<S>,
+}
+
+impl<S: Shape> Fields<S> {
+    /// Reads an object; none: the text is no JSON object.
+    pub fn read(text: &str) -> Option<Fields<S>> {
+        miniserde::json::from_str(text).ok()
+    }
+
+    /// Takes a field's value out.
+    pub fn take(&mut self, field: usize) -> Value {
+        std::mem::take(&mut self.slots[field].value)
+    }
+}
+
+/// A place for one value.
+#[derive(Default)]
+struct Slot {
+    value: Value,
+    depth: u8,
+}
+
+impl Slot {
+    fn new(depth: u8) -> Slot {
+        Slot { value: Value::Absent, depth }
+    }
+
+    fn set(&mut self, value: Value) -> miniserde::Result<()> {
+        self.value = value;
+        Ok(())
+    }
+}
+
+impl Visitor for Slot {
+    fn null(&mut self) -> miniserde::Result<()> {
+        self.set(Value::Absent)
+    }
+
+    fn boolean(&mut self, truth: bool) -> miniserde::Result<()> {
+        self.set(Value::Truth(truth))
+    }
+
+    fn string(&mut self, text: &str) -> miniserde::Result<()> {
+        self.set(if text.is_empty() { Value::Absent } else { Value::Text(text.to_owned()) })
+    }
+
+    fn negative(&mut self, number: i64) -> miniserde::Result<()> {
+        self.set(Value::Whole(number))
+    }
+
+    fn nonnegative(&mut self, number: u64) -> miniserde::Result<()> {
+        self.set(i64::try_from(number).map_or(Value::Number, Value::Whole))
+    }
+
+    fn float(&mut self, number: f64) -> miniserde::Result<()> {
+        // Whole numbers are exact up to here.
+        let exact = number.fract() == 0.0 && number.abs() <= (1_u64 << 53) as f64;
+        self.set(if exact { Value::Whole(number as i64) } else { Value::Number })
+    }
+
+    fn seq(&mut self) -> miniserde::Result<Box<dyn Seq + '_>> {
+        self.value = Value::Array(Vec::new());
+        let depth = self.depth;
+        Ok(Box::new(Inside { into: &mut self.value, depth, name: None, slot: None }))
+    }
+
+    fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
+        self.value = Value::Object(Vec::new());
+        let depth = self.depth;
+        Ok(Box::new(Inside { into: &mut self.value, depth, name: None, slot: None }))
+    }
+}
+
+/// What is inside an array or an object.
+struct Inside<'a> {
+    into: &'a mut Value,
+    depth: u8,
+    name: Option<String>,
+    slot: Option<Slot>,
+}
+
+impl Inside<'_> {
+    /// Keeps what was read last, and makes room for the next.
+    fn next(&mut self) -> miniserde::Result<&mut dyn Visitor> {
+        self.keep();
+        match self.depth.checked_sub(1) {
+            None => Ok(<dyn Visitor>::ignore()),
+            Some(depth) => Ok(self.slot.insert(Slot::new(depth))),
+        }
+    }
+
+    fn keep(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        match self.into {
+            Value::Array(values) => values.push(slot.value),
+            Value::Object(values) => {
+                values.push((self.name.take().unwrap_or_default(), slot.value));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Seq for Inside<'_> {
+    fn element(&mut self) -> miniserde::Result<&mut dyn Visitor> {
+        self.next()
+    }
+
+    fn finish(&mut self) -> miniserde::Result<()> {
+        self.keep();
+        Ok(())
+    }
+}
+
+impl Map for Inside<'_> {
+    fn key(&mut self, name: &str) -> miniserde::Result<&mut dyn Visitor> {
+        self.keep();
+        self.name = (self.depth > 0).then(|| name.to_owned());
+        self.next()
+    }
+
+    fn finish(&mut self) -> miniserde::Result<()> {
+        self.keep();
+        Ok(())
+    }
+}
+
+miniserde::make_place!(Place);
+
+impl<S: Shape> Deserialize for Fields<S> {
+    fn begin(out: &mut Option<Self>) -> &mut dyn Visitor {
+        Place::new(out)
+    }
+}
+
+impl<S: Shape> Visitor for Place<Fields<S>> {
+    fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
+        let slots = (0..S::NAMES.len()).map(|field| Slot::new(S::depth(field))).collect();
+        let shape = std::marker::PhantomData;
+        Ok(Box::new(self.out.insert(Fields { slots, cursor: 0, shape })))
+    }
+}
+
+impl<S: Shape> Map for &mut Fields<S> {
+    fn key(&mut self, name: &str) -> miniserde::Result<&mut dyn Visitor> {
+        let count = S::NAMES.len();
+        for step in 0..count {
+            let field = (self.cursor + step) % count;
+            if S::NAMES[field] == name {
+                self.cursor = field + 1;
+                return Ok(&mut self.slots[field]);
+            }
+        }
+        Ok(<dyn Visitor>::ignore())
+    }
+
+    fn finish(&mut self) -> miniserde::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Letters;
+
+    impl Shape for Letters {
+        const NAMES: &'static [&'static str] = &["a", "b", "deep"];
+
+        fn depth(field: usize) -> u8 {
+            if field == 2 { 2 } else { 0 }
+        }
+    }
+
+    fn read(text: &str) -> Option<[Value; 3]> {
+        let mut fields = Fields::<Letters>::read(text)?;
+        Some([fields.take(0), fields.take(1), fields.take(2)])
+    }
+
+    #[test]
+    fn text_holds_no_control_character_as_it_is() {
+        let mut object = Object::new();
+        object.text("a", "\x1b[\u{9b}1m\x7f\n\u{e4}");
+        object.text("b", "");
+        object.some("c", Some(0));
+        object.some("d", None::<i64>);
+        assert_eq!(
+            object.end(),
+            r#"{"a":"\u001b[\u009b1m\u007f\n\u00e4","c":0}"#.replace(r"\u00e4", "ä")
+        );
+    }
+
+    #[test]
+    fn values_say_what_they_are() {
+        use Value::*;
+        let cases = [
+            (r#"{"b":null,"a":""}"#, Absent, Absent),
+            (r#"{"a":true,"b":-5}"#, Truth(true), Whole(-5)),
+            (r#"{"a":1e3,"b":2.0}"#, Whole(1000), Whole(2)),
+            (r#"{"a":1.5,"b":18446744073709551615}"#, Number, Number),
+            (r#"{"a":"x","a":"\u0000y","b":[1,[2,{}]]}"#, Text("\0y".into()), Array(vec![])),
+            (r#"{"other":[[["deep"]]],"b":{"x":{"y":1}}}"#, Absent, Object(vec![])),
+        ];
+        for (text, a, b) in cases {
+            assert_eq!(read(text), Some([a, b, Absent]), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_read_to_its_depth() {
+        let text = r#"{"deep":[{"x":"1","y":[1]},2,[3,[4]]],"a":1}"#;
+        let [a, _, deep] = read(text).unwrap();
+        let inner = vec![
+            ("x".to_owned(), Value::Text("1".to_owned())),
+            ("y".to_owned(), Value::Array(vec![])),
+        ];
+        let nested = Value::Array(vec![Value::Whole(3), Value::Array(vec![])]);
+        assert_eq!(deep, Value::Array(vec![Value::Object(inner), Value::Whole(2), nested]));
+        assert_eq!(a, Value::Whole(1));
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        let deep = "[".repeat(60_000);
+        let inside = format!("{{\"deep\":{deep}");
+        let closed = format!("{{\"a\":{deep}{}}}", "]".repeat(60_000));
+        for text in ["", "[]", "1", "{", r#"{"a":1"#, r#"{"a":1} x"#, "{'a':1}", &deep, &inside] {
+            assert!(read(text).is_none(), "{text:.40}");
+        }
+        assert_eq!(read(&closed), Some([Value::Array(vec![]), Value::Absent, Value::Absent]));
+    }
+}

@@ -23,7 +23,7 @@ use rustix::process::Signal;
 
 use super::admin::{self, Resource, Right};
 use super::certs;
-use super::daemon::{Daemon, free_port, random};
+use super::daemon::{Daemon, Guard, free_port, random};
 use super::kcat::{Kcat, Record};
 use super::temp::Temp;
 
@@ -94,7 +94,7 @@ impl Kafka {
     pub fn start() -> Kafka {
         let folder = Temp::new();
         let data = folder.join("data");
-        run(Command::new("/bin/cp").arg("-r").arg(TEMPLATE.join("data")).arg(&data));
+        run(Command::new("/bin/cp").arg("-r").arg(TEMPLATE.0.join("data")).arg(&data));
         // The template is of one cluster, and brokers of one process are of several.
         let marks = fs::read_to_string(data.join("meta.properties")).unwrap();
         let marks = marks.lines().filter(|line| !line.starts_with("cluster.id="));
@@ -194,8 +194,8 @@ impl Kafka {
     fn run(&mut self) {
         let mut command = java("kafka.Kafka");
         command.arg(self.folder.join("properties"));
-        let (log, gone) = (self.folder.join("log"), [self.folder.path(), TEMPLATE.path()]);
-        let mut daemon = Daemon::start(command, Signal::KILL, &log, &gone);
+        let log = self.folder.join("log");
+        let mut daemon = Daemon::start(command, Signal::KILL, &log, self.folder.path());
         let broker = self.brokers();
         daemon.await_answer(STARTING, || admin::count(&broker).is_ok_and(|count| count == 1));
         self.daemon = Some(daemon);
@@ -294,7 +294,7 @@ fn properties(folder: &Temp, ports: &[u16]) -> String {
 
 /// Formatted data with the users in it, from which every broker starts; made once a process,
 /// since it costs a start of Java.
-static TEMPLATE: LazyLock<Temp> = LazyLock::new(|| {
+static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     let folder = Temp::new();
     let ports: Vec<u16> = (1..=DOORS.len() as u16 + 1).collect();
     let settings = folder.write("properties", properties(&folder, &ports));
@@ -307,7 +307,8 @@ static TEMPLATE: LazyLock<Temp> = LazyLock::new(|| {
         }
     }
     run(&mut command);
-    folder
+    let guard = Guard::folder(folder.path());
+    (folder, guard)
 });
 
 /// A name of a cluster: 22 letters of base64.

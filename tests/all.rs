@@ -20,6 +20,7 @@ mod records;
 mod rows;
 mod run;
 mod scale;
+mod servers;
 mod sqlite;
 mod status;
 mod store;

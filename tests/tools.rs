@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::client::get;
+use crate::harness::daemon::alive;
 use crate::harness::{Client, Fields, Sitewatch, Temp, dead, eventually, json};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -111,12 +112,6 @@ fn a_running_program_takes_signals_and_is_gone_when_dropped() {
     let mut ended = shell("echo bye >&2").spawn();
     let words = complaint(|| ended.await_stderr("hello", DEADLINE));
     assert!(words.contains("no \"hello\" on stderr") && words.contains("bye"), "{words}");
-}
-
-/// Whether a process is there and not a zombie that its adopter has yet to bury.
-fn alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //!
 //! Days count from the time of the first use: `leaf(names, -30, -1)` ended yesterday.
 
+use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -132,14 +134,17 @@ impl Leaf {
         self.ends_s
     }
 
-    /// Writes `NAME.pem` (the chain) and `NAME.key` into a folder, for a client that shows it.
+    /// Writes `NAME.pem` (the chain) and `NAME.key` into a folder, for who is to show it; the key
+    /// is for its owner's eyes alone, as most programs demand.
     pub fn write(&self, folder: &Temp, name: &str) -> (PathBuf, PathBuf) {
         let mut pem = Vec::new();
         for certificate in &self.chain {
             pem.extend(certificate.to_pem().unwrap());
         }
         let key = self.key.private_key_to_pem_pkcs8().unwrap();
-        (folder.write(&format!("{name}.pem"), pem), folder.write(&format!("{name}.key"), key))
+        let key = folder.write(&format!("{name}.key"), key);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        (folder.write(&format!("{name}.pem"), pem), key)
     }
 }
 

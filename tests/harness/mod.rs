@@ -1,7 +1,7 @@
 //! What tests stand on: real servers on port 0 that reply as scripted and know what they replied
 //! (`Listener`, `Script`, `dead`), throw-away certificates (`certs`), the program run as a
-//! program (`Sitewatch`), and small tools. Nothing here knows anything of the library under
-//! test, so that it can be its judge.
+//! program (`Sitewatch`), PostgreSQL itself (`Postgres`), and small tools. Nothing here knows
+//! anything of the library under test, so that it can be its judge.
 //!
 //! ```
 //! let listener = Listener::https(&certs::set().good);
@@ -14,10 +14,12 @@
 pub mod binary;
 pub mod certs;
 pub mod client;
+pub mod daemon;
 pub mod dead;
 pub mod deflate;
 pub mod json;
 pub mod listener;
+pub mod postgres;
 pub mod reply;
 pub mod request;
 pub mod script;
@@ -30,6 +32,7 @@ pub use binary::Sitewatch;
 pub use client::Client;
 pub use json::Fields;
 pub use listener::Listener;
+pub use postgres::Postgres;
 pub use script::Script;
 pub use temp::Temp;
 pub use tls::Tls;

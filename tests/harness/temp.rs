@@ -17,9 +17,22 @@ impl Temp {
     /// Makes the folder.
     pub fn new() -> Temp {
         static SWEPT: Once = Once::new();
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         SWEPT.call_once(|| sweep(base));
+        Temp::below(base)
+    }
+
+    /// Makes it below the system's own, usually `/tmp`: cargo's may stand in a home that other
+    /// users cannot enter.
+    pub fn public() -> Temp {
+        static SWEPT: Once = Once::new();
+        let base = std::env::temp_dir();
+        SWEPT.call_once(|| sweep(&base));
+        Temp::below(&base)
+    }
+
+    fn below(base: &Path) -> Temp {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("sitewatch-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();

@@ -30,6 +30,15 @@ impl<'a> Tls<'a> {
         self
     }
 
+    pub(super) fn leaf(&self) -> &'a Leaf {
+        self.leaf
+    }
+
+    /// Whose clients alone come in.
+    pub(super) fn authority(&self) -> Option<&'a Authority> {
+        self.clients_of
+    }
+
     pub(super) fn acceptor(&self) -> SslAcceptor {
         let mut made = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         // Old versions are for clients to refuse: nothing else here is to be in their way.

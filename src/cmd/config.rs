@@ -15,11 +15,16 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
         return print(EXAMPLE).map(|()| FINE);
     }
     let (environment, paths) = surroundings(common)?;
-    let config = config::read(&paths, &environment, Need::Targets)
+    let config = config::read(&paths, &environment, Need::Any)
         .map_err(|faults| Error::new(faults.to_string()))?;
     match what {
         args::Config::Print => print(&config::print(&config)),
-        _ => print(&format!("fine: {}\n", count(config.targets.len() as u64, "target"))),
+        _ => {
+            let kafka = if config.kafka.is_some() { ", [kafka]" } else { "" };
+            let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };
+            let targets = count(config.targets.len() as u64, "target");
+            print(&format!("fine: {targets}{kafka}{postgres}\n"))
+        }
     }?;
     Ok(FINE)
 }

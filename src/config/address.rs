@@ -1,6 +1,8 @@
 //! The URL of a target, as written in a configuration: what is asked, who asks, and the name
 //! that the target has by default. No fault shows a user, a password or a query.
 
+use std::net::IpAddr;
+
 use url::Url;
 
 use crate::model::target::{Login, Secret};
@@ -69,6 +71,12 @@ pub(super) fn shown(text: &str) -> String {
     };
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     format!("{scheme}{login}{}", &rest[..end])
+}
+
+/// Whether `text` may be the name of a host, or an address without brackets.
+pub(super) fn is_host(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    (1..=253).contains(&text.len()) && text.chars().all(is_name) || text.parse::<IpAddr>().is_ok()
 }
 
 /// Whether `word` may stand before `://`.

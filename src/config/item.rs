@@ -118,6 +118,20 @@ impl<'a> Item<'a> {
         Some(text)
     }
 
+    /// A string that is not shown: not empty, without control characters.
+    pub fn secret(self) -> Option<String> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.fault(format!("{} is empty", self.name));
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.fault(format!("{} holds a line end or control character", self.name));
+            return None;
+        }
+        Some(text)
+    }
+
     /// A path; a relative one is seen from the folder of the file that names it.
     pub fn path(self) -> Option<PathBuf> {
         let path = self.string("a path in quotes")?;

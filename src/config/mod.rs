@@ -2,10 +2,16 @@
 //! reads it once at its start and then only looks at it.
 
 mod address;
+mod dsn;
 mod environment;
 mod fault;
+mod given;
 mod item;
+mod kafka;
+mod pairs;
+mod postgres;
 mod print;
+mod property;
 mod read;
 mod sections;
 mod source;
@@ -20,6 +26,9 @@ use std::sync::Arc;
 
 use crate::model::target::Target;
 
+pub use self::dsn::{Dsn, SslMode};
+pub use self::kafka::{Kafka, KafkaSasl, KafkaTls, Mechanism};
+pub use self::postgres::Postgres;
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Place};
 pub use print::print;
@@ -40,7 +49,7 @@ pub const EXAMPLE: &str = include_str!("../../config.example");
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Name of this machine in records; 1 to 128 characters; no default here: `run` takes the
-    /// host's name.
+    /// host's name, `probe` refuses to start without.
     pub node: Option<String>,
     /// Folder for data. Default: `$STATE_DIRECTORY`, else [`DEFAULT_STATE_DIR`].
     pub state_dir: PathBuf,
@@ -53,6 +62,10 @@ pub struct Config {
     pub spool: Spool,
     /// `[sqlite]`
     pub sqlite: Sqlite,
+    /// `[kafka]`; absent without that table.
+    pub kafka: Option<Kafka>,
+    /// `[postgres]`; absent without that table.
+    pub postgres: Option<Postgres>,
     /// `[write]`
     pub write: Write,
     /// `[retention]`

@@ -1,16 +1,17 @@
 //! The effective configuration as TOML, every key of every target written out: what
 //! `sitewatch config --print` shows. Users, passwords, queries, bodies and the values of headers
-//! that may be secrets are `***`; keys without a value stand there as a comment.
+//! and properties that may be secrets are `***`; keys without a value stand there as a comment.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
+use super::property::is_secret;
 use super::units::{show_duration, show_size};
-use super::{Config, LogFormat};
+use super::{Config, Kafka, LogFormat};
 use crate::model::target::{Expression, Header, Target};
 
 /// What stands for a secret.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// `config` as TOML.
 pub fn print(config: &Config) -> String {
@@ -26,6 +27,14 @@ pub fn print(config: &Config) -> String {
     page.table("[sqlite]");
     page.line("path", path(&config.sqlite.path));
     page.line("max_size", quoted(&show_size(config.sqlite.max_size)));
+    if let Some(kafka) = &config.kafka {
+        page.kafka(kafka);
+    }
+    if let Some(postgres) = &config.postgres {
+        page.table("[postgres]");
+        page.line("url", quoted(&postgres.dsn.shown()));
+        page.line("schema", quoted(&postgres.schema));
+    }
     page.table("[write]");
     page.line("batch_max", config.write.batch_max);
     page.line("batch_age", quoted(&show_duration(config.write.batch_age)));
@@ -54,6 +63,36 @@ pub fn print(config: &Config) -> String {
 struct Page(String);
 
 impl Page {
+    fn kafka(&mut self, kafka: &Kafka) {
+        self.table("[kafka]");
+        self.line("brokers", list(kafka.brokers.iter().map(|broker| quoted(broker))));
+        self.line("topic", quoted(&kafka.topic));
+        self.line("group", quoted(&kafka.group));
+        self.line("partitions", kafka.partitions);
+        self.line("replicas", kafka.replicas);
+        self.line("create_topic", kafka.create_topic);
+        if let Some(tls) = &kafka.tls {
+            self.table("[kafka.tls]");
+            self.maybe("ca_file", tls.ca_file.as_deref().map(path));
+            self.maybe("cert_file", tls.cert_file.as_deref().map(path));
+            self.maybe("key_file", tls.key_file.as_deref().map(path));
+            self.maybe("key_password", tls.key_password.as_ref().map(|_| quoted(HIDDEN)));
+        }
+        if let Some(sasl) = &kafka.sasl {
+            self.table("[kafka.sasl]");
+            self.line("mechanism", quoted(sasl.mechanism.as_str()));
+            self.line("username", quoted(&sasl.username));
+            self.line("password", quoted(HIDDEN));
+        }
+        if !kafka.properties.is_empty() {
+            self.table("[kafka.properties]");
+        }
+        for (name, value) in &kafka.properties {
+            let value = if is_secret(name) { HIDDEN } else { value };
+            self.line(&quoted(name), quoted(value));
+        }
+    }
+
     fn target(&mut self, target: &Target) {
         self.line("name", quoted(&target.name));
         self.line("url", quoted(&url(target)));

@@ -9,6 +9,8 @@ use super::address::{self, Address};
 use super::environment::Environment;
 use super::fault::{Faults, quoted};
 use super::item::Item;
+use super::kafka::kafka;
+use super::postgres::postgres;
 use super::sections::{log, probe, retention, serve, spool, sqlite, write};
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
@@ -17,16 +19,29 @@ use super::units::show_size;
 use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
 
-/// Told at the start of the first file.
+/// What is told at the start of the first file.
 const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
                          or a targets_file";
+const NO_KAFKA: &str = "no [kafka]: add it, with brokers = [\"kafka-1.example.org:9092\"]";
+const NO_POSTGRES: &str = "no [postgres]: add it, with \
+                           url = \"postgresql://sitewatch@db.example.org/sitewatch\"";
+const NO_NODE: &str = "no node: add node = \"shop-12\", or whatever tells this machine from all \
+                       others; a probe takes no default, since every router is called OpenWrt";
+const NO_WORK: &str = "no target, and not both [kafka] and [postgres]: add a [[target]] with a url, \
+                       or targets = [\"example.org\"], or a targets_file; or both tables";
 
 /// What a command cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// At least one target.
+    /// At least one target: `run`.
     Targets,
-    /// No target: `status` reports what the store has.
+    /// A name of the node, at least one target, and `[kafka]`: `probe`.
+    Probe,
+    /// `[kafka]` and `[postgres]`: `write`.
+    Write,
+    /// What any command needs, at least one target or both tables: `config`.
+    Any,
+    /// Nothing: `status` reports what the store has.
     Nothing,
 }
 
@@ -47,6 +62,12 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let all_read = reader.count() == 0;
 
     let mut top = Section::top(&reader, first.at(0), &documents);
+    let mut has = Has {
+        node: top.has("node"),
+        kafka: top.has("kafka"),
+        postgres: top.has("postgres"),
+        targets: true,
+    };
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
@@ -63,10 +84,12 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(list) = &list {
         targets.read_file(list);
     }
-    let none_meant = targets.names.is_empty() && reader.count() == before;
+    has.targets = !targets.names.is_empty() || reader.count() > before;
     let (probe, bodies_at) = probe(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
+    let kafka = kafka(&mut top);
+    let postgres = postgres(&mut top);
     let write = write(&mut top);
     let retention = retention(&mut top);
     let serve = serve(&mut top);
@@ -76,14 +99,50 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(text) = no_room(&probe, &targets.done) {
         reader.fault(bodies_at.unwrap_or(first.at(0)), text);
     }
-    if need == Need::Targets && all_read && none_meant {
-        reader.fault(first.at(0), NO_TARGET);
+    if all_read {
+        has.lacks(need).into_iter().for_each(|text| reader.fault(first.at(0), text));
     }
     if reader.count() > 0 {
         return Err(Faults::new(reader.into_faults()));
     }
-    let targets = targets.done;
-    Ok(Config { node, state_dir, targets, probe, spool, sqlite, write, retention, serve, log })
+    Ok(Config {
+        node,
+        state_dir,
+        targets: targets.done,
+        probe,
+        spool,
+        sqlite,
+        kafka,
+        postgres,
+        write,
+        retention,
+        serve,
+        log,
+    })
+}
+
+/// What is there, right or not.
+struct Has {
+    node: bool,
+    targets: bool,
+    kafka: bool,
+    postgres: bool,
+}
+
+impl Has {
+    /// What is told of what is not.
+    fn lacks(&self, need: Need) -> Vec<&'static str> {
+        let all: &[(bool, &'static str)] = match need {
+            Need::Targets => &[(self.targets, NO_TARGET)],
+            Need::Probe => {
+                &[(self.node, NO_NODE), (self.targets, NO_TARGET), (self.kafka, NO_KAFKA)]
+            }
+            Need::Write => &[(self.kafka, NO_KAFKA), (self.postgres, NO_POSTGRES)],
+            Need::Any => &[(self.targets || self.kafka && self.postgres, NO_WORK)],
+            Need::Nothing => &[],
+        };
+        all.iter().filter(|(there, _)| !there).map(|(_, text)| *text).collect()
+    }
 }
 
 /// `[defaults]`.

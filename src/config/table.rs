@@ -119,10 +119,25 @@ impl<'a> Section<'a> {
             }
             match item.value.as_table() {
                 Some(table) => section.extend(item.at.source, table),
-                None => item.wanted(&format!("a table: write [{name}]")),
+                None => {
+                    let header = place.strip_prefix("in ").unwrap_or(name);
+                    item.wanted(&format!("a table: write {header}"));
+                }
             }
         }
         section
+    }
+
+    /// As [`Section::section`], but absent if no file has it, or one as no table, which is a fault.
+    pub fn section_if_any(
+        &mut self,
+        name: &'static str,
+        place: &'static str,
+    ) -> Option<Section<'a>> {
+        let before = self.reader.count();
+        let any = self.has(name);
+        let section = self.section(name, place);
+        (any && self.reader.count() == before).then_some(section)
     }
 
     /// The tables of that name in all files: `[[name]]`.
@@ -151,6 +166,16 @@ impl<'a> Section<'a> {
     /// Whether that key is there and was not asked for yet.
     pub fn has(&self, name: &str) -> bool {
         self.left.contains_key(name)
+    }
+
+    /// Takes note of a fault of the table as a whole.
+    pub fn fault(&self, text: impl Into<String>) {
+        self.reader.fault(self.at, text);
+    }
+
+    /// Takes note of a fault of one of its values.
+    pub fn fault_at(&self, at: At<'_>, text: impl Into<String>) {
+        self.reader.fault(at, text);
     }
 
     /// Every value of a key that adds up over files.

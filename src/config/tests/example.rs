@@ -17,7 +17,7 @@ fn the_example_reads_without_fault() {
 }
 
 #[test]
-fn the_example_has_every_key_and_its_default() {
+fn the_example_has_every_key() {
     // What a fault lists as allowed is every key that the table knows.
     let known = |header: &str| -> Vec<String> {
         let fault =
@@ -25,42 +25,91 @@ fn the_example_has_every_key_and_its_default() {
         let (_, keys) = fault.lines().last().unwrap().split_once("allowed are ").unwrap();
         keys.split(", ").map(str::to_string).collect()
     };
-    let active = EXAMPLE.lines().map(|line| line.trim_start_matches('#').trim_start());
-    let stands = |key: &str| active.clone().any(|line| line.starts_with(&format!("{key} = ")));
+    // The lines of that table, up to the next one.
+    let part = |table: &str| -> Vec<&str> {
+        let mut lines = EXAMPLE.lines().map(|line| line.trim_start_matches('#'));
+        if !table.is_empty() {
+            assert!(lines.any(|line| line == table), "{table}");
+        }
+        lines.take_while(|line| !line.starts_with('[')).map(str::trim_start).collect()
+    };
     let mut count = 0;
-    for table in ["probe", "spool", "sqlite", "write", "retention", "serve", "log", "defaults"] {
-        assert!(EXAMPLE.contains(&format!("\n[{table}]\n")), "[{table}]");
-        for key in known(&format!("[{table}]")) {
-            assert!(stands(&key), "{key} of [{table}]");
+    let mut every = |table: &str, part: Vec<&str>, keys: Vec<String>| {
+        for key in keys {
+            let header = match table {
+                "" => format!("[{key}]"),
+                _ => format!("{}.{key}]", table.trim_end_matches(']')),
+            };
+            let stands = part.iter().any(|line| line.starts_with(&format!("{key} = ")));
+            assert!(stands || EXAMPLE.contains(&header), "{key} of {table:?}");
             count += 1;
         }
-    }
-    for key in known("").iter().filter(|key| !EXAMPLE.contains(&format!("[{key}]"))) {
-        assert!(stands(key), "{key}");
-        count += 1;
-    }
-    for key in known("[[target]]\nurl = \"example.org\"") {
-        assert!(stands(&key), "{key} of [[target]]");
-        count += 1;
-    }
-    assert!(count > 40, "only {count} keys");
-    // The keys that are commented out show their default: with them in, all stays as it is.
-    let shown = |line: &&str| {
-        !["#node", "#targets", "#headers", "#status", "#match", "#reject", "#slow_after"]
-            .iter()
-            .chain(&["#ca_file", "#labels", "#nodes", "#path"])
-            .any(|key| line.starts_with(key))
     };
-    let uncommented: String = EXAMPLE
-        .lines()
-        .filter(shown)
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
-            _ => format!("{line}\n"),
-        })
+    for table in ["", "[defaults]", "[probe]", "[spool]", "[sqlite]", "[kafka]", "[kafka.tls]"] {
+        every(table, part(table), known(table));
+    }
+    for table in ["[kafka.sasl]", "[postgres]", "[write]", "[retention]", "[serve]", "[log]"] {
+        every(table, part(table), known(table));
+    }
+    let all = EXAMPLE.lines().map(|line| line.trim_start_matches('#').trim_start()).collect();
+    every("[[target]]", all, known("[[target]]\nurl = \"example.org\""));
+    assert!(count > 60, "only {count} keys");
+}
+
+/// The example with those lines in that are commented out and that `wanted` takes.
+fn uncommented(wanted: impl Fn(&str) -> bool) -> String {
+    let is_toml = |text: &&str| text.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let line = |line: &'static str| match line.strip_prefix('#').filter(is_toml) {
+        Some(toml) if wanted(toml) => toml,
+        _ => line,
+    };
+    EXAMPLE.lines().map(|text| format!("{}\n", line(text))).collect()
+}
+
+#[test]
+fn keys_that_are_commented_out_show_their_default() {
+    // Those that have one: with them in, all stays as it is.
+    let starts = |toml: &str, words: &[&str]| words.iter().any(|word| toml.starts_with(word));
+    let road = |toml: &str| starts(toml, &["[kafka]", "[postgres]", "brokers", "url"]);
+    let samples = |toml: &str| {
+        starts(toml, &["node", "targets", "headers", "status", "match", "reject", "slow_after"])
+            || starts(toml, &["ca_file", "labels", "nodes", "path", "cert_file", "key_file"])
+            || starts(toml, &["[kafka.", "key_password", "mechanism", "username", "password"])
+            || starts(toml, &["linger.ms", "client.rack"])
+    };
+    let without = uncommented(road).replace("?sslrootcert=postgres-ca.pem", "");
+    let with = uncommented(|toml| !samples(toml)).replace("?sslrootcert=postgres-ca.pem", "");
+    let printed = |text: &str| {
+        print(&config("example-defaults", &text.replace("${PGPASSWORD}", "p")).unwrap())
+    };
+    assert!(with.lines().count() == without.lines().count() && with != without);
+    assert_eq!(printed(&with), printed(&without));
+}
+
+#[test]
+fn the_road_of_the_example_reads_without_fault() {
+    let files = ["kafka-ca.pem", "client.pem", "client.key", "postgres-ca.pem"];
+    let begin = EXAMPLE.find("\n#[kafka]\n").unwrap();
+    let end = EXAMPLE.find("\n[write]\n").unwrap();
+    let road = uncommented(|_| true);
+    let road = &road[road.find("\n[kafka]\n").unwrap()..road.find("\n[write]\n").unwrap()];
+    let text = [&EXAMPLE[..begin], road, &EXAMPLE[end..]].concat();
+    let mut contents: Vec<(&str, &str)> = files.iter().map(|name| (*name, "")).collect();
+    contents.push(("config.toml", &text));
+    let folder = Folder::new("example-road", &contents);
+    let environment: Environment = ["KEY_PASSWORD", "KAFKA_PASSWORD", "PGPASSWORD"]
+        .map(|name| (name.to_string(), "secret".to_string()))
+        .into_iter()
         .collect();
-    assert_ne!(uncommented, EXAMPLE);
-    let plain = print(&config("example-defaults", EXAMPLE).unwrap());
-    let full = config("example-defaults", &uncommented).unwrap();
-    assert_eq!(print(&full), plain);
+    let config = read(&[folder.0.join("config.toml")], &environment, Need::Write).unwrap();
+    let kafka = config.kafka.unwrap();
+    assert_eq!(kafka.tls.unwrap().cert_file, Some(folder.0.join("client.pem")));
+    assert_eq!(kafka.sasl.unwrap().mechanism, Mechanism::ScramSha512);
+    assert_eq!(kafka.properties["linger.ms"], "500");
+    let dsn = config.postgres.unwrap().dsn;
+    assert_eq!(
+        (dsn.ssl_mode, dsn.config.get_password()),
+        (SslMode::VerifyFull, Some(&b"secret"[..]))
+    );
+    assert_eq!(dsn.root_cert, Some(folder.0.join("postgres-ca.pem")));
 }

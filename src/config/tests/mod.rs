@@ -1,8 +1,10 @@
 //! What a configuration must give as a whole. Each broken file stands in `tests/data/config`
 //! with its exact faults beside it; a folder there is one configuration.
 
+mod dsn;
 mod example;
 mod print;
+mod road;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -22,8 +24,17 @@ fn environment() -> Environment {
     pairs.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect()
 }
 
+/// Every fault of the file or folder at `path`; its name begins with the command that needs more
+/// than `config --check` does.
 fn faults(path: &Path) -> String {
-    match read(&[path.to_path_buf()], &environment(), Need::Targets) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let need = match name.split('_').next() {
+        Some("run") => Need::Targets,
+        Some("probe") => Need::Probe,
+        Some("write") => Need::Write,
+        _ => Need::Any,
+    };
+    match read(&[path.to_path_buf()], &environment(), need) {
         Ok(_) => "no fault".to_string(),
         Err(faults) => faults.to_string(),
     }
@@ -146,9 +157,20 @@ fn paths_are_seen_from_the_file_that_names_them() {
 
 #[test]
 fn only_who_needs_targets_misses_them() {
-    let path = [PathBuf::from(DATA).join("no_target.toml")];
-    assert!(read(&path, &environment(), Need::Targets).is_err());
-    assert!(read(&path, &environment(), Need::Nothing).is_ok());
+    let road = "[kafka]\nbrokers = [\"k:1\"]\n[postgres]\nurl = \"host=h\"";
+    let folder = Folder::new("needs", &[("none.toml", "node = \"n\""), ("road.toml", road)]);
+    for (file, need, is_enough) in [
+        ("none.toml", Need::Targets, false),
+        ("none.toml", Need::Any, false),
+        ("none.toml", Need::Nothing, true),
+        ("road.toml", Need::Targets, false),
+        ("road.toml", Need::Probe, false),
+        ("road.toml", Need::Write, true),
+        ("road.toml", Need::Any, true),
+    ] {
+        let found = read(&[folder.0.join(file)], &environment(), need);
+        assert_eq!(found.is_ok(), is_enough, "{file} {need:?}");
+    }
 }
 
 #[test]

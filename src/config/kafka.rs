@@ -1,0 +1,270 @@
+//! `[kafka]`: where the brokers are, what is written there, and how they and we prove who we are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use super::address::{self, is_host};
+use super::fault::quoted;
+use super::item::Item;
+use super::print::HIDDEN;
+use super::property;
+use super::table::{Section, Set};
+
+/// Longest name of a topic, by Kafka's rules, and of a group, by ours; in characters.
+const NAME_MAX: usize = 249;
+
+/// The way to the brokers. `Debug` shows no password, and of properties the names alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// Brokers to ask first, `host:port` or `[address]:port`, at least one.
+    pub brokers: Vec<String>,
+    /// Topic of the records; 1 to 249 of `[a-zA-Z0-9._-]`, neither `.` nor `..`. Default:
+    /// `sitewatch`.
+    pub topic: String,
+    /// Consumer group of the writers; 1 to 249 characters, default `sitewatch`.
+    pub group: String,
+    /// Partitions of the topic, if we make it; 1 to 10 000, default 12.
+    pub partitions: i32,
+    /// Replicas of each, if we make it; 1 to 100, or -1, the default: what the broker does.
+    pub replicas: i32,
+    /// Whether to make the topic if it is missing. Default: true.
+    pub create_topic: bool,
+    /// Without it nothing is encrypted; it may be empty.
+    pub tls: Option<KafkaTls>,
+    /// Login; only ever together with `tls`.
+    pub sasl: Option<KafkaSasl>,
+    /// More settings of librdkafka, none of which our promises rest on. That it knows each of
+    /// them, and takes its value, is seen when a client is made.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How brokers are trusted, and what they trust us by. Their certificate and name are always
+/// verified.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct KafkaTls {
+    /// The only roots to trust; without it the host's.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate; comes with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// Opens the key; a secret.
+    pub key_password: Option<String>,
+}
+
+/// Login by name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaSasl {
+    /// How the password is proved.
+    pub mechanism: Mechanism,
+    /// Who we are; 1 to 256 characters.
+    pub username: String,
+    /// A secret; never empty.
+    pub password: String,
+}
+
+/// Ways to prove a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// By sending it.
+    Plain,
+    /// RFC 7677.
+    ScramSha256,
+    /// The same with SHA-512.
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// All of them, in the order in which errors list them.
+    pub const ALL: [Mechanism; 3] =
+        [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
+
+    /// Kafka's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("group", &self.group)
+            .field("partitions", &self.partitions)
+            .field("replicas", &self.replicas)
+            .field("create_topic", &self.create_topic)
+            .field("tls", &self.tls)
+            .field("sasl", &self.sasl)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+impl fmt::Debug for KafkaTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaTls")
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
+            .field("key_password", &self.key_password.as_ref().map(|_| HIDDEN))
+            .finish()
+    }
+}
+
+impl fmt::Debug for KafkaSasl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSasl")
+            .field("mechanism", &self.mechanism)
+            .field("username", &self.username)
+            .field("password", &HIDDEN)
+            .finish()
+    }
+}
+
+/// Reads `[kafka]`; absent if there is none, or if it has no right `brokers`, which is a fault.
+pub(super) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
+    let mut section = top.section_if_any("kafka", "in [kafka]")?;
+    if !section.has("brokers") {
+        section.fault("brokers is missing: [kafka] needs some, such as [\"kafka-1:9092\"]");
+    }
+    let brokers = section.read("brokers", brokers);
+    let topic = section.read("topic", topic);
+    let group = section.read("group", |it| it.words(1, NAME_MAX));
+    let partitions = section.read("partitions", |it| it.number(1, 10_000));
+    let replicas = section.read("replicas", replicas);
+    let create_topic = section.read("create_topic", Item::boolean);
+    let has_tls = section.has("tls");
+    let tls = section.section_if_any("tls", "in [kafka.tls]").map(tls);
+    let sasl = section.section_if_any("sasl", "in [kafka.sasl]");
+    if let (Some(sasl), false) = (&sasl, has_tls) {
+        sasl.fault(
+            "[kafka.sasl] needs TLS, or others could read or answer the login: \
+             add [kafka.tls], which may be empty",
+        );
+    }
+    let sasl = sasl.and_then(sasl_of);
+    let properties = property::read(section.every("properties"));
+    section.finish();
+    Some(Kafka {
+        brokers: brokers?,
+        topic: topic.unwrap_or_else(|| "sitewatch".to_string()),
+        group: group.unwrap_or_else(|| "sitewatch".to_string()),
+        partitions: partitions.map_or(12, |number| number as i32),
+        replicas: replicas.unwrap_or(-1),
+        create_topic: create_topic.unwrap_or(true),
+        tls,
+        sasl,
+        properties,
+    })
+}
+
+fn brokers(item: Item<'_>) -> Option<Vec<String>> {
+    let items = item.list("a list of host:port, such as [\"kafka-1:9092\"]")?;
+    if items.is_empty() {
+        item.fault("brokers is empty: give at least one, such as [\"kafka-1:9092\"]");
+        return None;
+    }
+    let brokers: Vec<String> = items.iter().filter_map(|it| broker(*it)).collect();
+    (brokers.len() == items.len()).then_some(brokers)
+}
+
+fn broker(item: Item<'_>) -> Option<String> {
+    let text = item.string("a host and port in quotes, such as \"kafka-1:9092\"")?;
+    let cause = if text.contains("://") {
+        "has a scheme: write host:port alone; [kafka.tls] switches TLS on"
+    } else if text.contains(',') {
+        "is more than one: give each its own quotes"
+    } else if !is_host_and_port(&text) {
+        "is not host:port: write it like kafka-1:9092 or [::1]:9092"
+    } else {
+        return Some(text);
+    };
+    // Who takes it for a URL may have put a password before the @.
+    item.fault(format!("brokers {} {cause}", quoted(&address::shown(item.written()))));
+    None
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_right = match inner {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_host(host) && !host.contains(':'),
+    };
+    is_right && port.starts_with(|c| ('1'..='9').contains(&c)) && port.parse::<u16>().is_ok()
+}
+
+fn topic(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let is_right = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fits = (1..=NAME_MAX).contains(&text.len()) && text.chars().all(is_right);
+    if !fits || text == "." || text == ".." {
+        item.refuse(format_args!(
+            "is not a topic: 1 to {NAME_MAX} letters, digits, ., _ and -, neither . nor .."
+        ));
+        return None;
+    }
+    Some(text)
+}
+
+fn replicas(item: Item<'_>) -> Option<i32> {
+    const WANTED: &str = "1 to 100, or -1 for the broker's default";
+    let Some(number) = item.integer() else {
+        item.wanted(&format!("a number, {WANTED}"));
+        return None;
+    };
+    if number != -1 && !(1..=100).contains(&number) {
+        item.fault(format!("replicas {number} is out of range: {WANTED}"));
+        return None;
+    }
+    Some(number as i32)
+}
+
+fn tls(mut section: Section<'_>) -> KafkaTls {
+    let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
+    let ca_file = section.read("ca_file", Item::file);
+    let cert_file = section.set("cert_file", Item::file);
+    let key_file = section.set("key_file", Item::file);
+    let key_password = section.set("key_password", Item::secret);
+    if let (Some(set), false) = (&cert_file, has_key) {
+        section.fault_at(set.at, "cert_file without key_file: a certificate needs its key");
+    }
+    if let (Some(set), false) = (&key_file, has_cert) {
+        section.fault_at(set.at, "key_file without cert_file: a key needs its certificate");
+    }
+    if let (Some(set), false) = (&key_password, has_key) {
+        section.fault_at(set.at, "key_password without key_file: there is no key to open");
+    }
+    section.finish();
+    fn value<T>(set: Option<Set<'_, T>>) -> Option<T> {
+        set.map(|set| set.value)
+    }
+    KafkaTls {
+        ca_file,
+        cert_file: value(cert_file),
+        key_file: value(key_file),
+        key_password: value(key_password),
+    }
+}
+
+fn sasl_of(mut section: Section<'_>) -> Option<KafkaSasl> {
+    for key in ["mechanism", "username", "password"] {
+        if !section.has(key) {
+            let text = "[kafka.sasl] needs mechanism, username and password";
+            section.fault(format!("{key} is missing: {text}"));
+        }
+    }
+    let mechanisms = Mechanism::ALL.map(|mechanism| (mechanism.as_str(), mechanism));
+    let mechanism = section.read("mechanism", |it| it.choice(&mechanisms));
+    let username = section.read("username", |it| it.words(1, 256));
+    let password = section.read("password", Item::secret);
+    section.finish();
+    Some(KafkaSasl { mechanism: mechanism?, username: username?, password: password? })
+}

@@ -1,0 +1,66 @@
+//! `[postgres]`: the database, and the schema in it that is ours.
+
+use super::dsn::{self, Dsn};
+use super::item::Item;
+use super::table::Section;
+
+/// Longest name of a schema, in bytes: `SCHEMA_writer` must fit into the 63 of a name in
+/// PostgreSQL, with room to spare.
+const SCHEMA_MAX: usize = 48;
+
+/// The central store.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// How it is reached.
+    pub dsn: Dsn,
+    /// Where the tables are; 1 to 48 of `[a-z0-9_]`, no digit first, none of PostgreSQL's own and
+    /// not `public`. Default: `sitewatch`.
+    pub schema: String,
+}
+
+/// Reads `[postgres]`; absent if there is none, or if it has no right `url`, which is a fault.
+pub(super) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
+    let mut section = top.section_if_any("postgres", "in [postgres]")?;
+    if !section.has("url") {
+        let text =
+            "[postgres] needs one, such as \"postgresql://sitewatch@db.example.org/sitewatch\"";
+        section.fault(format!("url is missing: {text}"));
+    }
+    let dsn = section.read("url", url);
+    let schema = section.read("schema", schema);
+    section.finish();
+    Some(Postgres { dsn: dsn?, schema: schema.unwrap_or_else(|| "sitewatch".to_string()) })
+}
+
+/// The text is never shown: nearly every one holds a password.
+fn url(item: Item<'_>) -> Option<Dsn> {
+    let text = item.string("libpq's URI or keywords in quotes")?;
+    match dsn::parse(&text, &|path| item.at.source.beside(path)) {
+        Ok(dsn) => Some(dsn),
+        Err(faults) => {
+            for fault in faults {
+                item.fault(format!("url: {fault}"));
+            }
+            None
+        }
+    }
+}
+
+fn schema(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let is_right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_name = (1..=SCHEMA_MAX).contains(&text.len())
+        && text.chars().all(is_right)
+        && !text.starts_with(|c: char| c.is_ascii_digit());
+    if !is_name {
+        item.refuse(format_args!(
+            "is not allowed: 1 to {SCHEMA_MAX} of a to z, digits and _, no digit first"
+        ));
+        return None;
+    }
+    if text.starts_with("pg_") || ["public", "information_schema"].contains(&&*text) {
+        item.refuse("is not allowed: it belongs to others; the tables want one of their own");
+        return None;
+    }
+    Some(text)
+}

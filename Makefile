@@ -2,7 +2,7 @@
 
 binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
 
-.PHONY: build run status test lint bench-run
+.PHONY: build run status test demo lint bench-run bench-write
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -17,6 +17,10 @@ status:
 test: build
 	@.ci/with test cargo test --locked
 
+# The whole road with a throw-away Kafka and PostgreSQL, in under a minute.
+demo:
+	@.ci/with test cargo test --locked --quiet --test all -- --ignored --exact --nocapture demo::demo
+
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -25,3 +29,7 @@ lint:
 # What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.
 bench-run:
 	@.ci/with test cargo bench --locked --bench watch
+
+# What `write` costs, and `psql` doing the same; CHECKS, TARGETS, PARTITIONS, BATCH change it.
+bench-write:
+	@.ci/with test cargo bench --locked --bench write

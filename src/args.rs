@@ -13,6 +13,9 @@ use crate::error::Error;
 /// What `--help` prints.
 pub const USAGE: &str = include_str!("args/usage.txt");
 
+/// What an unknown command could have been.
+const COMMANDS: &str = "run, probe, write, check, status or config";
+
 /// Most lines of a `status --by`.
 const COUNT_MAX: u32 = 1_000_000;
 
@@ -28,6 +31,10 @@ pub enum Command {
     },
     /// `run`
     Run(Common),
+    /// `probe`
+    Probe(Common),
+    /// `write`
+    Write(Common, Write),
     /// `check`
     Check(Common, Box<Check>),
     /// `status`
@@ -47,6 +54,15 @@ pub struct Common {
     pub verbose: u8,
     /// `--quiet`
     pub quiet: bool,
+}
+
+/// Options of `write`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Write {
+    /// `--setup`
+    pub setup: bool,
+    /// `--admin-url`; may hold a password.
+    pub admin_url: Option<String>,
 }
 
 /// Options of `check`.
@@ -85,6 +101,17 @@ pub struct Status {
     pub down: bool,
     /// `--format`
     pub format: Format,
+    /// `--store`; none: PostgreSQL, if it is configured.
+    pub store: Option<Store>,
+}
+
+/// Which store to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Of `run`.
+    Sqlite,
+    /// Of `write`.
+    Postgres,
 }
 
 /// A point in time.
@@ -162,8 +189,12 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
         match command.as_deref() {
             None if version => return finish_version(parser, common),
             None if help => return Ok(Command::Help),
-            None => return Err(Error::new("which command? run, check, status or config")),
+            None => return Err(Error::new(format!("which command? {COMMANDS}"))),
             Some("run") => parse_run(&mut parser, &mut common)?.map(|()| Command::Run(common)),
+            Some("probe") => parse_run(&mut parser, &mut common)?.map(|()| Command::Probe(common)),
+            Some("write") => {
+                parse_write(&mut parser, &mut common)?.map(|write| Command::Write(common, write))
+            }
             Some("check") => parse_check(&mut parser, &mut common)?
                 .map(|check| Command::Check(common, Box::new(check))),
             Some("status") => parse_status(&mut parser, &mut common)?
@@ -171,7 +202,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
             Some("config") => parse_config(&mut parser, &mut common)?
                 .map(|config| Command::Config(common, config)),
             Some(word) => {
-                let text = format!("unknown command {word:?}: run, check, status or config");
+                let text = format!("unknown command {word:?}: {COMMANDS}");
                 return Err(Error::new(text));
             }
         };
@@ -226,6 +257,22 @@ fn parse_run(parser: &mut Parser, common: &mut Common) -> Result<Option<()>, Err
         help |= Shared::of(arg)?.take(parser, common)?;
     }
     Ok((!help).then_some(()))
+}
+
+fn parse_write(parser: &mut Parser, common: &mut Common) -> Result<Option<Write>, Error> {
+    let mut write = Write::default();
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Long("setup") => write.setup = true,
+            Long("admin-url") => write.admin_url = Some(value(parser)?),
+            other => help |= Shared::of(other)?.take(parser, common)?,
+        }
+    }
+    if write.admin_url.is_some() && !write.setup && !help {
+        return Err(Error::new("--admin-url is for write --setup"));
+    }
+    Ok((!help).then_some(write))
 }
 
 fn parse_check(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>, Error> {
@@ -284,6 +331,7 @@ fn parse_status(parser: &mut Parser, common: &mut Common) -> Result<Option<Statu
         labels: Vec::new(),
         down: false,
         format: Format::Text,
+        store: None,
     };
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {
@@ -317,10 +365,15 @@ fn parse_status(parser: &mut Parser, common: &mut Common) -> Result<Option<Statu
                     }
                 };
             }
-            Long("store") => match value(parser)?.as_str() {
-                "sqlite" => {}
-                other => return Err(Error::new(format!("--store {other:?}: sqlite"))),
-            },
+            Long("store") => {
+                status.store = Some(match value(parser)?.as_str() {
+                    "sqlite" => Store::Sqlite,
+                    "postgres" => Store::Postgres,
+                    other => {
+                        return Err(Error::new(format!("--store {other:?}: sqlite or postgres")));
+                    }
+                });
+            }
             other => help |= Shared::of(other)?.take(parser, common)?,
         }
     }

@@ -15,15 +15,16 @@ pub mod args;
 pub mod cmd;
 
 pub mod check;
+pub mod kafka;
 pub mod show;
 pub mod store;
 
 pub mod config;
+pub mod roots;
 
 pub mod model;
 
 pub mod clock;
 pub mod error;
 pub mod log;
-pub mod roots;
 pub mod stop;

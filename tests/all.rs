@@ -10,6 +10,7 @@
 mod harness;
 
 mod check;
+mod demo;
 mod handshake;
 mod health;
 mod kill;

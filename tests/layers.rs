@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 /// Modules at the top of the crate by layer, lowest first. Those of one layer do not use one
 /// another, but for the highest.
 const LAYERS: [&[&str]; 5] = [
-    &["error", "clock", "log", "roots", "stop"],
+    &["error", "clock", "log", "stop"],
     &["model"],
-    &["config"],
+    &["config", "roots"],
     &["check", "spool", "kafka", "store", "notify", "show"],
     &["main", "args", "cmd"],
 ];

@@ -40,14 +40,16 @@ fn times_are_read() {
 #[test]
 fn what_is_wrong_names_the_word_and_what_is_allowed() {
     for (line, want) in [
-        ("", "which command? run, check, status or config"),
-        ("fly", "unknown command \"fly\": run, check, status or config"),
+        ("", "which command? run, probe, write, check, status or config"),
+        ("fly", "unknown command \"fly\": run, probe, write, check, status or config"),
         ("check", "check what? a URL, the name of a target, or --all"),
         ("check --all a", "--all is every target: no names beside it"),
         ("check a --count 0", "--count \"0\": a number from 1 to 1000000"),
         ("check a --format csv", "--format \"csv\": text or json"),
         ("status --by week", "--by \"week\": hour or day"),
         ("status --label a", "--label \"a\": key=value"),
+        ("status --store kafka", "--store \"kafka\": sqlite or postgres"),
+        ("write --admin-url x", "--admin-url is for write --setup"),
         ("config", "config: --check, --print or --example?"),
         ("config --check --print", "config: one of --check, --print and --example"),
         ("run --fast", "invalid option '--fast'; see sitewatch --help"),

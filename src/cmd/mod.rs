@@ -2,9 +2,14 @@
 
 mod check;
 mod config;
+mod daemon;
+mod head;
+mod judge;
+mod probe;
 mod run;
 mod status;
 mod version;
+//mod write;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -30,6 +35,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Help => print(args::USAGE).map(|()| FINE),
         Command::Version { verbose } => version::version(verbose),
         Command::Run(common) => run::run(&common),
+        Command::Probe(common) => probe::probe(&common),
+        Command::Write(..) => Err(Error::new("not yet")),
         Command::Check(common, options) => check::check(&common, &options),
         Command::Status(common, options) => status::status(&common, &options),
         Command::Config(common, options) => config::config(&common, options),

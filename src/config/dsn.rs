@@ -75,6 +75,14 @@ impl fmt::Debug for Dsn {
 }
 
 impl Dsn {
+    /// Reads a URI or keywords from the command line; relative paths are as the shell means them.
+    ///
+    /// # Errors
+    /// Every fault, without any secret.
+    pub fn read(text: &str) -> Result<Dsn, String> {
+        parse(text, &|path| PathBuf::from(path)).map_err(|faults| faults.join("; "))
+    }
+
     /// All of it in keywords, the password as stars; read again it gives the same.
     pub fn shown(&self) -> String {
         let config = &self.config;

@@ -5,6 +5,8 @@ pub mod batch;
 pub mod histogram;
 pub mod json;
 pub mod judge;
+pub mod lost;
+pub mod outbox;
 pub mod outcome;
 pub mod record;
 pub mod report;

@@ -1,38 +1,88 @@
 //! What `/health` tells: whether the program does its work, and its counters.
 
 use super::http::Response;
+use crate::model::json::Object;
+
+/// Which daemon it is, and so which counters it has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// `run`
+    #[default]
+    Run,
+    /// `probe`
+    Probe,
+    /// `write`
+    Write,
+}
 
 /// The counters of a daemon since its start. Names are those of the JSON.
-#[derive(Debug, Clone, Default, miniserde::Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// `ok`, or what is wrong: `store_away`.
-    pub status: String,
-    /// Version of the program.
-    pub version: String,
-    /// Name of this node.
+    /// Which counters are told.
+    pub role: Role,
+    /// What is wrong: `store_away`, `kafka_away`; none: `ok`.
+    pub trouble: Option<&'static str>,
+    /// Name of this node; not of `write`.
     pub node: String,
-    /// Targets that are watched.
+    /// Targets that are watched; not of `write`.
     pub targets: u64,
-    /// Checks made.
+    /// Checks made; of `write`: read.
     pub checks: u64,
-    /// Checks stored.
-    pub stored: u64,
-    /// Records that wait to be stored.
-    pub waiting: u64,
-    /// Slots that were not checked.
+    /// Slots that were not checked; not of `write`.
     pub missed: u64,
-    /// Records that were dropped because the store was away for too long.
+    /// Checks stored; of `probe`: records that Kafka has taken, as `sent`.
+    pub stored: u64,
+    /// Records that wait to be stored or sent.
+    pub waiting: u64,
+    /// Records that were dropped because the store or Kafka was away for too long; not of `write`.
     pub lost: u64,
-    /// Stored checks that went, to stay within the largest size.
+    /// Of `run`: stored checks that went, to stay within the largest size. Of `write`: checks that
+    /// came too late to be kept, and those whose time was over.
     pub expired: u64,
-    /// When something was stored last, in milliseconds since 1970; 0: not yet.
+    /// Of `write`: checks that were stored already.
+    pub repeats: u64,
+    /// Of `write`: messages that could not be read, and are kept as they are.
+    pub dead_letters: u64,
+    /// Of `write`: records of kinds that this version does not know.
+    pub skipped: u64,
+    /// When something was stored or sent last, in milliseconds since 1970; 0: not yet.
     pub stored_ms: i64,
 }
 
 impl Health {
     /// The answer to `/health`: 200 if all is well, else 503.
     pub fn response(&self) -> Response {
-        let status = if self.status == "ok" { 200 } else { 503 };
-        Response::json(status, miniserde::json::to_string(self) + "\n")
+        let status = if self.trouble.is_none() { 200 } else { 503 };
+        Response::json(status, self.json() + "\n")
+    }
+
+    fn json(&self) -> String {
+        let mut object = Object::new();
+        object.text("status", self.trouble.unwrap_or("ok"));
+        object.text("version", env!("CARGO_PKG_VERSION"));
+        if self.role != Role::Write {
+            object.text("node", &self.node);
+            object.value("targets", self.targets);
+        }
+        object.value("checks", self.checks);
+        let (stored, stored_ms) = match self.role {
+            Role::Probe => ("sent", "sent_ms"),
+            Role::Run | Role::Write => ("stored", "stored_ms"),
+        };
+        object.value(stored, self.stored);
+        object.value("waiting", self.waiting);
+        if self.role == Role::Write {
+            object.value("repeats", self.repeats);
+            object.value("dead_letters", self.dead_letters);
+            object.value("skipped", self.skipped);
+        } else {
+            object.value("missed", self.missed);
+            object.value("lost", self.lost);
+        }
+        if self.role != Role::Probe {
+            object.value("expired", self.expired);
+        }
+        object.value(stored_ms, self.stored_ms);
+        object.end()
     }
 }

@@ -88,6 +88,8 @@ pub struct Parcel {
     pub cluster: String,
     /// What was read.
     pub records: Vec<Record>,
+    /// Partition and offset of each record.
+    pub origins: Vec<(i32, i64)>,
     /// What could not be read.
     pub dead: Vec<DeadLetter>,
     /// Up to where each partition was read, rising by partition.

@@ -1,7 +1,7 @@
 //! A server of another make as a process: started with a log, killed, paused, and gone with the
 //! test process whatever ends that. Statics see no destructor, and a killed test run sees none at
 //! all: so each server has a guard, a shell that reads a pipe of ours. When we are gone the pipe
-//! ends, and the guard stops the server and removes its folders.
+//! ends, and the guard stops the server and removes its folder.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use openssl::rand::rand_bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::eventually;
@@ -19,21 +20,46 @@ use super::wait::eventually;
 const ENDING: Duration = Duration::from_secs(10);
 
 /// Waits for the end of its input, stops process `$2` by signal `$1`, by KILL if that takes too
-/// long, and removes the folders that follow. A zombie has no `exe`.
+/// long, and removes folder `$3`. A zombie has no `exe`.
 const GUARD: &str = r#"
 cat >/dev/null
 kill -s CONT "$2"; kill -s "$1" "$2"
 left=100
 while [ "$left" -gt 0 ] && [ -e "/proc/$2/exe" ]; do left=$((left - 1)); sleep 0.1; done
 kill -s KILL "$2"
-shift 2
-rm -rf -- "$@"
+rm -rf -- "$3"
 "#;
+
+/// Who acts when the test process is gone, however it went; not if this is dropped before.
+pub struct Guard(Child);
+
+impl Guard {
+    /// Removes a folder.
+    pub fn folder(path: &Path) -> Guard {
+        Guard::new("", "", path)
+    }
+
+    fn new(signal: &str, pid: &str, folder: &Path) -> Guard {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", GUARD, "guard", signal, pid]).arg(folder).stdin(Stdio::piped());
+        // Without our output, whose reader would wait for its end; and of its own group, lest
+        // Ctrl-C takes the guard before what it guards.
+        command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Guard(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// One life of a server; stopped on drop.
 pub struct Daemon {
     child: Child,
-    guard: Child,
+    _guard: Guard,
     end: Signal,
     log: PathBuf,
 }
@@ -41,27 +67,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it, its output appended to a log. `end` is the signal that stops it with all below
     /// it: SIGQUIT for PostgreSQL, SIGKILL for what has no children. When the test process ends before it, it is
-    /// stopped, and the folders go with it.
+    /// stopped, and the folder goes with it.
     #[track_caller]
-    pub fn start(mut command: Command, end: Signal, log: &Path, folders: &[&Path]) -> Daemon {
+    pub fn start(mut command: Command, end: Signal, log: &Path, folder: &Path) -> Daemon {
         let out = File::options().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => panic!("cannot start {command:?}: {error}; `.ci/with test` installs it"),
         };
-        // Of its own group, lest Ctrl-C takes the guard before what it guards; and without our
-        // output, whose reader would wait for its end.
-        let guard = Command::new("/bin/sh")
-            .args(["-c", GUARD, "guard", &end.as_raw().to_string(), &child.id().to_string()])
-            .args(folders)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        Daemon { child, guard, end, log: log.to_owned() }
+        let _guard = Guard::new(&end.as_raw().to_string(), &child.id().to_string(), folder);
+        Daemon { child, _guard, end, log: log.to_owned() }
     }
 
     /// Waits until it answers. Panics with its log if that does not come by the deadline, or if
@@ -135,8 +151,6 @@ impl Drop for Daemon {
                 self.kill_all();
             }
         }
-        let _ = self.guard.kill();
-        let _ = self.guard.wait();
     }
 }
 
@@ -187,4 +201,11 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port from 20000 to 29999");
+}
+
+/// A word that nobody else has: 16 hexadecimal digits.
+pub fn random() -> String {
+    let mut bytes = [0; 8];
+    rand_bytes(&mut bytes).unwrap();
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }

@@ -1,7 +1,7 @@
 //! What tests stand on: real servers on port 0 that reply as scripted and know what they replied
 //! (`Listener`, `Script`, `dead`), throw-away certificates (`certs`), the program run as a
-//! program (`Sitewatch`), PostgreSQL itself (`Postgres`), and small tools. Nothing here knows
-//! anything of the library under test, so that it can be its judge.
+//! program (`Sitewatch`), PostgreSQL and Kafka themselves (`Postgres`, `Kafka`), and small
+//! tools. Nothing here knows anything of the library under test, so that it can be its judge.
 //!
 //! ```
 //! let listener = Listener::https(&certs::set().good);
@@ -11,6 +11,7 @@
 //! assert!(listener.settled(DEADLINE)[0].answered);
 //! ```
 
+pub mod admin;
 pub mod binary;
 pub mod certs;
 pub mod client;
@@ -18,6 +19,8 @@ pub mod daemon;
 pub mod dead;
 pub mod deflate;
 pub mod json;
+pub mod kafka;
+pub mod kcat;
 pub mod listener;
 pub mod postgres;
 pub mod reply;
@@ -31,6 +34,7 @@ pub mod wire;
 pub use binary::Sitewatch;
 pub use client::Client;
 pub use json::Fields;
+pub use kafka::Kafka;
 pub use listener::Listener;
 pub use postgres::Postgres;
 pub use script::Script;

@@ -20,12 +20,11 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use openssl::rand::rand_bytes;
 use postgres::{Client, NoTls};
 use rustix::process::Signal;
 use url::Url;
 
-use super::daemon::{Daemon, free_port};
+use super::daemon::{Daemon, Guard, free_port, random};
 use super::temp::Temp;
 use super::tls::Tls;
 
@@ -217,7 +216,7 @@ impl Postgres {
         let data = folder.join("data");
         run(program("/bin/cp")
             .args(["-r", "--reflink=auto"])
-            .arg(TEMPLATE.join("data"))
+            .arg(TEMPLATE.0.join("data"))
             .arg(&data));
         let socket = folder.path().display();
         let own = format!("port = {port}\nunix_socket_directories = '{socket}'\n");
@@ -244,8 +243,8 @@ impl Postgres {
     fn run(&mut self) {
         let mut command = program(programs().join("postgres"));
         command.arg("-D").arg(self.folder.join("data"));
-        let (log, gone) = (self.folder.join("log"), [self.folder.path(), TEMPLATE.path()]);
-        let mut daemon = Daemon::start(command, Signal::QUIT, &log, &gone);
+        let log = self.folder.join("log");
+        let mut daemon = Daemon::start(command, Signal::QUIT, &log, self.folder.path());
         daemon.await_answer(STARTING, || Client::connect(&self.home.admin, NoTls).is_ok());
         self.daemon = Some(daemon);
     }
@@ -284,7 +283,7 @@ fn doors(tls: &Tls<'_>, folder: &Temp) -> (String, String) {
 }
 
 /// What every server starts from; made once a process, since `initdb` takes its time.
-static TEMPLATE: LazyLock<Temp> = LazyLock::new(|| {
+static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     let folder = folder();
     let data = folder.join("data");
     let password = folder.write("password", PASSWORD);
@@ -293,7 +292,8 @@ static TEMPLATE: LazyLock<Temp> = LazyLock::new(|| {
         .args(["--no-sync", "--locale=C", "--encoding=UTF8", "--auth=scram-sha-256"])
         .args(["--username", USER, "--pwfile"])
         .args([&password, Path::new("-D"), &data]));
-    folder
+    let guard = Guard::folder(folder.path());
+    (folder, guard)
 });
 
 /// A folder of the server's user.
@@ -348,10 +348,4 @@ fn programs() -> PathBuf {
     let newest = versions
         .max_by_key(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
     newest.map_or_else(PathBuf::new, |entry| entry.path().join("bin"))
-}
-
-fn random() -> String {
-    let mut bytes = [0; 8];
-    rand_bytes(&mut bytes).unwrap();
-    format!("{:016x}", u64::from_be_bytes(bytes))
 }

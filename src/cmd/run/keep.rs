@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::Shared;
 use crate::clock;
+use crate::cmd::daemon::Shared;
 use crate::model::batch::{Batch, Limits};
-use crate::model::outcome::{Loss, LossCause};
+use crate::model::lost::Lost;
+use crate::model::outcome::LossCause;
 use crate::model::record::Record;
 use crate::store::{Store, Written};
 
@@ -74,12 +75,12 @@ impl<S: Store> Keep<S> {
     /// Tries to store the next batch.
     fn store(&mut self, waiting: &mut Waiting) {
         let now_ms = clock::now_ms();
-        let loss = waiting.loss.clone().map(Record::Loss);
+        let loss = waiting.lost.loss().cloned().map(Record::Loss);
         let written = self.store.write(&mut waiting.batch.next().chain(&loss), now_ms);
         match written {
             Ok(written) => {
                 waiting.batch.stored(Instant::now());
-                waiting.loss = None;
+                waiting.lost.take();
                 if let Some(retry) = waiting.retry.take() {
                     let away = retry.since.elapsed().as_secs();
                     log::info!(
@@ -90,7 +91,7 @@ impl<S: Store> Keep<S> {
                 waiting.tell_expired(&written);
                 let (checks, left) = (written.checks, waiting.batch.len() as u64);
                 self.shared.change(|health| {
-                    health.status = "ok".to_owned();
+                    health.trouble = None;
                     health.stored += checks;
                     health.expired += written.expired;
                     health.stored_ms = now_ms;
@@ -105,7 +106,7 @@ impl<S: Store> Keep<S> {
                         *none = Some(Retry::first());
                     }
                 }
-                self.shared.change(|health| health.status = "store_away".to_owned());
+                self.shared.change(|health| health.trouble = Some("store_away"));
             }
         }
     }
@@ -115,7 +116,7 @@ impl<S: Store> Keep<S> {
 struct Waiting {
     batch: Batch<Record>,
     /// What fell out of a full memory and is not stored yet.
-    loss: Option<Loss>,
+    lost: Lost,
     /// The store is away.
     retry: Option<Retry>,
     /// Checks that went since it was last said, and when it was.
@@ -144,12 +145,12 @@ impl Retry {
 
 impl Waiting {
     fn new(limits: Limits) -> Waiting {
-        let (loss, retry, said_expired) = (None, None, None);
-        Waiting { batch: Batch::new(limits), loss, retry, expired: 0, said_expired }
+        let (lost, batch) = (Lost::default(), Batch::new(limits));
+        Waiting { batch, lost, retry: None, expired: 0, said_expired: None }
     }
 
     fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.loss.is_none()
+        self.batch.is_empty() && self.lost.loss().is_none()
     }
 
     /// When to store next; not before the next try, while the store is away.
@@ -162,21 +163,10 @@ impl Waiting {
         let weight = record.weight();
         let mut lost = 0;
         for fallen in self.batch.push(record, weight, Instant::now()) {
-            let (node, run, from_ms, to_ms) = match &fallen {
-                Record::Check(o) => (&o.node, o.run, o.due_ms, o.due_ms),
-                Record::Gap(gap) => (&gap.node, gap.run, gap.from_ms, gap.to_ms),
-                // States are told anew at the next start.
-                Record::Loss(_) | Record::Node(_) | Record::Target(_) => continue,
-            };
-            lost += 1;
-            let loss = self.loss.get_or_insert_with(|| {
+            if self.lost.loss().is_none() {
                 log::error!("memory is full while the store is away: the oldest records go");
-                let (node, cause) = (Arc::clone(node), LossCause::MemoryFull);
-                Loss { node, run, from_ms, to_ms, count: 0, cause }
-            });
-            loss.from_ms = loss.from_ms.min(from_ms);
-            loss.to_ms = loss.to_ms.max(to_ms);
-            loss.count += 1;
+            }
+            lost += self.lost.drop(&fallen, LossCause::MemoryFull);
         }
         let waiting = self.batch.len() as u64;
         shared.change(|health| {
@@ -198,15 +188,12 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::model::outcome::{Gap, GapCause};
-    use crate::show::health::Health;
+    use crate::model::outcome::{Gap, GapCause, Loss};
 
     #[test]
     fn what_falls_out_of_a_full_memory_is_one_loss() {
-        let shared = Shared(Mutex::new(Health::default()));
+        let shared = Shared::default();
         let (count, age) = (100, Duration::from_secs(1));
         let mut waiting = Waiting::new(Limits { count, age, bytes: 2 * size_of::<Record>() });
         for i in 1..=5 {
@@ -232,6 +219,6 @@ mod tests {
             count: 3,
             cause: LossCause::MemoryFull,
         };
-        assert_eq!((waiting.loss, waiting.batch.len()), (Some(want), 2));
+        assert_eq!((waiting.lost.loss(), waiting.batch.len()), (Some(&want), 2));
     }
 }

@@ -8,61 +8,35 @@
 //! Stopping runs down the road: the watch starts nothing more and ends, the judge drains what is
 //! left, the keeper stores it. A second signal leaves at once.
 
-mod judge;
 mod keep;
 mod view;
 
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
-use async_signal::{Signal, Signals};
-use smol::future::FutureExt;
-use smol::stream::StreamExt;
-
-use self::judge::{Judge, Stands};
 use self::keep::{Keep, Left};
 use self::view::View;
+use super::daemon::{Daemon, Shared, thread};
+use super::head::{Before, Head};
+use super::judge::Stands;
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
 use crate::check::trust::Trust;
-use crate::check::watch::{Limits, Watch, draw_run};
+use crate::check::watch::draw_run;
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
 use crate::model::batch;
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::report::standing;
-use crate::show::health::Health;
-use crate::show::http::{self, Response};
+use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
-use crate::stop::Stop;
 use crate::store::{Sqlite, Store};
 
 /// Records between judge and store, at most; the judge waits when it is full.
 const RECORDS: usize = 64;
-/// Stack of each thread, in bytes: none recurses, none holds large buffers.
-const STACK: usize = 512 * 1024;
-
-/// Signals this soon after the first are the same telling: `timeout` and some shells send it to
-/// the process and to its group.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
-
-/// What the stages tell the rest of the program.
-pub struct Shared(Mutex<Health>);
-
-impl Shared {
-    /// Changes the counters.
-    pub fn change(&self, change: impl FnOnce(&mut Health)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn response(&self) -> Response {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).response()
-    }
-}
 
 /// Watches until told to stop.
 ///
@@ -76,10 +50,9 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let mut store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
     let _claim = Sqlite::claim(&config.sqlite.path).map_err(|e| Error::new(e.to_string()))?;
-    let listener = config.serve.listen.map(http::listen).transpose()?;
+    let daemon = Daemon::new(&config)?;
     announce(&mut store, &config, &node, run).map_err(|error| Error::new(error.to_string()))?;
     let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
-    let mut signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
@@ -89,36 +62,9 @@ pub fn run(common: &Common) -> Result<u8, Error> {
         count(config.targets.len() as u64, "target"),
         config.sqlite.path.display()
     );
-    let shared = Arc::clone(&stages.shared);
-    let answer = move |path: &str| match path {
-        "/health" => shared.response(),
-        _ => Response::text(404, "no such page; there is /health"),
-    };
-    let serve = async {
-        match listener {
-            Some(listener) => http::serve(listener, answer).await,
-            None => smol::future::pending().await,
-        }
-    };
-    let obey = async {
-        let mut told: Option<Instant> = None;
-        while let Some(signal) = signals.next().await {
-            let Ok(signal) = signal else { continue };
-            if told.is_some_and(|told| told.elapsed() < SAME_SIGNAL) {
-                continue;
-            }
-            if told.replace(Instant::now()).is_some() {
-                view.iter().for_each(View::close);
-                std::process::exit(128 + signal as i32);
-            }
-            stages.stop();
-            log::info!("stopping: checks under way end first; a second signal leaves at once");
-        }
-    };
-    let ended = stages.ended.clone();
-    let end = async { ended.recv().await.unwrap_or(()) };
-    smol::block_on(end.or(obey).or(serve));
-    view.iter().for_each(View::close);
+    let close = || view.iter().for_each(View::close);
+    daemon.oversee(&stages.shared, &stages.ended, || stages.head.stop(), close);
+    close();
     stages.join()
 }
 
@@ -145,13 +91,10 @@ fn announce(
 
 /// The stages under way.
 struct Stages {
-    stop: Stop,
-    waker: curl::multi::MultiWaker,
     shared: Arc<Shared>,
     /// Closed when the last stage has ended.
     ended: smol::channel::Receiver<()>,
-    watch: JoinHandle<Result<(), Error>>,
-    judge: JoinHandle<()>,
+    head: Head,
     keep: JoinHandle<Option<Left>>,
 }
 
@@ -175,25 +118,14 @@ fn start(
             stands.insert(target, (verdict.state(), since_ms));
         }
     }
-    let shared = Arc::new(Shared(Mutex::new(Health {
-        status: "ok".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+    let shared = Shared::new(Health {
+        role: Role::Run,
         node: node.to_string(),
         targets: config.targets.len() as u64,
         ..Health::default()
-    })));
-    let (found_in, found) = smol::channel::unbounded();
+    });
     let (records_in, records) = sync_channel(RECORDS);
     let (ended_in, ended) = smol::channel::bounded(1);
-
-    let judge = Judge {
-        found,
-        records: records_in,
-        stands,
-        shared: Arc::clone(&shared),
-        screen,
-        node: Arc::clone(node),
-    };
     let keep = Keep {
         store,
         shared: Arc::clone(&shared),
@@ -204,50 +136,23 @@ fn start(
             bytes: config.spool.memory,
         },
     };
-    let thread = |name: &str| Builder::new().name(name.to_owned()).stack_size(STACK);
     let keep = thread("keep").spawn(move || {
         let left = keep.run(&records);
         drop(ended_in);
         left
     });
     let keep = keep.cannot("start a thread")?;
-    let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
-    // libcurl's handles stay on the thread that made them; only the waker comes back.
-    let (targets, limits, owner) = (config.targets.clone(), limits(config), Arc::clone(node));
-    let (stop, (waker_in, waker)) = (Stop::default(), sync_channel(1));
-    let told = stop.clone();
-    let watch = thread("watch").spawn(move || {
-        let stored = |name: &str| newest.get(name).copied();
-        let watch = Watch::new(targets, stored, (owner, run), limits, trust, found_in);
-        let _ = waker_in.send(watch.waker());
-        watch.run(&told)
-    });
-    let watch = watch.cannot("start a thread")?;
-    let waker = waker.recv().cannot("start the watch")?;
-    Ok(Stages { stop, waker, shared, ended, watch, judge, keep })
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        max_in_flight: config.probe.max_in_flight,
-        bodies_max: config.probe.bodies_max,
-        stop_timeout: config.probe.stop_timeout,
-    }
+    let before = Before { newest, stands, screen };
+    let give = Box::new(move |record| records_in.send(record).is_ok());
+    let head = Head::start(config, (node, run), trust, before, &shared, give)?;
+    Ok(Stages { shared, ended, head, keep })
 }
 
 impl Stages {
-    fn stop(&self) {
-        self.stop.tell();
-        if self.waker.wakeup().is_err() {
-            log::debug!("the watch cannot be woken: it looks within a second");
-        }
-    }
-
     /// Waits for all stages, and says how it ended.
     fn join(self) -> Result<u8, Error> {
+        let watched = self.head.join();
         let gone = |_| Error::new("a thread of this program broke down");
-        let watched = self.watch.join().map_err(gone)?;
-        self.judge.join().map_err(gone)?;
         if let Some(Left { count }) = self.keep.join().map_err(gone)? {
             log::error!("{count} records could not be stored and are lost: the store is away");
             return Ok(BAD_NEWS);

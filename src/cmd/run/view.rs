@@ -43,7 +43,7 @@ impl View {
         let shown = Arc::new(Mutex::new(true));
         let view = View { screen: Arc::clone(&screen), shown: Arc::clone(&shown) };
         let frames = thread::Builder::new().name("view".to_owned());
-        let frames = frames.stack_size(super::STACK).spawn(move || {
+        let frames = frames.stack_size(crate::cmd::daemon::STACK).spawn(move || {
             write(ENTER);
             // It holds no data, so nobody waits for its end.
             while draw(&screen, &shown, paint) {

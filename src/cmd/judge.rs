@@ -1,15 +1,14 @@
-//! The stage between the connections and the store: judges what came back, tells of changes.
+//! The stage behind the connections: judges what came back, tells of changes.
 //!
 //! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
 //! empty, or nobody takes records any more. On failure: there is none.
 
 use std::collections::HashMap;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smol::channel::Receiver;
 
-use super::Shared;
+use super::daemon::Shared;
 use crate::check::watch::Found;
 use crate::clock;
 use crate::model::judge::judge;
@@ -22,12 +21,15 @@ use crate::show::time::span;
 /// A state, and since when, in milliseconds since 1970.
 pub type Stands = HashMap<Arc<str>, (Verdict, i64)>;
 
+/// Takes a record, waiting while there is no room; false: nobody takes any more.
+pub type Give = Box<dyn Fn(Record) -> bool + Send>;
+
 /// The stage.
 pub struct Judge {
     /// What the watch found.
     pub found: Receiver<Found>,
-    /// To the store.
-    pub records: SyncSender<Record>,
+    /// To the next stage.
+    pub give: Give,
     /// How each target stands.
     pub stands: Stands,
     /// What others may know of us.
@@ -45,7 +47,7 @@ impl Judge {
             let record = match found {
                 Found::Reply(answer) => {
                     let outcome = judge(&answer.target, &answer.order, answer.reply);
-                    // The body is gone, and makes room before we wait for the store.
+                    // The body is gone, and makes room before we wait for the next stage.
                     drop(answer.held);
                     self.shared.change(|health| health.checks += 1);
                     self.tell(&outcome);
@@ -63,7 +65,7 @@ impl Judge {
                 }
                 Found::Run(run) => Record::Node(NodeState::new(&self.node, run, clock::now_ms())),
             };
-            if self.records.send(record).is_err() {
+            if !(self.give)(record) {
                 return;
             }
         }

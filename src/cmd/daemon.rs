@@ -1,0 +1,105 @@
+//! What all daemons share: signals, `/health`, and waiting for the last stage to end.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use async_signal::{Signal, Signals};
+use smol::channel::Receiver;
+use smol::future::FutureExt;
+use smol::stream::StreamExt;
+
+use crate::config::Config;
+use crate::error::{Context, Error};
+use crate::show::health::Health;
+use crate::show::http::{self, Response};
+
+/// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
+pub const STACK: usize = 512 * 1024;
+
+/// Signals this soon after the first are the same telling: `timeout` and some shells send it to
+/// the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+
+/// What the stages tell the rest of the program.
+#[derive(Default)]
+pub struct Shared(Mutex<Health>);
+
+impl Shared {
+    /// With these counters to begin with.
+    pub fn new(health: Health) -> Arc<Shared> {
+        Arc::new(Shared(Mutex::new(health)))
+    }
+
+    /// Changes the counters.
+    pub fn change(&self, change: impl FnOnce(&mut Health)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn response(&self) -> Response {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).response()
+    }
+}
+
+/// A thread with a small stack.
+pub fn thread(name: &str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(STACK)
+}
+
+/// What a daemon needs of the world before its stages start, so that it can still refuse to.
+pub struct Daemon {
+    listener: Option<Async<TcpListener>>,
+    signals: Signals,
+}
+
+impl Daemon {
+    /// Listens where the configuration says, and for signals.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub fn new(config: &Config) -> Result<Daemon, Error> {
+        let listener = config.serve.listen.map(http::listen).transpose()?;
+        let signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
+        Ok(Daemon { listener, signals })
+    }
+
+    /// Serves, and obeys signals, until `ended` is closed: the first calls `stop`, the second
+    /// `leave` and leaves at once.
+    pub fn oversee(
+        mut self,
+        shared: &Arc<Shared>,
+        ended: &Receiver<()>,
+        stop: impl Fn(),
+        leave: impl Fn(),
+    ) {
+        let shared = Arc::clone(shared);
+        let answer = move |path: &str| match path {
+            "/health" => shared.response(),
+            _ => Response::text(404, "no such page; there is /health"),
+        };
+        let serve = async {
+            match self.listener {
+                Some(listener) => http::serve(listener, answer).await,
+                None => smol::future::pending().await,
+            }
+        };
+        let obey = async {
+            let mut told: Option<Instant> = None;
+            while let Some(signal) = self.signals.next().await {
+                let Ok(signal) = signal else { continue };
+                if told.is_some_and(|told| told.elapsed() < SAME_SIGNAL) {
+                    continue;
+                }
+                if told.replace(Instant::now()).is_some() {
+                    leave();
+                    std::process::exit(128 + signal as i32);
+                }
+                stop();
+            }
+        };
+        let end = async { ended.recv().await.unwrap_or(()) };
+        smol::block_on(end.or(obey).or(serve));
+    }
+}

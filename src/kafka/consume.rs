@@ -1,0 +1,277 @@
+//! The way out of Kafka: messages of the partitions that the group gives us, from the offsets
+//! that the caller names. Partitions are taken over only once the caller has said from where, so
+//! that nothing is fetched from anywhere else first.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::link::Link;
+use super::settings;
+use crate::config::Kafka;
+use crate::error::Error;
+
+/// How long a request to the brokers may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A member of the group.
+pub struct Reader {
+    consumer: BaseConsumer<Surroundings>,
+    topic: String,
+}
+
+/// What a turn of [`Reader::poll`] brought.
+pub enum Turn<'a> {
+    /// Nothing yet.
+    Nothing,
+    /// A message.
+    Message(Message<'a>),
+    /// The group gives us these partitions: [`Reader::assign`] them.
+    Given(Vec<i32>),
+    /// The group has taken these partitions away.
+    Taken(Vec<i32>),
+}
+
+/// A message as it is in Kafka.
+pub struct Message<'a>(BorrowedMessage<'a>);
+
+impl Message<'_> {
+    /// Its partition.
+    pub fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    /// Its offset in the partition.
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// Its bytes; none: a tombstone.
+    pub fn payload(&self) -> &[u8] {
+        self.0.payload().unwrap_or_default()
+    }
+}
+
+impl Reader {
+    /// A member that has not joined yet. Nothing need be reachable.
+    ///
+    /// # Errors
+    /// A setting that librdkafka does not take.
+    pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
+        let config = settings::consumer(kafka)?;
+        let surroundings = Surroundings { link, turns: Mutex::default() };
+        let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
+            .map_err(|error| Error::new(format!("cannot set up Kafka: {error}")))?;
+        Ok(Reader { consumer, topic: kafka.topic.clone() })
+    }
+
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// librdkafka does not take the topic.
+    pub fn join(&self) -> Result<(), Error> {
+        self.consumer
+            .subscribe(&[&self.topic])
+            .map_err(|error| Error::new(format!("cannot read topic {}: {error}", self.topic)))
+    }
+
+    /// Waits for something to happen, at most `wait`. It must be called again and again, or the
+    /// group takes us for dead.
+    pub fn poll(&self, wait: Duration) -> Turn<'_> {
+        let surroundings = self.consumer.context();
+        if let Some(turn) = surroundings.turns().pop_front() {
+            return turn.into();
+        }
+        match self.consumer.poll(wait) {
+            Some(Ok(message)) => {
+                surroundings.link.works();
+                Turn::Message(Message(message))
+            }
+            // All errors have been told to the link; most are about the road, and the others
+            // (the topic is gone, rights are missing) are not.
+            Some(Err(error)) => {
+                surroundings.consider(&error);
+                Turn::Nothing
+            }
+            None => surroundings.turns().pop_front().map_or(Turn::Nothing, Into::into),
+        }
+    }
+
+    /// Takes partitions over, each from its offset on; 0: from the earliest.
+    ///
+    /// # Errors
+    /// librdkafka does not take them: they have been taken away meanwhile.
+    pub fn assign(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
+        let list = self.list(offsets.iter().copied());
+        let assigned = list.and_then(|list| self.consumer.incremental_assign(&list));
+        assigned.map_err(|error| Error::new(format!("cannot take partitions over: {error}")))
+    }
+
+    /// Goes on reading partitions that we have at other offsets; 0: the earliest.
+    ///
+    /// # Errors
+    /// A partition that is no longer ours.
+    pub fn seek(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
+        let said = |error: KafkaError| Error::new(format!("cannot go back in Kafka: {error}"));
+        let list = self.list(offsets.iter().copied()).map_err(said)?;
+        let result = self.consumer.seek_partitions(list, ANSWER).map_err(said)?;
+        result.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(said)
+    }
+
+    /// Fetches nothing more for now.
+    pub fn pause(&self) {
+        self.all("pause", Consumer::pause);
+    }
+
+    /// Fetches again.
+    pub fn resume(&self) {
+        self.all("resume", Consumer::resume);
+    }
+
+    /// Tells Kafka up to where each partition is stored (the next offset), for the tools that
+    /// watch lag; nothing rests on it.
+    pub fn commit(&self, offsets: &[(i32, i64)]) {
+        let committed = self
+            .list(offsets.iter().copied())
+            .and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        if let Err(error) = committed {
+            log::debug!("Kafka: cannot commit: {error}");
+        }
+    }
+
+    /// The cluster's own id; none: no broker answers.
+    pub fn cluster(&self) -> Option<String> {
+        self.consumer.client().fetch_cluster_id(ANSWER)
+    }
+
+    /// The earliest offset of a partition; none: no broker answers.
+    pub fn earliest(&self, partition: i32) -> Option<i64> {
+        let marks = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
+        marks.ok().map(|(earliest, _)| earliest)
+    }
+
+    /// Whether a broker answers.
+    pub fn knock(&self) -> bool {
+        let answered = self.consumer.fetch_metadata(Some(&self.topic), ANSWER).is_ok();
+        if answered {
+            self.consumer.context().link.works();
+        }
+        answered
+    }
+
+    /// The client, to ask the brokers.
+    pub fn client(&self) -> &Client<impl ClientContext + use<>> {
+        self.consumer.client()
+    }
+
+    fn all(
+        &self,
+        what: &str,
+        act: impl Fn(&BaseConsumer<Surroundings>, &TopicPartitionList) -> KafkaResult<()>,
+    ) {
+        let done = self.consumer.assignment().and_then(|list| act(&self.consumer, &list));
+        if let Err(error) = done {
+            log::warn!("Kafka: cannot {what}: {error}");
+        }
+    }
+
+    fn list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in offsets {
+            let offset = if next > 0 { Offset::Offset(next) } else { Offset::Beginning };
+            list.add_partition_offset(&self.topic, partition, offset)?;
+        }
+        Ok(list)
+    }
+}
+
+/// What the group has said.
+enum Told {
+    Given(Vec<i32>),
+    Taken(Vec<i32>),
+}
+
+impl From<Told> for Turn<'_> {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Given(partitions) => Turn::Given(partitions),
+            Told::Taken(partitions) => Turn::Taken(partitions),
+        }
+    }
+}
+
+/// What librdkafka calls back, all of it on the thread that polls.
+struct Surroundings {
+    link: Arc<Link>,
+    turns: Mutex<VecDeque<Told>>,
+}
+
+impl Surroundings {
+    fn turns(&self) -> MutexGuard<'_, VecDeque<Told>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Partitions taken away are no longer to be taken over.
+    fn taken(&self, partitions: Vec<i32>) {
+        let mut turns = self.turns();
+        let gone: BTreeSet<i32> = partitions.iter().copied().collect();
+        for told in turns.iter_mut() {
+            if let Told::Given(given) = told {
+                given.retain(|partition| !gone.contains(partition));
+            }
+        }
+        turns.push_back(Told::Taken(partitions));
+    }
+
+    fn consider(&self, error: &KafkaError) {
+        use RDKafkaErrorCode::{
+            GroupAuthorizationFailed, TopicAuthorizationFailed, UnknownTopicOrPartition,
+        };
+        if let Some(
+            code @ (GroupAuthorizationFailed | TopicAuthorizationFailed | UnknownTopicOrPartition),
+        ) = error.rdkafka_error_code()
+        {
+            self.link.fails(&code.to_string());
+        }
+    }
+}
+
+impl ClientContext for Surroundings {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.link.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.link.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Surroundings {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.link.works();
+            self.turns().push_back(Told::Given(partitions));
+            return;
+        }
+        if let Err(error) = consumer.incremental_unassign(list) {
+            log::debug!("Kafka: cannot give partitions back: {error}");
+        }
+        self.taken(partitions);
+    }
+}

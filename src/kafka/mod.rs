@@ -1,0 +1,14 @@
+//! Kafka: one place for the client's settings, a publisher for the edge, a reader for the centre.
+//! Both tell of the road to the brokers through a [`Link`], once per change.
+
+mod consume;
+mod diagnose;
+mod link;
+mod publish;
+mod settings;
+mod topic;
+
+pub use consume::{Message, Reader, Turn};
+pub use link::{Change, Link};
+pub use publish::{Delivery, Publisher};
+pub use topic::{Topic, ensure};

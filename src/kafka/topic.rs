@@ -1,0 +1,82 @@
+//! The topic: looked for, and made where we may.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::config::FromClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::settings;
+use crate::config::Kafka;
+use crate::error::Error;
+
+/// How long brokers may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How it stands with the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// It is there.
+    Exists,
+    /// It was missing, and is made.
+    Made,
+    /// It is missing, and why it is not made; what to do.
+    Missing(String),
+}
+
+/// Looks for the topic, and makes it if it is missing and we may. That somebody else makes it at
+/// the same time is no error.
+///
+/// # Errors
+/// No broker answers.
+pub fn ensure<C: rdkafka::ClientContext>(
+    kafka: &Kafka,
+    client: &Client<C>,
+) -> Result<Topic, Error> {
+    match look(kafka, client)? {
+        None => return Ok(Topic::Exists),
+        Some(code) if code != RDKafkaErrorCode::UnknownTopicOrPartition => {
+            return Ok(missing(kafka, &format!("cannot be seen: {code}")));
+        }
+        Some(_) if !kafka.create_topic => return Ok(missing(kafka, "does not exist")),
+        Some(_) => {}
+    }
+    let said = |error: KafkaError| Error::new(format!("cannot make the topic: {error}"));
+    let config: ClientConfig = settings::plain(kafka)?;
+    let admin: AdminClient<DefaultClientContext> =
+        AdminClient::from_config(&config).map_err(said)?;
+    let replication = TopicReplication::Fixed(kafka.replicas);
+    let topic = NewTopic::new(&kafka.topic, kafka.partitions, replication);
+    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+    let made = smol::block_on(admin.create_topics([&topic], &options)).map_err(said)?;
+    match made.into_iter().next() {
+        Some(Ok(_)) => Ok(Topic::Made),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Topic::Exists),
+        Some(Err((_, code))) => Ok(missing(kafka, &format!("is missing and was not made: {code}"))),
+        None => Err(Error::new("cannot make the topic: no answer")),
+    }
+}
+
+/// None: it exists.
+fn look<C: rdkafka::ClientContext>(
+    kafka: &Kafka,
+    client: &Client<C>,
+) -> Result<Option<RDKafkaErrorCode>, Error> {
+    let metadata = client
+        .fetch_metadata(Some(&kafka.topic), ANSWER)
+        .map_err(|error| Error::new(format!("cannot ask for the topic: {error}")))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
+    let Some(topic) = topic else { return Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) };
+    Ok(topic.error().map(RDKafkaErrorCode::from))
+}
+
+fn missing(kafka: &Kafka, why: &str) -> Topic {
+    let (name, partitions) = (&kafka.topic, kafka.partitions);
+    Topic::Missing(format!(
+        "topic {name} {why}; make it with `kafka-topics.sh --bootstrap-server {} --create --topic \
+         {name} --partitions {partitions}`, or give our user the rights to describe and create it",
+        kafka.brokers[0]
+    ))
+}

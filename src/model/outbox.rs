@@ -1,0 +1,268 @@
+//! Records on their way out: each is held until the next place has it. What is held is bounded by
+//! its bytes; past that the oldest that are not under way are dropped, and counted as a loss.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::lost::Lost;
+use super::outcome::{Loss, LossCause};
+use super::record::Record;
+use super::wire::encode;
+
+/// Bytes that an entry takes beside its text: itself, and its places in both trees.
+const OVERHEAD: usize = 160;
+
+/// The records, oldest first.
+#[derive(Debug)]
+pub struct Outbox {
+    entries: BTreeMap<u64, Entry>,
+    /// Those that are not under way.
+    waiting: BTreeSet<u64>,
+    bytes: usize,
+    limit_bytes: usize,
+    next: u64,
+    lost: Lost,
+    /// A state was dropped, and must be told again.
+    untold: bool,
+}
+
+/// A record as it goes out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Kafka's key: the target, or the node.
+    pub key: Arc<str>,
+    /// The record as it is on the wire.
+    pub json: Box<str>,
+    /// What is lost with it.
+    loss: Option<Loss>,
+    /// That was counted when it was lost: it is a loss itself.
+    is_counted: bool,
+}
+
+impl Entry {
+    fn new(record: &Record) -> Entry {
+        let loss = match record {
+            Record::Loss(loss) => Some(loss.clone()),
+            other => other.span().map(|(run, from_ms, to_ms)| Loss {
+                node: Arc::clone(other.node()),
+                run,
+                from_ms,
+                to_ms,
+                count: 1,
+                cause: LossCause::MemoryFull,
+            }),
+        };
+        let key = Arc::clone(record.target().unwrap_or(record.node()));
+        let is_counted = matches!(record, Record::Loss(_));
+        Entry { key, json: encode(record).into(), loss, is_counted }
+    }
+
+    fn bytes(&self) -> usize {
+        self.json.len() + self.key.len() + OVERHEAD
+    }
+
+    /// The oldest due time in it, in milliseconds since 1970; none: it is a state.
+    pub fn from_ms(&self) -> Option<i64> {
+        self.loss.as_ref().map(|loss| loss.from_ms)
+    }
+}
+
+impl Outbox {
+    /// An empty one that holds at most so much.
+    pub fn new(limit_bytes: usize) -> Outbox {
+        Outbox {
+            entries: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            bytes: 0,
+            limit_bytes,
+            next: 0,
+            lost: Lost::default(),
+            untold: false,
+        }
+    }
+
+    /// Adds a record. Gives how many checks and gaps were dropped to make room.
+    pub fn push(&mut self, record: &Record) -> u64 {
+        let entry = Entry::new(record);
+        self.bytes += entry.bytes();
+        self.entries.insert(self.next, entry);
+        self.waiting.insert(self.next);
+        self.next += 1;
+        let mut dropped = 0;
+        while self.bytes > self.limit_bytes && self.waiting.len() > 1 {
+            let Some(id) = self.waiting.pop_first() else { break };
+            dropped += self.drop(id, LossCause::MemoryFull);
+        }
+        dropped
+    }
+
+    /// The oldest record that is not under way.
+    pub fn first(&self) -> Option<(u64, &Entry)> {
+        let id = *self.waiting.first()?;
+        self.entries.get(&id).map(|entry| (id, entry))
+    }
+
+    /// It is under way.
+    pub fn sent(&mut self, id: u64) {
+        self.waiting.remove(&id);
+    }
+
+    /// The next place has it.
+    pub fn done(&mut self, id: u64) {
+        self.waiting.remove(&id);
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.bytes();
+        }
+    }
+
+    /// It has not arrived, and is to be sent again.
+    pub fn failed(&mut self, id: u64) {
+        if self.entries.contains_key(&id) {
+            self.waiting.insert(id);
+        }
+    }
+
+    /// It will never be taken, for its own fault. Gives how many are lost with it.
+    pub fn refused(&mut self, id: u64) -> u64 {
+        self.waiting.remove(&id);
+        self.drop(id, LossCause::Damaged)
+    }
+
+    fn drop(&mut self, id: u64, cause: LossCause) -> u64 {
+        let Some(entry) = self.entries.remove(&id) else { return 0 };
+        self.bytes -= entry.bytes();
+        match entry.loss {
+            None => {
+                self.untold = true;
+                0
+            }
+            Some(mut loss) => {
+                if !entry.is_counted {
+                    loss.cause = cause;
+                }
+                self.lost.add(&loss);
+                u64::from(!entry.is_counted)
+            }
+        }
+    }
+
+    /// What was dropped since it was last asked, to be told as a record.
+    pub fn take_loss(&mut self) -> Option<Loss> {
+        self.lost.take()
+    }
+
+    /// Whether a state was dropped since it was last asked.
+    pub fn take_untold(&mut self) -> bool {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// How many are held, and the oldest due time among them, in milliseconds since 1970.
+    pub fn held(&self) -> (u64, Option<i64>) {
+        let oldest_ms = self.entries.values().filter_map(Entry::from_ms).min();
+        (self.entries.len() as u64, oldest_ms)
+    }
+
+    /// Whether something is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.entries.len() > self.waiting.len()
+    }
+
+    /// How many are held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::{Gap, GapCause};
+    use super::super::record::NodeState;
+    use super::*;
+
+    fn gap(from_ms: i64) -> Record {
+        Record::Gap(Gap {
+            target: Arc::from("site"),
+            node: Arc::from("a"),
+            run: 7,
+            from_ms,
+            to_ms: from_ms + 5,
+            count: 6,
+            interval_ms: 1,
+            cause: GapCause::Overload,
+        })
+    }
+
+    /// An outbox with room for `count` gaps.
+    fn outbox(count: usize) -> Outbox {
+        Outbox::new(count * Entry::new(&gap(100)).bytes())
+    }
+
+    fn first(outbox: &Outbox) -> Option<u64> {
+        outbox.first().map(|(id, _)| id)
+    }
+
+    #[test]
+    fn what_failed_goes_out_again_before_what_is_newer() {
+        let mut outbox = outbox(9);
+        for from_ms in [100, 200, 300] {
+            assert_eq!(outbox.push(&gap(from_ms)), 0);
+        }
+        outbox.sent(0);
+        outbox.sent(1);
+        assert_eq!((first(&outbox), outbox.len()), (Some(2), 3));
+        outbox.done(1);
+        outbox.failed(0);
+        assert_eq!((first(&outbox), outbox.len()), (Some(0), 2));
+        outbox.done(0);
+        outbox.failed(0);
+        assert_eq!(first(&outbox), Some(2));
+        outbox.done(2);
+        assert!(outbox.is_empty() && outbox.bytes == 0);
+    }
+
+    #[test]
+    fn the_oldest_that_are_not_under_way_are_one_loss() {
+        let mut outbox = outbox(3);
+        for from_ms in [100, 200, 300] {
+            outbox.push(&gap(from_ms));
+        }
+        outbox.sent(0);
+        assert_eq!(outbox.push(&gap(400)), 1);
+        assert_eq!(outbox.push(&gap(500)), 1);
+        let node = Arc::from("a");
+        let cause = LossCause::MemoryFull;
+        let want = Loss { node, run: 7, from_ms: 200, to_ms: 305, count: 2, cause };
+        assert_eq!(outbox.take_loss(), Some(want.clone()));
+        assert_eq!(outbox.take_loss(), None);
+        // Told, and dropped itself: it still counts what it counted.
+        outbox.push(&Record::Loss(want));
+        for from_ms in [600, 700, 800] {
+            outbox.push(&gap(from_ms));
+        }
+        let loss = outbox.take_loss().unwrap();
+        assert_eq!((loss.from_ms, loss.to_ms, loss.count), (200, 605, 5));
+    }
+
+    #[test]
+    fn a_record_that_is_refused_is_lost_as_damaged() {
+        let mut outbox = outbox(3);
+        outbox.push(&gap(100));
+        outbox.sent(0);
+        assert_eq!(outbox.refused(0), 1);
+        let loss = outbox.take_loss().unwrap();
+        assert_eq!((loss.cause, loss.count), (LossCause::Damaged, 1));
+    }
+
+    #[test]
+    fn a_state_that_is_dropped_is_to_be_told_again() {
+        let mut outbox = outbox(1);
+        outbox.push(&Record::Node(NodeState::new(&Arc::from("a"), 7, 1)));
+        assert_eq!((outbox.push(&gap(100)), outbox.take_untold()), (0, true));
+        assert_eq!((outbox.take_loss(), outbox.take_untold()), (None, false));
+    }
+}

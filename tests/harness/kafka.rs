@@ -1,0 +1,345 @@
+//! Apache Kafka, the real one: one broker from its jars, on the loopback interface alone, with
+//! doors of every kind.
+//!
+//! A test that wants a topic takes a `Kafka::topic(partitions)`: all of a process stand on one
+//! broker, or on that of `KAFKA_BROKERS` (no TLS, no password). A test that stops its broker, or
+//! goes by another door than the plain one, uses a broker of ours, whatever that variable says.
+//!
+//! ```
+//! let topic = Kafka::topic(3);
+//! topic.produce(b"key", b"payload");
+//! assert_eq!(topic.consume()[0].payload, b"payload");
+//! ```
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use openssl::base64::encode_block;
+use openssl::rand::rand_bytes;
+use rustix::process::Signal;
+
+use super::admin::{self, Resource, Right};
+use super::certs;
+use super::daemon::{Daemon, Guard, free_port, random};
+use super::kcat::{Kcat, Record};
+use super::temp::Temp;
+
+/// Who may do anything, by password as by certificate.
+pub const USER: &str = "sitewatch";
+/// Who may do nothing until `Kafka::allow` says otherwise.
+pub const GUEST: &str = "guest";
+/// The password of both. A word that must not stand in any log.
+pub const PASSWORD: &str = "hush-kafka";
+
+/// How long a broker may take to start.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// A broker's listeners, each on a port of its own. Certificates are those of `certs::set()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Neither TLS nor a password; who comes in may do anything.
+    Plain,
+    /// TLS with the good certificate; who comes in may do anything.
+    Tls,
+    /// TLS that demands a certificate of `set().authority`; its common name is the user's.
+    Mutual,
+    /// TLS and a password: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    Sasl,
+    /// The same with a certificate for another name.
+    Misnamed,
+}
+
+const DOORS: [Door; 5] = [Door::Plain, Door::Tls, Door::Mutual, Door::Sasl, Door::Misnamed];
+
+/// Besides its addresses and folders. A broker that was killed is taken for alive until its
+/// session ends, and its successor waits for that.
+const SETTINGS: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAIN
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+message.max.bytes=4000000
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+log.cleaner.dedupe.buffer.size=2097152
+num.network.threads=1
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:sitewatch
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,TLS:SSL,MUTUAL:SSL,SASL:SASL_SSL,MISNAMED:SASL_SSL
+listener.name.mutual.ssl.client.auth=required
+listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=([^,]+).*$/$1/
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+";
+
+/// A broker with its own data. Stopped on drop, and when the test process ends without that.
+pub struct Kafka {
+    daemon: Option<Daemon>,
+    ports: Vec<u16>,
+    folder: Temp,
+}
+
+impl Kafka {
+    /// A broker of its own: some 3 s, and 250 MB of memory.
+    #[track_caller]
+    pub fn start() -> Kafka {
+        let folder = Temp::new();
+        let data = folder.join("data");
+        run(Command::new("/bin/cp").arg("-r").arg(TEMPLATE.0.join("data")).arg(&data));
+        // The template is of one cluster, and brokers of one process are of several.
+        let marks = fs::read_to_string(data.join("meta.properties")).unwrap();
+        let marks = marks.lines().filter(|line| !line.starts_with("cluster.id="));
+        let marks = marks.fold(String::new(), |text, line| text + line + "\n");
+        folder.write("data/meta.properties", format!("{marks}cluster.id={}\n", cluster()));
+
+        let ports: Vec<u16> = (0..=DOORS.len()).map(|_| free_port()).collect();
+        folder.write("properties", properties(&folder, &ports));
+        let mut made = Kafka { daemon: None, ports, folder };
+        made.run();
+        made
+    }
+
+    /// The broker of this process, made at the first call.
+    pub fn shared() -> &'static Kafka {
+        static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
+        &SHARED
+    }
+
+    /// A new, empty topic on the shared broker, or on those of `KAFKA_BROKERS`.
+    #[track_caller]
+    pub fn topic(partitions: i32) -> Topic {
+        let brokers = std::env::var("KAFKA_BROKERS");
+        let brokers = brokers.unwrap_or_else(|_| Kafka::shared().brokers());
+        let name = format!("sitewatch-{}", random());
+        let topic = Topic { name, brokers };
+        admin::create(topic.broker(), &topic.name, partitions).unwrap();
+        topic
+    }
+
+    /// Where its plain door is: `127.0.0.1:PORT`.
+    pub fn brokers(&self) -> String {
+        self.door(Door::Plain)
+    }
+
+    /// Where that door is.
+    pub fn door(&self, door: Door) -> String {
+        format!("127.0.0.1:{}", self.ports[door as usize])
+    }
+
+    /// kcat before its plain door.
+    pub fn kcat(&self) -> Kcat {
+        Kcat::new(&self.brokers())
+    }
+
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// Kafka's number for what is wrong; 36: there is one of this name.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), i16> {
+        admin::create(&self.brokers(), name, partitions)
+    }
+
+    /// Removes a topic.
+    ///
+    /// # Errors
+    /// Kafka's number for what is wrong; 3: there is none of this name.
+    pub fn delete_topic(&self, name: &str) -> Result<(), i16> {
+        admin::delete(&self.brokers(), name)
+    }
+
+    /// Gives a user (`GUEST`, or a certificate's common name) a right.
+    #[track_caller]
+    pub fn allow(&self, user: &str, what: Resource<'_>, right: Right) {
+        admin::allow(&self.brokers(), user, what, right).unwrap();
+    }
+
+    /// Kills it where it stands. What it has acknowledged is there after `restart`.
+    pub fn stop_hard(&mut self) {
+        self.daemon.take().unwrap().kill();
+    }
+
+    /// Starts it again on the same ports and data; kills it before if it still runs.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.daemon = None;
+        self.run();
+    }
+
+    /// Stops it where it stands: connections stay and nothing is answered.
+    pub fn pause(&self) {
+        self.daemon.as_ref().unwrap().pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.daemon.as_ref().unwrap().resume();
+    }
+
+    /// What it has logged until now, warnings and worse.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    /// Starts it and waits till it answers.
+    #[track_caller]
+    fn run(&mut self) {
+        let mut command = java("kafka.Kafka");
+        command.arg(self.folder.join("properties"));
+        let log = self.folder.join("log");
+        let mut daemon = Daemon::start(command, Signal::KILL, &log, self.folder.path());
+        let broker = self.brokers();
+        daemon.await_answer(STARTING, || admin::count(&broker).is_ok_and(|count| count == 1));
+        self.daemon = Some(daemon);
+    }
+}
+
+/// A topic that nobody else has; gone on drop.
+pub struct Topic {
+    name: String,
+    brokers: String,
+}
+
+impl Topic {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its brokers, parted by commas.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Appends one record.
+    #[track_caller]
+    pub fn produce(&self, key: &[u8], payload: &[u8]) {
+        self.kcat().produce(&self.name, &[(key, payload)]).unwrap();
+    }
+
+    /// All that it holds now; by offset within a partition.
+    #[track_caller]
+    pub fn consume(&self) -> Vec<Record> {
+        self.kcat().consume(&self.name).unwrap()
+    }
+
+    /// kcat towards its brokers.
+    pub fn kcat(&self) -> Kcat {
+        Kcat::new(&self.brokers)
+    }
+
+    fn broker(&self) -> &str {
+        self.brokers.split(',').next().unwrap()
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        if std::env::var_os("KAFKA_BROKERS").is_some() {
+            let _ = admin::delete(self.broker(), &self.name);
+        }
+    }
+}
+
+/// A broker's settings; the last port is the controller's.
+fn properties(folder: &Temp, ports: &[u16]) -> String {
+    let set = certs::set();
+    let server = |name: &str, leaf: &certs::Leaf| {
+        let (chain, key) = leaf.write(folder, name);
+        let both = [fs::read(key).unwrap(), fs::read(chain).unwrap()].concat();
+        folder.write(&format!("{name}.both"), both).display().to_string()
+    };
+    let (good, misnamed) = (server("good", &set.good), server("misnamed", &set.wrong_name));
+    let place = |(door, port): (Door, &u16)| {
+        format!("{}://127.0.0.1:{port}", format!("{door:?}").to_uppercase())
+    };
+    let places: Vec<String> = DOORS.into_iter().zip(ports).map(place).collect();
+    let (places, controller) = (places.join(","), ports[DOORS.len()]);
+    let login = "org.apache.kafka.common.security";
+    let mut text = format!(
+        "{SETTINGS}\
+        log.dirs={}\n\
+        controller.quorum.voters=1@127.0.0.1:{controller}\n\
+        listeners={places},CONTROLLER://127.0.0.1:{controller}\n\
+        advertised.listeners={places}\n\
+        ssl.keystore.type=PEM\n\
+        ssl.keystore.location={good}\n\
+        listener.name.misnamed.ssl.keystore.type=PEM\n\
+        listener.name.misnamed.ssl.keystore.location={misnamed}\n\
+        ssl.truststore.type=PEM\n\
+        ssl.truststore.location={}\n",
+        folder.join("data").display(),
+        certs::ca_file().display(),
+    );
+    for door in ["sasl", "misnamed"] {
+        let words = format!("user_{USER}=\"{PASSWORD}\" user_{GUEST}=\"{PASSWORD}\"");
+        let plain = format!("{login}.plain.PlainLoginModule required {words};");
+        text += &format!("listener.name.{door}.plain.sasl.jaas.config={plain}\n");
+        for strength in ["256", "512"] {
+            let scram = format!("{login}.scram.ScramLoginModule required;");
+            text +=
+                &format!("listener.name.{door}.scram-sha-{strength}.sasl.jaas.config={scram}\n");
+        }
+    }
+    text
+}
+
+/// Formatted data with the users in it, from which every broker starts; made once a process,
+/// since it costs a start of Java.
+static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
+    let folder = Temp::new();
+    let ports: Vec<u16> = (1..=DOORS.len() as u16 + 1).collect();
+    let settings = folder.write("properties", properties(&folder, &ports));
+    let mut command = java("kafka.tools.StorageTool");
+    command.args(["format", "-t", &cluster(), "-c"]).arg(settings);
+    for user in [USER, GUEST] {
+        for strength in ["256", "512"] {
+            let words = format!("SCRAM-SHA-{strength}=[name={user},password={PASSWORD}]");
+            command.args(["--add-scram", &words]);
+        }
+    }
+    run(&mut command);
+    let guard = Guard::folder(folder.path());
+    (folder, guard)
+});
+
+/// A name of a cluster: 22 letters of base64.
+fn cluster() -> String {
+    let mut bytes = [0; 16];
+    rand_bytes(&mut bytes).unwrap();
+    // A leading `-` would be taken for an option.
+    bytes[0] = 0;
+    encode_block(&bytes).replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()
+}
+
+/// Java with Kafka's jars, small and quick to start.
+fn java(class: &str) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]);
+    command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
+    command.arg(format!("{}/*", *JARS)).arg(class);
+    command
+}
+
+/// Where Kafka's jars are.
+static JARS: LazyLock<String> = LazyLock::new(|| {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
+    let done = Command::new(script).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "no Kafka; `.ci/with test` gets it: {said}");
+    String::from_utf8(done.stdout).unwrap().trim_end().to_owned()
+});
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let done = command.output();
+    assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{command:?}: {done:?}");
+}

@@ -1,4 +1,4 @@
-//! How PostgreSQL is reached, from libpq's words for it. `postgres` knows three of libpq's six
+//! How PostgreSQL is reached, from libpq's words for it. `tokio-postgres` knows three of libpq's six
 //! `sslmode`s and none of its files, has no safe default, and counts `tcp_user_timeout` in
 //! seconds: so everything is read here, and it is handed what it knows.
 
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use postgres::config::{
+use tokio_postgres::config::{
     ChannelBinding, Host, LoadBalanceHosts, SslMode as Negotiated, SslNegotiation,
     TargetSessionAttrs,
 };
@@ -51,10 +51,10 @@ impl SslMode {
 /// A connection. `Debug` shows no password.
 #[derive(Clone)]
 pub struct Dsn {
-    /// What `postgres` itself is told, at least one host included; its `ssl_mode` is `Disable`,
+    /// What `tokio-postgres` itself is told, at least one host included; its `ssl_mode` is `Disable`,
     /// `Prefer` or `Require` as [`Dsn::ssl_mode`] needs it. With `sslnegotiation=direct` the
     /// connector has to offer PostgreSQL's ALPN.
-    pub config: postgres::Config,
+    pub config: tokio_postgres::Config,
     /// What holds, defaults worked out: `verify-full`, or `prefer` where every host is this
     /// machine and no root was named, or `disable` where every host is a socket.
     pub ssl_mode: SslMode,
@@ -156,7 +156,7 @@ fn word(value: &str) -> String {
 /// Every fault, in words that follow `url: `; none has any value in it but the name of a file.
 pub(super) fn parse(text: &str, beside: &dyn Fn(&str) -> PathBuf) -> Result<Dsn, Vec<String>> {
     let mut given = Given::read(text, beside).map_err(|fault| vec![fault])?;
-    let mut config = postgres::Config::new();
+    let mut config = tokio_postgres::Config::new();
     given.login(&mut config);
     let place = given.hosts(&mut config);
     given.patience(&mut config);
@@ -177,7 +177,7 @@ struct Place {
 
 impl Given<'_> {
     /// Who we are, and to which database.
-    fn login(&mut self, config: &mut postgres::Config) {
+    fn login(&mut self, config: &mut tokio_postgres::Config) {
         if let Some(user) = self.text("user") {
             config.user(&user);
         }
@@ -207,7 +207,7 @@ impl Given<'_> {
     }
 
     /// Hosts, addresses and ports: as many of each as there are of the first.
-    fn hosts(&mut self, config: &mut postgres::Config) -> Place {
+    fn hosts(&mut self, config: &mut tokio_postgres::Config) -> Place {
         let addresses = self.every("hostaddr", "must be addresses such as 192.0.2.1", |text| {
             text.parse::<IpAddr>().ok()
         });
@@ -266,7 +266,7 @@ impl Given<'_> {
     }
 
     /// How soon a connection counts as dead: 0 leaves it to the system, which takes its time.
-    fn patience(&mut self, config: &mut postgres::Config) {
+    fn patience(&mut self, config: &mut tokio_postgres::Config) {
         let mut number = |name, unit, last| {
             let number = self.number(name, unit).unwrap_or(last);
             (number > 0).then_some(number)
@@ -290,7 +290,7 @@ impl Given<'_> {
     }
 
     /// TLS, as libpq would have it but for the default.
-    fn security(&mut self, mut config: postgres::Config, place: Place) -> Dsn {
+    fn security(&mut self, mut config: tokio_postgres::Config, place: Place) -> Dsn {
         let asked = self.choice("sslmode", &SslMode::ALL);
         let bindings = [
             ("disable", ChannelBinding::Disable),

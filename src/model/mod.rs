@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod record;
 pub mod report;
 pub mod schedule;
+pub mod state;
 pub mod tally;
 pub mod target;
 pub mod wire;

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::outcome::{Gap, Verdict};
 use super::tally::{Check, Tally};
 
-/// A target is not known any more once its newest check is older than this and than three
-/// intervals, in milliseconds.
-const STALE_MS: i64 = 5 * 60 * 1000;
+pub use super::state::{Standing, State, standing};
 
 /// Cells of the sparkline of a window.
 pub const CELLS: usize = 24;
@@ -65,71 +63,6 @@ impl Cell {
         self.sum_us += other.sum_us;
         self.down += other.down;
     }
-}
-
-/// How a target stands now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// None: never checked. Unknown: also when the newest check is too old to say.
-    pub verdict: Option<Verdict>,
-    /// Due time of the newest check.
-    pub last_due_ms: Option<i64>,
-    /// Since when; up and slow are one state.
-    pub since_ms: Option<i64>,
-}
-
-/// What the store knows of one target on one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
-    /// Verdict of the newest check.
-    pub verdict: Verdict,
-    /// Due time of the first check with that state in a row.
-    pub since_ms: i64,
-    /// Due time of the newest check.
-    pub last_due_ms: i64,
-    /// Interval of the newest check, in milliseconds.
-    pub interval_ms: i64,
-    /// Due time of the first check ever.
-    pub first_due_ms: i64,
-}
-
-impl State {
-    /// As it stands at `now_ms`.
-    pub fn standing(&self, now_ms: i64) -> Standing {
-        let stale = now_ms - self.last_due_ms > (3 * self.interval_ms).max(STALE_MS);
-        Standing {
-            verdict: Some(if stale { Verdict::Unknown } else { self.verdict }),
-            last_due_ms: Some(self.last_due_ms),
-            since_ms: Some(if stale { self.last_due_ms } else { self.since_ms }),
-        }
-    }
-}
-
-/// How a target stands over all its nodes: down if at least half of those that know say so.
-/// It stands so since enough of them have agreed.
-pub fn standing(states: &[State], now_ms: i64) -> Standing {
-    let each: Vec<Standing> = states.iter().map(|state| state.standing(now_ms)).collect();
-    let last_due_ms = each.iter().filter_map(|s| s.last_due_ms).max();
-    let of = |state: Verdict| -> Vec<&Standing> {
-        each.iter().filter(|s| s.verdict.map(Verdict::state) == Some(state)).collect()
-    };
-    let (up, down) = (of(Verdict::Up), of(Verdict::Down));
-    let known = up.len() + down.len();
-    let (verdict, agreed, needed) = if !down.is_empty() && 2 * down.len() >= known {
-        (Some(Verdict::Down), down, known.div_ceil(2))
-    } else if !up.is_empty() {
-        let newest = up.iter().max_by_key(|s| s.last_due_ms).and_then(|s| s.verdict);
-        (newest, up, known / 2 + 1)
-    } else {
-        let unknown = of(Verdict::Unknown);
-        let verdict = (!unknown.is_empty()).then_some(Verdict::Unknown);
-        let needed = unknown.len();
-        (verdict, unknown, needed)
-    };
-    let mut since: Vec<i64> = agreed.iter().filter_map(|s| s.since_ms).collect();
-    since.sort_unstable();
-    let since_ms = needed.checked_sub(1).and_then(|i| since.get(i)).copied();
-    Standing { verdict, last_due_ms, since_ms }
 }
 
 /// Who a check is of: target and node.
@@ -373,27 +306,5 @@ mod tests {
         assert_eq!(slots(&gap, 500, 1500), 1);
         assert_eq!(slots(&gap, 0, 99_000), 4);
         assert_eq!(slots(&gap, 3501, 99_000), 0);
-    }
-
-    #[test]
-    fn half_of_those_that_know_make_it_down() {
-        let (up, down) = (state(Verdict::Up, 10, 1000), state(Verdict::Down, 500, 1000));
-        let gone = state(Verdict::Unknown, 900, 1000);
-        assert_eq!(standing(&[up, down, gone], 2000).verdict, Some(Verdict::Down));
-        assert_eq!(standing(&[up, down, gone], 2000).since_ms, Some(500));
-        assert_eq!(standing(&[up, up, down], 2000).verdict, Some(Verdict::Up));
-        assert_eq!(standing(&[gone], 2000).verdict, Some(Verdict::Unknown));
-        assert_eq!(standing(&[], 2000), Standing::default());
-        let slow = state(Verdict::Slow, 10, 1000);
-        assert_eq!(standing(&[slow], 2000).verdict, Some(Verdict::Slow));
-    }
-
-    #[test]
-    fn an_old_check_says_nothing_about_now() {
-        let state = state(Verdict::Up, 0, 1000);
-        assert_eq!(state.standing(1000 + STALE_MS).verdict, Some(Verdict::Up));
-        let stale = state.standing(1001 + STALE_MS);
-        assert_eq!(stale.verdict, Some(Verdict::Unknown));
-        assert_eq!(stale.since_ms, Some(1000));
     }
 }

@@ -1,6 +1,7 @@
 //! Where results are kept: one trait, so that the stages and the reports know no engine.
 //! `tests/store.rs` has the contract that every engine must keep.
 
+mod postgres;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
+pub use postgres::{Postgres, Ready, Retained};
 pub use sqlite::Sqlite;
 
 /// A place for records.
@@ -156,12 +158,19 @@ pub enum StoreError {
         /// What, and why.
         text: String,
     },
+    /// What it was given cannot be stored, now or later: one of the records is at fault.
+    Refused {
+        /// What, and why.
+        text: String,
+    },
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Unfit { text } | StoreError::Away { text } => f.write_str(text),
+            StoreError::Unfit { text }
+            | StoreError::Away { text }
+            | StoreError::Refused { text } => f.write_str(text),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ::postgres::config::{
+use tokio_postgres::config::{
     ChannelBinding, Host, LoadBalanceHosts, SslMode as Negotiated, SslNegotiation,
     TargetSessionAttrs,
 };

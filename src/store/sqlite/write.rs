@@ -10,6 +10,7 @@ use rusqlite::{
 use super::Sqlite;
 use crate::model::outcome::{Cause, Gap, Loss, LossCause, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
+use crate::model::state::AHEAD_MS;
 use crate::model::wire::{encode_hops, encode_labels};
 use crate::store::Written;
 
@@ -49,9 +50,6 @@ pub fn records(
 /// A check is late if a newer one is stored, and cannot say how a target stands. A due time that
 /// is still to come (after ?6) was stored while the clock was ahead, and proves nothing.
 const LATE: &str = "(excluded.last_due_ms < last_due_ms AND last_due_ms <= ?6)";
-
-/// How far ahead of the clock a time may be and yet be no sign of a clock that was ahead, in ms.
-const AHEAD_MS: i64 = 60_000;
 
 /// The statements of one transaction.
 struct Rows<'c> {

@@ -1,0 +1,226 @@
+//! A connection from its first packet to the point where tables can be asked: each host in its
+//! turn, each way that `sslmode` allows, and a deadline for every try. The crate itself would
+//! wait for ever for a name, for TLS and for the login.
+
+use std::collections::hash_map::RandomState;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hasher};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Config, Connection, NoTls, SimpleQueryMessage, Socket};
+
+use super::Mode;
+use super::fault::Fault;
+use super::migrate::quoted;
+use super::session::{Link, Session};
+use super::tls::Connector;
+use crate::config::{Postgres, SslMode};
+
+/// The oldest PostgreSQL that will do, as it numbers itself.
+const VERSION_MIN: u32 = 140_000;
+
+/// How long TLS and the login may take, once TCP is connected; and TCP too, where `connect_timeout`
+/// does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One way to reach a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Plain,
+    Tls(Negotiated),
+}
+
+/// The ways that are tried, in libpq's order.
+fn ways(mode: SslMode) -> &'static [Way] {
+    match mode {
+        SslMode::Disable => &[Way::Plain],
+        SslMode::Allow => &[Way::Plain, Way::Tls(Negotiated::Require)],
+        SslMode::Prefer => &[Way::Tls(Negotiated::Prefer), Way::Plain],
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            &[Way::Tls(Negotiated::Require)]
+        }
+    }
+}
+
+/// Where the database is, as errors name it.
+pub fn place(config: &Config) -> String {
+    let count = config.get_hosts().len().max(1);
+    let hosts: Vec<String> = (0..count).map(|i| address(config, i)).collect();
+    let hosts = hosts.join(", ");
+    match config.get_dbname().or(config.get_user()) {
+        Some(name) => format!("the database {name} at {hosts}"),
+        None => format!("PostgreSQL at {hosts}"),
+    }
+}
+
+/// One host and its port.
+fn address(config: &Config, index: usize) -> String {
+    let ports = config.get_ports();
+    let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+    match config.get_hosts().get(index) {
+        Some(Host::Tcp(name)) if name.contains(':') => format!("[{name}]:{port}"),
+        Some(Host::Tcp(name)) => format!("{name}:{port}"),
+        Some(Host::Unix(folder)) => format!("{}/.s.PGSQL.{port}", folder.display()),
+        None => format!("port {port}"),
+    }
+}
+
+/// Connects, and makes sure that the server will do.
+pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
+    let dsn = &settings.dsn;
+    let count = dsn.config.get_hosts().len().max(1);
+    let connector = Connector::new(dsn)?;
+    let first = match dsn.config.get_load_balance_hosts() {
+        LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,
+        _ => 0,
+    };
+    let mut faults: Vec<String> = Vec::new();
+    for index in (0..count).map(|i| (first + i) % count) {
+        let config = alone(&dsn.config, index);
+        for way in ways(dsn.ssl_mode) {
+            let fault = match reach(&config, *way, &connector).await {
+                Ok(mut link) => {
+                    link.run(PATIENCE, async |session| greet(session, settings, mode).await)
+                        .await?;
+                    return Ok(link);
+                }
+                Err(fault) => fault,
+            };
+            let why = match count {
+                1 => fault.why,
+                _ => format!("{}: {}", address(&dsn.config, index), fault.why),
+            };
+            if !faults.contains(&why) {
+                faults.push(why);
+            }
+        }
+    }
+    Err(Fault::away(faults.join("; ")))
+}
+
+/// The configuration with one of its hosts alone.
+fn alone(all: &Config, index: usize) -> Config {
+    let mut config = Config::new();
+    match all.get_hosts().get(index) {
+        Some(Host::Tcp(name)) => config.host(name),
+        Some(Host::Unix(folder)) => config.host_path(folder),
+        None => &mut config,
+    };
+    if let Some(address) = all.get_hostaddrs().get(index) {
+        config.hostaddr(*address);
+    }
+    if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
+        config.port(*port);
+    }
+    let texts: [(Option<&str>, fn(&mut Config, String) -> &mut Config); 4] = [
+        (all.get_user(), Config::user),
+        (all.get_dbname(), Config::dbname),
+        (all.get_options(), Config::options),
+        (all.get_application_name(), Config::application_name),
+    ];
+    for (text, set) in texts {
+        if let Some(text) = text {
+            set(&mut config, text.to_owned());
+        }
+    }
+    if let Some(password) = all.get_password() {
+        config.password(password);
+    }
+    if let Some(timeout) = all.get_tcp_user_timeout() {
+        config.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = all.get_keepalives_interval() {
+        config.keepalives_interval(interval);
+    }
+    if let Some(retries) = all.get_keepalives_retries() {
+        config.keepalives_retries(retries);
+    }
+    config
+        .connect_timeout(all.get_connect_timeout().copied().unwrap_or(PATIENCE))
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(all.get_target_session_attrs())
+        .load_balance_hosts(all.get_load_balance_hosts());
+    config
+}
+
+/// Connects to one host in one way.
+async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link, Fault> {
+    let limit = config.get_connect_timeout().map_or(PATIENCE, |tcp| *tcp + PATIENCE);
+    let mut config = config.clone();
+    match way {
+        Way::Plain => log_in(config.ssl_mode(Negotiated::Disable), NoTls, limit).await,
+        Way::Tls(mode) => {
+            let tls = connector.tls()?;
+            let done = log_in(config.ssl_mode(mode), tls, limit).await;
+            done.map_err(|fault| connector.explain(&config, fault))
+        }
+    }
+}
+
+async fn log_in<T>(config: &Config, tls: T, limit: Duration) -> Result<Link, Fault>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = match tokio::time::timeout(limit, config.connect(tls)).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(Fault::away(format!("no answer within {} s", limit.as_secs()))),
+    };
+    Ok(Link::new(client, Box::pin(moved(connection))))
+}
+
+/// Moves bytes until the connection ends. Notices are nobody's here.
+fn moved<S>(
+    mut connection: Connection<Socket, S>,
+) -> impl Future<Output = Result<(), tokio_postgres::Error>>
+where
+    S: tokio_postgres::tls::TlsStream + Unpin,
+{
+    poll_fn(move |context| {
+        loop {
+            match connection.poll_message(context) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+}
+
+/// Makes a session ours: our schema alone, and an end to every wait. A writer that is stopped in
+/// mid-transaction is thrown out by the server itself, so that the one that takes over need not
+/// wait for it.
+async fn greet(session: &mut Session, settings: &Postgres, mode: Mode) -> Result<(), Fault> {
+    let (statement, idle) = match mode {
+        Mode::Write => ("5min", "10s"),
+        Mode::Read => ("30min", "30min"),
+    };
+    let schema = quoted(&settings.schema);
+    let words = format!(
+        "SET search_path = {schema}, pg_temp; SET client_min_messages = warning; \
+         SET timezone = 'UTC'; SET lock_timeout = '10s'; SET statement_timeout = '{statement}'; \
+         SET idle_in_transaction_session_timeout = '{idle}'; \
+         SELECT current_setting('server_version_num'), current_setting('server_version'), \
+                current_setting('server_encoding')"
+    );
+    for message in session.client().simple_query(&words).await? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        let word = |index| row.get(index).unwrap_or_default();
+        if word(0).parse::<u32>().is_ok_and(|version| version < VERSION_MIN) {
+            let why = format!("it is PostgreSQL {}, and 14 or later is needed", word(1));
+            return Err(Fault::unfit(why));
+        }
+        if word(2) != "UTF8" {
+            let why = format!("its encoding is {}, and UTF8 is needed", word(2));
+            return Err(Fault::unfit(why));
+        }
+    }
+    Ok(())
+}

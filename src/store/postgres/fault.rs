@@ -1,0 +1,163 @@
+//! What went wrong with PostgreSQL, in words for people, and what it means for us.
+
+use std::error::Error as _;
+use std::io;
+
+use openssl::error::ErrorStack;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::store::StoreError;
+
+/// What failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What it means.
+    pub kind: Kind,
+    /// Why: follows `cannot <verb> <place>: `.
+    pub why: String,
+}
+
+/// What a fault means for whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Time may heal it.
+    Away,
+    /// Time will not.
+    Unfit,
+    /// The data cannot be stored, here or elsewhere.
+    Refused,
+    /// The connection ended.
+    Lost,
+    /// Somebody was in the way: the same at once may do.
+    Crossed,
+    /// The hour's partition is gone.
+    NoHour,
+    /// The check is stored already.
+    Repeat,
+}
+
+impl Fault {
+    /// Time may heal it.
+    pub fn away(why: impl Into<String>) -> Fault {
+        Fault { kind: Kind::Away, why: why.into() }
+    }
+
+    /// Time will not heal it.
+    pub fn unfit(why: impl Into<String>) -> Fault {
+        Fault { kind: Kind::Unfit, why: why.into() }
+    }
+
+    /// As the caller of the store has it.
+    pub fn told(self, verb: &str, place: &str) -> StoreError {
+        let text = format!("cannot {verb} {place}: {}", self.why);
+        match self.kind {
+            Kind::Unfit => StoreError::Unfit { text },
+            Kind::Refused => StoreError::Refused { text },
+            _ => StoreError::Away { text },
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        if let Some(error) = error.as_db_error() {
+            return Fault { kind: kind(error), why: said(error) };
+        }
+        let is_broken = error.is_closed() || source::<io::Error>(&error).is_some();
+        let kind = if is_broken { Kind::Lost } else { Kind::Away };
+        Fault { kind, why: words(&error) }
+    }
+}
+
+/// What an error of the server means.
+fn kind(error: &DbError) -> Kind {
+    let code = error.code();
+    if *code == SqlState::UNIQUE_VIOLATION && of_outcome(error) {
+        return Kind::Repeat;
+    }
+    // A row that no partition takes breaks a constraint without a name.
+    if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && error.constraint().is_none() {
+        return Kind::NoHour;
+    }
+    if [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(code) {
+        return Kind::Crossed;
+    }
+    let ended = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    ];
+    if ended.contains(code) {
+        return Kind::Lost;
+    }
+    match &code.code()[..2] {
+        // Data exceptions, broken constraints, and what is too large for an index or a type.
+        "22" | "23" | "54" => Kind::Refused,
+        _ => Kind::Away,
+    }
+}
+
+/// Whether it is about the checks: the table, or one of its partitions.
+fn of_outcome(error: &DbError) -> bool {
+    error.table().is_some_and(|table| table.starts_with("outcome"))
+}
+
+/// What the server said, and how to go on.
+fn said(error: &DbError) -> String {
+    let message = error.message();
+    let code = error.code();
+    let lacks_table =
+        [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        format!("{message}; `sitewatch write --setup` grants what is needed")
+    } else if lacks_table.contains(code) {
+        format!("{message}; `sitewatch write --setup` makes what is missing")
+    } else if *code == SqlState::LOCK_NOT_AVAILABLE {
+        "another session holds a lock for too long".to_owned()
+    } else if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        format!("{message}; is it a standby?")
+    } else {
+        message.to_owned()
+    }
+}
+
+/// An error of our own side.
+fn words(error: &Error) -> String {
+    if error.is_closed() {
+        return "the connection was closed".to_owned();
+    }
+    if let Some(error) = source::<openssl::ssl::Error>(error) {
+        if let Some(reason) = error.ssl_error().and_then(reason) {
+            return format!("TLS failed: {reason}");
+        }
+        if error.ssl_error().is_none() && error.io_error().is_none() {
+            return "TLS failed: the connection was closed".to_owned();
+        }
+    }
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    if source::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+        return "the connection was closed".to_owned();
+    }
+    inner.to_string()
+}
+
+/// OpenSSL's own word for the last thing that went wrong.
+fn reason(stack: &ErrorStack) -> Option<&'static str> {
+    stack.errors().last().and_then(openssl::error::Error::reason)
+}
+
+/// The error of that type among the causes.
+fn source<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,255 @@
+//! The schema: what is there, what is missing, and how it is made.
+//!
+//! Migrations are numbered files. Each runs once, in a transaction with its number, under an
+//! advisory lock of the schema, so that two who start at once both succeed.
+
+use super::fault::Fault;
+use super::session::Session;
+use crate::clock;
+
+/// The migrations in their order; the first is number 1.
+const MIGRATIONS: [&str; 1] = [include_str!("001.sql")];
+/// The number of the newest.
+const LATEST: i32 = MIGRATIONS.len() as i32;
+
+/// What both roles may do.
+const GRANTS: &str = include_str!("grant.sql");
+
+/// Whether the tables can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// They can.
+    Yes,
+    /// They cannot, and we may not make it so: what is missing, and what does.
+    Missing(String),
+}
+
+/// A name as SQL has it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A schema as it was found.
+struct Found {
+    /// None: there is no such schema.
+    owner: Option<String>,
+    /// We may do what its owner may.
+    is_ours: bool,
+    /// We may make schemas.
+    may_make: bool,
+    has_tables: bool,
+    has_migrations: bool,
+    /// We may look into it.
+    may_use: bool,
+    user: String,
+}
+
+/// Brings the schema up to date where we may, and says whether it can be written.
+pub async fn prepare(session: &mut Session, schema: &str) -> Result<Ready, Fault> {
+    let found = find(session, schema).await?;
+    let missing = |what: String| {
+        Ok(Ready::Missing(format!("{what}: `sitewatch write --setup` makes it so, once")))
+    };
+    let user = &found.user;
+    if found.owner.is_none() && !found.may_make {
+        return missing(format!("there is no schema {schema}, and {user} may not make one"));
+    }
+    if found.owner.is_some() && !found.may_use {
+        return missing(format!("{user} has no rights in the schema {schema}"));
+    }
+    if version(session, schema, &found).await? < LATEST {
+        if found.owner.is_some() && !found.is_ours {
+            return missing(format!("the tables in {schema} are not up to date, and not {user}'s"));
+        }
+        migrate(session, schema, &found).await?;
+        grant(session, schema, false).await?;
+    }
+    let lacking = lacking(session, schema).await?;
+    if lacking.is_empty() {
+        return Ok(Ready::Yes);
+    }
+    missing(format!("{user} lacks rights in {schema} ({lacking}), which {schema}_writer has"))
+}
+
+/// Makes all of it as an administrator: schema, tables, the two roles and their rights. What is
+/// there already stays.
+pub async fn setup(session: &mut Session, schema: &str) -> Result<(), Fault> {
+    let found = find(session, schema).await?;
+    if version(session, schema, &found).await? < LATEST {
+        migrate(session, schema, &found).await?;
+    }
+    for role in roles(schema) {
+        // Two may make it at once.
+        let sql = format!(
+            "DO $$ BEGIN CREATE ROLE {} NOLOGIN;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+            quoted(&role)
+        );
+        session.client().batch_execute(&sql).await?;
+    }
+    grant(session, schema, true).await
+}
+
+/// Whether a reader can read it.
+pub async fn look(session: &mut Session, schema: &str) -> Result<(), Fault> {
+    let found = find(session, schema).await?;
+    let user = &found.user;
+    if found.owner.is_none() {
+        return Err(Fault::unfit(format!(
+            "there is no schema {schema} in it; `sitewatch write` makes it"
+        )));
+    }
+    if !found.may_use {
+        return Err(Fault::unfit(format!(
+            "{user} has no rights in the schema {schema}; GRANT {schema}_reader TO {user} gives them"
+        )));
+    }
+    if version(session, schema, &found).await? < LATEST {
+        return Err(Fault::unfit(format!(
+            "the tables in {schema} are of an older sitewatch; `sitewatch write` brings them up to date"
+        )));
+    }
+    Ok(())
+}
+
+/// The two roles of a schema: who writes, who reads.
+fn roles(schema: &str) -> [String; 2] {
+    [format!("{schema}_writer"), format!("{schema}_reader")]
+}
+
+async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
+    let sql = "SELECT pg_get_userbyid(nspowner)::text, \
+                 coalesce(pg_has_role(nspowner, 'USAGE'), false), \
+                 has_database_privilege(current_database(), 'CREATE'), \
+                 EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid), \
+                 EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'migration'), \
+                 coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
+                 current_user::text \
+               FROM (SELECT) AS one LEFT JOIN pg_namespace AS n ON nspname = $1";
+    let row = session.client().query_one(sql, &[&schema]).await?;
+    Ok(Found {
+        owner: row.try_get(0)?,
+        is_ours: row.try_get(1)?,
+        may_make: row.try_get(2)?,
+        has_tables: row.try_get(3)?,
+        has_migrations: row.try_get(4)?,
+        may_use: row.try_get(5)?,
+        user: row.try_get(6)?,
+    })
+}
+
+/// The number of the newest migration that was made; 0: none.
+async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i32, Fault> {
+    if !found.has_migrations {
+        if found.has_tables {
+            let why = format!("the schema {schema} in it holds tables of another program");
+            return Err(Fault::unfit(why));
+        }
+        return Ok(0);
+    }
+    let sql = "SELECT coalesce(max(version), 0) FROM migration";
+    let version: i32 = session.client().query_one(sql, &[]).await?.try_get(0)?;
+    if version > LATEST {
+        return Err(Fault::unfit(format!(
+            "a newer sitewatch made the tables in {schema} (version {version}, and {LATEST} is known)"
+        )));
+    }
+    Ok(version)
+}
+
+/// Begins a transaction that changes the schema, as its owner, alone.
+async fn begin(session: &mut Session, schema: &str, owner: Option<&str>) -> Result<(), Fault> {
+    let client = session.client();
+    client.batch_execute("BEGIN; SET LOCAL lock_timeout = '1min'").await?;
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('sitewatch ' || $1, 0))";
+    client.execute(lock, &[&schema]).await?;
+    if let Some(owner) = owner {
+        client.batch_execute(&format!("SET LOCAL ROLE {}", quoted(owner))).await?;
+    }
+    Ok(())
+}
+
+async fn migrate(session: &mut Session, schema: &str, found: &Found) -> Result<(), Fault> {
+    // What the owner makes is the owner's, whoever asks for it.
+    let owner = found.owner.as_deref().filter(|owner| *owner != found.user);
+    loop {
+        begin(session, schema, owner).await?;
+        let client = session.client();
+        let name = quoted(schema);
+        if found.owner.is_none() {
+            client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
+        }
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE IF NOT EXISTS {name}.migration (
+                     version integer PRIMARY KEY, applied_ms bigint NOT NULL)"
+            ))
+            .await?;
+        let sql = "SELECT coalesce(max(version), 0) FROM migration";
+        let version: i32 = client.query_one(sql, &[]).await?.try_get(0)?;
+        let Some(next) = MIGRATIONS.get(version.max(0) as usize) else {
+            client.batch_execute("COMMIT").await?;
+            return Ok(());
+        };
+        client.batch_execute(next).await?;
+        let sql = "INSERT INTO migration (version, applied_ms) VALUES ($1, $2)";
+        client.execute(sql, &[&(version + 1), &clock::now_ms()]).await?;
+        client.batch_execute("COMMIT").await?;
+    }
+}
+
+/// Gives the roles their rights. Where they are not there, nobody needs them.
+async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<(), Fault> {
+    let [writer, reader] = roles(schema);
+    let client = session.client();
+    let sql = "SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ($1, $2)";
+    if !client.query_one(sql, &[&writer, &reader]).await?.try_get::<_, bool>(0)? {
+        return Ok(());
+    }
+    let found = find(session, schema).await?;
+    let owner = found.owner.as_deref().filter(|owner| *owner != found.user);
+    begin(session, schema, owner).await?;
+    let client = session.client();
+    let grants = GRANTS
+        .replace("WRITER", &quoted(&writer))
+        .replace("READER", &quoted(&reader))
+        .replace("SCHEMA SCHEMA", &format!("SCHEMA {}", quoted(schema)));
+    client.batch_execute(&grants).await?;
+    client.batch_execute("COMMIT").await?;
+    if !is_setup {
+        return Ok(());
+    }
+    // Batches are gathered in a temporary table, which everybody may have unless it was forbidden.
+    let sql = "SELECT has_database_privilege($1::text, current_database(), 'TEMPORARY'), \
+                 quote_ident(current_database())";
+    let row = client.query_one(sql, &[&writer]).await?;
+    if !row.try_get::<_, bool>(0)? {
+        let (database, writer) = (row.try_get::<_, String>(1)?, quoted(&writer));
+        let sql = format!("GRANT TEMPORARY ON DATABASE {database} TO {writer}");
+        client.batch_execute(&sql).await?;
+    }
+    Ok(())
+}
+
+/// The rights that a writer needs and we have not, in words; empty: none.
+async fn lacking(session: &mut Session, schema: &str) -> Result<String, Fault> {
+    let sql = "SELECT coalesce(string_agg(privilege || ' on ' || name, ', ' ORDER BY number), '')
+               FROM unnest(
+                   ARRAY['outcome', 'target', 'node', 'state', 'loss', 'gap', 'kafka_offset',
+                         'dead_letter'],
+                   ARRAY['INSERT', 'UPDATE', 'UPDATE', 'UPDATE', 'DELETE', 'DELETE', 'UPDATE',
+                         'DELETE']
+               ) WITH ORDINALITY AS needed (name, privilege, number)
+               WHERE NOT has_table_privilege(format('%I.%I', $1::text, name), privilege)";
+    let mut lacking: String = session.client().query_one(sql, &[&schema]).await?.try_get(0)?;
+    let sql = "SELECT has_function_privilege(format('%I.make_hour(bigint)', $1::text), 'EXECUTE'),
+                 has_database_privilege(current_database(), 'TEMPORARY')";
+    let row = session.client().query_one(sql, &[&schema]).await?;
+    for (index, right) in ["EXECUTE on make_hour", "TEMPORARY on the database"].iter().enumerate() {
+        if !row.try_get::<_, bool>(index)? {
+            lacking += if lacking.is_empty() { "" } else { ", " };
+            lacking += right;
+        }
+    }
+    Ok(lacking)
+}

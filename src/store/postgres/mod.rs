@@ -1,0 +1,333 @@
+//! PostgreSQL: the store that many writers and readers share. `connect` and `tls` lead to it,
+//! `migrate` makes what it needs, `write` and `read` are the two sides of the trait.
+//!
+//! A connection that fails is given up, and the next call makes another: a server that was
+//! restarted needs nobody's help. Every call has a deadline.
+
+mod beside;
+mod connect;
+mod copy;
+mod fault;
+mod migrate;
+mod names;
+mod read;
+mod retain;
+mod session;
+mod states;
+mod tls;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::{Labels, Parcel, Store, StoreError, Stored, Written};
+use crate::config;
+use crate::config::Retention;
+use crate::model::outcome::Gap;
+use crate::model::record::Record;
+use crate::model::report::{State, Who};
+use crate::model::tally::Check;
+use fault::{Fault, Kind};
+use session::{Link, Session};
+use write::Batch;
+
+pub use migrate::Ready;
+pub use retain::Retained;
+
+/// How long a call that writes may take.
+const WRITING: Duration = Duration::from_secs(6 * 60);
+/// How long a call that reads may take.
+const READING: Duration = Duration::from_secs(30 * 60);
+/// How often a call is tried, if somebody was in the way or the connection had ended before it.
+const TRIES: u32 = 4;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Each call is a transaction of its own.
+    Write,
+    /// Everything is read from one snapshot, taken by the first call.
+    Read,
+}
+
+/// A database of PostgreSQL, and our schema in it.
+pub struct Postgres {
+    settings: config::Postgres,
+    mode: Mode,
+    /// Where it is, as errors name it.
+    place: String,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
+    link: Option<Link>,
+    /// How long checks are kept.
+    keep: Duration,
+    /// The last batch held checks that were stored already: the next may too.
+    is_careful: bool,
+}
+
+impl Postgres {
+    /// Connects to write. Checks of any age are taken, until [`Postgres::retain`] has said how
+    /// long they are kept.
+    ///
+    /// # Errors
+    /// The server is away or refuses us, or it is older than PostgreSQL 14.
+    pub fn connect(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+        let mut postgres = Postgres::new(settings, Mode::Write)?;
+        postgres.run("connect to", WRITING, false, async |_, _| Ok(()))?;
+        Ok(postgres)
+    }
+
+    /// Connects to read: all that is asked comes from one snapshot.
+    ///
+    /// # Errors
+    /// The same, or there is no schema of ours, or it is newer than we are.
+    pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+        let mut postgres = Postgres::new(settings, Mode::Read)?;
+        let schema = settings.schema.clone();
+        postgres.run("read", READING, false, async |session, _| {
+            migrate::look(session, &schema).await
+        })?;
+        Ok(postgres)
+    }
+
+    fn new(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
+        let place = connect::place(&settings.dsn.config);
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(|error| StoreError::Away {
+            text: format!("cannot connect to {place}: {error}"),
+        })?;
+        Ok(Postgres {
+            settings: settings.clone(),
+            mode,
+            place,
+            runtime: Some(runtime),
+            link: None,
+            keep: Duration::MAX,
+            is_careful: false,
+        })
+    }
+
+    /// Brings the schema up to date where we have the rights, and says whether it can be written.
+    ///
+    /// # Errors
+    /// The server is away, or the schema is another program's or a newer sitewatch's.
+    pub fn prepare(&mut self) -> Result<Ready, StoreError> {
+        let schema = self.settings.schema.clone();
+        self.run("prepare", WRITING, true, async |session, _| {
+            migrate::prepare(session, &schema).await
+        })
+    }
+
+    /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, with
+    /// an administrator's connection. What is there already stays.
+    ///
+    /// # Errors
+    /// The server is away or refuses, or the schema is another program's or a newer sitewatch's.
+    pub fn setup(&mut self) -> Result<(), StoreError> {
+        let schema = self.settings.schema.clone();
+        self.run("set up", WRITING, true, async |session, _| migrate::setup(session, &schema).await)
+    }
+
+    /// How long checks are kept: older ones are not stored, but counted as expired.
+    pub fn keep(&mut self, retention: &Retention) {
+        self.keep = retention.checks;
+    }
+
+    /// Stores what was read from Kafka, with its marks, in one transaction. What is stored
+    /// already changes nothing.
+    ///
+    /// # Errors
+    /// Nothing was stored, and the same parcel may be given again; but if it is refused, one of
+    /// its records is the reason, and will be again.
+    pub fn store(&mut self, parcel: &Parcel, now_ms: i64) -> Result<Stored, StoreError> {
+        let records: Vec<&Record> = parcel.records.iter().collect();
+        self.batch(&records, Some(parcel), now_ms)
+    }
+
+    /// The next offset to read of each partition.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn offsets(
+        &mut self,
+        cluster: &str,
+        topic: &str,
+    ) -> Result<BTreeMap<i32, i64>, StoreError> {
+        self.run("read", WRITING, true, async |session, _| {
+            read::offsets(session, cluster, topic).await
+        })
+    }
+
+    /// Lets go of checks and dead letters that were kept for long enough, and of the oldest dead
+    /// letters beyond `dead_letter_max` bytes.
+    ///
+    /// # Errors
+    /// The server is away; some of it may be done.
+    pub fn retain(
+        &mut self,
+        retention: &Retention,
+        dead_letter_max: u64,
+        now_ms: i64,
+    ) -> Result<Retained, StoreError> {
+        self.keep(retention);
+        self.run("delete old rows from", WRITING, true, async |session, _| {
+            retain::retain(session, retention, dead_letter_max, now_ms).await
+        })
+    }
+
+    fn batch(
+        &mut self,
+        records: &[&Record],
+        parcel: Option<&Parcel>,
+        now_ms: i64,
+    ) -> Result<Stored, StoreError> {
+        let is_careful = self.is_careful;
+        let keep_from_ms = retain::before(now_ms, self.keep);
+        let stored = self.run("store in", WRITING, true, async |session, before| {
+            let careful = is_careful || before == Some(Kind::Repeat);
+            let batch = Batch { records, parcel, now_ms, keep_from_ms, careful };
+            write::store(session, &batch).await
+        })?;
+        self.is_careful = matches!(stored, Stored::Whole(written) if written.repeats > 0);
+        Ok(stored)
+    }
+
+    fn reading<T>(
+        &mut self,
+        read: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let mode = self.mode;
+        let mut read = Some(read);
+        self.run("read", READING, false, async |session, _| {
+            if mode == Mode::Read {
+                session.snapshot().await?;
+            }
+            let read = read.take().ok_or_else(|| Fault::away("it was asked twice"))?;
+            read(session).await
+        })
+    }
+
+    /// Does something over the connection, made anew where it has to be. Where that `may_repeat`,
+    /// it is told why the try before failed.
+    fn run<T>(
+        &mut self,
+        verb: &str,
+        limit: Duration,
+        may_repeat: bool,
+        mut work: impl AsyncFnMut(&mut Session, Option<Kind>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let Postgres { settings, mode, place, runtime, link, .. } = self;
+        let Some(runtime) = runtime else {
+            return Err(StoreError::Away { text: format!("cannot {verb} {place}: it was closed") });
+        };
+        let mut before = None;
+        for tried in 1.. {
+            // Whatever happens to it, nobody finds it half-way.
+            let found = link.take();
+            let done = runtime.block_on(async {
+                let found = match found {
+                    Some(link) => link.alive().await,
+                    None => None,
+                };
+                let mut link = match found {
+                    Some(link) => link,
+                    None => {
+                        connect::connect(settings, *mode).await.map_err(|fault| (fault, false))?
+                    }
+                };
+                let was_used = link.used;
+                match link.run(limit, async |session| work(session, before).await).await {
+                    Ok(value) => {
+                        link.used = true;
+                        Ok((value, link))
+                    }
+                    Err(fault) => Err((fault, was_used)),
+                }
+            });
+            let (fault, was_used) = match done {
+                Ok((value, used)) => {
+                    *link = Some(used);
+                    return Ok(value);
+                }
+                Err(failed) => failed,
+            };
+            let again = match fault.kind {
+                Kind::Crossed | Kind::NoHour | Kind::Repeat => true,
+                Kind::Lost => was_used,
+                Kind::Away | Kind::Unfit | Kind::Refused => false,
+            };
+            if !(again && may_repeat) || tried >= TRIES {
+                return Err(fault.told(verb, place));
+            }
+            before = Some(fault.kind);
+        }
+        unreachable!("the last try returns")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let (runtime, link) = (self.runtime.take(), self.link.take());
+        let Some(runtime) = runtime else { return };
+        // Goodbye is only said where there is time for it.
+        if let Some(link) = link
+            && !std::thread::panicking()
+            && Handle::try_current().is_err()
+        {
+            runtime.block_on(link.close());
+        }
+        // A name that is still being looked up holds nobody.
+        runtime.shutdown_background();
+    }
+}
+
+impl Store for Postgres {
+    fn write(
+        &mut self,
+        records: &mut dyn Iterator<Item = &Record>,
+        now_ms: i64,
+    ) -> Result<Written, StoreError> {
+        let records: Vec<&Record> = records.collect();
+        match self.batch(&records, None, now_ms)? {
+            Stored::Whole(written) => Ok(written),
+            Stored::Older(_) => Ok(Written::default()),
+        }
+    }
+
+    fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {
+        self.reading(async |session| read::newest(session, node).await)
+    }
+
+    fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
+        self.reading(async |session| read::states(session).await)
+    }
+
+    fn targets(&mut self) -> Result<BTreeMap<Arc<str>, Labels>, StoreError> {
+        self.reading(async |session| read::targets(session).await)
+    }
+
+    fn checks(
+        &mut self,
+        from_ms: i64,
+        until_ms: i64,
+        take: &mut dyn FnMut(&Who, &Check),
+    ) -> Result<(), StoreError> {
+        self.reading(async |session| read::checks(session, from_ms, until_ms, take).await)
+    }
+
+    fn gaps(
+        &mut self,
+        from_ms: i64,
+        until_ms: i64,
+        take: &mut dyn FnMut(&Gap),
+    ) -> Result<(), StoreError> {
+        self.reading(async |session| read::gaps(session, from_ms, until_ms, take).await)
+    }
+
+    fn losses(&mut self, from_ms: i64, until_ms: i64) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.reading(async |session| read::losses(session, from_ms, until_ms).await)
+    }
+}

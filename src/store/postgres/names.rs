@@ -1,0 +1,147 @@
+//! Ids of names, and the hours that have a partition, as far as they were needed over one
+//! connection. Both are made before a batch's transaction and committed at once: nothing that
+//! others may wait for is held while a batch is sent.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::fault::Fault;
+use super::session::Session;
+use crate::model::outcome::tidy;
+
+/// Most names of a kind that are kept in mind; past that all are asked for anew.
+const KNOWN_MAX: usize = 100_000;
+
+/// What is there for sure. A partition may go behind our back; the database then says so.
+#[derive(Default)]
+pub struct Names {
+    targets: HashMap<Arc<str>, i32>,
+    nodes: HashMap<Arc<str>, i32>,
+    /// Beginnings of hours, in milliseconds since 1970.
+    hours: BTreeSet<i64>,
+}
+
+/// Which names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// Of targets.
+    Target,
+    /// Of nodes.
+    Node,
+}
+
+impl Table {
+    fn select(self) -> &'static str {
+        match self {
+            Table::Target => "SELECT name, id FROM target WHERE name = ANY ($1)",
+            Table::Node => "SELECT name, id FROM node WHERE name = ANY ($1)",
+        }
+    }
+
+    /// In the order of the names, so that two who make the same ones wait in turn.
+    fn insert(self) -> &'static str {
+        match self {
+            Table::Target => {
+                "INSERT INTO target (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+            }
+            Table::Node => {
+                "INSERT INTO node (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+            }
+        }
+    }
+}
+
+impl Names {
+    /// The id of a name that was learnt.
+    pub fn id(&self, table: Table, name: &str) -> Option<i32> {
+        match table {
+            Table::Target => self.targets.get(name).copied(),
+            Table::Node => self.nodes.get(name).copied(),
+        }
+    }
+
+    fn of(&mut self, table: Table) -> &mut HashMap<Arc<str>, i32> {
+        match table {
+            Table::Target => &mut self.targets,
+            Table::Node => &mut self.nodes,
+        }
+    }
+}
+
+/// Makes sure that the ids of all these names are known; a name that is new gets one.
+pub async fn learn<'a>(
+    session: &mut Session,
+    table: Table,
+    names: impl Iterator<Item = &'a Arc<str>> + Clone,
+) -> Result<(), Fault> {
+    let mut unknown = unknown(session, table, names.clone());
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    if session.names.of(table).len() + unknown.len() > KNOWN_MAX {
+        session.names.of(table).clear();
+        unknown = self::unknown(session, table, names);
+    }
+    // Looked for first: an insert that finds the name would use up an id all the same.
+    ask(session, table, &mut unknown).await?;
+    if !unknown.is_empty() {
+        let mut new: Vec<String> = unknown.iter().map(|name| stored(name)).collect();
+        new.sort_unstable();
+        session.execute(table.insert(), &[&new]).await?;
+        ask(session, table, &mut unknown).await?;
+    }
+    match unknown.first() {
+        None => Ok(()),
+        Some(name) => Err(Fault::away(format!("the name {name:?} was not kept"))),
+    }
+}
+
+fn unknown<'a>(
+    session: &mut Session,
+    table: Table,
+    names: impl Iterator<Item = &'a Arc<str>>,
+) -> BTreeSet<Arc<str>> {
+    let known = session.names.of(table);
+    names.filter(|name| !known.contains_key(*name)).map(Arc::clone).collect()
+}
+
+/// Learns those that are there, and takes them out.
+async fn ask(
+    session: &mut Session,
+    table: Table,
+    unknown: &mut BTreeSet<Arc<str>>,
+) -> Result<(), Fault> {
+    let names: Vec<String> = unknown.iter().map(|name| stored(name)).collect();
+    let mut found: HashMap<String, i32> = HashMap::new();
+    for row in session.query(table.select(), &[&names]).await? {
+        found.insert(row.try_get(0)?, row.try_get(1)?);
+    }
+    let known = session.names.of(table);
+    unknown.retain(|name| match found.get(&stored(name)) {
+        Some(id) => {
+            known.insert(Arc::clone(name), *id);
+            false
+        }
+        None => true,
+    });
+    Ok(())
+}
+
+/// A name as a column can have it.
+fn stored(name: &str) -> String {
+    tidy(name, usize::MAX)
+}
+
+/// Makes sure that these hours have a partition.
+pub async fn open_hours(
+    session: &mut Session,
+    hours: impl Iterator<Item = i64>,
+) -> Result<(), Fault> {
+    for hour in hours {
+        if !session.names.hours.contains(&hour) {
+            session.execute("SELECT make_hour($1)", &[&hour]).await?;
+            session.names.hours.insert(hour);
+        }
+    }
+    Ok(())
+}

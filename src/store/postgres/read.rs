@@ -1,0 +1,186 @@
+//! Rows into what the reports are made of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::sync::Arc;
+
+use smol::stream::StreamExt;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql};
+
+use super::fault::Fault;
+use super::session::Session;
+use super::states;
+use crate::model::outcome::{Gap, GapCause, Verdict};
+use crate::model::report::{State, Who};
+use crate::model::tally::Check;
+use crate::store::Labels;
+
+const OFFSETS: &str = "SELECT partition, next FROM kafka_offset WHERE cluster = $1 AND topic = $2";
+
+const NEWEST: &str = "SELECT target.name, state.last_due_ms FROM state
+    JOIN target ON target.id = target_id JOIN node ON node.id = node_id WHERE node.name = $1";
+
+const STATES: &str = "SELECT target.name AS target, node.name AS node, verdict, since_ms,
+        state.last_due_ms, state.interval_ms, first_due_ms
+    FROM state JOIN target ON target.id = target_id JOIN node ON node.id = node_id";
+
+const TARGETS: &str = "SELECT name, labels::text FROM target";
+
+const CHECKS: &str = "SELECT target_id, node_id, due_ms, interval_ms, verdict, responded,
+        status_ok, match_ok, total_us
+    FROM outcome WHERE due_ms >= $1 AND due_ms < $2
+    ORDER BY due_ms, target_id, node_id, run";
+
+const GAPS: &str = "SELECT target_id, node_id, run, from_ms, to_ms, count, interval_ms, cause
+    FROM gap WHERE from_ms < $2 AND to_ms >= $1 ORDER BY from_ms, target_id, node_id, run";
+
+const LOSSES: &str = "SELECT cause, sum(count)::int8 FROM loss
+    WHERE from_ms < $2 AND to_ms >= $1 GROUP BY cause";
+
+/// The next offset to read of each partition.
+pub async fn offsets(
+    session: &mut Session,
+    cluster: &str,
+    topic: &str,
+) -> Result<BTreeMap<i32, i64>, Fault> {
+    let mut offsets = BTreeMap::new();
+    for row in session.query(OFFSETS, &[&cluster, &topic]).await? {
+        offsets.insert(get(&row, 0)?, get(&row, 1)?);
+    }
+    Ok(offsets)
+}
+
+/// Newest due time of each target on a node.
+pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String, i64>, Fault> {
+    let mut newest = BTreeMap::new();
+    for row in session.query(NEWEST, &[&node]).await? {
+        newest.insert(get(&row, 0)?, get(&row, 1)?);
+    }
+    Ok(newest)
+}
+
+/// The state of each target on each node.
+pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, Fault> {
+    let mut states = BTreeMap::new();
+    for row in session.query(STATES, &[]).await? {
+        states.insert((text(&row, 0)?, text(&row, 1)?), states::read(&row)?);
+    }
+    Ok(states)
+}
+
+/// Every target with its labels.
+pub async fn targets(session: &mut Session) -> Result<BTreeMap<Arc<str>, Labels>, Fault> {
+    let mut targets = BTreeMap::new();
+    for row in session.query(TARGETS, &[]).await? {
+        let labels: Option<&str> = get(&row, 1)?;
+        let labels = labels.and_then(|json| miniserde::json::from_str(json).ok());
+        targets.insert(text(&row, 0)?, labels.unwrap_or_default());
+    }
+    Ok(targets)
+}
+
+/// The checks of a window, by due time. They come as they are taken: never many at once.
+pub async fn checks(
+    session: &mut Session,
+    from_ms: i64,
+    until_ms: i64,
+    take: &mut dyn FnMut(&Who, &Check),
+) -> Result<(), Fault> {
+    let mut names = Names::read(session).await?;
+    let statement = session.statement(CHECKS).await?;
+    let window: [&(dyn ToSql + Sync); 2] = [&from_ms, &until_ms];
+    let mut rows = pin!(session.client().query_raw(&statement, window).await?);
+    while let Some(row) = rows.try_next().await? {
+        let check = Check {
+            due_ms: get(&row, 2)?,
+            interval_ms: get(&row, 3)?,
+            verdict: verdict(&row, 4)?,
+            responded: get(&row, 5)?,
+            status_ok: get(&row, 6)?,
+            match_ok: get(&row, 7)?,
+            total_us: get::<i64>(&row, 8)?.max(0) as u64,
+        };
+        take(names.who(get(&row, 0)?, get(&row, 1)?), &check);
+    }
+    Ok(())
+}
+
+/// The gaps that touch a window.
+pub async fn gaps(
+    session: &mut Session,
+    from_ms: i64,
+    until_ms: i64,
+    take: &mut dyn FnMut(&Gap),
+) -> Result<(), Fault> {
+    let mut names = Names::read(session).await?;
+    for row in session.query(GAPS, &[&from_ms, &until_ms]).await? {
+        let (target, node) = names.who(get(&row, 0)?, get(&row, 1)?).clone();
+        take(&Gap {
+            target,
+            node,
+            run: get::<i32>(&row, 2)? as u32,
+            from_ms: get(&row, 3)?,
+            to_ms: get(&row, 4)?,
+            count: get::<i64>(&row, 5)?.max(0) as u64,
+            interval_ms: get(&row, 6)?,
+            cause: GapCause::parse(get(&row, 7)?),
+        });
+    }
+    Ok(())
+}
+
+/// Dropped records by cause, of the losses that touch a window.
+pub async fn losses(
+    session: &mut Session,
+    from_ms: i64,
+    until_ms: i64,
+) -> Result<BTreeMap<String, u64>, Fault> {
+    let mut losses = BTreeMap::new();
+    for row in session.query(LOSSES, &[&from_ms, &until_ms]).await? {
+        losses.insert(get(&row, 0)?, get::<i64>(&row, 1)?.max(0) as u64);
+    }
+    Ok(losses)
+}
+
+/// Names of ids, each pair made once.
+struct Names {
+    targets: HashMap<i32, Arc<str>>,
+    nodes: HashMap<i32, Arc<str>>,
+    pairs: HashMap<(i32, i32), Who>,
+}
+
+impl Names {
+    async fn read(session: &mut Session) -> Result<Names, Fault> {
+        let mut names =
+            Names { targets: HashMap::new(), nodes: HashMap::new(), pairs: HashMap::new() };
+        for row in session.query("SELECT id, name FROM target", &[]).await? {
+            names.targets.insert(get(&row, 0)?, text(&row, 1)?);
+        }
+        for row in session.query("SELECT id, name FROM node", &[]).await? {
+            names.nodes.insert(get(&row, 0)?, text(&row, 1)?);
+        }
+        Ok(names)
+    }
+
+    fn who(&mut self, target: i32, node: i32) -> &Who {
+        self.pairs.entry((target, node)).or_insert_with(|| {
+            let name = |of: &HashMap<i32, Arc<str>>, id| {
+                of.get(&id).cloned().unwrap_or_else(|| Arc::from(""))
+            };
+            (name(&self.targets, target), name(&self.nodes, node))
+        })
+    }
+}
+
+fn get<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Fault> {
+    Ok(row.try_get(index)?)
+}
+
+fn text(row: &Row, index: usize) -> Result<Arc<str>, Fault> {
+    Ok(Arc::from(get::<&str>(row, index)?))
+}
+
+fn verdict(row: &Row, index: usize) -> Result<Verdict, Fault> {
+    states::verdict(get(row, index)?)
+}

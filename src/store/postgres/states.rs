@@ -1,0 +1,131 @@
+//! How each target stands, as the checks of a batch leave it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Row;
+
+use super::copy::Key;
+use super::fault::Fault;
+use super::session::Session;
+use super::write::Given;
+use crate::model::outcome::Verdict;
+use crate::model::state::State;
+
+const STATES: &str = "SELECT state.* FROM unnest($1::int4[], $2::int4[]) AS wanted (t, n)
+    JOIN state ON target_id = t AND node_id = n
+    ORDER BY target_id, node_id FOR NO KEY UPDATE OF state";
+
+const MOVE_STATES: &str = "UPDATE state SET verdict = new.verdict, since_ms = new.since_ms,
+        last_due_ms = new.last_due_ms, interval_ms = new.interval_ms,
+        first_due_ms = new.first_due_ms
+    FROM unnest($1::int4[], $2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
+        AS new (t, n, verdict, since_ms, last_due_ms, interval_ms, first_due_ms)
+    WHERE target_id = t AND node_id = n";
+
+const NEW_STATES: &str = "INSERT INTO state
+        (target_id, node_id, verdict, since_ms, last_due_ms, interval_ms, first_due_ms)
+    SELECT * FROM
+        unnest($1::int4[], $2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
+    ON CONFLICT DO NOTHING RETURNING target_id, node_id";
+
+/// What new checks make of how their targets stand.
+pub async fn states(
+    session: &mut Session,
+    mut new: Vec<Key>,
+    given: &Given<'_>,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    // Each target and node in turn, its checks in the order in which they came.
+    new.sort_unstable_by_key(|key| (key.target, key.node, key.index));
+    let mut groups: Vec<&[Key]> = new.chunk_by(|a, b| pair(a) == pair(b)).collect();
+    while !groups.is_empty() {
+        let (targets, nodes): (Vec<i32>, Vec<i32>) = groups.iter().map(|g| pair(&g[0])).unzip();
+        let mut stored = BTreeMap::new();
+        for row in session.query(STATES, &[&targets, &nodes]).await? {
+            stored.insert((row.try_get(0)?, row.try_get(1)?), read(&row)?);
+        }
+        let (mut moved, mut fresh) = (Columns::default(), Columns::default());
+        for group in &groups {
+            let who = pair(&group[0]);
+            let before = stored.get(&who).copied();
+            let checks = group.iter().filter_map(|key| given.check(key.index));
+            let after = checks.fold(before, |state, o| {
+                let Some(mut state) = state else {
+                    return Some(State::new(o.verdict, o.due_ms, o.interval_ms));
+                };
+                state.take(o.verdict, o.due_ms, o.interval_ms, now_ms);
+                Some(state)
+            });
+            match (before, after) {
+                (None, Some(after)) => fresh.push(who, &after),
+                (Some(before), Some(after)) if before != after => moved.push(who, &after),
+                _ => {}
+            }
+        }
+        moved.write(session, MOVE_STATES).await?;
+        let mut made = BTreeSet::new();
+        for row in fresh.write(session, NEW_STATES).await? {
+            made.insert((row.try_get::<_, i32>(0)?, row.try_get::<_, i32>(1)?));
+        }
+        // Those that another writer made meanwhile: it has committed, so they can be read now.
+        groups.retain(|group| {
+            let who = pair(&group[0]);
+            !stored.contains_key(&who) && !made.contains(&who)
+        });
+    }
+    Ok(())
+}
+
+fn pair(key: &Key) -> (i32, i32) {
+    (key.target, key.node)
+}
+
+/// A row of `state`.
+pub fn read(row: &Row) -> Result<State, Fault> {
+    Ok(State {
+        verdict: verdict(row.try_get("verdict")?)?,
+        since_ms: row.try_get("since_ms")?,
+        last_due_ms: row.try_get("last_due_ms")?,
+        interval_ms: row.try_get("interval_ms")?,
+        first_due_ms: row.try_get("first_due_ms")?,
+    })
+}
+
+/// The verdict of a word in a table.
+pub fn verdict(word: &str) -> Result<Verdict, Fault> {
+    Verdict::parse(word).ok_or_else(|| {
+        Fault::unfit(format!("the verdict {word:?} is none that this sitewatch knows"))
+    })
+}
+
+/// Rows of `state`, column by column.
+#[derive(Default)]
+struct Columns {
+    targets: Vec<i32>,
+    nodes: Vec<i32>,
+    verdicts: Vec<&'static str>,
+    since: Vec<i64>,
+    last_due: Vec<i64>,
+    intervals: Vec<i64>,
+    first_due: Vec<i64>,
+}
+
+impl Columns {
+    fn push(&mut self, (target, node): (i32, i32), state: &State) {
+        self.targets.push(target);
+        self.nodes.push(node);
+        self.verdicts.push(state.verdict.as_str());
+        self.since.push(state.since_ms);
+        self.last_due.push(state.last_due_ms);
+        self.intervals.push(state.interval_ms);
+        self.first_due.push(state.first_due_ms);
+    }
+
+    async fn write(&self, session: &mut Session, sql: &'static str) -> Result<Vec<Row>, Fault> {
+        if self.targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Columns { targets, nodes, verdicts, since, last_due, intervals, first_due } = self;
+        session.query(sql, &[targets, nodes, verdicts, since, last_due, intervals, first_due]).await
+    }
+}

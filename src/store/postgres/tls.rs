@@ -1,0 +1,150 @@
+//! TLS as libpq's `sslmode` has it: whom to believe, and what we show of ourselves.
+
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion};
+use openssl::x509::X509VerifyResult;
+use openssl::x509::store::X509StoreBuilder;
+use openssl_sys::{
+    X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH,
+};
+use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslNegotiation};
+
+use super::fault::Fault;
+use crate::config::{Dsn, SslMode};
+use crate::error::{Context, Error};
+use crate::roots;
+
+/// Makes TLS for each try to connect, and knows why the last one was refused.
+pub struct Connector {
+    tls: Option<MakeTlsConnector>,
+    refused: Arc<Mutex<Option<X509VerifyResult>>>,
+}
+
+impl Connector {
+    /// What `dsn` asks for. Files are read now, so that new ones count from the next connection.
+    pub fn new(dsn: &Dsn) -> Result<Connector, Fault> {
+        let refused = Arc::new(Mutex::new(None));
+        let tls = match dsn.ssl_mode {
+            SslMode::Disable => None,
+            _ => Some(tls(dsn, &refused).map_err(|error| Fault::away(error.to_string()))?),
+        };
+        Ok(Connector { tls, refused })
+    }
+
+    /// For one try.
+    pub fn tls(&self) -> Result<MakeTlsConnector, Fault> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.tls.clone().ok_or_else(|| Fault::unfit("TLS is switched off"))
+    }
+
+    /// Says of a fault what was wrong with the server's certificate, if that was it.
+    pub fn explain(&self, config: &Config, fault: Fault) -> Fault {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(refused) = refused else { return fault };
+        let why = match refused.as_raw() {
+            X509_V_ERR_HOSTNAME_MISMATCH | X509_V_ERR_IP_ADDRESS_MISMATCH => {
+                let name = match config.get_hosts().first() {
+                    Some(Host::Tcp(name)) => name,
+                    _ => "the one asked for",
+                };
+                format!("its certificate is for another name than {name}")
+            }
+            X509_V_ERR_CERT_HAS_EXPIRED => "its certificate has expired".to_owned(),
+            _ => {
+                let words = refused.error_string();
+                format!("its certificate is not trusted: {words}; sslrootcert names its CA")
+            }
+        };
+        Fault { why, ..fault }
+    }
+}
+
+fn tls(
+    dsn: &Dsn,
+    refused: &Arc<Mutex<Option<X509VerifyResult>>>,
+) -> Result<MakeTlsConnector, Error> {
+    let mut builder = SslConnector::builder(SslMethod::tls()).cannot("prepare TLS")?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2)).cannot("prepare TLS")?;
+    if dsn.config.get_ssl_negotiation() == SslNegotiation::Direct {
+        set_postgresql_alpn(&mut builder).cannot("prepare TLS")?;
+    }
+    let full = dsn.ssl_mode == SslMode::VerifyFull;
+    if full || dsn.ssl_mode == SslMode::VerifyCa {
+        believe(&mut builder, dsn)?;
+        let refused = Arc::clone(refused);
+        builder.set_verify_callback(SslVerifyMode::PEER, move |is_good, context| {
+            if !is_good {
+                let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                *refused = Some(context.error());
+            }
+            is_good
+        });
+    } else {
+        builder.set_verify(SslVerifyMode::NONE);
+    }
+    show(&mut builder, dsn)?;
+    let mut tls = MakeTlsConnector::new(builder.build());
+    tls.set_callback(move |connection, _| {
+        connection.set_verify_hostname(full);
+        Ok(())
+    });
+    Ok(tls)
+}
+
+/// Believes the roots that are named, else the host's, and nobody else.
+fn believe(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
+    let roots = match &dsn.root_cert {
+        Some(path) => roots::read(path)?,
+        None => roots::host(),
+    };
+    if roots.is_empty() {
+        return Err(Error::new(
+            "this host has no CA certificates; sslrootcert names a file with them",
+        ));
+    }
+    let mut store = X509StoreBuilder::new().cannot("prepare TLS")?;
+    for root in roots {
+        store.add_cert(root).cannot("prepare TLS")?;
+    }
+    builder.set_cert_store(store.build());
+    Ok(())
+}
+
+/// Shows our own certificate, if there is one.
+fn show(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
+    let (Some(cert), Some(key)) = (&dsn.cert, &dsn.key) else { return Ok(()) };
+    let what = || format!("use the certificate {}", cert.display());
+    builder.set_certificate_chain_file(cert).map_err(|error| plain(&error)).cannot(what())?;
+    let what = || format!("use the key {}", key.display());
+    let pem = fs::read(key).cannot(what())?;
+    let private = private_key(&pem, dsn.key_password.as_deref()).cannot(what())?;
+    builder.set_private_key(&private).map_err(|error| plain(&error)).cannot(what())?;
+    builder.check_private_key().map_err(|_| "it is not the certificate's").cannot(what())
+}
+
+fn private_key(pem: &[u8], password: Option<&str>) -> Result<PKey<Private>, String> {
+    let asked = std::cell::Cell::new(false);
+    let key = PKey::private_key_from_pem_callback(pem, |room| {
+        asked.set(true);
+        let password = password.unwrap_or_default().as_bytes();
+        let fits = password.len().min(room.len());
+        room[..fits].copy_from_slice(&password[..fits]);
+        Ok(fits)
+    });
+    key.map_err(|error| match (asked.get(), password) {
+        (true, None) => "it is encrypted; sslpassword opens it".to_owned(),
+        (true, Some(_)) => "sslpassword does not open it".to_owned(),
+        (false, _) => plain(&error),
+    })
+}
+
+/// OpenSSL's own word for what went wrong first.
+fn plain(stack: &openssl::error::ErrorStack) -> String {
+    let reason = stack.errors().first().and_then(openssl::error::Error::reason);
+    reason.unwrap_or("it cannot be read").to_owned()
+}

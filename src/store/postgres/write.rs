@@ -1,0 +1,240 @@
+//! A batch into rows, in one transaction, in an order that holds nobody up:
+//!
+//! 1. names get their ids and hours their partitions, each committed at once;
+//! 2. the checks are sent into a table of our own, where nobody waits for them: a writer that is
+//!    stopped in the middle of it holds no lock;
+//! 3. the marks are locked: whoever comes for the same partitions waits here;
+//! 4. checks, states, gaps, losses, nodes, targets, dead letters and marks are stored, each in
+//!    the order of its keys, so that two batches never wait for one another in a circle.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::beside;
+use super::copy::{self, Key};
+use super::fault::Fault;
+use super::names::{self, Table};
+use super::session::Session;
+use super::states;
+use crate::model::outcome::{Gap, Loss, Outcome};
+use crate::model::record::{NodeState, Record, TargetState};
+use crate::store::{Mark, Parcel, Stored, Written};
+
+/// What to store.
+pub struct Batch<'a> {
+    /// The records, in the order in which they came.
+    pub records: &'a [&'a Record],
+    /// Where they came from, if they came from Kafka.
+    pub parcel: Option<&'a Parcel>,
+    /// The time.
+    pub now_ms: i64,
+    /// Checks that were due before this are not kept.
+    pub keep_from_ms: i64,
+    /// Some are probably stored already.
+    pub careful: bool,
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+const MARKS: &str = "SELECT partition, next FROM kafka_offset
+    WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
+
+const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next
+    FROM unnest($3::int4[], $4::int8[]) AS new (partition, next)
+    WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
+
+/// Of partitions that had none; another may just have made it.
+const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next)
+    SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[])
+    ON CONFLICT (cluster, topic, partition)
+        DO UPDATE SET next = greatest(kafka_offset.next, excluded.next)";
+
+/// Stores a batch: all of it, or nothing but names and hours.
+pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, Fault> {
+    let given = Given::new(batch);
+    let kept = batch.records.iter().filter(|record| is_kept(record, batch.keep_from_ms));
+    names::learn(session, Table::Target, kept.clone().filter_map(|r| r.target())).await?;
+    names::learn(session, Table::Node, kept.map(|record| record.node())).await?;
+    let checks = keys(session, &given, batch.keep_from_ms)?;
+    let mut written = Written { expired: checks.expired, ..Written::default() };
+    let keys = &checks.keys;
+    if !keys.is_empty() {
+        let hours: BTreeSet<i64> =
+            keys.iter().map(|key| key.due_ms - key.due_ms.rem_euclid(HOUR_MS)).collect();
+        names::open_hours(session, hours.into_iter()).await?;
+        copy::prepare(session).await?;
+    }
+    session.client().batch_execute("BEGIN").await?;
+    if !keys.is_empty() {
+        let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
+        copy::stage(session, rows).await?;
+    }
+    let marked = match batch.parcel {
+        Some(parcel) => lock(session, parcel).await?,
+        None => Marked::default(),
+    };
+    if !marked.older.is_empty() {
+        session.client().batch_execute("ROLLBACK").await?;
+        return Ok(Stored::Older(marked.older));
+    }
+    if !keys.is_empty() {
+        let new = insert(session, keys, batch.careful).await?;
+        written.checks = new.len() as u64;
+        written.repeats = checks.count - written.checks;
+        states::states(session, new, &given, batch.now_ms).await?;
+    }
+    beside::gaps(session, &given.gaps).await?;
+    beside::losses(session, &given.losses).await?;
+    beside::targets(session, &given.targets, batch.now_ms).await?;
+    if let Some(parcel) = batch.parcel {
+        beside::dead_letters(session, parcel, batch.now_ms).await?;
+        marked.advance(session, parcel).await?;
+    }
+    // Last, since every writer has something of every node.
+    beside::nodes(session, &given.nodes, batch.now_ms).await?;
+    beside::seen(session, keys.iter().map(|key| key.node).collect(), batch.now_ms).await?;
+    session.client().batch_execute("COMMIT").await?;
+    Ok(Stored::Whole(written))
+}
+
+/// A batch's records by their kind.
+pub struct Given<'a> {
+    records: &'a [&'a Record],
+    gaps: Vec<&'a Gap>,
+    losses: Vec<&'a Loss>,
+    nodes: Vec<&'a NodeState>,
+    targets: Vec<&'a TargetState>,
+}
+
+impl<'a> Given<'a> {
+    fn new(batch: &Batch<'a>) -> Given<'a> {
+        let mut given = Given {
+            records: batch.records,
+            gaps: Vec::new(),
+            losses: Vec::new(),
+            nodes: Vec::new(),
+            targets: Vec::new(),
+        };
+        for record in batch.records {
+            match record {
+                Record::Check(_) => {}
+                Record::Gap(gap) => {
+                    if is_kept(record, batch.keep_from_ms) {
+                        given.gaps.push(gap);
+                    }
+                }
+                Record::Loss(loss) => given.losses.push(loss),
+                Record::Node(state) => given.nodes.push(state),
+                Record::Target(state) => given.targets.push(state),
+            }
+        }
+        given
+    }
+
+    /// The check at that place of the batch.
+    pub fn check(&self, index: u32) -> Option<&'a Outcome> {
+        match self.records.get(index as usize)? {
+            Record::Check(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a record is not too old; states and losses never are.
+fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
+    record.span().is_none_or(|(_, _, last_ms)| last_ms >= keep_from_ms)
+}
+
+/// The checks that are to be stored.
+struct Keys {
+    /// Each key once, in order; of several with one key the first of the batch.
+    keys: Vec<Key>,
+    /// How many they were before.
+    count: u64,
+    /// How many are too old.
+    expired: u64,
+}
+
+fn keys(session: &Session, given: &Given<'_>, keep_from_ms: i64) -> Result<Keys, Fault> {
+    let (mut keys, mut expired) = (Vec::with_capacity(given.records.len()), 0);
+    for (index, record) in (0..).zip(given.records) {
+        let Record::Check(outcome) = record else { continue };
+        if !is_kept(record, keep_from_ms) {
+            expired += 1;
+            continue;
+        }
+        keys.push(Key {
+            due_ms: outcome.due_ms,
+            target: beside::target_id(session, &outcome.target)?,
+            node: beside::node_id(session, &outcome.node)?,
+            run: outcome.run as i32,
+            index,
+        });
+    }
+    let count = keys.len() as u64;
+    keys.sort_unstable();
+    keys.dedup_by_key(|key| (key.due_ms, key.target, key.node, key.run));
+    Ok(Keys { keys, count, expired })
+}
+
+/// Moves the staged checks to where they belong; gives the keys of those that are new.
+async fn insert(session: &mut Session, keys: &[Key], careful: bool) -> Result<Vec<Key>, Fault> {
+    if !careful {
+        session.execute(copy::MOVE, &[]).await?;
+        return Ok(keys.to_vec());
+    }
+    let mut new: HashSet<(i64, i32, i32, i32)> = HashSet::new();
+    for row in session.query(copy::MOVE_NEW, &[]).await? {
+        new.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+    }
+    let is_new = |key: &&Key| new.contains(&(key.due_ms, key.target, key.node, key.run));
+    Ok(keys.iter().filter(is_new).copied().collect())
+}
+
+/// A parcel's marks against those that are stored.
+#[derive(Default)]
+struct Marked {
+    /// Partitions whose stored mark is below where the parcel began, and that mark.
+    older: Vec<(i32, i64)>,
+    /// Partitions whose mark is locked, and where it goes.
+    locked: Vec<(i32, i64)>,
+    /// Partitions that have no mark yet, and where it will be.
+    absent: Vec<(i32, i64)>,
+}
+
+async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
+    let mut marked = Marked::default();
+    if parcel.marks.is_empty() {
+        return Ok(marked);
+    }
+    let partitions: Vec<i32> = parcel.marks.iter().map(|mark| mark.partition).collect();
+    let rows = session.query(MARKS, &[&parcel.cluster, &parcel.topic, &partitions]).await?;
+    let mut stored = BTreeMap::new();
+    for row in rows {
+        stored.insert(row.try_get::<_, i32>(0)?, row.try_get::<_, i64>(1)?);
+    }
+    for Mark { partition, from, next, reset } in &parcel.marks {
+        match stored.get(partition) {
+            Some(stored) if stored < from => marked.older.push((*partition, *stored)),
+            None if *from > 0 => marked.older.push((*partition, 0)),
+            Some(stored) => {
+                let next = if *reset { *next } else { *next.max(stored) };
+                marked.locked.push((*partition, next));
+            }
+            None => marked.absent.push((*partition, *next)),
+        }
+    }
+    Ok(marked)
+}
+
+impl Marked {
+    async fn advance(&self, session: &mut Session, parcel: &Parcel) -> Result<(), Fault> {
+        for (sql, marks) in [(MOVE_MARKS, &self.locked), (NEW_MARKS, &self.absent)] {
+            if marks.is_empty() {
+                continue;
+            }
+            let (partitions, next): (Vec<i32>, Vec<i64>) = marks.iter().copied().unzip();
+            session.execute(sql, &[&parcel.cluster, &parcel.topic, &partitions, &next]).await?;
+        }
+        Ok(())
+    }
+}

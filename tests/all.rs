@@ -9,14 +9,18 @@
 
 mod harness;
 
+mod away;
 mod check;
 mod demo;
+mod doors;
 mod handshake;
 mod health;
 mod kill;
 mod layers;
 mod listener;
 mod poison;
+mod probe;
+mod published;
 mod readme;
 mod records;
 mod rows;

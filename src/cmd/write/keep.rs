@@ -25,6 +25,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often what is past its time is dropped.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// Nothing is lost if this is left undone.
+const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at once, so that a signal is seen.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -40,8 +42,8 @@ pub struct Keep {
     stop: Stop,
     /// Since when the store is away, and why it was last.
     away: Option<(Instant, String)>,
-    /// When to give up.
-    limit: Option<Instant>,
+    /// When we saw that we are to stop.
+    told: Option<Instant>,
     retain_at: Instant,
 }
 
@@ -74,7 +76,7 @@ impl Keep {
             shared,
             stop,
             away: None,
-            limit: None,
+            told: None,
             retain_at: Instant::now(),
         }
     }
@@ -82,11 +84,11 @@ impl Keep {
     /// Stores until the reader is gone. Gives what is left, if the store stays away.
     pub fn run(mut self) -> Option<Left> {
         let settings = self.settings.clone();
-        let Ok(mut store) = self.insist(|| Postgres::connect(&settings)) else {
+        let Ok(mut store) = self.insist(AT_ONCE, || Postgres::connect(&settings)) else {
             return None;
         };
         store.keep(&self.retention);
-        let ready = self.insist(|| match store.prepare()? {
+        let ready = self.insist(AT_ONCE, || match store.prepare()? {
             Ready::Yes => Ok(()),
             Ready::Missing(what) => {
                 let text = format!("{what}: run `sitewatch write --setup` once");
@@ -129,13 +131,14 @@ impl Keep {
         let checks = |parcel: &Parcel| parcel.records.len() as u64;
         let waiting = checks(&parcel);
         self.shared.change(|health| health.waiting = waiting);
-        let stored = self.insist(|| match store.store(&parcel, clock::now_ms()) {
-            Err(StoreError::Refused { text }) => {
-                sift(store, &mut parcel, &text)?;
-                store.store(&parcel, clock::now_ms())
-            }
-            other => other,
-        })?;
+        let stored =
+            self.insist(self.stop_timeout, || match store.store(&parcel, clock::now_ms()) {
+                Err(StoreError::Refused { text }) => {
+                    sift(store, &mut parcel, &text)?;
+                    store.store(&parcel, clock::now_ms())
+                }
+                other => other,
+            })?;
         let written = match stored {
             Stored::Older(_) => return Ok(Answer::Older),
             Stored::Whole(written) => written,
@@ -153,7 +156,7 @@ impl Keep {
 
     fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
         let offsets: BTreeMap<i32, i64> =
-            self.insist(|| store.offsets(&question.cluster, &question.topic))?;
+            self.insist(AT_ONCE, || store.offsets(&question.cluster, &question.topic))?;
         let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
         let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
         Ok(Answer::Offsets(answer, question.then))
@@ -176,8 +179,12 @@ impl Keep {
     /// Does it until it works. Says once that the store is away, and once that it is back.
     ///
     /// # Errors
-    /// Told to stop, and `stop_timeout` is over.
-    fn insist<T>(&mut self, mut act: impl FnMut() -> Result<T, StoreError>) -> Result<T, GaveUp> {
+    /// Told to stop, and `patience` is over.
+    fn insist<T>(
+        &mut self,
+        patience: Duration,
+        mut act: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, GaveUp> {
         let mut pause = RETRY_FIRST;
         loop {
             match act() {
@@ -193,7 +200,7 @@ impl Keep {
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                if self.gives_up() {
+                if self.gives_up(patience) {
                     return Err(GaveUp);
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
@@ -219,12 +226,12 @@ impl Keep {
         }
     }
 
-    fn gives_up(&mut self) -> bool {
+    fn gives_up(&mut self, patience: Duration) -> bool {
         if !self.stop.is_told() {
             return false;
         }
-        let limit = *self.limit.get_or_insert_with(|| Instant::now() + self.stop_timeout);
-        Instant::now() >= limit
+        let told = *self.told.get_or_insert_with(Instant::now);
+        told.elapsed() >= patience
     }
 }
 

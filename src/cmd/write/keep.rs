@@ -90,10 +90,7 @@ impl Keep {
         store.keep(&self.retention);
         let ready = self.insist(AT_ONCE, || match store.prepare()? {
             Ready::Yes => Ok(()),
-            Ready::Missing(what) => {
-                let text = format!("{what}: run `sitewatch write --setup` once");
-                Err(StoreError::Away { text })
-            }
+            Ready::Missing(text) => Err(StoreError::Away { text }),
         });
         if ready.is_err() {
             return None;

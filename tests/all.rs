@@ -16,6 +16,7 @@ mod health;
 mod kill;
 mod layers;
 mod listener;
+mod poison;
 mod postgres;
 mod readme;
 mod records;

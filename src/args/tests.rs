@@ -1,5 +1,6 @@
 //! Words in, commands and errors out.
 
+use super::status::when;
 use super::*;
 
 fn words(line: &str) -> Result<Command, Error> {

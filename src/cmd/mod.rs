@@ -9,7 +9,7 @@ mod probe;
 mod run;
 mod status;
 mod version;
-//mod write;
+mod write;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -36,7 +36,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Version { verbose } => version::version(verbose),
         Command::Run(common) => run::run(&common),
         Command::Probe(common) => probe::probe(&common),
-        Command::Write(..) => Err(Error::new("not yet")),
+        Command::Write(common, options) => write::write(&common, &options),
         Command::Check(common, options) => check::check(&common, &options),
         Command::Status(common, options) => status::status(&common, &options),
         Command::Config(common, options) => config::config(&common, options),

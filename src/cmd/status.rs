@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::model::outcome::Verdict;
 use crate::model::report::{Report, Reporter};
 use crate::show::{figure, status};
-use crate::store::{Labels, Sqlite, Store, StoreError};
+use crate::store::{Labels, Postgres, Sqlite, Store, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -30,9 +30,9 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
     let config = load(common, Need::Nothing)?;
     let now_ms = clock::now_ms();
     let windows = windows(options, now_ms)?;
-    let mut store = Sqlite::open(&config.sqlite.path).map_err(said)?;
+    let (mut store, is_of_one_node) = open(&config, options.store)?;
     let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
-    let mut reports = reports(&mut store, &config, options, windows, now_ms)?;
+    let mut reports = reports((&mut *store, is_of_one_node), &config, options, windows, now_ms)?;
     let losses = store.losses(from_ms, until_ms).map_err(said)?;
     // Whoever reads our output may take his time; a store that is open would hold up `run`.
     drop(store);
@@ -48,6 +48,22 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
         }
     }
     Ok(verdict(&reports))
+}
+
+/// The store that was asked for; PostgreSQL, if it is configured. And whether it holds what one
+/// node found.
+fn open(config: &Config, wanted: Option<args::Store>) -> Result<(Box<dyn Store>, bool), Error> {
+    match (wanted, &config.postgres) {
+        (None | Some(args::Store::Postgres), Some(postgres)) => {
+            Ok((Box::new(Postgres::open(postgres).map_err(said)?), false))
+        }
+        (Some(args::Store::Postgres), None) => {
+            Err(Error::new("--store postgres: there is no [postgres] in the configuration"))
+        }
+        (None, None) | (Some(args::Store::Sqlite), _) => {
+            Ok((Box::new(Sqlite::open(&config.sqlite.path).map_err(said)?), true))
+        }
+    }
 }
 
 /// The windows that were asked for, rising.
@@ -75,7 +91,7 @@ fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error
 }
 
 fn reports(
-    store: &mut Sqlite,
+    (store, is_of_one_node): (&mut dyn Store, bool),
     config: &Config,
     options: &args::Status,
     windows: Vec<(i64, i64)>,
@@ -85,7 +101,7 @@ fn reports(
     let configured = config.targets.iter().map(|target| Arc::clone(&target.name));
     // The file holds what this node found: the targets of others are never checked here.
     let node = config.node.clone().unwrap_or_else(host_name);
-    let own = config.targets.iter().filter(|target| target.is_for(&node));
+    let own = config.targets.iter().filter(|target| !is_of_one_node || target.is_for(&node));
     let mut names: BTreeSet<Arc<str>> = known.keys().cloned().chain(configured).collect();
     for name in &options.names {
         if !names.contains(name.as_str()) {

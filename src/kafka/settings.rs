@@ -52,10 +52,10 @@ const CONSUMER: [(&str, &str); 14] = [
     ("enable.auto.offset.store", "false"),
     // Offsets that are gone: the earliest there is, never the latest.
     ("auto.offset.reset", "earliest"),
-    ("queued.max.messages.kbytes", "4096"),
+    ("queued.max.messages.kbytes", "2048"),
     ("queued.min.messages", "10000"),
-    ("fetch.max.bytes", "2097152"),
-    ("fetch.message.max.bytes", "524288"),
+    ("fetch.max.bytes", "1048576"),
+    ("fetch.message.max.bytes", "262144"),
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.error.backoff.ms", "500"),
     ("topic.metadata.refresh.interval.ms", "30000"),

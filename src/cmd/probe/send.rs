@@ -59,6 +59,8 @@ pub struct Send {
     /// No record is sent before then, and how long the next pause is.
     retry_at: Option<Instant>,
     pause: Duration,
+    /// States fell out of memory.
+    untold: bool,
     node_at: Instant,
     targets_at: Instant,
     loss_at: Instant,
@@ -123,6 +125,7 @@ impl Send {
             topic: smol::channel::bounded(1),
             retry_at: None,
             pause: RETRY_FIRST,
+            untold: false,
             node_at: now,
             targets_at: now,
             loss_at: now,
@@ -270,14 +273,12 @@ impl Send {
 
     /// Tells what this node and its targets are, when it is time.
     fn announce(&mut self) {
-        let now = Instant::now();
-        let again = self.outbox.take_untold();
-        if again && self.link.is_away() {
-            // It would only push out what cannot be told again.
-            self.node_at = now + TURN;
-            self.targets_at = now + TURN;
+        self.untold |= self.outbox.take_untold();
+        // While nothing goes out it would only push out checks, which cannot be told again.
+        if self.link.is_away() {
             return;
         }
+        let (now, again) = (Instant::now(), std::mem::take(&mut self.untold));
         let (node, sent_ms) = (Arc::clone(&self.node), clock::now_ms());
         if now >= self.node_at || again {
             self.node_at = now + NODE_EVERY;

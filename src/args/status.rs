@@ -1,0 +1,149 @@
+//! `status`.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use lexopt::Arg::{Long, Value};
+use lexopt::Parser;
+
+use super::{Common, Shared, text, usage, value};
+use crate::config::units::parse_duration;
+use crate::error::Error;
+
+/// Options of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Names of targets; none: all.
+    pub names: Vec<String>,
+    /// `--since`
+    pub since: When,
+    /// `--until`
+    pub until: When,
+    /// `--by`
+    pub by: Option<By>,
+    /// `--per-node`
+    pub per_node: bool,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// `--down`
+    pub down: bool,
+    /// `--format`
+    pub format: Format,
+    /// `--store`; none: PostgreSQL, if it is configured.
+    pub store: Option<Store>,
+}
+
+/// Which store to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Of `run`.
+    Sqlite,
+    /// Of `write`.
+    Postgres,
+}
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// So long ago.
+    Ago(Duration),
+    /// In milliseconds since 1970.
+    At(i64),
+}
+
+/// Length of a line's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Hours of UTC.
+    Hour,
+    /// Days of UTC.
+    Day,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// An array of objects.
+    Json,
+    /// RFC 4180.
+    Csv,
+}
+
+/// None: `--help` was among the words.
+pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>, Error> {
+    let mut status = Status {
+        names: Vec::new(),
+        since: When::Ago(Duration::from_secs(24 * 3600)),
+        until: When::Ago(Duration::ZERO),
+        by: None,
+        per_node: false,
+        labels: Vec::new(),
+        down: false,
+        format: Format::Text,
+        store: None,
+    };
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Value(word) => status.names.push(text(word)?),
+            Long("since") => status.since = when("--since", &value(parser)?)?,
+            Long("until") => status.until = when("--until", &value(parser)?)?,
+            Long("by") => {
+                status.by = Some(match value(parser)?.as_str() {
+                    "hour" => By::Hour,
+                    "day" => By::Day,
+                    other => return Err(Error::new(format!("--by {other:?}: hour or day"))),
+                });
+            }
+            Long("per-node") => status.per_node = true,
+            Long("label") => {
+                let label = value(parser)?;
+                let Some((key, value)) = label.split_once('=') else {
+                    return Err(Error::new(format!("--label {label:?}: key=value")));
+                };
+                status.labels.push((key.to_owned(), value.to_owned()));
+            }
+            Long("down") => status.down = true,
+            Long("format") => {
+                status.format = match value(parser)?.as_str() {
+                    "text" => Format::Text,
+                    "json" => Format::Json,
+                    "csv" => Format::Csv,
+                    other => {
+                        return Err(Error::new(format!("--format {other:?}: text, json or csv")));
+                    }
+                };
+            }
+            Long("store") => {
+                status.store = Some(match value(parser)?.as_str() {
+                    "sqlite" => Store::Sqlite,
+                    "postgres" => Store::Postgres,
+                    other => {
+                        return Err(Error::new(format!("--store {other:?}: sqlite or postgres")));
+                    }
+                });
+            }
+            other => help |= Shared::of(other)?.take(parser, common)?,
+        }
+    }
+    Ok((!help).then_some(status))
+}
+
+/// A duration back from now, RFC 3339, or a date.
+pub fn when(flag: &str, word: &str) -> Result<When, Error> {
+    if let Ok(ago) = parse_duration(word) {
+        return Ok(When::Ago(ago));
+    }
+    let is_date = word.len() == 10 && word.bytes().filter(|b| *b == b'-').count() == 2;
+    let whole = if is_date { format!("{word}T00:00:00Z") } else { word.to_owned() };
+    let time = humantime::parse_rfc3339(&whole).ok();
+    let ms = time
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_millis()).ok());
+    ms.map(When::At).ok_or_else(|| {
+        let allowed = "a duration back from now (24h), a date (2026-11-21), or RFC 3339 in UTC \
+                       (2026-11-21T03:00:00Z)";
+        Error::new(format!("{flag} {word:?}: {allowed}"))
+    })
+}

@@ -1,0 +1,36 @@
+//! `sitewatch write --setup`: makes what a writer needs, with an administrator's rights, and
+//! leaves.
+
+use std::sync::Arc;
+
+use crate::cmd::{FINE, print};
+use crate::config::{Dsn, Kafka, Postgres};
+use crate::error::Error;
+use crate::kafka::{Link, Reader, Topic, ensure};
+use crate::store;
+
+/// Makes the topic, the schema and its tables, and the roles.
+///
+/// # Errors
+/// Brokers or PostgreSQL are away, or do not allow it.
+pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Result<u8, Error> {
+    if let Some(url) = admin {
+        postgres.dsn = Dsn::read(url).map_err(|why| Error::new(format!("--admin-url: {why}")))?;
+    }
+    let schema = &postgres.schema;
+    let made = store::Postgres::connect(&postgres).and_then(|mut store| store.setup());
+    made.map_err(|error| Error::new(error.to_string()))?;
+    print(&format!(
+        "PostgreSQL: schema {schema} is ready at {}; GRANT {schema}_writer to the role of \
+         `sitewatch write`, {schema}_reader to those that only read\n",
+        postgres.dsn.shown()
+    ))?;
+    let reader = Reader::new(kafka, Arc::new(Link::new(kafka)))?;
+    let said = match ensure(kafka, reader.client())? {
+        Topic::Exists => "is there",
+        Topic::Made => "is made",
+        Topic::Missing(why) => return Err(Error::new(why)),
+    };
+    print(&format!("Kafka: topic {} {said}\n", kafka.topic))?;
+    Ok(FINE)
+}

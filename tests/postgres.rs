@@ -1,6 +1,8 @@
 //! PostgreSQL as a store, beyond the contract of `store.rs`: marks, dead letters, partitions,
 //! rights, and a server that goes and comes back.
 
+mod hours;
+mod parcels;
 mod views;
 
 use sitewatch::config::{self, Environment, Need};

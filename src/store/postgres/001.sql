@@ -115,7 +115,8 @@ CREATE TABLE kafka_offset (
     PRIMARY KEY (cluster, topic, partition)
 ) WITH (fillfactor = 40);
 
--- Messages that could not be read.
+-- Messages that could not be read. Payloads are not compressed, so that what they take on the disk
+-- says whether they are too many.
 CREATE TABLE dead_letter (
     cluster       text NOT NULL,
     topic         text NOT NULL,
@@ -127,6 +128,7 @@ CREATE TABLE dead_letter (
     payload       bytea NOT NULL,      -- at most 64 KiB of it
     PRIMARY KEY (cluster, topic, partition, record_offset)
 );
+ALTER TABLE dead_letter ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX ON dead_letter (received_at);
 
 -- The name of the partition of an hour: its beginning, in UTC.

@@ -114,14 +114,10 @@ impl<'a> Given<'a> {
             nodes: Vec::new(),
             targets: Vec::new(),
         };
-        for record in batch.records {
+        for record in batch.records.iter().filter(|record| is_kept(record, batch.keep_from_ms)) {
             match record {
                 Record::Check(_) => {}
-                Record::Gap(gap) => {
-                    if is_kept(record, batch.keep_from_ms) {
-                        given.gaps.push(gap);
-                    }
-                }
+                Record::Gap(gap) => given.gaps.push(gap),
                 Record::Loss(loss) => given.losses.push(loss),
                 Record::Node(state) => given.nodes.push(state),
                 Record::Target(state) => given.targets.push(state),
@@ -139,9 +135,14 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Whether a record is not too old; states and losses never are.
+/// Whether a record is not too old; states never are.
 fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
-    record.span().is_none_or(|(_, _, last_ms)| last_ms >= keep_from_ms)
+    match record {
+        Record::Check(outcome) => outcome.due_ms >= keep_from_ms,
+        Record::Gap(gap) => gap.to_ms >= keep_from_ms,
+        Record::Loss(loss) => loss.to_ms >= keep_from_ms,
+        Record::Node(_) | Record::Target(_) => true,
+    }
 }
 
 /// The checks that are to be stored.

@@ -23,6 +23,7 @@ mod rows;
 mod run;
 mod scale;
 mod servers;
+mod setup;
 mod sqlite;
 mod status;
 mod store;

@@ -17,6 +17,7 @@ mod kill;
 mod layers;
 mod listener;
 mod poison;
+mod postgres;
 mod readme;
 mod records;
 mod rows;

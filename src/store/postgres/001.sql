@@ -151,7 +151,9 @@ BEGIN
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
     LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
-    IF to_regclass(name) IS NOT NULL THEN
+    PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid
+        WHERE inhparent = 'outcome'::regclass AND relname = name;
+    IF FOUND THEN
         RETURN;
     END IF;
     -- Rows come once and stay: statistics and the map of visible pages need no more than a few
@@ -166,7 +168,9 @@ $$;
 -- Drops up to `most` hours that end at `before_ms` or earlier, oldest first, with the rights of
 -- the schema's owner. To drop one locks out everybody, so this waits but shortly, and what others
 -- hold stays for the next time: how many were dropped, and how many were left.
-CREATE FUNCTION drop_hours(before_ms bigint, most integer, OUT dropped integer, OUT remaining integer)
+CREATE FUNCTION drop_hours(
+    before_ms bigint, most integer, OUT dropped integer, OUT remaining integer
+)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path FROM CURRENT
     SET lock_timeout = '300ms'

@@ -115,7 +115,8 @@ fn alone(all: &Config, index: usize) -> Config {
     if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
         config.port(*port);
     }
-    let texts: [(Option<&str>, fn(&mut Config, String) -> &mut Config); 4] = [
+    type Set = fn(&mut Config, String) -> &mut Config;
+    let texts: [(Option<&str>, Set); 4] = [
         (all.get_user(), Config::user),
         (all.get_dbname(), Config::dbname),
         (all.get_options(), Config::options),

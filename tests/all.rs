@@ -23,6 +23,7 @@ mod records;
 mod rows;
 mod run;
 mod scale;
+mod secure;
 mod servers;
 mod setup;
 mod sqlite;

@@ -22,6 +22,7 @@ mod rows;
 mod run;
 mod scale;
 mod servers;
+mod sites;
 mod sqlite;
 mod status;
 mod store;

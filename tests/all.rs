@@ -18,6 +18,7 @@ mod layers;
 mod listener;
 mod readme;
 mod records;
+mod road;
 mod rows;
 mod run;
 mod scale;

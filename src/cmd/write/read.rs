@@ -239,8 +239,10 @@ impl Read {
             self.given.remove(&partition);
             self.places.insert(partition, Place { mark, is_fresh: true });
         }
-        // Newly taken partitions are not paused with the others.
-        self.is_paused = false;
+        if self.is_paused {
+            // The new ones are to be as the others.
+            self.reader.pause();
+        }
     }
 
     /// One turn: hands over what is due, and waits for something to happen in Kafka.

@@ -160,6 +160,8 @@ impl Read {
                 Ok(Topic::Made) => log::info!("topic {} is made", self.kafka.topic),
                 Ok(Topic::Exists) => {}
                 Err(error) => {
+                    // The brokers' own reasons come by the poll.
+                    let _ = self.reader.poll(TURN);
                     self.link.unanswered(&error.to_string());
                     continue;
                 }
@@ -239,8 +241,10 @@ impl Read {
             self.given.remove(&partition);
             self.places.insert(partition, Place { mark, is_fresh: true });
         }
-        // Newly taken partitions are not paused with the others.
-        self.is_paused = false;
+        if self.is_paused {
+            // The new ones are to be as the others.
+            self.reader.pause();
+        }
     }
 
     /// One turn: hands over what is due, and waits for something to happen in Kafka.

@@ -93,6 +93,11 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Where that is, for people: the database, and its hosts with their ports.
+    pub fn place(settings: &config::Postgres) -> String {
+        connect::place(&settings.dsn.config)
+    }
+
     fn new(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
         let place = connect::place(&settings.dsn.config);
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();

@@ -1,8 +1,11 @@
 //! PostgreSQL as a store, beyond the contract of `store.rs`: marks, dead letters, partitions,
 //! rights, and a server that goes and comes back.
 
+mod doors;
+mod faults;
 mod hours;
 mod parcels;
+mod rights;
 mod views;
 
 use sitewatch::config::{self, Environment, Need};

@@ -121,9 +121,14 @@ impl Postgres {
     /// The server is away, or the schema is another program's or a newer sitewatch's.
     pub fn prepare(&mut self) -> Result<Ready, StoreError> {
         let schema = self.settings.schema.clone();
-        self.run("prepare", WRITING, true, async |session, _| {
+        let ready = self.run("prepare", WRITING, true, async |session, _| {
             migrate::prepare(session, &schema).await
-        })
+        })?;
+        if ready != Ready::Yes {
+            // A session may not notice that it is given rights.
+            self.link = None;
+        }
+        Ok(ready)
     }
 
     /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, with

@@ -9,8 +9,10 @@
 
 mod harness;
 
+mod away;
 mod check;
 mod demo;
+mod doors;
 mod handshake;
 mod health;
 mod kill;
@@ -18,6 +20,8 @@ mod layers;
 mod listener;
 mod poison;
 mod postgres;
+mod probe;
+mod published;
 mod readme;
 mod records;
 mod road;

@@ -1,8 +1,10 @@
 //! A server that goes, stands still, or comes back: nobody waits for ever, and nobody has to help.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sitewatch::model::outcome::Verdict;
+use sitewatch::stop::Stop;
 use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored, Written};
 
 use super::settings;
@@ -33,10 +35,8 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
             server.stop_hard();
             let away = store.store(&parcel(next, next + 10), NOW).unwrap_err();
             let StoreError::Away { text } = &away else { panic!("{away:?}") };
-            assert!(
-                text.starts_with("cannot store in the database postgres at 127.0.0.1:"),
-                "{text}"
-            );
+            let want = "cannot connect to the database postgres at 127.0.0.1:";
+            assert!(text.starts_with(want), "{text}");
             server.restart();
         }
         assert_eq!(store.offsets("", "").unwrap()[&0], next);
@@ -58,6 +58,45 @@ fn a_server_that_stands_still_is_given_up() {
     assert!(error.to_string().ends_with("no answer within 2 s"), "{error}");
     server.resume();
     put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+}
+
+#[test]
+fn a_call_is_given_up_when_we_are_to_stop() {
+    let server = harness::Postgres::start();
+    let mut store = Postgres::new(&settings(&server.url())).unwrap();
+    let stop = Stop::default();
+    store.heed(&stop, Duration::from_millis(700));
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    server.pause();
+    let began = Instant::now();
+    let (connected, fresh) = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            stop.tell();
+        });
+        let connected = store.store(&parcel(0, 10), NOW).unwrap_err();
+        let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
+        fresh.heed(&stop, Duration::ZERO);
+        (connected, fresh.offsets("", "").unwrap_err())
+    });
+    let took = began.elapsed();
+    assert!(Duration::from_secs(1) <= took && took < Duration::from_secs(5), "{took:?}");
+    for error in [connected, fresh] {
+        assert!(error.to_string().ends_with("before we had to stop"), "{error}");
+    }
+    server.resume();
+}
+
+#[test]
+fn a_report_is_of_one_moment_or_of_none() {
+    let mut server = harness::Postgres::start();
+    let mut store = Postgres::connect(&settings(&server.url())).unwrap();
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    store.store(&parcel(0, 10), NOW).unwrap();
+    let mut reader = Postgres::open(&settings(&server.url())).unwrap();
+    assert_eq!(reader.states().unwrap().len(), 1);
+    server.restart();
+    assert!(reader.targets().unwrap_err().to_string().ends_with("it has ended"));
 }
 
 #[test]

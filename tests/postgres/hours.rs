@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sitewatch::config::Retention;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
-use sitewatch::store::{DeadLetter, Parcel, Postgres, Retained, Store, Stored, Written};
+use sitewatch::store::{DeadLetter, Mark, Parcel, Postgres, Retained, Store, Stored, Written};
 
 use super::Fresh;
 use crate::harness::eventually;
@@ -59,6 +59,24 @@ fn an_hour_is_made_once_by_many() {
     });
     assert_eq!(hours(&fresh).split(' ').count(), 8);
     assert_eq!(fresh.database.psql("SELECT count(*) FROM sitewatch.outcome"), "48");
+}
+
+#[test]
+fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
+    let fresh = Fresh::new();
+    let mut store = fresh.writer();
+    let records: Vec<Record> =
+        (0..250).rev().map(|hour| check("site", "a", NOW - hour * HOUR, Verdict::Up)).collect();
+    let marks = vec![Mark { partition: 0, from: 0, next: 250, reset: false }];
+    let parcel = Parcel { records, marks, ..Parcel::default() };
+    for (checks, repeats) in [(250, 0), (0, 250)] {
+        let written = Written { checks, repeats, expired: 0 };
+        assert_eq!(store.store(&parcel, NOW), Ok(Stored::Whole(written)));
+    }
+    assert_eq!(hours(&fresh).split(' ').count(), 250);
+    assert_eq!(store.offsets("", "").unwrap()[&0], 250);
+    let state = store.states().unwrap().into_values().next().unwrap();
+    assert_eq!((state.first_due_ms, state.last_due_ms), (NOW - 249 * HOUR, NOW));
 }
 
 #[test]

@@ -84,10 +84,11 @@ impl Keep {
     /// Stores until the reader is gone. Gives what is left, if the store stays away.
     pub fn run(mut self) -> Option<Left> {
         let settings = self.settings.clone();
-        let Ok(mut store) = self.insist(AT_ONCE, || Postgres::connect(&settings)) else {
+        let Ok(mut store) = self.insist(AT_ONCE, || Postgres::new(&settings)) else {
             return None;
         };
         store.keep(&self.retention);
+        store.heed(&self.stop, self.stop_timeout);
         let ready = self.insist(AT_ONCE, || match store.prepare()? {
             Ready::Yes => Ok(()),
             Ready::Missing(text) => Err(StoreError::Away { text }),

@@ -15,6 +15,7 @@ use tokio_postgres::{Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use super::Mode;
 use super::fault::Fault;
 use super::migrate::quoted;
+use super::patience::{silence, until};
 use super::session::{Link, Session};
 use super::tls::Connector;
 use crate::config::{Postgres, SslMode};
@@ -83,10 +84,8 @@ pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
         for way in ways(dsn.ssl_mode) {
             let fault = match reach(&config, *way, &connector).await {
                 Ok(mut link) => {
-                    link.run(patience(&config), async |session| {
-                        greet(session, settings, mode).await
-                    })
-                    .await?;
+                    let end = silence(patience(&config));
+                    link.run(end, async |session| greet(session, settings, mode).await).await?;
                     return Ok(link);
                 }
                 Err(fault) => fault,
@@ -175,10 +174,8 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = match tokio::time::timeout(limit, config.connect(tls)).await {
-        Ok(connected) => connected?,
-        Err(_) => return Err(Fault::away(format!("no answer within {} s", limit.as_secs()))),
-    };
+    let connecting = async { Ok(config.connect(tls).await?) };
+    let (client, connection) = until(silence(limit), connecting).await?;
     Ok(Link::new(client, Box::pin(moved(connection))))
 }
 

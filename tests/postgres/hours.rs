@@ -188,10 +188,33 @@ fn dead_letters_go_by_age_and_then_by_size() {
     letters(&mut store, 400..500, NOW);
     let gone = store.retain(&retention(1, 24), 1 << 30, NOW).unwrap();
     assert_eq!(gone, Retained { letters_old: 10, ..Retained::default() });
-    // Room for 200 of them.
-    let gone = store.retain(&retention(1, 24), 200 << 10, NOW).unwrap();
+    // Room for 200 of them; a row takes some 200 bytes beside its payload.
+    let room = 200 * (1024 + 200);
+    let gone = store.retain(&retention(1, 24), room, NOW).unwrap();
     assert_eq!(gone, Retained { letters_over: 290, ..Retained::default() });
     let left = "SELECT min(record_offset), count(*) FROM sitewatch.dead_letter";
     assert_eq!(fresh.database.psql(left), "300|200");
-    assert_eq!(store.retain(&retention(1, 24), 200 << 10, NOW), Ok(Retained::default()));
+    assert_eq!(store.retain(&retention(1, 24), room, NOW), Ok(Retained::default()));
+}
+
+#[test]
+fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
+    let fresh = Fresh::new();
+    let mut store = fresh.writer();
+    let letter = |offset| DeadLetter {
+        partition: 0,
+        offset,
+        payload: Vec::new(),
+        reason: "json",
+        detail: String::new(),
+    };
+    let dead = (0..30_000).map(letter).collect();
+    store.store(&Parcel { dead, ..Parcel::default() }, NOW).unwrap();
+    let mut gone = 0;
+    eventually(Duration::from_secs(20), "no more than there is room for", || {
+        let retained = store.retain(&retention(1, 24), 1000 * 200, NOW).unwrap();
+        gone += retained.letters_over;
+        !retained.has_more
+    });
+    assert_eq!(gone, 29_000);
 }

@@ -152,12 +152,15 @@ BEGIN
         RAISE EXCEPTION 'no hour of the years 1970 to 9999 begins at % ms', hour_ms
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
-    LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
-    PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid
-        WHERE inhparent = 'outcome'::regclass AND relname = name;
-    IF FOUND THEN
-        RETURN;
-    END IF;
+    -- Once without the lock, which whoever tends the table holds too, and once behind it.
+    FOR look IN 1..2 LOOP
+        PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid
+            WHERE inhparent = 'outcome'::regclass AND relname = name;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
+    END LOOP;
     -- Rows come once and stay: statistics and the map of visible pages need no more than a few
     -- looks while the hour lasts.
     EXECUTE format('CREATE TABLE %I (LIKE outcome INCLUDING CONSTRAINTS) WITH (

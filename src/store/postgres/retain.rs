@@ -28,14 +28,16 @@ const OLD_LETTERS: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
 /// How much of their payloads is too much. It is only added up if it may be: what they take on
 /// the disk is never less.
 const TOO_MUCH: &str = "SELECT CASE WHEN pg_table_size('dead_letter') > $1
-    THEN (SELECT coalesce(sum(length(payload)), 0) FROM dead_letter)::int8 - $1 ELSE 0 END";
+    THEN (SELECT coalesce(sum(length(payload) + length(detail) + 200), 0) FROM dead_letter)::int8 - $1
+    ELSE 0 END";
 
 /// The oldest, as many as it takes.
 const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM (
         SELECT ctid, sum(bytes) OVER (ORDER BY received_at, ctid) - bytes AS older_bytes
         FROM (
-            SELECT ctid, received_at, length(payload) AS bytes FROM dead_letter
+            SELECT ctid, received_at, length(payload) + length(detail) + 200 AS bytes
+            FROM dead_letter
             ORDER BY received_at, ctid LIMIT $2
         ) AS oldest
     ) AS counted
@@ -53,6 +55,8 @@ pub struct Retained {
     pub letters_old: u64,
     /// The oldest dead letters, for which there was no room any more.
     pub letters_over: u64,
+    /// There are more dead letters than a moment was enough for: it is worth coming again soon.
+    pub has_more: bool,
 }
 
 /// Lets go of what is too old, or too much.
@@ -86,10 +90,19 @@ pub async fn retain(
         }
     }
     let room = i64::try_from(dead_letter_max).unwrap_or(i64::MAX);
-    let rows = session.query(TOO_MUCH, &[&room]).await?;
-    let too_much: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    if too_much > 0 {
-        retained.letters_over = session.execute(LETTERS_OVER, &[&too_much, &ROWS_AT_ONCE]).await?;
+    loop {
+        let rows = session.query(TOO_MUCH, &[&room]).await?;
+        let too_much: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        if too_much <= 0 {
+            break;
+        }
+        let gone = session.execute(LETTERS_OVER, &[&too_much, &ROWS_AT_ONCE]).await?;
+        retained.letters_over += gone;
+        retained.has_more = gone > 0;
+        if gone == 0 || began.elapsed() >= MOMENT {
+            break;
+        }
+        retained.has_more = false;
     }
     Ok(retained)
 }

@@ -2,8 +2,12 @@
 //! broker and a real server, judged by what was put into the one and what stands in the other.
 
 mod away;
+mod expired;
 mod flow;
 mod replaced;
+mod restored;
+mod startup;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -12,11 +16,12 @@ use std::time::{Duration, Instant};
 use miniserde::json::Value;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataPartition;
 use rustix::process::Signal;
 
 use crate::harness::binary::{Output, Running};
 use crate::harness::daemon::free_port;
-use crate::harness::postgres::Database;
+use crate::harness::postgres::{Database, psql};
 use crate::harness::{Client, Fields, Sitewatch, json};
 
 /// For what is not judged by its time.
@@ -31,6 +36,9 @@ struct Centre {
     brokers: String,
     topic: String,
     url: String,
+    /// Further keys of `[kafka]` and `[postgres]`.
+    kafka: String,
+    postgres: String,
     /// Further tables of their configuration.
     more: String,
 }
@@ -39,15 +47,16 @@ impl Centre {
     /// Writers that store small batches at once, so that there is always one under way.
     fn new(brokers: &str, topic: &str, database: &Database) -> Centre {
         let more = "[write]\nbatch_max = 20\nbatch_age = '100ms'\n".to_owned();
-        Centre { brokers: brokers.into(), topic: topic.into(), url: database.url(), more }
+        let (brokers, topic, url) = (brokers.into(), topic.into(), database.url());
+        Centre { brokers, topic, url, kafka: String::new(), postgres: String::new(), more }
     }
 
     /// A writer's configuration; the database knows it by its name.
     fn config(&self, name: &str, port: u16) -> String {
-        let Centre { brokers, topic, url, more } = self;
+        let Centre { brokers, topic, url, kafka, postgres, more } = self;
         format!(
-            "[kafka]\nbrokers = ['{brokers}']\ntopic = '{topic}'\ngroup = '{topic}'\n\
-             [postgres]\nurl = '{url}&application_name={name}'\n\
+            "[kafka]\nbrokers = ['{brokers}']\ntopic = '{topic}'\ngroup = '{topic}'\n{kafka}\
+             [postgres]\nurl = '{url}&application_name={name}'\n{postgres}\
              [serve]\nlisten = '127.0.0.1:{port}'\n{more}"
         )
     }
@@ -65,7 +74,7 @@ impl Centre {
         let asking: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
         let topics = asking.fetch_metadata(Some(&self.topic), DEADLINE).unwrap();
-        let partitions = topics.topics()[0].partitions().iter().map(|p| p.id());
+        let partitions = topics.topics()[0].partitions().iter().map(MetadataPartition::id);
         let end = |id| asking.fetch_watermarks(&self.topic, id, DEADLINE).unwrap().1;
         partitions.map(|id| (id, end(id))).filter(|(_, end)| *end > 0).collect()
     }
@@ -165,9 +174,10 @@ impl Writer {
     }
 }
 
-/// The next offset to read of each partition, as PostgreSQL has it.
+/// The next offset to read of each partition, as PostgreSQL has it; none while there is no table.
 fn marks(database: &Database) -> BTreeMap<i32, i64> {
-    let rows = database.psql("SELECT partition, next FROM sitewatch.kafka_offset");
+    let rows = psql(&database.url(), "SELECT partition, next FROM sitewatch.kafka_offset");
+    let rows = rows.unwrap_or_default();
     let mark = |line: &str| {
         let (partition, next) = line.split_once('|').unwrap();
         (partition.parse().unwrap(), next.parse().unwrap())

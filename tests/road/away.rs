@@ -84,7 +84,8 @@ fn a_table_that_is_locked_for_long_holds_writers_back_and_no_more() {
     let (one, two) = (centre.writer("one"), centre.writer("two"));
     let both = [&one, &two];
     await_shared(&both, 4);
-    (one.await_stored(), two.await_stored());
+    one.await_stored();
+    two.await_stored();
     let before = given(&both);
     let lock = "BEGIN; LOCK TABLE sitewatch.outcome IN ACCESS EXCLUSIVE MODE; \
                 SELECT pg_sleep(20); COMMIT";
@@ -95,6 +96,7 @@ fn a_table_that_is_locked_for_long_holds_writers_back_and_no_more() {
     let flow = flow.end();
     await_all(&centre, &database, &one);
     assert_eq!(given(&both), before, "{}\n{}", one.log(), two.log());
-    (one.stop(), two.stop());
+    one.stop();
+    two.stop();
     flow.judge(&database);
 }

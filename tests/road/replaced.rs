@@ -16,7 +16,8 @@ fn a_writer_that_was_killed_is_replaced_within_15_s() {
     let flow = Flow::new(topic.brokers(), topic.name()).start(8);
     let (one, two) = (centre.writer("one"), centre.writer("two"));
     await_shared(&[&one, &two], 4);
-    (one.await_stored(), two.await_stored());
+    one.await_stored();
+    two.await_stored();
     let orphans = one.partitions();
     let killed = Instant::now();
     one.kill();

@@ -25,10 +25,14 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often what is past its time is dropped.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
-/// Nothing is lost if this is left undone.
-const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at once, so that a signal is seen.
 const NAP: Duration = Duration::from_millis(100);
+/// A store of which nothing was asked for so long is asked whether it is there; while it is not,
+/// again after this.
+const KNOCK: Duration = Duration::from_secs(5);
+const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+/// Reasons told of one outage, at most: after "refused" may come "starting up".
+const REASONS: usize = 5;
 
 /// The stage.
 pub struct Keep {
@@ -40,20 +44,18 @@ pub struct Keep {
     answers: Sender<Answer>,
     shared: Arc<Shared>,
     stop: Stop,
-    /// Since when the store is away, and why it was last.
-    away: Option<(Instant, String)>,
-    /// When we saw that we are to stop.
-    told: Option<Instant>,
+    /// Since when the store is away, and the reasons that were told.
+    away: Option<(Instant, Vec<String>)>,
     retain_at: Instant,
 }
 
-/// What was not stored in the end.
+/// It was told to stop while the store was away.
 pub struct Left {
-    /// Records.
+    /// Records that were being stored.
     pub count: u64,
 }
 
-/// Told to stop while the store was away.
+/// Told to stop while the store was away, and for long enough.
 struct GaveUp;
 
 impl Keep {
@@ -76,43 +78,45 @@ impl Keep {
             shared,
             stop,
             away: None,
-            told: None,
             retain_at: Instant::now(),
         }
     }
 
     /// Stores until the reader is gone. Gives what is left, if the store stays away.
     pub fn run(mut self) -> Option<Left> {
-        let settings = self.settings.clone();
-        let Ok(mut store) = self.insist(AT_ONCE, || Postgres::new(&settings)) else {
-            return None;
-        };
+        self.work().err().map(|(GaveUp, count)| Left { count })
+    }
+
+    /// An error: how many records were being stored.
+    fn work(&mut self) -> Result<(), (GaveUp, u64)> {
+        let idle = |gave_up| (gave_up, 0);
+        let (settings, at_once) = (self.settings.clone(), Duration::ZERO);
+        let mut store = self.insist(at_once, || Postgres::connect(&settings)).map_err(idle)?;
         store.keep(&self.retention);
-        store.heed(&self.stop, self.stop_timeout);
-        let ready = self.insist(AT_ONCE, || match store.prepare()? {
+        let ready = self.insist(at_once, || match store.prepare()? {
             Ready::Yes => Ok(()),
-            Ready::Missing(text) => Err(StoreError::Away { text }),
+            Ready::Missing(what) => Err(StoreError::Away { text: what }),
         });
-        if ready.is_err() {
-            return None;
-        }
+        ready.map_err(idle)?;
         self.answer(Answer::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
-            match self.work.recv_timeout(wait) {
+            let knock = if self.away.is_some() { KNOCK_AGAIN } else { KNOCK };
+            match self.work.recv_timeout(wait.min(knock)) {
                 Ok(Work::Parcel(parcel)) => {
-                    let left = parcel.records.len() as u64;
-                    let Ok(answer) = self.store(&mut store, *parcel) else {
-                        return Some(Left { count: left });
-                    };
-                    self.answer(answer);
+                    let count = parcel.records.len() as u64;
+                    let stored = self.store(&mut store, *parcel);
+                    self.answer(stored.map_err(|gave_up| (gave_up, count))?);
                 }
                 Ok(Work::Offsets(question)) => {
-                    let Ok(answer) = self.offsets(&mut store, &question) else { return None };
+                    let answer = self.offsets(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => match store.knock() {
+                    Ok(()) => self.works(),
+                    Err(error) => self.trouble(&error.to_string()),
+                },
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if Instant::now() >= self.retain_at {
                 self.retain(&mut store);
@@ -154,10 +158,10 @@ impl Keep {
 
     fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
         let offsets: BTreeMap<i32, i64> =
-            self.insist(AT_ONCE, || store.offsets(&question.cluster, &question.topic))?;
+            self.insist(Duration::ZERO, || store.offsets(&question.cluster, &question.topic))?;
         let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
         let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
-        Ok(Answer::Offsets(answer, question.then))
+        Ok(Answer::Offsets(answer))
     }
 
     /// Drops what is past its time. What cannot be dropped now is dropped next time.
@@ -177,7 +181,7 @@ impl Keep {
     /// Does it until it works. Says once that the store is away, and once that it is back.
     ///
     /// # Errors
-    /// Told to stop, and `patience` is over.
+    /// It was told to stop, so long ago.
     fn insist<T>(
         &mut self,
         patience: Duration,
@@ -187,18 +191,14 @@ impl Keep {
         loop {
             match act() {
                 Ok(done) => {
-                    if let Some((since, _)) = self.away.take() {
-                        let away = since.elapsed().as_secs();
-                        log::info!("PostgreSQL is back after {away} s");
-                        self.answer(Answer::Back);
-                    }
+                    self.works();
                     return Ok(done);
                 }
                 Err(error) => self.trouble(&error.to_string()),
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                if self.gives_up(patience) {
+                if self.stop.told_at().is_some_and(|told| told.elapsed() >= patience) {
                     return Err(GaveUp);
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
@@ -207,29 +207,29 @@ impl Keep {
         }
     }
 
-    /// A try has failed. A reason that is new is told, the same again is not.
-    fn trouble(&mut self, why: &str) {
-        match &mut self.away {
-            Some((_, before)) if before == why => {}
-            Some((_, before)) => {
-                log::error!("PostgreSQL is away: {why}");
-                why.clone_into(before);
-            }
-            None => {
-                log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
-                self.away = Some((Instant::now(), why.to_owned()));
-                self.shared.change(|health| health.trouble = Some("store_away"));
-                self.answer(Answer::Away);
-            }
+    /// A try has succeeded.
+    fn works(&mut self) {
+        if let Some((since, _)) = self.away.take() {
+            log::info!("PostgreSQL is back after {} s", since.elapsed().as_secs());
+            self.answer(Answer::Back);
         }
     }
 
-    fn gives_up(&mut self, patience: Duration) -> bool {
-        if !self.stop.is_told() {
-            return false;
+    /// A try has failed. Each reason is told once.
+    fn trouble(&mut self, why: &str) {
+        match &mut self.away {
+            None => {
+                log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
+                self.away = Some((Instant::now(), vec![why.to_owned()]));
+                self.answer(Answer::Away);
+            }
+            Some((_, told)) if told.len() >= REASONS || told.iter().any(|before| before == why) => {
+            }
+            Some((_, told)) => {
+                log::error!("PostgreSQL is away: {why}");
+                told.push(why.to_owned());
+            }
         }
-        let told = *self.told.get_or_insert_with(Instant::now);
-        told.elapsed() >= patience
     }
 }
 

@@ -42,6 +42,8 @@ pub use retain::Retained;
 
 /// How long a call that writes may take.
 const WRITING: Duration = Duration::from_secs(6 * 60);
+/// How long a call that asks for nothing may take.
+const KNOCKING: Duration = Duration::from_secs(10);
 /// How long a call that reads may take.
 const READING: Duration = Duration::from_secs(30 * 60);
 /// How often a call is tried, if somebody was in the way or the connection had ended before it.
@@ -162,6 +164,16 @@ impl Postgres {
     /// How long checks are kept: older ones are not stored, but counted as expired.
     pub fn keep(&mut self, retention: &Retention) {
         self.keep = retention.checks;
+    }
+
+    /// Asks for nothing, to see whether somebody answers.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub fn knock(&mut self) -> Result<(), StoreError> {
+        self.run("reach", KNOCKING, true, async |session, _| {
+            Ok(session.client().batch_execute("").await?)
+        })
     }
 
     /// Stores what was read from Kafka, with its marks, in one transaction. What is stored

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 use rustix::process::Signal;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::wire::encode_check;
 
+use crate::harness::kafka::Topic;
 use crate::harness::{Kafka, Postgres, Sitewatch, eventually};
 use crate::records::outcome;
 
@@ -68,6 +71,19 @@ fn messages() -> Vec<(Vec<u8>, Option<&'static str>)> {
     ]
 }
 
+/// What the group of the topic's name has committed in its one partition.
+fn committed(topic: &Topic) -> i64 {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", topic.brokers())
+        .set("group.id", topic.name())
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic.name(), 0);
+    let list = consumer.committed_offsets(list, DEADLINE).unwrap();
+    list.elements()[0].offset().to_raw().unwrap()
+}
+
 #[test]
 fn what_cannot_be_read_is_kept_and_only_that() {
     let (topic, database) = (Kafka::topic(1), Postgres::database());
@@ -123,6 +139,8 @@ fn what_cannot_be_read_is_kept_and_only_that() {
     write.signal(Signal::TERM);
     let done = write.wait(DEADLINE);
     assert_eq!(done.code, Some(0), "{done:?}");
+    // For the tools that watch lag.
+    assert_eq!(committed(&topic), sent.len() as i64 + 2);
     // Once for each reason, and not for each message.
     for (word, count) in [("json", 1), ("size", 1), ("time", 1), ("field", 1), ("version", 1)] {
         let said = format!("cannot be read and goes to dead_letter: {word}: ");

@@ -3,6 +3,7 @@
 //! that nothing is fetched from anywhere else first.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::error::Error;
 
 /// How long a request to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long one may take that is made between two messages.
+const ANSWER_SOON: Duration = Duration::from_secs(2);
 
 /// A member of the group.
 pub struct Reader {
@@ -67,7 +70,8 @@ impl Reader {
     /// A setting that librdkafka does not take.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
-        let surroundings = Surroundings { link, turns: Mutex::default() };
+        let (turns, is_refused, is_leaving) = Default::default();
+        let surroundings = Surroundings { link, turns, is_refused, is_leaving };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
             .map_err(|error| Error::new(format!("cannot set up Kafka: {error}")))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
@@ -92,7 +96,7 @@ impl Reader {
         }
         match self.consumer.poll(wait) {
             Some(Ok(message)) => {
-                surroundings.link.works();
+                surroundings.heard();
                 Turn::Message(Message(message))
             }
             // All errors have been told to the link; most are about the road, and the others
@@ -115,15 +119,21 @@ impl Reader {
         assigned.map_err(|error| Error::new(format!("cannot take partitions over: {error}")))
     }
 
-    /// Goes on reading partitions that we have at other offsets; 0: the earliest.
-    ///
-    /// # Errors
-    /// A partition that is no longer ours.
-    pub fn seek(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
-        let said = |error: KafkaError| Error::new(format!("cannot go back in Kafka: {error}"));
-        let list = self.list(offsets.iter().copied()).map_err(said)?;
-        let result = self.consumer.seek_partitions(list, ANSWER).map_err(said)?;
-        result.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(said)
+    /// Goes on reading partitions that we have at other offsets; 0: the earliest. Gives those that
+    /// do.
+    pub fn seek(&self, offsets: &[(i32, i64)]) -> Vec<i32> {
+        let list = self.list(offsets.iter().copied());
+        match list.and_then(|list| self.consumer.seek_partitions(list, ANSWER)) {
+            Ok(result) => {
+                let elements = result.elements();
+                let went = elements.iter().filter(|element| element.error().is_ok());
+                went.map(TopicPartitionListElem::partition).collect()
+            }
+            Err(error) => {
+                log::debug!("Kafka: cannot go back: {error}");
+                Vec::new()
+            }
+        }
     }
 
     /// Fetches nothing more for now.
@@ -154,17 +164,21 @@ impl Reader {
 
     /// The earliest offset of a partition; none: no broker answers.
     pub fn earliest(&self, partition: i32) -> Option<i64> {
-        let marks = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
+        let marks = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_SOON);
         marks.ok().map(|(earliest, _)| earliest)
     }
 
-    /// Whether a broker answers.
-    pub fn knock(&self) -> bool {
-        let answered = self.consumer.fetch_metadata(Some(&self.topic), ANSWER).is_ok();
-        if answered {
-            self.consumer.context().link.works();
+    /// Whether the group or the topic is refused to us. Brokers that answer mend nothing then.
+    pub fn is_refused(&self) -> bool {
+        self.consumer.context().is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the group on drop, whatever it has given us and waits for us to take over.
+    pub fn leave(&self) {
+        self.consumer.context().is_leaving.store(true, Ordering::Relaxed);
+        if let Err(error) = self.assign(&[]) {
+            log::debug!("{error}");
         }
-        answered
     }
 
     /// The client, to ask the brokers.
@@ -212,11 +226,19 @@ impl From<Told> for Turn<'_> {
 struct Surroundings {
     link: Arc<Link>,
     turns: Mutex<VecDeque<Told>>,
+    is_refused: AtomicBool,
+    is_leaving: AtomicBool,
 }
 
 impl Surroundings {
     fn turns(&self) -> MutexGuard<'_, VecDeque<Told>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The group has let us in, or a message has come.
+    fn heard(&self) {
+        self.is_refused.store(false, Ordering::Relaxed);
+        self.link.works();
     }
 
     /// Partitions taken away are no longer to be taken over.
@@ -232,13 +254,11 @@ impl Surroundings {
     }
 
     fn consider(&self, error: &KafkaError) {
-        use RDKafkaErrorCode::{
-            GroupAuthorizationFailed, TopicAuthorizationFailed, UnknownTopicOrPartition,
-        };
-        if let Some(
-            code @ (GroupAuthorizationFailed | TopicAuthorizationFailed | UnknownTopicOrPartition),
-        ) = error.rdkafka_error_code()
+        use RDKafkaErrorCode::{GroupAuthorizationFailed, TopicAuthorizationFailed};
+        if let Some(code @ (GroupAuthorizationFailed | TopicAuthorizationFailed)) =
+            error.rdkafka_error_code()
         {
+            self.is_refused.store(true, Ordering::Relaxed);
             self.link.fails(&code.to_string());
         }
     }
@@ -265,7 +285,14 @@ impl ConsumerContext for Surroundings {
     ) {
         let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.link.works();
+            self.heard();
+            if self.is_leaving.load(Ordering::Relaxed) {
+                // It waits for that before it lets us go.
+                if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+                    log::debug!("Kafka: cannot leave: {error}");
+                }
+                return;
+            }
             self.turns().push_back(Told::Given(partitions));
             return;
         }

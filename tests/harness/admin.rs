@@ -59,6 +59,17 @@ pub fn delete(broker: &str, topic: &str) -> Result<(), i16> {
     failure(&answer, 4 + 4 + 2 + topic.len())
 }
 
+/// Removes the records of a partition before an offset, as their retention would.
+///
+/// # Errors
+/// The broker's number for what is wrong.
+pub fn delete_records(broker: &str, topic: &str, partition: i32, before: i64) -> Result<(), i16> {
+    let wanted = Words::new().int(1).text(topic).int(1).int(partition).long(before).int(10_000);
+    let answer = ask(broker, 21, 0, &wanted).unwrap();
+    // Time to wait, number of topics, name, number of partitions, partition, its new beginning.
+    failure(&answer, 4 + 4 + 2 + topic.len() + 4 + 4 + 8)
+}
+
 /// Gives a user a right, from wherever he comes.
 ///
 /// # Errors
@@ -116,6 +127,11 @@ impl Words {
     }
 
     fn int(mut self, value: i32) -> Words {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    fn long(mut self, value: i64) -> Words {
         self.0.extend(value.to_be_bytes());
         self
     }

@@ -94,6 +94,25 @@ impl Database {
     pub fn psql(&self, sql: &str) -> String {
         psql(&self.admin, sql).unwrap()
     }
+
+    /// All that a schema holds, as `pg_dump` has it: a script for `restore`.
+    #[track_caller]
+    pub fn dump(&self, schema: &str) -> String {
+        let mut command = alone("pg_dump");
+        let done = command.args(["-d", &self.admin, "-n", schema]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Puts a schema back as it was dumped, in one transaction, whoever uses it meanwhile.
+    #[track_caller]
+    pub fn restore(&self, schema: &str, dump: &str) {
+        let folder = Temp::new();
+        let script = folder.write("dump", format!("DROP SCHEMA {schema} CASCADE;\n{dump}"));
+        let mut command = alone("psql");
+        command.args(["-Xq1", "-v", "ON_ERROR_STOP=1", "-d", &self.admin, "-f"]);
+        run(command.arg(script));
+    }
 }
 
 impl Drop for Database {
@@ -256,13 +275,18 @@ impl Postgres {
 /// # Errors
 /// What it says when it fails, at the first statement that does.
 pub fn psql(place: &str, sql: &str) -> Result<String, String> {
-    let mut command = Command::new(programs().join("psql"));
+    let mut command = alone("psql");
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", place, "-c", sql]);
-    // Neither a user's settings nor his passwords.
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent");
     let done = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+}
+
+/// One of PostgreSQL's clients, with neither a user's settings nor his passwords.
+fn alone(name: &str) -> Command {
+    let mut command = Command::new(programs().join(name));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent");
+    command
 }
 
 /// What is written where for a server that speaks TLS alone: its rule of access, and its settings.

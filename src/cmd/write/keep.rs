@@ -27,6 +27,12 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// Longest sleep at once, so that a signal is seen.
 const NAP: Duration = Duration::from_millis(100);
+/// A store of which nothing was asked for so long is asked whether it is there; while it is not,
+/// again after this.
+const KNOCK: Duration = Duration::from_secs(5);
+const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+/// Reasons told of one outage, at most: after "refused" may come "starting up".
+const REASONS: usize = 5;
 
 /// The stage.
 pub struct Keep {
@@ -38,20 +44,18 @@ pub struct Keep {
     answers: Sender<Answer>,
     shared: Arc<Shared>,
     stop: Stop,
-    /// Since when the store is away, and why it was last.
-    away: Option<(Instant, String)>,
-    /// When to give up.
-    limit: Option<Instant>,
+    /// Since when the store is away, and the reasons that were told.
+    away: Option<(Instant, Vec<String>)>,
     retain_at: Instant,
 }
 
-/// What was not stored in the end.
+/// It was told to stop while the store was away.
 pub struct Left {
-    /// Records.
+    /// Records that were being stored.
     pub count: u64,
 }
 
-/// Told to stop while the store was away.
+/// Told to stop while the store was away, and for long enough.
 struct GaveUp;
 
 impl Keep {
@@ -74,45 +78,45 @@ impl Keep {
             shared,
             stop,
             away: None,
-            limit: None,
             retain_at: Instant::now(),
         }
     }
 
     /// Stores until the reader is gone. Gives what is left, if the store stays away.
     pub fn run(mut self) -> Option<Left> {
-        let settings = self.settings.clone();
-        let Ok(mut store) = self.insist(|| Postgres::connect(&settings)) else {
-            return None;
-        };
+        self.work().err().map(|(GaveUp, count)| Left { count })
+    }
+
+    /// An error: how many records were being stored.
+    fn work(&mut self) -> Result<(), (GaveUp, u64)> {
+        let idle = |gave_up| (gave_up, 0);
+        let (settings, at_once) = (self.settings.clone(), Duration::ZERO);
+        let mut store = self.insist(at_once, || Postgres::connect(&settings)).map_err(idle)?;
         store.keep(&self.retention);
-        let ready = self.insist(|| match store.prepare()? {
+        let ready = self.insist(at_once, || match store.prepare()? {
             Ready::Yes => Ok(()),
-            Ready::Missing(what) => {
-                let text = format!("{what}: run `sitewatch write --setup` once");
-                Err(StoreError::Away { text })
-            }
+            Ready::Missing(what) => Err(StoreError::Away { text: what }),
         });
-        if ready.is_err() {
-            return None;
-        }
+        ready.map_err(idle)?;
         self.answer(Answer::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
-            match self.work.recv_timeout(wait) {
+            let knock = if self.away.is_some() { KNOCK_AGAIN } else { KNOCK };
+            match self.work.recv_timeout(wait.min(knock)) {
                 Ok(Work::Parcel(parcel)) => {
-                    let left = parcel.records.len() as u64;
-                    let Ok(answer) = self.store(&mut store, *parcel) else {
-                        return Some(Left { count: left });
-                    };
-                    self.answer(answer);
+                    let count = parcel.records.len() as u64;
+                    let stored = self.store(&mut store, *parcel);
+                    self.answer(stored.map_err(|gave_up| (gave_up, count))?);
                 }
                 Ok(Work::Offsets(question)) => {
-                    let Ok(answer) = self.offsets(&mut store, &question) else { return None };
+                    let answer = self.offsets(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => match store.knock() {
+                    Ok(()) => self.works(),
+                    Err(error) => self.trouble(&error.to_string()),
+                },
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if Instant::now() >= self.retain_at {
                 self.retain(&mut store);
@@ -129,13 +133,14 @@ impl Keep {
         let checks = |parcel: &Parcel| parcel.records.len() as u64;
         let waiting = checks(&parcel);
         self.shared.change(|health| health.waiting = waiting);
-        let stored = self.insist(|| match store.store(&parcel, clock::now_ms()) {
-            Err(StoreError::Refused { text }) => {
-                sift(store, &mut parcel, &text)?;
-                store.store(&parcel, clock::now_ms())
-            }
-            other => other,
-        })?;
+        let stored =
+            self.insist(self.stop_timeout, || match store.store(&parcel, clock::now_ms()) {
+                Err(StoreError::Refused { text }) => {
+                    sift(store, &mut parcel, &text)?;
+                    store.store(&parcel, clock::now_ms())
+                }
+                other => other,
+            })?;
         let written = match stored {
             Stored::Older(_) => return Ok(Answer::Older),
             Stored::Whole(written) => written,
@@ -153,10 +158,10 @@ impl Keep {
 
     fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
         let offsets: BTreeMap<i32, i64> =
-            self.insist(|| store.offsets(&question.cluster, &question.topic))?;
+            self.insist(Duration::ZERO, || store.offsets(&question.cluster, &question.topic))?;
         let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
         let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
-        Ok(Answer::Offsets(answer, question.then))
+        Ok(Answer::Offsets(answer))
     }
 
     /// Drops what is past its time. What cannot be dropped now is dropped next time.
@@ -176,24 +181,24 @@ impl Keep {
     /// Does it until it works. Says once that the store is away, and once that it is back.
     ///
     /// # Errors
-    /// Told to stop, and `stop_timeout` is over.
-    fn insist<T>(&mut self, mut act: impl FnMut() -> Result<T, StoreError>) -> Result<T, GaveUp> {
+    /// It was told to stop, so long ago.
+    fn insist<T>(
+        &mut self,
+        patience: Duration,
+        mut act: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, GaveUp> {
         let mut pause = RETRY_FIRST;
         loop {
             match act() {
                 Ok(done) => {
-                    if let Some((since, _)) = self.away.take() {
-                        let away = since.elapsed().as_secs();
-                        log::info!("PostgreSQL is back after {away} s");
-                        self.answer(Answer::Back);
-                    }
+                    self.works();
                     return Ok(done);
                 }
                 Err(error) => self.trouble(&error.to_string()),
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                if self.gives_up() {
+                if self.stop.told_at().is_some_and(|told| told.elapsed() >= patience) {
                     return Err(GaveUp);
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
@@ -202,29 +207,29 @@ impl Keep {
         }
     }
 
-    /// A try has failed. A reason that is new is told, the same again is not.
-    fn trouble(&mut self, why: &str) {
-        match &mut self.away {
-            Some((_, before)) if before == why => {}
-            Some((_, before)) => {
-                log::error!("PostgreSQL is away: {why}");
-                why.clone_into(before);
-            }
-            None => {
-                log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
-                self.away = Some((Instant::now(), why.to_owned()));
-                self.shared.change(|health| health.trouble = Some("store_away"));
-                self.answer(Answer::Away);
-            }
+    /// A try has succeeded.
+    fn works(&mut self) {
+        if let Some((since, _)) = self.away.take() {
+            log::info!("PostgreSQL is back after {} s", since.elapsed().as_secs());
+            self.answer(Answer::Back);
         }
     }
 
-    fn gives_up(&mut self) -> bool {
-        if !self.stop.is_told() {
-            return false;
+    /// A try has failed. Each reason is told once.
+    fn trouble(&mut self, why: &str) {
+        match &mut self.away {
+            None => {
+                log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
+                self.away = Some((Instant::now(), vec![why.to_owned()]));
+                self.answer(Answer::Away);
+            }
+            Some((_, told)) if told.len() >= REASONS || told.iter().any(|before| before == why) => {
+            }
+            Some((_, told)) => {
+                log::error!("PostgreSQL is away: {why}");
+                told.push(why.to_owned());
+            }
         }
-        let limit = *self.limit.get_or_insert_with(|| Instant::now() + self.stop_timeout);
-        Instant::now() >= limit
     }
 }
 

@@ -11,10 +11,12 @@
 
 mod gather;
 mod keep;
+mod place;
 mod read;
 mod setup;
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel};
+use std::time::Duration;
 
 use self::gather::Limits;
 use self::keep::{Keep, Left};
@@ -27,7 +29,12 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::stop::Stop;
-use crate::store::{Mark, Parcel};
+use crate::store::{self, Mark, Parcel};
+
+/// How long after `stop_timeout` it leaves, whoever has not answered.
+const GRACE: Duration = Duration::from_millis(300);
+/// How long leaving Kafka's group may take.
+const REST: Duration = Duration::from_millis(500);
 
 /// What the reader asks of the keeper.
 pub enum Work {
@@ -45,17 +52,6 @@ pub struct Question {
     pub topic: String,
     /// The partitions.
     pub partitions: Vec<i32>,
-    /// What is done then.
-    pub then: Then,
-}
-
-/// What is done once it is known where to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// The partitions are taken over.
-    Assign,
-    /// We go back, or ahead, in partitions that we have.
-    Seek,
 }
 
 /// What the keeper tells the reader.
@@ -67,7 +63,7 @@ pub enum Answer {
     /// The store is older than the parcel, which was not stored: ask where to go on.
     Older,
     /// The next offset of each partition that was asked for; 0: none is stored.
-    Offsets(Vec<(i32, i64)>, Then),
+    Offsets(Vec<(i32, i64)>),
     /// The store is away: fetch nothing more for now.
     Away,
     /// It is back.
@@ -98,39 +94,75 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let read = Read::new(kafka, limits, work_in, answers, shared.clone(), stop.clone())?;
     let daemon = Daemon::new(config)?;
     log::info!(
-        "reading topic {} of Kafka at {} as group {}, storing in {}, schema {}",
+        "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
         kafka.topic,
         kafka.brokers.join(", "),
         kafka.group,
-        postgres.dsn.shown(),
-        postgres.schema
+        postgres.schema,
+        store::Postgres::place(&postgres)
     );
     let keep = Keep::new(config, postgres, work, answers_in, shared.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
-    let keep = thread("keep").spawn(move || {
-        let left = keep.run();
+    let (left_in, left) = sync_channel(1);
+    let (end_in, end) = sync_channel(1);
+    let too_late = ended_in.downgrade();
+    let started = thread("keep").spawn(move || {
+        let _ = left_in.send(keep.run());
         drop(ended_in);
-        left
     });
-    let keep = keep.cannot("start a thread")?;
-    let read = thread("read").spawn(move || read.run()).cannot("start a thread")?;
+    started.cannot("start a thread")?;
+    let started = thread("read").spawn(move || drop(end_in.send(read.run())));
+    started.cannot("start a thread")?;
+    let patience = config.probe.stop_timeout;
     let tell = || {
         stop.tell();
         log::info!("stopping: what was read is stored first; a second signal leaves at once");
+        let too_late = too_late.clone();
+        // A server that has fallen silent holds its caller, and must not hold us.
+        let waiting = thread("limit").spawn(move || {
+            std::thread::sleep(patience + GRACE);
+            if let Some(ended) = too_late.upgrade() {
+                ended.close();
+            }
+        });
+        if let Err(error) = waiting {
+            log::debug!("no limit to stopping: {error}");
+        }
     };
     daemon.oversee(&shared, &ended, tell, || ());
 
-    let gone = |_| Error::new("a thread of this program broke down");
-    let left = keep.join().map_err(gone)?;
-    let read = read.join().map_err(gone)?;
-    if let Some(Left { count: left }) = left {
-        let records = count(left, "record");
-        log::warn!("{records} not stored: PostgreSQL is away; Kafka still has them");
+    let rest = stop
+        .told_at()
+        .map_or(REST, |told| (patience + GRACE).saturating_sub(told.elapsed()).max(REST));
+    match left.try_recv() {
+        Ok(None) => {}
+        Ok(Some(Left { count: 0 })) => {
+            log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
+        }
+        Ok(Some(Left { count: left })) => {
+            log::warn!(
+                "{} not stored: PostgreSQL is away; Kafka still has them",
+                count(left, "record")
+            );
+        }
+        Err(TryRecvError::Empty) => {
+            log::warn!("PostgreSQL does not answer; what is not stored, Kafka still has");
+            return Ok(FINE);
+        }
+        Err(TryRecvError::Disconnected) => return Err(broken()),
     }
-    if let Err(error) = read {
-        log::error!("{error}");
-        return Ok(BAD_NEWS);
+    match end.recv_timeout(rest) {
+        Ok(Ok(())) => log::info!("stopped"),
+        Ok(Err(error)) => {
+            log::error!("{error}");
+            return Ok(BAD_NEWS);
+        }
+        Err(RecvTimeoutError::Timeout) => log::info!("stopped; Kafka did not say goodbye"),
+        Err(RecvTimeoutError::Disconnected) => return Err(broken()),
     }
-    log::info!("stopped");
     Ok(FINE)
+}
+
+fn broken() -> Error {
+    Error::new("a thread of this program broke down")
 }

@@ -5,38 +5,36 @@
 //! once the last parcel is stored or given up. On failure: brokers that are away are waited for;
 //! while the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod away;
+mod message;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::gather::{Gather, Limits};
-use super::{Answer, Question, Then, Work};
+use super::place::Places;
+use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::{Change, Link, Reader, Topic, Turn, ensure};
-use crate::model::record::Record;
+use crate::kafka::{Link, Reader, Turn};
 use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
-use crate::store::DeadLetter;
 
 /// Longest wait for a message: how soon a signal, an answer or a full parcel is seen.
 const TURN: Duration = Duration::from_millis(100);
 /// How long a full parcel waits for the keeper before fetching is paused. Shorter waits are not
 /// worth it: what was fetched already would be fetched again.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often something is asked of brokers that are away, or of a topic that is missing.
-const KNOCK: Duration = Duration::from_secs(2);
-/// After so long without a message brokers are asked whether they are there.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long partitions that could not be taken over wait for the next try.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Of a message that cannot be read, so much is kept.
 const PAYLOAD_MAX: usize = 64 * 1024;
 /// Longest wait for the last parcel; the keeper gives up before.
 const END: Duration = Duration::from_secs(900);
-/// How often it is said again that messages cannot be read for a reason.
-const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The stage.
 pub struct Read {
@@ -48,33 +46,35 @@ pub struct Read {
     shared: Arc<Shared>,
     stop: Stop,
     cluster: String,
-    /// Partitions that are ours.
-    places: BTreeMap<i32, Place>,
+    places: Places,
     gather: Gather,
-    /// The keeper has a parcel of ours.
-    is_busy: bool,
+    /// Since when the keeper has a parcel of ours.
+    busy: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
     given: BTreeSet<i32>,
+    /// The group waits for us to take over what it has given, be it nothing.
+    must_assign: bool,
+    /// The keeper is asked where to go on; and not before then.
+    is_asked: bool,
+    ask_at: Instant,
     store_is_away: bool,
+    store_is_late: bool,
     is_paused: bool,
     /// When brokers last gave something, or were asked.
     heard: Instant,
     said: HashMap<&'static str, Instant>,
+    /// When the brokers were asked what was left out.
+    asked_left_out: HashMap<i32, Instant>,
     trouble: Option<&'static str>,
 }
 
-/// Where we are in a partition.
-struct Place {
-    /// What is stored as the next offset, or will be with the parcel that the keeper has.
-    mark: i64,
-    /// Nothing was read since it was taken over.
-    is_fresh: bool,
-}
+/// What a message holds, or why it holds nothing, and its bytes.
+type Payload = Result<Decoded, (Refused, Vec<u8>)>;
 
 /// What a turn brought.
 enum Event {
-    /// A message: partition, offset, what it holds, or why it holds nothing and its bytes.
-    Message(i32, i64, Result<Decoded, (Refused, Vec<u8>)>),
+    /// A message: its partition and offset.
+    Message(i32, i64, Payload),
     Given(Vec<i32>),
     Taken(Vec<i32>),
 }
@@ -102,14 +102,19 @@ impl Read {
             shared,
             stop,
             cluster: String::new(),
-            places: BTreeMap::new(),
+            places: Places::default(),
             gather: Gather::new(limits),
-            is_busy: false,
+            busy: None,
             given: BTreeSet::new(),
+            must_assign: false,
+            is_asked: false,
+            ask_at: Instant::now(),
             store_is_away: false,
+            store_is_late: false,
             is_paused: false,
             heard: Instant::now(),
             said: HashMap::new(),
+            asked_left_out: HashMap::new(),
             trouble: None,
         })
     }
@@ -119,7 +124,13 @@ impl Read {
     /// # Errors
     /// The keeper is gone, or librdkafka refuses the topic.
     pub fn run(mut self) -> Result<(), Error> {
-        if self.wait_for_store() && self.wait_for_topic() {
+        let read = self.read();
+        self.end();
+        read
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        if self.wait_for_store()? && self.wait_for_topic()? {
             self.reader.join()?;
             while !self.stop.is_told() {
                 self.listen()?;
@@ -127,59 +138,19 @@ impl Read {
                 self.tell_changes();
             }
         }
-        self.end();
         Ok(())
     }
 
-    /// False: told to stop.
-    fn wait_for_store(&mut self) -> bool {
-        while !self.stop.is_told() {
-            if let Ok(Answer::Ready) = self.answers.recv_timeout(TURN) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Waits until brokers and topic are there. False: told to stop.
-    fn wait_for_topic(&mut self) -> bool {
-        let mut due = Instant::now();
-        while !self.stop.is_told() {
-            // What is wrong with the brokers is told by the poll.
-            let _ = self.reader.poll(TURN);
-            self.tell_changes();
-            if Instant::now() < due {
-                continue;
-            }
-            due = Instant::now() + KNOCK;
-            match ensure(&self.kafka, self.reader.client()) {
-                Ok(Topic::Missing(why)) => {
-                    self.link.fails(&why);
-                    continue;
-                }
-                Ok(Topic::Made) => log::info!("topic {} is made", self.kafka.topic),
-                Ok(Topic::Exists) => {}
-                Err(error) => {
-                    self.link.unanswered(&error.to_string());
-                    continue;
-                }
-            }
-            if let Some(cluster) = self.reader.cluster() {
-                self.link.works();
-                self.tell_changes();
-                self.cluster = cluster;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Takes what the keeper has told.
-    fn listen(&mut self) -> Result<(), Error> {
+    /// Takes what the keeper has told; true: it is ready.
+    fn listen(&mut self) -> Result<bool, Error> {
+        let mut is_ready = false;
         loop {
             match self.answers.try_recv() {
+                Ok(Answer::Ready) => is_ready = true,
                 Ok(answer) => self.take(answer),
-                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Empty) => return Ok(is_ready),
+                // Told to stop, it may be the first to have done so.
+                Err(TryRecvError::Disconnected) if self.stop.is_told() => return Ok(false),
                 Err(TryRecvError::Disconnected) => return Err(Error::new("the keeper is gone")),
             }
         }
@@ -191,63 +162,91 @@ impl Read {
             Answer::Away => self.store_is_away = true,
             Answer::Back => self.store_is_away = false,
             Answer::Stored(marks) => {
-                self.is_busy = false;
-                let ours = marks.iter().filter(|mark| self.places.contains_key(&mark.partition));
+                self.busy = None;
+                let ours = marks.iter().filter(|mark| self.places.has(mark.partition));
                 let offsets: Vec<_> = ours.map(|mark| (mark.partition, mark.next)).collect();
                 if !offsets.is_empty() {
                     self.reader.commit(&offsets);
                 }
             }
             Answer::Older => {
-                self.is_busy = false;
+                self.busy = None;
                 log::warn!("the database is older than what was read: going back in Kafka to it");
                 self.gather.take();
-                let partitions = self.places.keys().copied().collect();
-                self.ask(partitions, Then::Seek);
+                self.places.lose();
             }
-            Answer::Offsets(offsets, then) => self.go_on(&offsets, then),
+            Answer::Offsets(offsets) => {
+                self.is_asked = false;
+                self.take_over(&offsets);
+                self.go_back(&offsets);
+            }
         }
     }
 
-    fn ask(&self, partitions: Vec<i32>, then: Then) {
-        let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
-        // A keeper that is gone is noticed when it is listened to.
-        let _ = self.work.send(Work::Offsets(Question { cluster, topic, partitions, then }));
-    }
-
-    /// Goes on where the store says.
-    fn go_on(&mut self, offsets: &[(i32, i64)], then: Then) {
-        let is_ours = |partition: &i32| match then {
-            Then::Assign => self.given.contains(partition),
-            Then::Seek => self.places.contains_key(partition),
-        };
-        let ours: Vec<_> = offsets.iter().copied().filter(|(p, _)| is_ours(p)).collect();
-        let went = match then {
-            Then::Assign => self.reader.assign(&ours),
-            Then::Seek => self.reader.seek(&ours),
-        };
-        if let Err(error) = went {
-            log::debug!("{error}");
-            if then == Then::Seek {
-                let partitions = self.places.keys().copied().collect();
-                self.ask(partitions, Then::Seek);
-            }
+    /// Asks the keeper where to go on, if there is anything to go on with.
+    fn ask(&mut self) {
+        let mut partitions: BTreeSet<i32> = self.places.adrift().collect();
+        if self.is_asked || (partitions.is_empty() && !self.must_assign) {
             return;
         }
-        log::debug!("reading on at {ours:?}");
+        if Instant::now() < self.ask_at {
+            return;
+        }
+        partitions.extend(&self.given);
+        let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
+        let partitions = partitions.into_iter().collect();
+        // A keeper that is gone is noticed when it is listened to.
+        let question = Work::Offsets(Question { cluster, topic, partitions });
+        self.is_asked = self.work.send(question).is_ok();
+    }
+
+    /// Takes over what the group has given us, now that we know from where.
+    fn take_over(&mut self, offsets: &[(i32, i64)]) {
+        if !self.must_assign {
+            return;
+        }
+        let ours: Vec<_> =
+            offsets.iter().filter(|(p, _)| self.given.contains(p)).copied().collect();
+        if let Err(error) = self.reader.assign(&ours) {
+            log::warn!("{error}");
+            self.ask_at = Instant::now() + AGAIN;
+            return;
+        }
+        log::debug!("reading from {ours:?}");
         for (partition, mark) in ours {
             self.given.remove(&partition);
-            self.places.insert(partition, Place { mark, is_fresh: true });
+            self.places.take(partition, mark);
         }
-        // Newly taken partitions are not paused with the others.
-        self.is_paused = false;
+        self.must_assign = !self.given.is_empty();
+        if self.is_paused {
+            // The new ones are to be as the others.
+            self.reader.pause();
+        }
+    }
+
+    /// Goes back to what the store has lost.
+    fn go_back(&mut self, offsets: &[(i32, i64)]) {
+        let adrift: BTreeSet<i32> = self.places.adrift().collect();
+        let ours: Vec<_> = offsets.iter().filter(|(p, _)| adrift.contains(p)).copied().collect();
+        if ours.is_empty() {
+            return;
+        }
+        let went = self.reader.seek(&ours);
+        log::debug!("gone back to {ours:?}, {went:?}");
+        for (partition, mark) in ours.iter().filter(|(p, _)| went.contains(p)) {
+            self.places.take(*partition, *mark);
+        }
+        if went.len() < ours.len() {
+            self.ask_at = Instant::now() + AGAIN;
+        }
     }
 
     /// One turn: hands over what is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
-        if !self.is_busy && self.gather.due().is_some_and(|due| due <= Instant::now()) {
+        if self.busy.is_none() && self.gather.due().is_some_and(|due| due <= Instant::now()) {
             self.hand_over();
         }
+        self.ask();
         let must_wait = self.store_is_away || self.gather.is_full();
         if must_wait && !self.store_is_away && !self.is_paused && self.wait_for_keeper()? {
             return Ok(());
@@ -268,7 +267,7 @@ impl Read {
                     log::info!("reading partitions {partitions:?}");
                 }
                 self.given.extend(&partitions);
-                self.ask(partitions, Then::Assign);
+                self.must_assign = true;
             }
             Some(Event::Taken(partitions)) => {
                 if !partitions.is_empty() {
@@ -276,10 +275,10 @@ impl Read {
                 }
                 for partition in &partitions {
                     self.given.remove(partition);
-                    self.places.remove(partition);
+                    self.places.leave(*partition);
                 }
                 // What was read of them is stored all the same; whoever reads it again repeats it.
-                if !self.is_busy {
+                if self.busy.is_none() {
                     self.hand_over();
                 }
             }
@@ -290,7 +289,7 @@ impl Read {
     /// Waits for something to happen in Kafka, and reads it.
     fn poll(&self) -> Option<Event> {
         let now = Instant::now();
-        let due = self.gather.due().filter(|_| !self.is_busy);
+        let due = self.gather.due().filter(|_| self.busy.is_none());
         let wait = due.map_or(TURN, |due| due.saturating_duration_since(now).min(TURN));
         match self.reader.poll(wait.max(Duration::from_millis(1))) {
             Turn::Nothing => None,
@@ -307,75 +306,6 @@ impl Read {
         }
     }
 
-    fn message(&mut self, partition: i32, offset: i64, read: Result<Decoded, (Refused, Vec<u8>)>) {
-        if !self.arrive(partition, offset) {
-            return;
-        }
-        match read {
-            Ok(decoded) => self.keep(partition, offset, decoded),
-            Err((refused, payload)) => self.bury(partition, offset, refused, payload),
-        }
-    }
-
-    /// Notes that a message has come; false: its partition is no longer ours.
-    fn arrive(&mut self, partition: i32, offset: i64) -> bool {
-        let Some(place) = self.places.get_mut(&partition) else { return false };
-        let (from, is_fresh) = (place.mark, std::mem::take(&mut place.is_fresh));
-        let is_anew = is_fresh && offset < from;
-        self.heard = Instant::now();
-        self.gather.arrive(partition, from, offset, is_anew, self.heard);
-        if is_anew {
-            log::warn!("partition {partition} begins anew: {from} is gone, reading from {offset}");
-        } else if is_fresh
-            && from > 0
-            && offset > from
-            && let Some(earliest) = self.reader.earliest(partition)
-            && earliest > from
-        {
-            let detail = format!("offsets {from} to {} were deleted unread", earliest - 1);
-            log::error!("partition {partition}: {detail}");
-            let (payload, reason) = (Vec::new(), "missing");
-            self.gather.letter(DeadLetter { partition, offset: from, payload, reason, detail });
-        }
-        true
-    }
-
-    fn keep(&mut self, partition: i32, offset: i64, decoded: Decoded) {
-        match decoded {
-            Decoded::Record(record) => {
-                let is_check = matches!(record, Record::Check(_));
-                self.gather.record(partition, offset, record);
-                self.shared.change(|health| health.checks += u64::from(is_check));
-            }
-            Decoded::Skipped(kind) => {
-                if self.is_news("kind") {
-                    log::warn!("records of kind {kind:?} are skipped: this version has none such");
-                }
-                self.shared.change(|health| health.skipped += 1);
-            }
-        }
-    }
-
-    fn bury(&mut self, partition: i32, offset: i64, refused: Refused, payload: Vec<u8>) {
-        let reason = refused.reason.as_str();
-        if self.is_news(reason) {
-            log::warn!(
-                "partition {partition}, offset {offset} cannot be read and goes to dead_letter: \
-                 {refused}"
-            );
-        }
-        let detail = refused.detail;
-        self.gather.letter(DeadLetter { partition, offset, payload, reason, detail });
-        self.shared.change(|health| health.dead_letters += 1);
-    }
-
-    /// Whether it is time to say this again.
-    fn is_news(&mut self, what: &'static str) -> bool {
-        let now = Instant::now();
-        let said = self.said.insert(what, now);
-        said.is_none_or(|said| now - said >= SAY_AGAIN)
-    }
-
     /// Gives the parcel to the keeper, which must not have another.
     fn hand_over(&mut self) {
         if self.gather.is_empty() {
@@ -384,12 +314,9 @@ impl Read {
         let mut parcel = self.gather.take();
         parcel.cluster.clone_from(&self.cluster);
         parcel.topic.clone_from(&self.kafka.topic);
-        for mark in &parcel.marks {
-            if let Some(place) = self.places.get_mut(&mark.partition) {
-                place.mark = mark.next;
-            }
-        }
-        self.is_busy = self.work.send(Work::Parcel(Box::new(parcel))).is_ok();
+        self.places.hand_over(&parcel.marks);
+        let is_sent = self.work.send(Work::Parcel(Box::new(parcel))).is_ok();
+        self.busy = is_sent.then(Instant::now);
     }
 
     /// Waits a little for the keeper to be done. False: it is not.
@@ -404,42 +331,17 @@ impl Read {
         }
     }
 
-    /// Says how the road to the brokers has changed, and knocks while they are away.
-    fn tell_changes(&mut self) {
-        match self.link.change() {
-            None => {}
-            Some(Change::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
-            Some(Change::Back(after)) => log::info!("Kafka is back after {} s", after.as_secs()),
-        }
-        let is_away = self.link.is_away();
-        let pause = if is_away || self.link.is_in_doubt() { KNOCK } else { SILENCE };
-        if !self.cluster.is_empty() && self.heard.elapsed() >= pause {
-            if !self.reader.knock() {
-                self.link.unanswered("no broker answers");
-            }
-            self.heard = Instant::now();
-        }
-        let trouble = match (self.store_is_away, is_away) {
-            (true, _) => Some("store_away"),
-            (_, true) => Some("kafka_away"),
-            _ => None,
-        };
-        if trouble != self.trouble {
-            self.trouble = trouble;
-            self.shared.change(|health| health.trouble = trouble);
-        }
-    }
-
-    /// Has the last parcel stored, if the keeper can still do it.
+    /// Has the last parcel stored, if the keeper can still do it, and leaves the group.
     fn end(&mut self) {
         let limit = Instant::now() + END;
-        while (self.is_busy || !self.gather.is_empty()) && Instant::now() < limit {
-            if !self.is_busy {
+        while (self.busy.is_some() || !self.gather.is_empty()) && Instant::now() < limit {
+            if self.busy.is_none() {
                 self.hand_over();
             }
             if self.wait_for_keeper().is_err() {
-                return;
+                break;
             }
         }
+        self.reader.leave();
     }
 }

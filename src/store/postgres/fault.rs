@@ -80,7 +80,13 @@ fn kind(error: &DbError) -> Kind {
     if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && error.constraint().is_none() {
         return Kind::NoHour;
     }
-    if [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(code) {
+    // A target or node that we know and somebody has taken out: the next connection makes it anew.
+    let crossed = [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::FOREIGN_KEY_VIOLATION,
+    ];
+    if crossed.contains(code) {
         return Kind::Crossed;
     }
     let ended = [

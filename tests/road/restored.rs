@@ -1,0 +1,75 @@
+//! PostgreSQL restored to an older state: the offsets stand beside the rows, so that what is
+//! missing is read again.
+
+use super::flow::Flow;
+use super::{Centre, await_all, await_shared, marks};
+use crate::harness::{Kafka, Postgres};
+
+#[test]
+fn a_database_that_is_restored_is_filled_up_again() {
+    let (topic, database) = (Kafka::topic(4), Postgres::database());
+    let centre = Centre::new(topic.brokers(), topic.name(), &database);
+    let flow = Flow::new(topic.brokers(), topic.name()).start(8);
+    let (one, two) = (centre.writer("one"), centre.writer("two"));
+    await_shared(&[&one, &two], 4);
+    one.await_stored();
+    two.await_stored();
+
+    // While writers write; targets that are new since the dump have other ids afterwards.
+    let (dump, before) = (database.dump("sitewatch"), marks(&database));
+    let later = |by| marks(&database).iter().all(|(id, next)| *next > before[id] + by);
+    one.until("far ahead", super::DEADLINE, || later(200));
+    database.restore("sitewatch", &dump);
+    one.until("ahead again", super::DEADLINE, || later(300));
+    for writer in [&one, &two] {
+        assert_eq!(writer.said("is older than what was read"), 1, "{}", writer.log());
+    }
+    let flow = flow.end();
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+
+    // While nobody does.
+    one.stop();
+    two.stop();
+    database.restore("sitewatch", &dump);
+    let three = centre.writer("three");
+    await_all(&centre, &database, &three);
+    three.stop();
+    flow.judge(&database);
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+}
+
+#[test]
+fn marks_that_are_set_back_are_gone_back_to() {
+    let (topic, database) = (Kafka::topic(2), Postgres::database());
+    let centre = Centre::new(topic.brokers(), topic.name(), &database);
+    let mut flow = Flow::new(topic.brokers(), topic.name());
+    let one = centre.writer("one");
+    flow.send(300);
+    await_all(&centre, &database, &one);
+    // Nothing comes after it but a few.
+    database.psql(
+        "BEGIN; DELETE FROM sitewatch.outcome WHERE total_us >= 50; \
+         UPDATE sitewatch.kafka_offset SET next = 5; COMMIT",
+    );
+    flow.send(20);
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    // As if it had never been read.
+    database.psql(
+        "TRUNCATE sitewatch.outcome, sitewatch.kafka_offset, sitewatch.target, sitewatch.node, \
+         sitewatch.state, sitewatch.gap, sitewatch.loss",
+    );
+    flow.send(1);
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    // Somebody has taken targets out by hand, whose ids the writer knows.
+    database.psql("BEGIN; DELETE FROM sitewatch.state; DELETE FROM sitewatch.target; COMMIT");
+    flow.send(40);
+    await_all(&centre, &database, &one);
+    let done = one.stop();
+    assert!(!done.stderr.contains("refuses"), "{done:?}");
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.target"), "40");
+}

@@ -28,12 +28,15 @@ pub enum Found {
     Stuck,
 }
 
+/// What became of a record, by its number.
+type Told = (u64, Delivery);
+
 /// Who sends, and looks.
 pub struct Finder {
     publisher: Arc<Publisher>,
     kafka: Kafka,
     link: Arc<Link>,
-    told: (Sender<(u64, Delivery)>, Receiver<(u64, Delivery)>),
+    told: (Sender<Told>, Receiver<Told>),
     found: (Sender<Found>, Receiver<Found>),
     looked: Option<Instant>,
 }
@@ -61,7 +64,7 @@ impl Finder {
     }
 
     /// What became of a record.
-    pub async fn told(&self) -> Option<(u64, Delivery)> {
+    pub async fn told(&self) -> Option<Told> {
         self.told.1.recv().await.ok()
     }
 
@@ -105,7 +108,7 @@ impl Finder {
 fn publisher(
     kafka: &Kafka,
     link: &Arc<Link>,
-    told: &Sender<(u64, Delivery)>,
+    told: &Sender<Told>,
 ) -> Result<Arc<Publisher>, Error> {
     let told = told.clone();
     let tell = Box::new(move |id, delivery| {

@@ -28,12 +28,15 @@ pub enum Found {
     Stuck,
 }
 
+/// A record's number, and what became of it.
+type Told = (u64, Delivery);
+
 /// Who sends, and looks.
 pub struct Finder {
     publisher: Arc<Publisher>,
     kafka: Kafka,
     link: Arc<Link>,
-    told: (Sender<(u64, Delivery)>, Receiver<(u64, Delivery)>),
+    told: (Sender<Told>, Receiver<Told>),
     found: (Sender<Found>, Receiver<Found>),
     looked: Option<Instant>,
 }

@@ -18,7 +18,7 @@ use crate::harness::kafka::{Door, GUEST, PASSWORD};
 use crate::harness::{Fields, Kafka, Listener, Script, Sitewatch, certs, dead, eventually};
 use crate::published::{Published, RECORD_MAX};
 
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Targets that are checked every second.
 pub const FAST: &str = "[defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'\n";
 

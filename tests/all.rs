@@ -9,20 +9,28 @@
 
 mod harness;
 
+mod away;
 mod check;
 mod demo;
+mod doors;
 mod handshake;
 mod health;
 mod kill;
 mod layers;
 mod listener;
+mod poison;
+mod postgres;
+mod probe;
+mod published;
 mod readme;
 mod records;
 mod road;
 mod rows;
 mod run;
 mod scale;
+mod secure;
 mod servers;
+mod setup;
 mod sites;
 mod sqlite;
 mod status;

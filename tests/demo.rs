@@ -122,8 +122,14 @@ fn show(interrupt: &Interrupt) -> Result<(), Stopped> {
     println!("{}", postgres.psql(sql));
 
     headline("and the figures");
-    command("sitewatch status -c write.toml");
-    let status = Sitewatch::new().file("write.toml", &centre).args(["status", "-c", "write.toml"]);
+    command("sitewatch status -c write.toml --since 1m");
+    let status = Sitewatch::new().file("write.toml", &centre).args([
+        "status",
+        "-c",
+        "write.toml",
+        "--since",
+        "1m",
+    ]);
     println!("{}", status.run().stdout);
 
     headline("stopping");

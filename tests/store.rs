@@ -9,9 +9,10 @@ use sitewatch::model::outcome::{Gap, GapCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{State, Who};
 use sitewatch::model::tally::Check;
-use sitewatch::store::{Sqlite, Store, Written};
+use sitewatch::store::{Postgres, Sqlite, Store, Written};
 
 use crate::harness::Temp;
+use crate::postgres::{Fresh, settings};
 use crate::records::{NOW, check, gap, loss, outcome, put, target};
 
 /// A store that can be opened again and again, by writers and by readers.
@@ -76,6 +77,21 @@ impl Engine for OnSqlite {
     fn reader(&self) -> Box<dyn Store> {
         Box::new(Sqlite::open(&self.folder.join("store.db")).unwrap())
     }
+}
+
+impl Engine for Fresh {
+    fn writer(&self) -> Box<dyn Store> {
+        Box::new(Fresh::writer(self))
+    }
+
+    fn reader(&self) -> Box<dyn Store> {
+        Box::new(Postgres::open(&settings(&self.database.url())).unwrap())
+    }
+}
+
+#[test]
+fn postgres_keeps_the_contract() {
+    keeps_the_contract(Fresh::new);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub fn version(verbose: bool) -> Result<u8, Error> {
         let curl = curl::Version::get();
         text += &format!("commit   {}\n", option_env!("SITEWATCH_COMMIT").unwrap_or("unknown"));
         text += &format!("rustc    {}\n", option_env!("SITEWATCH_RUSTC").unwrap_or("unknown"));
+        text += &format!("rdkafka  {}\n", rdkafka::util::get_rdkafka_version().1);
         text += &format!("libcurl  {}\n", curl.version());
         text += &format!("openssl  {}\n", openssl::version::version());
         text += &format!("nghttp2  {}\n", curl.nghttp2_version().unwrap_or("none"));

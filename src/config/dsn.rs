@@ -23,8 +23,7 @@ use super::print::HIDDEN;
 pub enum SslMode {
     /// Never TLS.
     Disable,
-    /// TLS, if the server has it, whoever it is. libpq would try without first; here it is the
-    /// same as `Prefer`.
+    /// Without TLS, or with it if the server wants it so, whoever it is.
     Allow,
     /// TLS, if the server has it, whoever it is.
     Prefer,

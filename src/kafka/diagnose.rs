@@ -1,5 +1,5 @@
-//! Why a broker's certificate is refused, said so that one can act: librdkafka tells only that it
-//! was.
+//! Why a broker is of no use to us, said so that one can act: librdkafka tells it in the names of
+//! its own settings, and of a certificate only that it is refused.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -8,11 +8,76 @@ use openssl::ssl::{SslConnector, SslMethod};
 use openssl::x509::X509VerifyResult;
 use openssl::x509::store::X509StoreBuilder;
 
-use crate::config::KafkaTls;
+use crate::config::{Kafka, KafkaTls};
 use crate::roots;
 
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(3);
+
+/// A broker that hangs up so soon does so for what we are.
+const AT_ONCE_MS: u64 = 2000;
+
+/// What words of librdkafka mean.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Explained {
+    /// It is so.
+    Surely(String),
+    /// A broker that starts or stops may look the same.
+    Perhaps(String),
+}
+
+/// What a broker says of a certificate of ours that it will not have, or that it misses.
+const UNWELCOME: [&str; 4] = [
+    "alert bad certificate",
+    "alert certificate required",
+    "alert certificate unknown",
+    "alert unknown ca",
+];
+
+/// A reason without what is for librdkafka's developers: of `ssl://host:9093/1: reason (after 3ms
+/// in state UP)` broker and reason.
+pub fn shown(said: &str) -> String {
+    let reason = said.split(" (after ").next().unwrap_or(said);
+    let Some((broker, why)) = reason.split_once(": ") else { return reason.to_owned() };
+    let broker = broker.split_once("://").map_or(broker, |(_, address)| address);
+    let broker = broker.split('/').next().unwrap_or(broker);
+    format!("{broker}: {why}")
+}
+
+/// What librdkafka has said means for our settings; none: it says it itself.
+pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
+    let reason = shown(said);
+    let (broker, why) = reason.split_once(": ")?;
+    let has_certificate = kafka.tls.as_ref().is_some_and(|tls| tls.cert_file.is_some());
+    if UNWELCOME.iter().any(|words| why.contains(words)) {
+        let what = if has_certificate {
+            "our certificate is refused: the broker must trust the CA that signed cert_file"
+        } else {
+            "the broker wants a certificate of ours: set cert_file and key_file in [kafka.tls]"
+        };
+        return Some(Explained::Surely(format!("{broker}: {what}")));
+    }
+    if !why.contains("Disconnected") {
+        return None;
+    }
+    // librdkafka's own hints for these get lost in it (2.12).
+    let what = if said.contains("in state APIVERSION_QUERY") && kafka.tls.is_none() {
+        "as brokers do that want TLS: add [kafka.tls], or take another port"
+    } else if why.contains("PLAINTEXT broker listener") {
+        "as brokers do that have no TLS: remove [kafka.tls], or take another port"
+    } else if said.contains("in state UP") && lasted_ms(said)? < AT_ONCE_MS && kafka.sasl.is_none()
+    {
+        "as brokers do that want a login: add [kafka.sasl], or take another port"
+    } else {
+        return None;
+    };
+    Some(Explained::Perhaps(format!("{broker}: the broker hangs up, {what}")))
+}
+
+/// How long a broker had been in its state.
+fn lasted_ms(said: &str) -> Option<u64> {
+    said.split_once(" (after ")?.1.split_once("ms in state ")?.0.parse().ok()
+}
 
 /// Makes a handshake of our own with `broker` (host:port); if its certificate is refused, says
 /// why.
@@ -50,4 +115,59 @@ pub fn refusal(broker: &str, tls: &KafkaTls) -> Option<String> {
         _ => "set ca_file in [kafka.tls] to the CA that signed it".to_owned(),
     };
     Some(format!("{broker}: the broker's certificate is refused: {why}: {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_shown_without_what_is_for_others() {
+        for (said, want) in [
+            (
+                "sasl_ssl://b:9092/bootstrap: Receive failed: x (after 3ms in state UP)",
+                "b:9092: Receive failed: x",
+            ),
+            ("b:1/3: Connect to ipv4#1.2.3.4:1 failed", "b:1: Connect to ipv4#1.2.3.4:1 failed"),
+            ("1/1 brokers are down", "1/1 brokers are down"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(said), want);
+        }
+    }
+
+    #[test]
+    fn what_a_broker_means_is_told_in_our_settings() {
+        let mut kafka = Kafka {
+            brokers: vec!["b:1".to_owned()],
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            partitions: 1,
+            replicas: -1,
+            create_topic: true,
+            tls: None,
+            sasl: None,
+            properties: BTreeMap::new(),
+        };
+        let early =
+            "b:1/bootstrap: Disconnected: closed by peer (after 1ms in state APIVERSION_QUERY)";
+        let late = "ssl://b:1/1: Disconnected: closed by peer (after 2000ms in state UP)";
+        let said = |kafka: &Kafka, said| match explain(said, kafka) {
+            Some(Explained::Perhaps(why) | Explained::Surely(why)) => why,
+            None => String::new(),
+        };
+        assert!(
+            said(&kafka, early).ends_with("that want TLS: add [kafka.tls], or take another port")
+        );
+        assert_eq!(said(&kafka, late), "");
+        assert_eq!(said(&kafka, "b:1/1: Connect to b:1 failed (after 1ms in state CONNECT)"), "");
+        kafka.tls = Some(KafkaTls::default());
+        assert_eq!(said(&kafka, early), "");
+        assert!(said(&kafka, &late.replace("2000", "20")).contains("[kafka.sasl]"));
+        let alert = "ssl://b:1/1: Receive failed: error:0A: ssl/tls alert bad certificate: x (after 1ms in state UP)";
+        let wants = "b:1: the broker wants a certificate of ours: set cert_file and key_file in [kafka.tls]";
+        assert_eq!(explain(alert, &kafka), Some(Explained::Surely(wants.to_owned())));
+    }
 }

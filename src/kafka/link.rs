@@ -8,8 +8,11 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::diagnose;
+use super::diagnose::{self, Explained, shown};
 use crate::config::Kafka;
+
+/// Reasons told of one outage, at most: after "no broker" may come "no topic", then "no rights".
+const REASONS: usize = 5;
 
 /// The road to the brokers.
 #[derive(Debug)]
@@ -26,12 +29,18 @@ struct Known {
     reason: String,
     /// What nobody has been told yet.
     untold: Option<Change>,
+    /// Why they are away, each reason told or to be told; at most [`REASONS`].
+    reasons: Vec<String>,
+    /// One of them was told, and not yet that they are back.
+    is_told: bool,
+    /// A handshake of our own was made to see why they are away.
+    is_diagnosed: bool,
 }
 
 /// A change of the road.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// No broker can be reached, and why.
+    /// Nothing can be had of the brokers, and why; told again for another reason.
     Away(String),
     /// One can, after so long.
     Back(Duration),
@@ -45,7 +54,17 @@ impl Link {
 
     /// What has changed since it was last asked.
     pub fn change(&self) -> Option<Change> {
-        self.known().untold.take()
+        let mut known = self.known();
+        let change = known.untold.take();
+        match &change {
+            None => {}
+            Some(Change::Away(_)) => known.is_told = true,
+            Some(Change::Back(_)) => {
+                known.is_told = false;
+                known.reasons.clear();
+            }
+        }
+        change
     }
 
     /// Whether no broker can be reached, as far as is known.
@@ -57,25 +76,21 @@ impl Link {
     pub fn works(&self) {
         let mut known = self.known();
         known.reason.clear();
+        known.is_diagnosed = false;
         if let Some(since) = known.away.take() {
-            // Away and back before anybody asked: nothing to tell.
-            known.untold = match known.untold.take() {
-                Some(Change::Away(_)) => None,
-                _ => Some(Change::Back(since.elapsed())),
-            };
+            if known.is_told {
+                known.untold = Some(Change::Back(since.elapsed()));
+            } else {
+                // Away and back before anybody asked: nothing to tell.
+                known.untold = None;
+                known.reasons.clear();
+            }
         }
     }
 
-    /// Nothing goes, and why.
+    /// Nothing goes, and why: this is what to mend.
     pub fn fails(&self, why: &str) {
-        let mut known = self.known();
-        if known.away.is_none() {
-            known.away = Some(Instant::now());
-            known.untold = match known.untold.take() {
-                Some(Change::Back(_)) => None,
-                _ => Some(Change::Away(why.to_owned())),
-            };
-        }
+        self.known().fail(why, true);
     }
 
     /// Whether a broker has given a reason to doubt since the last answer. librdkafka itself tells
@@ -86,33 +101,52 @@ impl Link {
 
     /// No broker has answered a question. Says why, as far as brokers have given a reason.
     pub fn unanswered(&self, why: &str) {
-        let reason = self.known().reason.clone();
-        self.fails(if reason.is_empty() { why } else { &reason });
+        let mut known = self.known();
+        let reason = if known.reason.is_empty() { why.to_owned() } else { known.reason.clone() };
+        known.fail(&reason, false);
+    }
+
+    /// The brokers may be away. A better reason for that stays.
+    pub fn suspect(&self, why: &str) {
+        let mut known = self.known();
+        if known.reason.is_empty() {
+            why.clone_into(&mut known.reason);
+        }
+    }
+
+    /// Something was said of a broker that makes one doubt.
+    fn doubt(&self, why: &str) {
+        why.clone_into(&mut self.known().reason);
     }
 
     /// What librdkafka reports.
     fn reported(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
         log::debug!("Kafka: {reason}");
-        // What follows is for librdkafka's developers.
-        let reason = reason.split(" (after ").next().unwrap_or(reason);
-        match code {
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.unanswered(reason);
-            }
+        let (explained, reason) = (diagnose::explain(reason, &self.settings), shown(reason));
+        match (code, explained) {
+            (Some(RDKafkaErrorCode::AllBrokersDown), _) => self.unanswered(&reason),
             // Whom we must not trust, or who does not trust us: trying again will not help, and
             // no broker need be down for it.
-            Some(RDKafkaErrorCode::Authentication) => self.fails(reason),
-            Some(RDKafkaErrorCode::SSL) => {
-                let why = self.settings.tls.as_ref().and_then(|tls| {
-                    let brokers = &self.settings.brokers;
-                    brokers.iter().find_map(|broker| diagnose::refusal(broker, tls))
-                });
-                let why = why.unwrap_or_else(|| reason.to_owned());
-                self.known().reason.clone_from(&why);
-                self.fails(&why);
-            }
-            _ => reason.clone_into(&mut self.known().reason),
+            (Some(RDKafkaErrorCode::Authentication), _) => self.fails(&reason),
+            (_, Some(Explained::Surely(why))) => self.fails(&why),
+            (_, Some(Explained::Perhaps(why))) => self.doubt(&why),
+            (Some(RDKafkaErrorCode::SSL), None) => self.refused(&reason),
+            _ => self.doubt(&reason),
         }
+    }
+
+    /// No TLS with a broker. Why, librdkafka does not tell, so we look ourselves, once an outage.
+    fn refused(&self, reason: &str) {
+        if std::mem::replace(&mut self.known().is_diagnosed, true) {
+            return;
+        }
+        let why = self.settings.tls.as_ref().and_then(|tls| {
+            let mut brokers = self.settings.brokers.iter();
+            brokers.find_map(|broker| diagnose::refusal(broker, tls))
+        });
+        let why = why.unwrap_or_else(|| reason.to_owned());
+        self.doubt(&why);
+        self.fails(&why);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -120,9 +154,35 @@ impl Link {
     }
 }
 
+impl Known {
+    /// `is_sure`: it is told even if they were away before, for another reason.
+    fn fail(&mut self, why: &str, is_sure: bool) {
+        if self.away.is_none() {
+            self.away = Some(Instant::now());
+            // Back and away before anybody asked: what was told still holds.
+            self.untold = None;
+        }
+        let is_new = self.reasons.len() < REASONS && self.reasons.iter().all(|told| told != why);
+        if is_new && (is_sure || self.reasons.is_empty()) {
+            self.reasons.push(why.to_owned());
+            self.untold = Some(Change::Away(why.to_owned()));
+        }
+    }
+}
+
 impl ClientContext for Link {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         log::debug!("librdkafka: {facility}: {message}");
+        // That a broker hangs up is no error to it: `[thrd:…]: ssl://host:9093/1: Disconnected …`
+        if facility == "FAIL"
+            && let Some((_, said)) = message.split_once("]: ")
+            && said.contains("Disconnected")
+        {
+            match diagnose::explain(said, &self.settings) {
+                Some(Explained::Surely(why) | Explained::Perhaps(why)) => self.doubt(&why),
+                None => self.doubt(&shown(said)),
+            }
+        }
     }
 
     fn stats_raw(&self, _: &[u8]) {}
@@ -177,8 +237,34 @@ mod tests {
         link.fails("x");
         assert!(link.change().is_some());
         link.works();
-        link.fails("y");
+        link.fails("x");
         assert_eq!((link.change(), link.is_away()), (None, true));
+        link.works();
+        assert!(matches!(link.change(), Some(Change::Back(_))));
+        link.fails("x");
+        assert!(link.change().is_some());
+    }
+
+    #[test]
+    fn another_reason_is_told_again_and_silence_is_none() {
+        let link = link();
+        link.unanswered("silence");
+        assert_eq!(link.change(), Some(Change::Away("silence".to_owned())));
+        for _ in 0..3 {
+            link.fails("no topic");
+            link.unanswered("more silence");
+            link.fails("no rights");
+        }
+        // Two at once: the newer.
+        assert_eq!(link.change(), Some(Change::Away("no rights".to_owned())));
+        for i in 0..100 {
+            link.fails(&format!("reason {i}"));
+        }
+        assert_eq!(link.change(), Some(Change::Away("reason 1".to_owned())));
+        link.works();
+        assert!(matches!(link.change(), Some(Change::Back(_))));
+        link.fails("no topic");
+        assert_eq!(link.change(), Some(Change::Away("no topic".to_owned())));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The way into Kafka: hands records to librdkafka and tells what became of each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -11,6 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, Thre
 
 use super::link::Link;
 use super::settings;
+use super::topic::words;
 use crate::config::Kafka;
 use crate::error::Error;
 
@@ -43,22 +43,22 @@ impl Publisher {
         let config = settings::producer(kafka)?;
         let surroundings = Surroundings { link, tell };
         let producer = ThreadedProducer::from_config_and_context(&config, surroundings)
-            .map_err(|error| Error::new(format!("cannot set up Kafka: {error}")))?;
+            .map_err(|error| settings::refused(&error))?;
         Ok(Publisher { producer, topic: kafka.topic.clone() })
     }
 
     /// Hands a record over; false: there is no room at the moment.
     ///
     /// # Errors
-    /// librdkafka will never take it, and why.
-    pub fn send(&self, id: u64, key: &str, payload: &str) -> Result<bool, String> {
+    /// librdkafka does not take it: refused, or failed.
+    pub fn send(&self, id: u64, key: &str, payload: &str) -> Result<bool, Delivery> {
         let record =
             BaseRecord::with_opaque_to(&self.topic, Box::new(id)).key(key).payload(payload);
         match self.producer.send(record) {
             Ok(()) => Ok(true),
             Err((error, _)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(error.to_string()),
-                _ => Ok(false),
+                Some(RDKafkaErrorCode::QueueFull) => Ok(false),
+                _ => Err(outcome(&error)),
             },
         }
     }
@@ -67,13 +67,6 @@ impl Publisher {
     /// was on its way, as what became of it.
     pub fn take_back(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
-    }
-
-    /// Waits no longer for more records to come: sends what it has. Gives up after `wait`.
-    pub fn flush(&self, wait: Duration) {
-        if let Err(error) = self.producer.flush(wait) {
-            log::debug!("Kafka: {error}");
-        }
     }
 
     /// The client, to ask the brokers.
@@ -96,7 +89,11 @@ impl ClientContext for Surroundings {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.link.error(error, reason);
+        match error.rdkafka_error_code() {
+            // Brokers that close what was idle look the same: what counts is whether they answer.
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.link.suspect(reason),
+            _ => self.link.error(error, reason),
+        }
     }
 }
 
@@ -120,11 +117,15 @@ impl ProducerContext for Surroundings {
 fn outcome(error: &KafkaError) -> Delivery {
     use RDKafkaErrorCode::{
         InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge,
+        TopicAuthorizationFailed,
     };
-    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), |c| c.to_string());
+    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), words);
     match error.rdkafka_error_code() {
         Some(MessageSizeTooLarge | InvalidMessage | InvalidMessageSize | InvalidRecord) => {
             Delivery::Refused(text)
+        }
+        Some(TopicAuthorizationFailed) => {
+            Delivery::Failed(format!("{text}: give our user the right to write to the topic"))
         }
         _ => Delivery::Failed(text),
     }

@@ -4,6 +4,8 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 use crate::config::Kafka;
 use crate::error::{Context, Error};
@@ -19,19 +21,22 @@ const COMMON: [(&str, &str); 9] = [
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.ms", "250"),
     ("reconnect.backoff.max.ms", "5000"),
-    ("log.connection.close", "false"),
+    // A broker may hang up because it wants TLS, or a login.
+    ("log.connection.close", "true"),
     ("enable.metrics.push", "false"),
 ];
 
 /// For a small machine: what waits to be sent is ours to hold, librdkafka has only the next few.
 /// No idempotence: a resend after a restart repeats anyway, the record's key absorbs it, and
 /// idempotence would bring errors that end the client.
-const PRODUCER: [(&str, &str); 11] = [
+const PRODUCER: [(&str, &str); 12] = [
     ("acks", "all"),
     ("enable.idempotence", "false"),
     ("compression.codec", "lz4"),
     ("linger.ms", "200"),
-    ("batch.size", "262144"),
+    // A batch that is too large for the topic is refused as a whole; so it is no larger than the
+    // largest record.
+    ("batch.size", "65536"),
     ("message.max.bytes", "262144"),
     ("queue.buffering.max.messages", "4000"),
     ("queue.buffering.max.kbytes", "2048"),
@@ -39,6 +44,8 @@ const PRODUCER: [(&str, &str); 11] = [
     // As Java's clients: one target, one partition, whoever else writes.
     ("partitioner", "murmur2_random"),
     ("topic.metadata.refresh.interval.ms", "60000"),
+    // What cannot be sent since its topic is gone comes back at once, and is sent again.
+    ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
 /// A cooperative group without static members (two writers with one configuration would fence one
@@ -52,10 +59,10 @@ const CONSUMER: [(&str, &str); 14] = [
     ("enable.auto.offset.store", "false"),
     // Offsets that are gone: the earliest there is, never the latest.
     ("auto.offset.reset", "earliest"),
-    ("queued.max.messages.kbytes", "4096"),
+    ("queued.max.messages.kbytes", "2048"),
     ("queued.min.messages", "10000"),
-    ("fetch.max.bytes", "2097152"),
-    ("fetch.message.max.bytes", "524288"),
+    ("fetch.max.bytes", "1048576"),
+    ("fetch.message.max.bytes", "262144"),
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.error.backoff.ms", "500"),
     ("topic.metadata.refresh.interval.ms", "30000"),
@@ -123,8 +130,30 @@ fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
     for (name, value) in &kafka.properties {
         config.set(name, value);
     }
-    config.set_log_level(RDKafkaLogLevel::Warning);
+    config.set_log_level(RDKafkaLogLevel::Info);
     Ok(config)
+}
+
+/// Says which setting librdkafka does not take; never its value, which may be a secret.
+pub fn refused(error: &KafkaError) -> Error {
+    let why = match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+            format!("librdkafka knows no {name}, which [kafka.properties] sets")
+        }
+        KafkaError::ClientConfig(_, why, name, _) => {
+            let range = why.split_once(" is outside ").map(|(_, range)| range.trim());
+            let range = range.map(|range| format!(", {range}")).unwrap_or_default();
+            format!("librdkafka does not take the value of {name} in [kafka.properties]{range}")
+        }
+        KafkaError::ClientCreation(why) if why.contains("key values mismatch") => {
+            "key_file is not the key of cert_file".to_owned()
+        }
+        KafkaError::ClientCreation(why) => why
+            .replace("ssl.key.location failed", "key_file cannot be read, or key_password is wrong")
+            .replace("ssl.certificate.location failed", "cert_file cannot be read"),
+        error => error.to_string(),
+    };
+    Error::new(format!("cannot set up Kafka: {why}"))
 }
 
 /// The roots that the brokers' certificates must lead to, as PEM.

@@ -37,11 +37,18 @@ pub fn ensure<C: rdkafka::ClientContext>(
 ) -> Result<Topic, Error> {
     match look(kafka, client)? {
         None => return Ok(Topic::Exists),
-        Some(code) if code != RDKafkaErrorCode::UnknownTopicOrPartition => {
-            return Ok(missing(kafka, &format!("cannot be seen: {code}")));
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) if !kafka.create_topic => {
+            return Ok(missing(kafka, "does not exist", "or set create_topic"));
         }
-        Some(_) if !kafka.create_topic => return Ok(missing(kafka, "does not exist")),
-        Some(_) => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            let why = format!("cannot be seen: {}", words(code));
+            return Ok(missing(kafka, &why, "or give our user the right to describe it"));
+        }
+        // A broker that has just started may not know all yet.
+        Some(code) => {
+            return Err(Error::new(format!("cannot see topic {}: {}", kafka.topic, words(code))));
+        }
     }
     let said = |error: KafkaError| Error::new(format!("cannot make the topic: {error}"));
     let config: ClientConfig = settings::plain(kafka)?;
@@ -54,7 +61,10 @@ pub fn ensure<C: rdkafka::ClientContext>(
     match made.into_iter().next() {
         Some(Ok(_)) => Ok(Topic::Made),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Topic::Exists),
-        Some(Err((_, code))) => Ok(missing(kafka, &format!("is missing and was not made: {code}"))),
+        Some(Err((_, code))) => {
+            let why = format!("does not exist, and we cannot make it: {}", words(code));
+            Ok(missing(kafka, &why, "or give our user the right to create it"))
+        }
         None => Err(Error::new("cannot make the topic: no answer")),
     }
 }
@@ -64,19 +74,34 @@ fn look<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,
 ) -> Result<Option<RDKafkaErrorCode>, Error> {
-    let metadata = client
-        .fetch_metadata(Some(&kafka.topic), ANSWER)
-        .map_err(|error| Error::new(format!("cannot ask for the topic: {error}")))?;
+    let metadata =
+        client.fetch_metadata(Some(&kafka.topic), ANSWER).map_err(|error| {
+            match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::AllBrokersDown,
+                ) => Error::new("no broker answers"),
+                _ => Error::new(format!("cannot ask for the topic: {error}")),
+            }
+        })?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
     let Some(topic) = topic else { return Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) };
     Ok(topic.error().map(RDKafkaErrorCode::from))
 }
 
-fn missing(kafka: &Kafka, why: &str) -> Topic {
+fn missing(kafka: &Kafka, why: &str, or: &str) -> Topic {
     let (name, partitions) = (&kafka.topic, kafka.partitions);
     Topic::Missing(format!(
         "topic {name} {why}; make it with `kafka-topics.sh --bootstrap-server {} --create --topic \
-         {name} --partitions {partitions}`, or give our user the rights to describe and create it",
+         {name} --partitions {partitions}`, {or}",
         kafka.brokers[0]
     ))
+}
+
+/// A code in Kafka's words: `Broker: Topic authorization failed` without the first.
+pub fn words(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    let text = text.split_once(" (").and_then(|(_, text)| text.strip_suffix(')')).unwrap_or(&text);
+    text.strip_prefix("Broker: ").or(text.strip_prefix("Local: ")).unwrap_or(text).to_owned()
 }

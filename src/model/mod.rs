@@ -2,6 +2,7 @@
 //! in, values come out.
 
 pub mod batch;
+pub mod field;
 pub mod histogram;
 pub mod json;
 pub mod judge;

@@ -1,5 +1,6 @@
 //! Records on their way out: each is held until the next place has it. What is held is bounded by
-//! its bytes; past that the oldest that are not under way are dropped, and counted as a loss.
+//! its bytes; past that the oldest that are not under way are dropped, and counted as a loss. What
+//! is under way cannot be dropped, so that is half of the room at most, but for one record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Outbox {
     /// Those that are not under way.
     waiting: BTreeSet<u64>,
     bytes: usize,
+    /// Of these, what is under way.
+    sent_bytes: usize,
     limit_bytes: usize,
     next: u64,
     lost: Lost,
@@ -74,6 +77,7 @@ impl Outbox {
             entries: BTreeMap::new(),
             waiting: BTreeSet::new(),
             bytes: 0,
+            sent_bytes: 0,
             limit_bytes,
             next: 0,
             lost: Lost::default(),
@@ -90,47 +94,60 @@ impl Outbox {
         self.next += 1;
         let mut dropped = 0;
         while self.bytes > self.limit_bytes && self.waiting.len() > 1 {
-            let Some(id) = self.waiting.pop_first() else { break };
+            let Some(id) = self.waiting.first().copied() else { break };
             dropped += self.drop(id, LossCause::MemoryFull);
         }
         dropped
     }
 
-    /// The oldest record that is not under way.
+    /// The oldest record that is not under way; none, too, while as much is under way as may be.
     pub fn first(&self) -> Option<(u64, &Entry)> {
+        if self.sent_bytes >= self.limit_bytes / 2 {
+            return None;
+        }
         let id = *self.waiting.first()?;
         self.entries.get(&id).map(|entry| (id, entry))
     }
 
     /// It is under way.
     pub fn sent(&mut self, id: u64) {
-        self.waiting.remove(&id);
+        if self.waiting.remove(&id) {
+            self.sent_bytes += self.bytes_of(id);
+        }
     }
 
     /// The next place has it.
     pub fn done(&mut self, id: u64) {
-        self.waiting.remove(&id);
-        if let Some(entry) = self.entries.remove(&id) {
-            self.bytes -= entry.bytes();
-        }
+        self.remove(id);
     }
 
     /// It has not arrived, and is to be sent again.
     pub fn failed(&mut self, id: u64) {
-        if self.entries.contains_key(&id) {
-            self.waiting.insert(id);
+        if self.entries.contains_key(&id) && self.waiting.insert(id) {
+            self.sent_bytes -= self.bytes_of(id);
         }
     }
 
     /// It will never be taken, for its own fault. Gives how many are lost with it.
     pub fn refused(&mut self, id: u64) -> u64 {
-        self.waiting.remove(&id);
         self.drop(id, LossCause::Damaged)
     }
 
-    fn drop(&mut self, id: u64, cause: LossCause) -> u64 {
-        let Some(entry) = self.entries.remove(&id) else { return 0 };
+    fn bytes_of(&self, id: u64) -> usize {
+        self.entries.get(&id).map_or(0, Entry::bytes)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
         self.bytes -= entry.bytes();
+        if !self.waiting.remove(&id) {
+            self.sent_bytes -= entry.bytes();
+        }
+        Some(entry)
+    }
+
+    fn drop(&mut self, id: u64, cause: LossCause) -> u64 {
+        let Some(entry) = self.remove(id) else { return 0 };
         match entry.loss {
             None => {
                 self.untold = true;
@@ -160,6 +177,11 @@ impl Outbox {
     pub fn held(&self) -> (u64, Option<i64>) {
         let oldest_ms = self.entries.values().filter_map(Entry::from_ms).min();
         (self.entries.len() as u64, oldest_ms)
+    }
+
+    /// Whether there is room for what could be told later.
+    pub fn has_room(&self) -> bool {
+        self.bytes <= self.limit_bytes / 2
     }
 
     /// Whether something is under way.
@@ -222,7 +244,28 @@ mod tests {
         outbox.failed(0);
         assert_eq!(first(&outbox), Some(2));
         outbox.done(2);
-        assert!(outbox.is_empty() && outbox.bytes == 0);
+        assert!(outbox.is_empty() && (outbox.bytes, outbox.sent_bytes) == (0, 0));
+    }
+
+    #[test]
+    fn no_more_than_half_of_the_room_is_under_way() {
+        let mut outbox = outbox(4);
+        for from_ms in [100, 200, 300, 400] {
+            outbox.push(&gap(from_ms));
+        }
+        assert!(!outbox.has_room());
+        for id in 0..2 {
+            assert_eq!(first(&outbox), Some(id));
+            outbox.sent(id);
+        }
+        assert_eq!(first(&outbox), None);
+        // What is new pushes out what waits.
+        assert_eq!((outbox.push(&gap(500)), outbox.push(&gap(600)), outbox.len()), (1, 1, 4));
+        outbox.failed(1);
+        assert_eq!((first(&outbox), outbox.refused(0), first(&outbox)), (Some(1), 1, Some(1)));
+        outbox.done(1);
+        outbox.done(1);
+        assert_eq!((outbox.sent_bytes, outbox.len(), outbox.has_room()), (0, 2, true));
     }
 
     #[test]

@@ -152,7 +152,12 @@ impl Record {
                 let texts = texts.into_iter().map(length);
                 size_of::<Outcome>() + texts.sum::<usize>() + hops.sum::<usize>()
             }
-            Record::Target(state) => size_of::<TargetState>() + state.url.len(),
+            Record::Target(state) => {
+                let texts = [&state.url, &state.expected_status, &state.matches, &state.rejects];
+                let labels = state.labels.iter().map(|(key, value)| key.len() + value.len() + 64);
+                let texts = texts.into_iter().map(String::len).sum::<usize>();
+                size_of::<TargetState>() + texts + labels.sum::<usize>()
+            }
             _ => size_of::<Record>(),
         }
     }

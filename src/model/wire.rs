@@ -13,16 +13,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::field::{misfit, text, truth, whole};
 use super::json::{Fields, Object, Shape, Value, quoted};
 use super::outcome::{
     Cause, ERROR_MAX, EXCERPT_MAX, Gap, GapCause, HOP_URL_MAX, Hop, Loss, LossCause, MATCHED_MAX,
     Outcome, Phases, Verdict, tidy,
 };
 use super::record::{NodeState, Record, TargetState};
+
+pub use super::field::{Reason, Refused};
 
 /// Version of the record.
 pub const VERSION: i64 = 1;
@@ -42,6 +44,8 @@ const AHEAD_MS: i64 = 3_600_000;
 const RUNS: RangeInclusive<i64> = 0..=0x7fff_ffff;
 /// Counts and durations: what every reader of JSON holds exactly.
 const COUNTS: RangeInclusive<i64> = 0..=1 << 53;
+/// Status codes, as far as there can be any.
+const STATUSES: RangeInclusive<i64> = 100..=999;
 /// An interval, in milliseconds: up to a year.
 const INTERVALS: RangeInclusive<i64> = 1..=366 * 86_400_000;
 /// Seconds since 1970, from the year 1 to the year 9999.
@@ -263,49 +267,6 @@ pub enum Decoded {
     Skipped(String),
 }
 
-/// Why a message is no record that can be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The word for it in tables.
-    pub reason: Reason,
-    /// For people: which field, what was expected and what it is.
-    pub detail: String,
-}
-
-/// The word for why a message is no record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Longer than a record may be.
-    Size,
-    /// No JSON object in UTF-8.
-    Json,
-    /// `v` is higher than ours.
-    Version,
-    /// A field is missing or not what it should be.
-    Field,
-    /// A time before 2024, or more than an hour ahead.
-    Time,
-}
-
-impl Reason {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Size => "size",
-            Reason::Json => "json",
-            Reason::Version => "version",
-            Reason::Field => "field",
-            Reason::Time => "time",
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.as_str(), self.detail)
-    }
-}
-
 /// Reads a record, now being `now_ms`.
 ///
 /// # Errors
@@ -468,7 +429,7 @@ impl Reader {
         let hops = match value {
             Value::Absent => return Ok(Vec::new()),
             Value::Array(hops) => hops,
-            other => return Err(misfit(F::Hops, "an array of objects", &other)),
+            other => return Err(misfit(F::Hops.name(), "an array of objects", &other)),
         };
         hops.into_iter().map(hop).collect()
     }
@@ -484,17 +445,19 @@ impl Reader {
                         Value::Text(text) => {
                             labels.insert(tidy(&key, ABOUT_MAX), tidy(&text, ABOUT_MAX));
                         }
-                        other => return Err(misfit(F::Labels, "an object of texts", &other)),
+                        other => {
+                            return Err(misfit(F::Labels.name(), "an object of texts", &other));
+                        }
                     }
                 }
             }
-            other => return Err(misfit(F::Labels, "an object of texts", &other)),
+            other => return Err(misfit(F::Labels.name(), "an object of texts", &other)),
         }
         Ok(labels)
     }
 
     fn status(&mut self) -> Result<Option<u16>, Refused> {
-        Ok(self.number(F::Status, 100..=999)?.map(|status| status as u16))
+        Ok(self.number(F::Status, STATUSES)?.map(|status| status as u16))
     }
 
     fn run(&mut self) -> Result<u32, Refused> {
@@ -523,27 +486,23 @@ impl Reader {
 
     fn whole(&mut self, field: F, range: RangeInclusive<i64>) -> Result<i64, Refused> {
         let expected = "a whole number";
-        self.number(field, range)?.ok_or_else(|| misfit(field, expected, &Value::Absent))
+        self.number(field, range)?.ok_or_else(|| misfit(field.name(), expected, &Value::Absent))
     }
 
     fn number(&mut self, field: F, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
-        whole(field, self.fields.take(field as usize), range)
+        whole(field.name(), &self.fields.take(field as usize), range)
     }
 
     fn truth(&mut self, field: F) -> Result<Option<bool>, Refused> {
-        match self.fields.take(field as usize) {
-            Value::Absent => Ok(None),
-            Value::Truth(truth) => Ok(Some(truth)),
-            other => Err(misfit(field, "true or false", &other)),
-        }
+        truth(field.name(), &self.fields.take(field as usize))
     }
 
     fn text(&mut self, field: F, limit_bytes: usize) -> Result<Option<String>, Refused> {
-        text(field, self.fields.take(field as usize), limit_bytes)
+        text(field.name(), self.fields.take(field as usize), limit_bytes)
     }
 
     fn required(&mut self, field: F, limit_bytes: usize) -> Result<String, Refused> {
-        self.text(field, limit_bytes)?.ok_or_else(|| misfit(field, "text", &Value::Absent))
+        self.text(field, limit_bytes)?.ok_or_else(|| misfit(field.name(), "text", &Value::Absent))
     }
 
     /// The name of a target or node.
@@ -561,53 +520,26 @@ impl Reader {
 
 fn hop(value: Value) -> Result<Hop, Refused> {
     let Value::Object(fields) = value else {
-        return Err(misfit(F::Hops, "an array of objects", &value));
+        return Err(misfit(F::Hops.name(), "an array of objects", &value));
     };
     let mut hop = Hop::default();
     for (name, value) in fields {
-        let us = |field: F, value| whole(field, value, COUNTS).map(|us| us.map(|us| us as u64));
+        let us = |value: &Value| whole(&name, value, COUNTS).map(|us| us.map(|us| us as u64));
         match name.as_str() {
-            "url" => hop.url = text(F::Url, value, HOP_URL_MAX)?.unwrap_or_default(),
-            "address" => hop.address = text(F::Address, value, WORD_MAX)?,
+            "url" => hop.url = text(&name, value, HOP_URL_MAX)?.unwrap_or_default(),
+            "address" => hop.address = text(&name, value, WORD_MAX)?,
             "status" => {
-                hop.status = whole(F::Status, value, 100..=999)?.map(|status| status as u16);
+                hop.status = whole(&name, &value, STATUSES)?.map(|status| status as u16);
             }
-            "dns_us" => hop.phases.dns_us = us(F::DnsUs, value)?,
-            "connect_us" => hop.phases.connect_us = us(F::ConnectUs, value)?,
-            "tls_us" => hop.phases.tls_us = us(F::TlsUs, value)?,
-            "first_byte_us" => hop.phases.first_byte_us = us(F::FirstByteUs, value)?,
-            "transfer_us" => hop.phases.transfer_us = us(F::TransferUs, value)?,
+            "dns_us" => hop.phases.dns_us = us(&value)?,
+            "connect_us" => hop.phases.connect_us = us(&value)?,
+            "tls_us" => hop.phases.tls_us = us(&value)?,
+            "first_byte_us" => hop.phases.first_byte_us = us(&value)?,
+            "transfer_us" => hop.phases.transfer_us = us(&value)?,
             _ => {}
         }
     }
     Ok(hop)
-}
-
-fn whole(field: F, value: Value, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
-    match value {
-        Value::Absent => Ok(None),
-        Value::Whole(number) if range.contains(&number) => Ok(Some(number)),
-        Value::Whole(number) => {
-            let (name, first, last) = (field.name(), range.start(), range.end());
-            let detail = format!("{name}: {number} is not from {first} to {last}");
-            Err(Refused { reason: Reason::Field, detail })
-        }
-        other => Err(misfit(field, "a whole number", &other)),
-    }
-}
-
-fn text(field: F, value: Value, limit_bytes: usize) -> Result<Option<String>, Refused> {
-    match value {
-        Value::Absent => Ok(None),
-        Value::Text(text) if text.len() <= limit_bytes && !text.contains('\0') => Ok(Some(text)),
-        Value::Text(text) => Ok(Some(tidy(&text, limit_bytes))),
-        other => Err(misfit(field, "text", &other)),
-    }
-}
-
-fn misfit(field: F, expected: &str, value: &Value) -> Refused {
-    let detail = format!("{}: {expected} is expected, and it is {}", field.name(), value.is());
-    Refused { reason: Reason::Field, detail }
 }
 
 #[cfg(test)]

@@ -141,7 +141,8 @@ pub struct Written {
     pub checks: u64,
     /// Checks that were stored already.
     pub repeats: u64,
-    /// Oldest checks that went, to stay within the largest size.
+    /// Oldest checks that went, to stay within the largest size; or that came when their time was
+    /// over.
     pub expired: u64,
 }
 

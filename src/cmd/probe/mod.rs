@@ -9,9 +9,12 @@
 //! watch starts nothing more and ends, the judge drains what is left, the sender delivers it
 //! within `stop_timeout`. A second signal leaves at once.
 
+mod announce;
+mod find;
 mod send;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use self::send::{Left, Send};
 use super::daemon::{Daemon, Shared, thread};
@@ -48,7 +51,9 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         ..Health::default()
     });
     let (records_in, records) = smol::channel::bounded(RECORDS);
-    let send = Send::new(&config, &kafka, (&node, run), records, Arc::clone(&shared))?;
+    let stopped = Arc::new(OnceLock::new());
+    let told = Arc::clone(&stopped);
+    let send = Send::new(&config, &kafka, (&node, run), records, Arc::clone(&shared), told)?;
     let daemon = Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -65,7 +70,11 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let send = send.cannot("start a thread")?;
     let give = Box::new(move |record| records_in.send_blocking(record).is_ok());
     let head = Head::start(&config, (&node, run), trust, Before::default(), &shared, give)?;
-    daemon.oversee(&shared, &ended, || head.stop(), || ());
+    let stop = || {
+        stopped.get_or_init(Instant::now);
+        head.stop();
+    };
+    daemon.oversee(&shared, &ended, stop, || ());
 
     let watched = head.join();
     let left = send.join().map_err(|_| Error::new("a thread of this program broke down"))?;

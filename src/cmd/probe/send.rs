@@ -5,21 +5,22 @@
 //! records, sends them again, and past its memory lets the oldest go, counted, and told as a loss
 //! once Kafka is back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use smol::channel::{Receiver, Sender};
+use smol::channel::Receiver;
 use smol::future::FutureExt;
 
+use super::announce::Announcer;
+use super::find::{Finder, Looked};
 use crate::clock;
-use crate::cmd::daemon::{Shared, thread};
+use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
-use crate::kafka::{Change, Delivery, Link, Publisher, Topic, ensure};
+use crate::kafka::{Change, Delivery, Link, Publisher, Topic};
 use crate::model::outbox::Outbox;
-use crate::model::record::{NodeState, Record, TargetState};
-use crate::model::target::Target;
+use crate::model::record::Record;
 use crate::show::text::count;
 
 /// How often it looks around when nothing happens.
@@ -27,45 +28,49 @@ const TURN: Duration = Duration::from_secs(1);
 /// First pause after a record came back, and the longest; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often the topic is looked for while it is missing.
-const TOPIC_PAUSE: Duration = Duration::from_secs(2);
-/// How often a node tells of itself, and of its targets.
-const NODE_EVERY: Duration = Duration::from_secs(300);
-const TARGETS_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Losses that go on are told this often.
+/// Losses that go on are told this often, and records that Kafka refuses are logged.
 const LOSS_EVERY: Duration = Duration::from_secs(10);
+const REFUSED_EVERY: Duration = Duration::from_secs(300);
 /// Without an answer for so long Kafka counts as away; sooner if a broker was lost meanwhile.
 const SILENCE: Duration = Duration::from_secs(8);
 const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
+/// What the last checks under way have given is delivered at least for so long.
+const LAST: Duration = Duration::from_millis(500);
 /// How long what was taken back may need to come back.
-const TAKE_BACK: Duration = Duration::from_secs(1);
+const TAKE_BACK: Duration = Duration::from_millis(500);
 
 /// The stage.
 pub struct Send {
     publisher: Arc<Publisher>,
     link: Arc<Link>,
-    kafka: Kafka,
     outbox: Outbox,
     records: Receiver<Record>,
     told: Receiver<(u64, Delivery)>,
     shared: Arc<Shared>,
-    node: Arc<str>,
-    run: u32,
-    targets: Vec<Arc<Target>>,
+    announcer: Announcer,
     stop_timeout: Duration,
+    /// When the program was told to stop.
+    stopped: Arc<OnceLock<Instant>>,
+    topic: String,
+    finder: Finder,
     /// The topic is there; else it is being looked for.
     has_topic: bool,
-    topic: (Sender<Looked>, Receiver<Looked>),
+    /// Why a record came back, until the topic has been looked for; and how often it was there
+    /// all the same, since a record was delivered.
+    failure: Option<String>,
+    failures: u32,
     /// No record is sent before then, and how long the next pause is.
     retry_at: Option<Instant>,
     pause: Duration,
-    node_at: Instant,
-    targets_at: Instant,
     loss_at: Instant,
-    /// When the brokers had nothing of ours to answer, or answered.
+    /// When the brokers had nothing of ours to answer, or answered; and when they took a record.
     heard: Instant,
+    done: Option<Instant>,
     /// It was said that the oldest go.
     said_full: bool,
+    /// When it was said last that records are refused, and how many were since.
+    said_refused: Option<Instant>,
+    refused: u64,
 }
 
 /// What was not delivered in the end.
@@ -75,9 +80,6 @@ pub struct Left {
     /// The oldest due time among them, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
 }
-
-/// How it stands with the topic; an error: no broker answers.
-type Looked = Result<Topic, Error>;
 
 /// What happens.
 enum Event {
@@ -99,6 +101,7 @@ impl Send {
         (node, run): (&Arc<str>, u32),
         records: Receiver<Record>,
         shared: Arc<Shared>,
+        stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Send, Error> {
         let link = Arc::new(Link::new(kafka));
         let (told_in, told) = smol::channel::unbounded();
@@ -106,28 +109,31 @@ impl Send {
             // Nobody listens only when the program ends.
             let _ = told_in.try_send((id, delivery));
         });
+        let publisher = Arc::new(Publisher::new(kafka, Arc::clone(&link), tell)?);
         let now = Instant::now();
         Ok(Send {
-            publisher: Arc::new(Publisher::new(kafka, Arc::clone(&link), tell)?),
+            finder: Finder::new(&publisher, kafka),
+            publisher,
             link,
-            kafka: kafka.clone(),
             outbox: Outbox::new(config.spool.memory),
             records,
             told,
             shared,
-            node: Arc::clone(node),
-            run,
-            targets: config.targets.clone(),
+            announcer: Announcer::new(node, run, &config.targets),
             stop_timeout: config.probe.stop_timeout,
+            stopped,
+            topic: kafka.topic.clone(),
             has_topic: false,
-            topic: smol::channel::bounded(1),
+            failure: None,
+            failures: 0,
             retry_at: None,
             pause: RETRY_FIRST,
-            node_at: now,
-            targets_at: now,
             loss_at: now,
             heard: now,
+            done: None,
             said_full: false,
+            said_refused: None,
+            refused: 0,
         })
     }
 
@@ -143,9 +149,16 @@ impl Send {
             }
             self.tell_changes();
         }
-        let limit = Instant::now() + self.stop_timeout;
-        self.tell_loss(Instant::now() + LOSS_EVERY);
-        while !self.outbox.is_empty() && Instant::now() < limit {
+        let stopped = self.stopped.get().copied().unwrap_or_else(Instant::now);
+        let limit = (stopped + self.stop_timeout).max(Instant::now() + LAST);
+        while Instant::now() < limit {
+            if self.outbox.is_empty() {
+                self.loss_at = Instant::now();
+                self.tell_loss();
+            }
+            if self.outbox.is_empty() {
+                return None;
+            }
             self.send();
             let left = limit.saturating_duration_since(Instant::now());
             let event = self.next(false, left.min(RETRY_FIRST));
@@ -174,7 +187,7 @@ impl Send {
                 Err(_) => smol::future::pending().await,
             }
         };
-        let topic = async { self.topic.1.recv().await.map_or(Event::Nothing, Event::Topic) };
+        let topic = async { Event::Topic(self.finder.found().await) };
         let tick = async {
             Timer::after(retry).await;
             Event::Nothing
@@ -186,19 +199,45 @@ impl Send {
         match event {
             Event::Record(record) => {
                 if let Record::Node(state) = &record {
-                    self.run = state.run;
+                    self.announcer.change_run(state.run);
                 }
                 self.hold(&record);
             }
             Event::Told(id, delivery) => self.settle(id, delivery),
-            Event::Topic(Err(error)) => self.link.unanswered(&error.to_string()),
-            Event::Topic(Ok(Topic::Missing(why))) => self.link.fails(&why),
-            Event::Topic(Ok(Topic::Exists)) => self.has_topic = true,
-            Event::Topic(Ok(Topic::Made)) => {
-                log::info!("topic {} is made", self.kafka.topic);
+            Event::Topic(looked) => self.take_topic(looked),
+            Event::Ended | Event::Nothing => {}
+        }
+    }
+
+    fn take_topic(&mut self, looked: Looked) {
+        match looked {
+            Err(error) => self.link.unanswered(&error.to_string()),
+            Ok(Topic::Missing(why)) => self.link.fails(&why),
+            Ok(Topic::Made) => {
+                log::info!("topic {} is made", self.topic);
                 self.has_topic = true;
             }
-            Event::Ended | Event::Nothing => {}
+            Ok(Topic::Exists) => {
+                self.has_topic = true;
+                match self.failure.take() {
+                    Some(why) => self.consider(&why),
+                    // There is nothing that could be delivered to show it.
+                    None if self.outbox.is_empty() => self.link.works(),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// A record came back, though topic and brokers are there. That is no trouble yet if it will
+    /// be taken the next time, or others are.
+    fn consider(&mut self, why: &str) {
+        self.failures += 1;
+        let is_stuck = self.done.is_none_or(|done| done.elapsed() >= SILENCE_IN_DOUBT);
+        if self.failures > 1 && is_stuck {
+            self.link.fails(why);
+        } else {
+            log::debug!("Kafka: a record came back: {why}");
         }
     }
 
@@ -218,39 +257,54 @@ impl Send {
 
     /// What became of a record.
     fn settle(&mut self, id: u64, delivery: Delivery) {
-        self.heard = Instant::now();
+        let now = Instant::now();
+        self.heard = now;
         match delivery {
             Delivery::Done => {
                 self.outbox.done(id);
                 (self.retry_at, self.pause) = (None, RETRY_FIRST);
+                (self.done, self.failure, self.failures) = (Some(now), None, 0);
                 let (now, waiting) = (clock::now_ms(), self.outbox.len() as u64);
                 self.shared.change(|health| {
                     health.stored += 1;
                     health.stored_ms = now;
                     health.waiting = waiting;
                 });
-                self.tell_loss(Instant::now());
+                self.tell_loss();
             }
             Delivery::Refused(why) => self.refuse(id, &why),
             Delivery::Failed(why) => {
                 self.outbox.failed(id);
-                self.link.fails(&why);
-                if self.retry_at.is_none() {
-                    self.retry_at = Some(Instant::now() + self.pause);
-                    self.pause = (self.pause * 2).min(RETRY_MAX);
-                }
-                // It may have been deleted.
-                if self.has_topic {
-                    self.look_for_topic();
-                }
+                self.fail(why);
             }
+        }
+    }
+
+    /// Waits a little, and looks for the topic, which may have been deleted.
+    fn fail(&mut self, why: String) {
+        self.failure = Some(why);
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + self.pause);
+            self.pause = (self.pause * 2).min(RETRY_MAX);
+        }
+        if self.has_topic {
+            self.look_for_topic();
         }
     }
 
     fn refuse(&mut self, id: u64, why: &str) {
         let lost = self.outbox.refused(id);
-        log::error!("Kafka will never take a record, and it is lost: {why}");
-        self.shared.change(|health| health.lost += lost);
+        let waiting = self.outbox.len() as u64;
+        self.shared.change(|health| {
+            health.lost += lost;
+            health.waiting = waiting;
+        });
+        self.refused += 1;
+        if self.said_refused.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
+            let records = count(self.refused, "record");
+            log::error!("{records} lost, since Kafka will never take such: {why}");
+            (self.said_refused, self.refused) = (Some(Instant::now()), 0);
+        }
     }
 
     /// Hands over what librdkafka has room for.
@@ -263,40 +317,28 @@ impl Send {
             match self.publisher.send(id, &entry.key, &entry.json) {
                 Ok(true) => self.outbox.sent(id),
                 Ok(false) => return,
-                Err(why) => self.refuse(id, &why),
+                Err(Delivery::Refused(why)) => self.refuse(id, &why),
+                Err(Delivery::Failed(why)) => return self.fail(why),
+                Err(Delivery::Done) => {}
             }
         }
     }
 
-    /// Tells what this node and its targets are, when it is time.
+    /// Tells what this node and its targets are, when it is time. While Kafka is away, or much is
+    /// held, that would only push out what cannot be told again.
     fn announce(&mut self) {
-        let now = Instant::now();
-        let again = self.outbox.take_untold();
-        if again && self.link.is_away() {
-            // It would only push out what cannot be told again.
-            self.node_at = now + TURN;
-            self.targets_at = now + TURN;
-            return;
+        if self.outbox.take_untold() {
+            self.announcer.tell_again();
         }
-        let (node, sent_ms) = (Arc::clone(&self.node), clock::now_ms());
-        if now >= self.node_at || again {
-            self.node_at = now + NODE_EVERY;
-            let (held, oldest_ms) = self.outbox.held();
-            let mut state = NodeState::new(&node, self.run, sent_ms);
-            (state.spool_count, state.spool_oldest_ms) = (Some(held), oldest_ms);
-            self.hold(&Record::Node(state));
-        }
-        if now >= self.targets_at || again {
-            self.targets_at = now + TARGETS_EVERY;
-            for target in self.targets.clone() {
-                let state = TargetState::new(&target, &node, self.run, sent_ms);
-                self.hold(&Record::Target(Box::new(state)));
-            }
+        while !self.link.is_away() && self.outbox.has_room() {
+            let Some(record) = self.announcer.next(|| self.outbox.held()) else { return };
+            self.hold(&record);
         }
     }
 
     /// Tells what was lost, now and again.
-    fn tell_loss(&mut self, now: Instant) {
+    fn tell_loss(&mut self) {
+        let now = Instant::now();
         if now < self.loss_at {
             return;
         }
@@ -311,9 +353,16 @@ impl Send {
         if !self.outbox.is_under_way() {
             self.heard = Instant::now();
         }
+        let silent = self.heard.elapsed();
         let silence = if self.link.is_in_doubt() { SILENCE_IN_DOUBT } else { SILENCE };
-        if self.heard.elapsed() >= silence {
+        if silent >= silence {
             self.link.unanswered(&format!("no answer for {} s", silence.as_secs()));
+        }
+        // It may have been deleted, which librdkafka is slow to tell. And while nothing waits to
+        // be delivered, there is no other way to see that the brokers are back.
+        let is_idle = self.link.is_away() && self.outbox.is_empty();
+        if self.has_topic && (silent >= SILENCE_IN_DOUBT || is_idle) {
+            self.look_for_topic();
         }
         let waiting = count(self.outbox.len() as u64, "record");
         match self.link.change() {
@@ -330,24 +379,9 @@ impl Send {
         self.shared.change(|health| health.trouble = trouble);
     }
 
-    /// Looks for the topic, on a thread of its own, since brokers may take their time.
     fn look_for_topic(&mut self) {
         self.has_topic = false;
-        let (publisher, kafka) = (Arc::clone(&self.publisher), self.kafka.clone());
-        let found = self.topic.0.clone();
-        let looked = thread("topic").spawn(move || {
-            loop {
-                let topic = ensure(&kafka, publisher.client());
-                let is_there = matches!(topic, Ok(Topic::Exists | Topic::Made));
-                if found.send_blocking(topic).is_err() || is_there {
-                    return;
-                }
-                std::thread::sleep(TOPIC_PAUSE);
-            }
-        });
-        if let Err(error) = looked {
-            log::error!("cannot start a thread: {error}");
-        }
+        self.finder.look();
     }
 
     /// Takes back what was handed over, so that what became of each record is known.

@@ -7,7 +7,7 @@ use crate::model::record::Record;
 use crate::store::{DeadLetter, Mark, Parcel};
 
 /// A parcel of more bytes than this is full.
-const PARCEL_BYTES: usize = 16 << 20;
+const PARCEL_BYTES: usize = 8 << 20;
 
 /// When a parcel is full.
 #[derive(Debug, Clone, Copy)]

@@ -29,7 +29,7 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::stop::Stop;
-use crate::store::{Mark, Parcel};
+use crate::store::{self, Mark, Parcel};
 
 /// How long after `stop_timeout` it leaves, whoever has not answered.
 const GRACE: Duration = Duration::from_millis(300);
@@ -94,12 +94,12 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let read = Read::new(kafka, limits, work_in, answers, shared.clone(), stop.clone())?;
     let daemon = Daemon::new(config)?;
     log::info!(
-        "reading topic {} of Kafka at {} as group {}, storing in {}, schema {}",
+        "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
         kafka.topic,
         kafka.brokers.join(", "),
         kafka.group,
-        postgres.dsn.shown(),
-        postgres.schema
+        postgres.schema,
+        store::Postgres::place(&postgres)
     );
     let keep = Keep::new(config, postgres, work, answers_in, shared.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);

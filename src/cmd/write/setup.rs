@@ -21,9 +21,9 @@ pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Resu
     let made = store::Postgres::connect(&postgres).and_then(|mut store| store.setup());
     made.map_err(|error| Error::new(error.to_string()))?;
     print(&format!(
-        "PostgreSQL: schema {schema} is ready at {}; GRANT {schema}_writer to the role of \
+        "PostgreSQL: schema {schema} is ready in {}; GRANT {schema}_writer to the role of \
          `sitewatch write`, {schema}_reader to those that only read\n",
-        postgres.dsn.shown()
+        store::Postgres::place(&postgres)
     ))?;
     let reader = Reader::new(kafka, Arc::new(Link::new(kafka)))?;
     let said = match ensure(kafka, reader.client())? {

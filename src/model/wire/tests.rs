@@ -265,3 +265,46 @@ fn a_record_that_is_too_long_loses_excerpt_first_and_then_hops() {
     assert_eq!(cut.excerpt, None);
     assert!((25..100).contains(&cut.hops.len()), "{}", cut.hops.len());
 }
+
+/// Nobody's bytes end us: records with some bytes changed, cut out, or put twice.
+#[test]
+fn whatever_comes_is_a_record_or_refused() {
+    let texts: Vec<String> = full().iter().map(encode).collect();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below
+    };
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..30_000 {
+        let mut bytes = texts[round % texts.len()].clone().into_bytes();
+        for _ in 0..=random(3) {
+            let (at, other) = (random(bytes.len()), random(bytes.len()));
+            match random(4) {
+                0 => bytes[at] = random(256) as u8,
+                1 => bytes[at] = b"{}[]\",:0-9e.\\tfn"[random(16)],
+                2 => drop(bytes.drain(at.min(other)..at.max(other))),
+                _ => {
+                    let piece = bytes[at.min(other)..at.max(other)].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+            }
+            if bytes.is_empty() {
+                bytes.push(b'{');
+            }
+        }
+        match decode(&bytes, NOW) {
+            Ok(Decoded::Record(record)) => {
+                // What was read can be written, and is the same then.
+                let again = decode(encode(&record).as_bytes(), NOW);
+                assert_eq!(again, Ok(Decoded::Record(record)));
+                read += 1;
+            }
+            Ok(Decoded::Skipped(_)) => {}
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
+}

@@ -115,7 +115,8 @@ CREATE TABLE kafka_offset (
     PRIMARY KEY (cluster, topic, partition)
 ) WITH (fillfactor = 40);
 
--- Messages that could not be read.
+-- Messages that could not be read. Payloads are not compressed, so that what they take on the disk
+-- says whether they are too many.
 CREATE TABLE dead_letter (
     cluster       text NOT NULL,
     topic         text NOT NULL,
@@ -127,6 +128,7 @@ CREATE TABLE dead_letter (
     payload       bytea NOT NULL,      -- at most 64 KiB of it
     PRIMARY KEY (cluster, topic, partition, record_offset)
 );
+ALTER TABLE dead_letter ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX ON dead_letter (received_at);
 
 -- The name of the partition of an hour: its beginning, in UTC.
@@ -150,10 +152,15 @@ BEGIN
         RAISE EXCEPTION 'no hour of the years 1970 to 9999 begins at % ms', hour_ms
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
-    LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
-    IF to_regclass(name) IS NOT NULL THEN
-        RETURN;
-    END IF;
+    -- Once without the lock, which whoever tends the table holds too, and once behind it.
+    FOR look IN 1..2 LOOP
+        PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid
+            WHERE inhparent = 'outcome'::regclass AND relname = name;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
+    END LOOP;
     -- Rows come once and stay: statistics and the map of visible pages need no more than a few
     -- looks while the hour lasts.
     EXECUTE format('CREATE TABLE %I (LIKE outcome INCLUDING CONSTRAINTS) WITH (
@@ -166,7 +173,9 @@ $$;
 -- Drops up to `most` hours that end at `before_ms` or earlier, oldest first, with the rights of
 -- the schema's owner. To drop one locks out everybody, so this waits but shortly, and what others
 -- hold stays for the next time: how many were dropped, and how many were left.
-CREATE FUNCTION drop_hours(before_ms bigint, most integer, OUT dropped integer, OUT remaining integer)
+CREATE FUNCTION drop_hours(
+    before_ms bigint, most integer, OUT dropped integer, OUT remaining integer
+)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path FROM CURRENT
     SET lock_timeout = '300ms'

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::types::ToSql;
+
 use super::copy::signed;
 use super::fault::Fault;
 use super::names::Table;
@@ -88,32 +90,26 @@ fn id(session: &Session, table: Table, name: &str) -> Result<i32, Fault> {
 
 /// Slots that were not checked.
 pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
-    let mut rows = BTreeMap::new();
+    // From, target, node and run.
+    let mut rows: BTreeMap<(i64, i32, i32, i32), &Gap> = BTreeMap::new();
     for gap in gaps {
-        let who = (target_id(session, &gap.target)?, node_id(session, &gap.node)?);
-        rows.entry((gap.from_ms, who, gap.run as i32)).or_insert(*gap);
+        let (target, node) = (target_id(session, &gap.target)?, node_id(session, &gap.node)?);
+        rows.entry((gap.from_ms, target, node, gap.run as i32)).or_insert(*gap);
     }
     if rows.is_empty() {
         return Ok(());
     }
-    let column = |of: fn(&Gap) -> i64| rows.values().map(|gap| of(gap)).collect::<Vec<_>>();
-    let keys = |of: fn(&(i64, (i32, i32), i32)) -> i32| rows.keys().map(of).collect::<Vec<_>>();
+    let from: Vec<i64> = rows.keys().map(|key| key.0).collect();
+    let targets: Vec<i32> = rows.keys().map(|key| key.1).collect();
+    let nodes: Vec<i32> = rows.keys().map(|key| key.2).collect();
+    let runs: Vec<i32> = rows.keys().map(|key| key.3).collect();
+    let to: Vec<i64> = rows.values().map(|gap| gap.to_ms).collect();
+    let counts: Vec<i64> = rows.values().map(|gap| signed(gap.count)).collect();
+    let intervals: Vec<i64> = rows.values().map(|gap| gap.interval_ms).collect();
     let causes: Vec<&str> = rows.values().map(|gap| gap.cause.as_str()).collect();
-    session
-        .execute(
-            GAPS,
-            &[
-                &column(|gap| gap.from_ms),
-                &keys(|key| key.1.0),
-                &keys(|key| key.1.1),
-                &keys(|key| key.2),
-                &column(|gap| gap.to_ms),
-                &column(|gap| signed(gap.count)),
-                &column(|gap| gap.interval_ms),
-                &causes,
-            ],
-        )
-        .await?;
+    let columns: [&(dyn ToSql + Sync); 8] =
+        [&from, &targets, &nodes, &runs, &to, &counts, &intervals, &causes];
+    session.execute(GAPS, &columns).await?;
     Ok(())
 }
 

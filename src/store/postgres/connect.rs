@@ -15,6 +15,7 @@ use tokio_postgres::{Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use super::Mode;
 use super::fault::Fault;
 use super::migrate::quoted;
+use super::patience::{silence, until};
 use super::session::{Link, Session};
 use super::tls::Connector;
 use crate::config::{Postgres, SslMode};
@@ -22,8 +23,8 @@ use crate::config::{Postgres, SslMode};
 /// The oldest PostgreSQL that will do, as it numbers itself.
 const VERSION_MIN: u32 = 140_000;
 
-/// How long TLS and the login may take, once TCP is connected; and TCP too, where `connect_timeout`
-/// does not say.
+/// How long TCP may take where `connect_timeout` does not say. TLS and the login together may take
+/// as long again, and so may the first word after it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One way to reach a server.
@@ -83,8 +84,8 @@ pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
         for way in ways(dsn.ssl_mode) {
             let fault = match reach(&config, *way, &connector).await {
                 Ok(mut link) => {
-                    link.run(PATIENCE, async |session| greet(session, settings, mode).await)
-                        .await?;
+                    let end = silence(patience(&config));
+                    link.run(end, async |session| greet(session, settings, mode).await).await?;
                     return Ok(link);
                 }
                 Err(fault) => fault,
@@ -101,6 +102,10 @@ pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
     Err(Fault::away(faults.join("; ")))
 }
 
+fn patience(config: &Config) -> Duration {
+    config.get_connect_timeout().copied().unwrap_or(PATIENCE)
+}
+
 /// The configuration with one of its hosts alone.
 fn alone(all: &Config, index: usize) -> Config {
     let mut config = Config::new();
@@ -115,7 +120,8 @@ fn alone(all: &Config, index: usize) -> Config {
     if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
         config.port(*port);
     }
-    let texts: [(Option<&str>, fn(&mut Config, String) -> &mut Config); 4] = [
+    type Set = fn(&mut Config, String) -> &mut Config;
+    let texts: [(Option<&str>, Set); 4] = [
         (all.get_user(), Config::user),
         (all.get_dbname(), Config::dbname),
         (all.get_options(), Config::options),
@@ -139,7 +145,7 @@ fn alone(all: &Config, index: usize) -> Config {
         config.keepalives_retries(retries);
     }
     config
-        .connect_timeout(all.get_connect_timeout().copied().unwrap_or(PATIENCE))
+        .connect_timeout(patience(all))
         .keepalives(all.get_keepalives())
         .keepalives_idle(all.get_keepalives_idle())
         .ssl_negotiation(all.get_ssl_negotiation())
@@ -151,7 +157,7 @@ fn alone(all: &Config, index: usize) -> Config {
 
 /// Connects to one host in one way.
 async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link, Fault> {
-    let limit = config.get_connect_timeout().map_or(PATIENCE, |tcp| *tcp + PATIENCE);
+    let limit = 2 * patience(config);
     let mut config = config.clone();
     match way {
         Way::Plain => log_in(config.ssl_mode(Negotiated::Disable), NoTls, limit).await,
@@ -168,10 +174,8 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = match tokio::time::timeout(limit, config.connect(tls)).await {
-        Ok(connected) => connected?,
-        Err(_) => return Err(Fault::away(format!("no answer within {} s", limit.as_secs()))),
-    };
+    let connecting = async { Ok(config.connect(tls).await?) };
+    let (client, connection) = until(silence(limit), connecting).await?;
     Ok(Link::new(client, Box::pin(moved(connection))))
 }
 
@@ -205,7 +209,7 @@ async fn greet(session: &mut Session, settings: &Postgres, mode: Mode) -> Result
     let schema = quoted(&settings.schema);
     let words = format!(
         "SET search_path = {schema}, pg_temp; SET client_min_messages = warning; \
-         SET timezone = 'UTC'; SET lock_timeout = '10s'; SET statement_timeout = '{statement}'; \
+         SET timezone = 'UTC'; SET jit = off; SET lock_timeout = '10s'; SET statement_timeout = '{statement}'; \
          SET idle_in_transaction_session_timeout = '{idle}'; \
          SELECT current_setting('server_version_num'), current_setting('server_version'), \
                 current_setting('server_encoding')"

@@ -8,7 +8,8 @@ use super::session::Session;
 use crate::clock;
 
 /// The migrations in their order; the first is number 1.
-const MIGRATIONS: [&str; 1] = [include_str!("001.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
 /// The number of the newest.
 const LATEST: i32 = MIGRATIONS.len() as i32;
 
@@ -101,12 +102,14 @@ pub async fn look(session: &mut Session, schema: &str) -> Result<(), Fault> {
     }
     if !found.may_use {
         return Err(Fault::unfit(format!(
-            "{user} has no rights in the schema {schema}; GRANT {schema}_reader TO {user} gives them"
+            "{user} has no rights in the schema {schema}; \
+             GRANT {schema}_reader TO {user} gives them"
         )));
     }
     if version(session, schema, &found).await? < LATEST {
         return Err(Fault::unfit(format!(
-            "the tables in {schema} are of an older sitewatch; `sitewatch write` brings them up to date"
+            "the tables in {schema} are of an older sitewatch; \
+             `sitewatch write` brings them up to date"
         )));
     }
     Ok(())
@@ -122,7 +125,8 @@ async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
                  coalesce(pg_has_role(nspowner, 'USAGE'), false), \
                  has_database_privilege(current_database(), 'CREATE'), \
                  EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid), \
-                 EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'migration'), \
+                 EXISTS (SELECT FROM pg_class \
+                     WHERE relnamespace = n.oid AND relname = 'migration'), \
                  coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
                  current_user::text \
                FROM (SELECT) AS one LEFT JOIN pg_namespace AS n ON nspname = $1";
@@ -151,7 +155,8 @@ async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i
     let version: i32 = session.client().query_one(sql, &[]).await?.try_get(0)?;
     if version > LATEST {
         return Err(Fault::unfit(format!(
-            "a newer sitewatch made the tables in {schema} (version {version}, and {LATEST} is known)"
+            "a newer sitewatch made the tables in {schema}: \
+             their version is {version}, and {LATEST} is known"
         )));
     }
     Ok(version)
@@ -252,4 +257,23 @@ async fn lacking(session: &mut Session, schema: &str) -> Result<String, Fault> {
         }
     }
     Ok(lacking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::histogram::BOUNDS;
+
+    #[test]
+    fn the_bounds_are_those_of_the_histogram() {
+        let array = MIGRATIONS[1].split_once("'{").unwrap().1.split_once("}'").unwrap().0;
+        let bounds: Vec<u64> = array.split(',').map(|word| word.trim().parse().unwrap()).collect();
+        assert_eq!(bounds, *BOUNDS);
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("sitewatch"), "\"sitewatch\"");
+        assert_eq!(quoted("a\"; DROP"), "\"a\"\"; DROP\"");
+    }
 }

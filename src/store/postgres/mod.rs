@@ -10,6 +10,7 @@ mod copy;
 mod fault;
 mod migrate;
 mod names;
+mod patience;
 mod read;
 mod retain;
 mod session;
@@ -30,7 +31,9 @@ use crate::model::outcome::Gap;
 use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
+use crate::stop::Stop;
 use fault::{Fault, Kind};
+use patience::{Patience, until};
 use session::{Link, Session};
 use write::Batch;
 
@@ -68,6 +71,7 @@ pub struct Postgres {
     keep: Duration,
     /// The last batch held checks that were stored already: the next may too.
     is_careful: bool,
+    patience: Patience,
 }
 
 impl Postgres {
@@ -77,7 +81,7 @@ impl Postgres {
     /// # Errors
     /// The server is away or refuses us, or it is older than PostgreSQL 14.
     pub fn connect(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::new(settings, Mode::Write)?;
+        let mut postgres = Postgres::of(settings, Mode::Write)?;
         postgres.run("connect to", WRITING, false, async |_, _| Ok(()))?;
         Ok(postgres)
     }
@@ -87,7 +91,7 @@ impl Postgres {
     /// # Errors
     /// The same, or there is no schema of ours, or it is newer than we are.
     pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::new(settings, Mode::Read)?;
+        let mut postgres = Postgres::of(settings, Mode::Read)?;
         let schema = settings.schema.clone();
         postgres.run("read", READING, false, async |session, _| {
             migrate::look(session, &schema).await
@@ -95,7 +99,25 @@ impl Postgres {
         Ok(postgres)
     }
 
-    fn new(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
+    /// Where that is, for people: the database, and its hosts with their ports.
+    pub fn place(settings: &config::Postgres) -> String {
+        connect::place(&settings.dsn.config)
+    }
+
+    /// One to write that connects when something is asked of it.
+    ///
+    /// # Errors
+    /// The system lets us have no more files.
+    pub fn new(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+        Postgres::of(settings, Mode::Write)
+    }
+
+    /// Gives up calls that are still under way when `stop` was told `rest` ago.
+    pub fn heed(&mut self, stop: &Stop, rest: Duration) {
+        self.patience = Patience::new(stop, rest);
+    }
+
+    fn of(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
         let place = connect::place(&settings.dsn.config);
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(|error| StoreError::Away {
@@ -109,6 +131,7 @@ impl Postgres {
             link: None,
             keep: Duration::MAX,
             is_careful: false,
+            patience: Patience::default(),
         })
     }
 
@@ -118,9 +141,14 @@ impl Postgres {
     /// The server is away, or the schema is another program's or a newer sitewatch's.
     pub fn prepare(&mut self) -> Result<Ready, StoreError> {
         let schema = self.settings.schema.clone();
-        self.run("prepare", WRITING, true, async |session, _| {
+        let ready = self.run("prepare", WRITING, true, async |session, _| {
             migrate::prepare(session, &schema).await
-        })
+        })?;
+        if ready != Ready::Yes {
+            // A session may not notice that it is given rights.
+            self.link = None;
+        }
+        Ok(ready)
     }
 
     /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, with
@@ -231,7 +259,7 @@ impl Postgres {
         may_repeat: bool,
         mut work: impl AsyncFnMut(&mut Session, Option<Kind>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let Postgres { settings, mode, place, runtime, link, .. } = self;
+        let Postgres { settings, mode, place, runtime, link, patience, .. } = self;
         let Some(runtime) = runtime else {
             return Err(StoreError::Away { text: format!("cannot {verb} {place}: it was closed") });
         };
@@ -239,36 +267,34 @@ impl Postgres {
         for tried in 1.. {
             // Whatever happens to it, nobody finds it half-way.
             let found = link.take();
-            let done = runtime.block_on(async {
-                let found = match found {
-                    Some(link) => link.alive().await,
-                    None => None,
-                };
-                let mut link = match found {
-                    Some(link) => link,
-                    None => {
-                        connect::connect(settings, *mode).await.map_err(|fault| (fault, false))?
+            let made = runtime.block_on(async {
+                if let Some(link) = found {
+                    match link.alive().await {
+                        Some(link) => return Ok(link),
+                        // With it went the moment that everything is read from.
+                        None if *mode == Mode::Read => return Err(Fault::away("it has ended")),
+                        None => {}
                     }
-                };
-                let was_used = link.used;
-                match link.run(limit, async |session| work(session, before).await).await {
-                    Ok(value) => {
-                        link.used = true;
-                        Ok((value, link))
-                    }
-                    Err(fault) => Err((fault, was_used)),
                 }
+                until(patience.over(limit), connect::connect(settings, *mode)).await
             });
-            let (fault, was_used) = match done {
-                Ok((value, used)) => {
-                    *link = Some(used);
+            let mut made = made.map_err(|fault| match fault.kind {
+                Kind::Unfit => fault.told("connect to", place),
+                _ => Fault::away(fault.why).told("connect to", place),
+            })?;
+            let end = patience.over(limit);
+            let work = made.run(end, async |session| work(session, before).await);
+            let fault = match runtime.block_on(work) {
+                Ok(value) => {
+                    made.used = true;
+                    *link = Some(made);
                     return Ok(value);
                 }
-                Err(failed) => failed,
+                Err(fault) => fault,
             };
             let again = match fault.kind {
                 Kind::Crossed | Kind::NoHour | Kind::Repeat => true,
-                Kind::Lost => was_used,
+                Kind::Lost => made.used,
                 Kind::Away | Kind::Unfit | Kind::Refused => false,
             };
             if !(again && may_repeat) || tried >= TRIES {

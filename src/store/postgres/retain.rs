@@ -1,4 +1,8 @@
 //! What has been kept for long enough goes: hours of checks, gaps and losses, and dead letters.
+//! Whoever stores meanwhile waits but shortly, and so does what comes after on this connection:
+//! what cannot be done in a moment is left for the next time.
+
+use std::time::{Duration, Instant};
 
 use super::fault::Fault;
 use super::session::Session;
@@ -8,6 +12,8 @@ use crate::config::Retention;
 const HOURS_AT_ONCE: i32 = 24;
 /// Rows that one statement deletes.
 const ROWS_AT_ONCE: i64 = 10_000;
+/// After this nothing more is begun.
+const MOMENT: Duration = Duration::from_millis(500);
 
 const DROP_HOURS: &str = "SELECT dropped, remaining FROM drop_hours($1, $2)";
 
@@ -15,39 +21,42 @@ const GAPS: &str = "DELETE FROM gap WHERE from_ms < $1 AND to_ms < $1";
 
 const LOSSES: &str = "DELETE FROM loss WHERE to_ms < $1";
 
-const OLD_LETTERS: &str = "WITH gone AS (
-        SELECT cluster, topic, partition, record_offset FROM dead_letter
-        WHERE received_at < to_timestamp($1) ORDER BY received_at LIMIT $2
-    )
-    DELETE FROM dead_letter USING gone WHERE dead_letter.cluster = gone.cluster
-        AND dead_letter.topic = gone.topic AND dead_letter.partition = gone.partition
-        AND dead_letter.record_offset = gone.record_offset";
+const OLD_LETTERS: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM dead_letter WHERE received_at < to_timestamp($1)
+    ORDER BY received_at LIMIT $2))";
 
-/// From the newest on they are kept while there is room; the newest always is.
-const LETTERS_OVER: &str = "WITH counted AS (
-        SELECT cluster, topic, partition, record_offset,
-            sum(length(payload)) OVER newest AS bytes, row_number() OVER newest AS number
-        FROM dead_letter
-        WINDOW newest AS (ORDER BY received_at DESC, cluster DESC, topic DESC, partition DESC,
-            record_offset DESC ROWS UNBOUNDED PRECEDING)
-    ), gone AS (
-        SELECT * FROM counted WHERE bytes > $1 AND number > 1
-    )
-    DELETE FROM dead_letter USING gone WHERE dead_letter.cluster = gone.cluster
-        AND dead_letter.topic = gone.topic AND dead_letter.partition = gone.partition
-        AND dead_letter.record_offset = gone.record_offset";
+/// How much of their payloads is too much. It is only added up if it may be: what they take on
+/// the disk is never less.
+const TOO_MUCH: &str = "SELECT CASE WHEN pg_table_size('dead_letter') > $1
+    THEN (SELECT coalesce(sum(length(payload) + length(detail) + 200), 0) FROM dead_letter)::int8 - $1
+    ELSE 0 END";
+
+/// The oldest, as many as it takes.
+const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM (
+        SELECT ctid, sum(bytes) OVER (ORDER BY received_at, ctid) - bytes AS older_bytes
+        FROM (
+            SELECT ctid, received_at, length(payload) + length(detail) + 200 AS bytes
+            FROM dead_letter
+            ORDER BY received_at, ctid LIMIT $2
+        ) AS oldest
+    ) AS counted
+    WHERE older_bytes < $1))";
 
 /// What went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Hours of checks.
     pub hours: u64,
-    /// Hours whose time has come and that somebody held; the next time may find them free.
-    pub held: u64,
+    /// Hours whose time has come too, left for the next time: somebody holds them, or they are
+    /// many.
+    pub hours_left: u64,
     /// Dead letters that were too old.
     pub letters_old: u64,
     /// The oldest dead letters, for which there was no room any more.
     pub letters_over: u64,
+    /// There are more dead letters than a moment was enough for: it is worth coming again soon.
+    pub has_more: bool,
 }
 
 /// Lets go of what is too old, or too much.
@@ -58,14 +67,15 @@ pub async fn retain(
     now_ms: i64,
 ) -> Result<Retained, Fault> {
     let mut retained = Retained::default();
+    let began = Instant::now();
     let from_ms = before(now_ms, retention.checks);
     loop {
         let rows = session.query(DROP_HOURS, &[&from_ms, &HOURS_AT_ONCE]).await?;
         let Some(row) = rows.first() else { break };
         let (dropped, remaining): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
         retained.hours += dropped.max(0) as u64;
-        retained.held = remaining.max(0) as u64;
-        if dropped == 0 || remaining == 0 {
+        retained.hours_left = remaining.max(0) as u64;
+        if dropped == 0 || remaining == 0 || began.elapsed() >= MOMENT {
             break;
         }
     }
@@ -75,16 +85,29 @@ pub async fn retain(
     loop {
         let gone = session.execute(OLD_LETTERS, &[&oldest_s, &ROWS_AT_ONCE]).await?;
         retained.letters_old += gone;
-        if gone < ROWS_AT_ONCE as u64 {
+        if gone == 0 || began.elapsed() >= MOMENT {
             break;
         }
     }
     let room = i64::try_from(dead_letter_max).unwrap_or(i64::MAX);
-    retained.letters_over = session.execute(LETTERS_OVER, &[&room]).await?;
+    loop {
+        let rows = session.query(TOO_MUCH, &[&room]).await?;
+        let too_much: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        if too_much <= 0 {
+            break;
+        }
+        let gone = session.execute(LETTERS_OVER, &[&too_much, &ROWS_AT_ONCE]).await?;
+        retained.letters_over += gone;
+        retained.has_more = gone > 0;
+        if gone == 0 || began.elapsed() >= MOMENT {
+            break;
+        }
+        retained.has_more = false;
+    }
     Ok(retained)
 }
 
 /// The time that was so long before.
-pub fn before(now_ms: i64, ago: std::time::Duration) -> i64 {
+pub fn before(now_ms: i64, ago: Duration) -> i64 {
     now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
 }

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::fault::{Fault, Kind};
 use super::names::Names;
+use super::patience::until;
 
 /// The side of a connection that moves bytes; ends when the connection does.
 type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
@@ -66,10 +67,11 @@ impl Link {
         Some(self)
     }
 
-    /// Does something over it, for as long as `limit`. After any fault it must not be used again.
+    /// Does something over it, until it must end: `end` says why. After any fault it must not be
+    /// used again.
     pub async fn run<T>(
         &mut self,
-        limit: Duration,
+        end: impl Future<Output = Fault>,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let (wire, session) = (&mut self.wire, &mut self.session);
@@ -77,16 +79,17 @@ impl Link {
         let mut ended = None;
         let both = poll_fn(|context| {
             if ended.is_none()
-                && let Poll::Ready(end) = wire.as_mut().poll(context)
+                && let Poll::Ready(result) = wire.as_mut().poll(context)
             {
-                ended = Some(end);
+                ended = Some(result);
             }
-            work.as_mut().poll(context)
+            match work.as_mut().poll(context) {
+                // Nobody will answer any more, and nobody else would tell it.
+                Poll::Pending if ended.is_some() => Poll::Ready(Err(Fault::lost())),
+                done => done,
+            }
         });
-        let done = tokio::time::timeout(limit, both).await;
-        let done = done.unwrap_or_else(|_| {
-            Err(Fault::away(format!("no answer within {} s", limit.as_secs())))
-        });
+        let done = until(end, both).await;
         // Why the connection ended says more than that it has.
         match (done, ended) {
             (Err(Fault { kind: Kind::Lost, .. }), Some(Err(error))) if !error.is_closed() => {

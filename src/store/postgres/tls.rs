@@ -123,8 +123,12 @@ fn show(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     let what = || format!("use the key {}", key.display());
     let pem = fs::read(key).cannot(what())?;
     let private = private_key(&pem, dsn.key_password.as_deref()).cannot(what())?;
-    builder.set_private_key(&private).map_err(|error| plain(&error)).cannot(what())?;
-    builder.check_private_key().map_err(|_| "it is not the certificate's").cannot(what())
+    let fits = builder.set_private_key(&private).and_then(|()| builder.check_private_key());
+    fits.map_err(|error| match plain(&error).as_str() {
+        "key values mismatch" | "key type mismatch" => "it is not the certificate's".to_owned(),
+        other => other.to_owned(),
+    })
+    .cannot(what())
 }
 
 fn private_key(pem: &[u8], password: Option<&str>) -> Result<PKey<Private>, String> {

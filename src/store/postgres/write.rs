@@ -34,6 +34,9 @@ pub struct Batch<'a> {
 }
 
 const HOUR_MS: i64 = 3_600_000;
+/// Hours that one transaction stores in: each takes two locks of the thousands that a server has.
+/// A batch that has more, as a stranger may send it, takes several; its marks go with the last.
+const HOURS_MAX: usize = 240;
 
 const MARKS: &str = "SELECT partition, next FROM kafka_offset
     WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
@@ -56,18 +59,22 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
     names::learn(session, Table::Node, kept.map(|record| record.node())).await?;
     let checks = keys(session, &given, batch.keep_from_ms)?;
     let mut written = Written { expired: checks.expired, ..Written::default() };
-    let keys = &checks.keys;
+    let keys = &checks.keys[..];
     if !keys.is_empty() {
-        let hours: BTreeSet<i64> =
-            keys.iter().map(|key| key.due_ms - key.due_ms.rem_euclid(HOUR_MS)).collect();
+        let hours: BTreeSet<i64> = keys.iter().map(hour).collect();
         names::open_hours(session, hours.into_iter()).await?;
         copy::prepare(session).await?;
     }
-    session.client().batch_execute("BEGIN").await?;
-    if !keys.is_empty() {
-        let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
-        copy::stage(session, rows).await?;
+    let parts = parts(keys);
+    let (last, before) = parts.split_last().unwrap_or((&keys, &[]));
+    for part in before {
+        session.client().batch_execute("BEGIN").await?;
+        stage(session, &given, part).await?;
+        written.checks += insert(session, &given, part, batch).await?;
+        session.client().batch_execute("COMMIT").await?;
     }
+    session.client().batch_execute("BEGIN").await?;
+    stage(session, &given, last).await?;
     let marked = match batch.parcel {
         Some(parcel) => lock(session, parcel).await?,
         None => Marked::default(),
@@ -76,12 +83,8 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
         session.client().batch_execute("ROLLBACK").await?;
         return Ok(Stored::Older(marked.older));
     }
-    if !keys.is_empty() {
-        let new = insert(session, keys, batch.careful).await?;
-        written.checks = new.len() as u64;
-        written.repeats = checks.count - written.checks;
-        states::states(session, new, &given, batch.now_ms).await?;
-    }
+    written.checks += insert(session, &given, last, batch).await?;
+    written.repeats = checks.count - written.checks;
     beside::gaps(session, &given.gaps).await?;
     beside::losses(session, &given.losses).await?;
     beside::targets(session, &given.targets, batch.now_ms).await?;
@@ -114,14 +117,10 @@ impl<'a> Given<'a> {
             nodes: Vec::new(),
             targets: Vec::new(),
         };
-        for record in batch.records {
+        for record in batch.records.iter().filter(|record| is_kept(record, batch.keep_from_ms)) {
             match record {
                 Record::Check(_) => {}
-                Record::Gap(gap) => {
-                    if is_kept(record, batch.keep_from_ms) {
-                        given.gaps.push(gap);
-                    }
-                }
+                Record::Gap(gap) => given.gaps.push(gap),
                 Record::Loss(loss) => given.losses.push(loss),
                 Record::Node(state) => given.nodes.push(state),
                 Record::Target(state) => given.targets.push(state),
@@ -139,9 +138,14 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Whether a record is not too old; states and losses never are.
+/// Whether a record is not too old; states never are.
 fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
-    record.span().is_none_or(|(_, _, last_ms)| last_ms >= keep_from_ms)
+    match record {
+        Record::Check(outcome) => outcome.due_ms >= keep_from_ms,
+        Record::Gap(gap) => gap.to_ms >= keep_from_ms,
+        Record::Loss(loss) => loss.to_ms >= keep_from_ms,
+        Record::Node(_) | Record::Target(_) => true,
+    }
 }
 
 /// The checks that are to be stored.
@@ -176,18 +180,58 @@ fn keys(session: &Session, given: &Given<'_>, keep_from_ms: i64) -> Result<Keys,
     Ok(Keys { keys, count, expired })
 }
 
-/// Moves the staged checks to where they belong; gives the keys of those that are new.
-async fn insert(session: &mut Session, keys: &[Key], careful: bool) -> Result<Vec<Key>, Fault> {
-    if !careful {
+/// The keys in pieces of at most [`HOURS_MAX`] hours.
+fn parts(keys: &[Key]) -> Vec<&[Key]> {
+    let mut hours: Vec<&[Key]> = keys.chunk_by(|a, b| hour(a) == hour(b)).collect();
+    let mut parts = Vec::new();
+    let mut rest = keys;
+    while !hours.is_empty() {
+        let count = hours.drain(..hours.len().min(HOURS_MAX)).map(<[Key]>::len).sum();
+        let (part, after) = rest.split_at(count);
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+fn hour(key: &Key) -> i64 {
+    key.due_ms - key.due_ms.rem_euclid(HOUR_MS)
+}
+
+/// Sends checks to where nobody waits for them.
+async fn stage(session: &mut Session, given: &Given<'_>, keys: &[Key]) -> Result<(), Fault> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
+    copy::stage(session, rows).await
+}
+
+/// Moves the staged checks to where they belong, and what they make of the states; gives how many
+/// are new.
+async fn insert(
+    session: &mut Session,
+    given: &Given<'_>,
+    keys: &[Key],
+    batch: &Batch<'_>,
+) -> Result<u64, Fault> {
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let new = if batch.careful {
+        let mut new: HashSet<(i64, i32, i32, i32)> = HashSet::new();
+        for row in session.query(copy::MOVE_NEW, &[]).await? {
+            new.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        }
+        let is_new = |key: &&Key| new.contains(&(key.due_ms, key.target, key.node, key.run));
+        keys.iter().filter(is_new).copied().collect()
+    } else {
         session.execute(copy::MOVE, &[]).await?;
-        return Ok(keys.to_vec());
-    }
-    let mut new: HashSet<(i64, i32, i32, i32)> = HashSet::new();
-    for row in session.query(copy::MOVE_NEW, &[]).await? {
-        new.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-    }
-    let is_new = |key: &&Key| new.contains(&(key.due_ms, key.target, key.node, key.run));
-    Ok(keys.iter().filter(is_new).copied().collect())
+        keys.to_vec()
+    };
+    let count = new.len() as u64;
+    states::states(session, new, given, batch.now_ms).await?;
+    Ok(count)
 }
 
 /// A parcel's marks against those that are stored.

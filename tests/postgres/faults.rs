@@ -1,0 +1,152 @@
+//! A server that goes, stands still, or comes back: nobody waits for ever, and nobody has to help.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sitewatch::model::outcome::Verdict;
+use sitewatch::stop::Stop;
+use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored, Written};
+
+use super::settings;
+use crate::harness;
+use crate::records::{NOW, check, put};
+
+fn parcel(from: i64, next: i64) -> Parcel {
+    let records = (from..next).map(|i| check("site", "a", NOW + i * 1000, Verdict::Up)).collect();
+    let marks = vec![Mark { partition: 0, from, next, reset: false }];
+    Parcel { records, marks, ..Parcel::default() }
+}
+
+#[test]
+fn a_server_that_was_restarted_needs_nobodys_help() {
+    let mut server = harness::Postgres::start();
+    let mut store = Postgres::connect(&settings(&server.url())).unwrap();
+    let mut reader = Postgres::connect(&settings(&server.url())).unwrap();
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    let mut next = 0;
+    for round in 0..4 {
+        let stored = store.store(&parcel(next, next + 10), NOW);
+        let want = Written { checks: 10, repeats: 0, expired: 0 };
+        assert_eq!(stored, Ok(Stored::Whole(want)), "round {round}");
+        next += 10;
+        if round % 2 == 0 {
+            server.restart();
+        } else {
+            server.stop_hard();
+            let away = store.store(&parcel(next, next + 10), NOW).unwrap_err();
+            let StoreError::Away { text } = &away else { panic!("{away:?}") };
+            let want = "cannot connect to the database postgres at 127.0.0.1:";
+            assert!(text.starts_with(want), "{text}");
+            server.restart();
+        }
+        assert_eq!(store.offsets("", "").unwrap()[&0], next);
+        assert_eq!(reader.states().unwrap().len(), 1);
+    }
+    assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "40");
+}
+
+#[test]
+fn a_server_that_stands_still_is_given_up() {
+    let server = harness::Postgres::start();
+    let url = format!("{}&connect_timeout=1", server.url());
+    let mut store = Postgres::connect(&settings(&url)).unwrap();
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    server.pause();
+    let began = Instant::now();
+    let error = Postgres::connect(&settings(&url)).err().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(error.to_string().ends_with("no answer within 2 s"), "{error}");
+    server.resume();
+    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+}
+
+#[test]
+fn a_call_is_given_up_when_we_are_to_stop() {
+    let server = harness::Postgres::start();
+    let mut store = Postgres::new(&settings(&server.url())).unwrap();
+    let stop = Stop::default();
+    store.heed(&stop, Duration::from_millis(700));
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    server.pause();
+    let began = Instant::now();
+    let (connected, fresh) = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            stop.tell();
+        });
+        let connected = store.store(&parcel(0, 10), NOW).unwrap_err();
+        let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
+        fresh.heed(&stop, Duration::ZERO);
+        (connected, fresh.offsets("", "").unwrap_err())
+    });
+    let took = began.elapsed();
+    assert!(Duration::from_secs(1) <= took && took < Duration::from_secs(5), "{took:?}");
+    for error in [connected, fresh] {
+        assert!(error.to_string().ends_with("before we had to stop"), "{error}");
+    }
+    server.resume();
+}
+
+#[test]
+fn a_report_is_of_one_moment_or_of_none() {
+    let mut server = harness::Postgres::start();
+    let mut store = Postgres::connect(&settings(&server.url())).unwrap();
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    store.store(&parcel(0, 10), NOW).unwrap();
+    let mut reader = Postgres::open(&settings(&server.url())).unwrap();
+    assert_eq!(reader.states().unwrap().len(), 1);
+    server.restart();
+    assert!(reader.targets().unwrap_err().to_string().ends_with("it has ended"));
+}
+
+#[test]
+fn a_host_that_is_silent_does_not_hide_the_next() {
+    let (silent, server) = (harness::Postgres::start(), harness::Postgres::shared());
+    silent.pause();
+    let port = |url: &str| url::Url::parse(url).unwrap().port().unwrap();
+    let (first, second) = (port(&silent.url()), port(&server.url()));
+    let both = server
+        .url()
+        .replace(&format!("127.0.0.1:{second}"), &format!("127.0.0.1:{first},127.0.0.1:{second}"));
+    let began = Instant::now();
+    Postgres::connect(&settings(&format!("{both}&connect_timeout=1"))).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    silent.resume();
+}
+
+#[test]
+fn where_nobody_listens_it_says_so() {
+    let port = harness::daemon::free_port();
+    let url = format!("postgresql://sitewatch:hush@127.0.0.1:{port}/db?sslmode=disable");
+    let error = Postgres::connect(&settings(&url)).err().unwrap();
+    let want = format!("cannot connect to the database db at 127.0.0.1:{port}: Connection refused");
+    assert!(error.to_string().starts_with(&want), "{error}");
+    let url = format!("postgresql://sitewatch:hush@127.0.0.1:{port},localhost:{port}/db");
+    let text = Postgres::connect(&settings(&url)).err().unwrap().to_string();
+    for host in [format!("; localhost:{port}: "), format!(": 127.0.0.1:{port}: ")] {
+        assert!(text.contains(&host), "{text}");
+    }
+}
+
+#[test]
+fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
+    let fresh = super::Fresh::new();
+    let mut store = fresh.writer();
+    store.store(&parcel(0, 5), NOW).unwrap();
+    // As a writer that was stopped in mid-transaction holds it; the server throws it out.
+    let mut stopped = fresh.database.client();
+    stopped
+        .batch_execute(
+            "SET idle_in_transaction_session_timeout = '1s'; BEGIN; \
+             SELECT * FROM sitewatch.kafka_offset FOR UPDATE",
+        )
+        .unwrap();
+    let began = Instant::now();
+    assert!(matches!(store.store(&parcel(5, 10), NOW), Ok(Stored::Whole(_))));
+    assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+    let limits = fresh.database.psql(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sitewatch' \
+         AND datname = current_database()",
+    );
+    assert_eq!(limits, "1");
+}

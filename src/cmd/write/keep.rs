@@ -92,12 +92,13 @@ impl Keep {
     /// An error: how many records were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
-        let (settings, at_once) = (self.settings.clone(), Duration::ZERO);
-        let mut store = self.insist(at_once, || Postgres::connect(&settings)).map_err(idle)?;
+        let settings = self.settings.clone();
+        let mut store = self.insist(AT_ONCE, || Postgres::new(&settings)).map_err(idle)?;
         store.keep(&self.retention);
-        let ready = self.insist(at_once, || match store.prepare()? {
+        store.heed(&self.stop, self.stop_timeout);
+        let ready = self.insist(AT_ONCE, || match store.prepare()? {
             Ready::Yes => Ok(()),
-            Ready::Missing(what) => Err(StoreError::Away { text: what }),
+            Ready::Missing(text) => Err(StoreError::Away { text }),
         });
         ready.map_err(idle)?;
         self.answer(Answer::Ready);
@@ -160,7 +161,7 @@ impl Keep {
 
     fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
         let offsets: BTreeMap<i32, i64> =
-            self.insist(Duration::ZERO, || store.offsets(&question.cluster, &question.topic))?;
+            self.insist(AT_ONCE, || store.offsets(&question.cluster, &question.topic))?;
         let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
         let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
         Ok(Answer::Offsets(answer))
@@ -203,17 +204,22 @@ impl Keep {
                     self.works();
                     return Ok(done);
                 }
+                Err(_) if self.gives_up(patience) => return Err(GaveUp),
                 Err(error) => self.trouble(&error.to_string()),
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                if self.stop.told_at().is_some_and(|told| told.elapsed() >= patience) {
+                if self.gives_up(patience) {
                     return Err(GaveUp);
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
             }
             pause = (pause * 2).min(RETRY_MAX);
         }
+    }
+
+    fn gives_up(&self, patience: Duration) -> bool {
+        self.stop.told_at().is_some_and(|told| told.elapsed() >= patience)
     }
 
     /// A try has succeeded.

@@ -27,6 +27,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// The same where there was more than a moment is enough for.
 const RETAIN_AGAIN: Duration = Duration::from_secs(2);
+/// Nothing is lost if this is left undone.
+const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at once, so that a signal is seen.
 const NAP: Duration = Duration::from_millis(100);
 /// A store of which nothing was asked for so long is asked whether it is there; while it is not,

@@ -24,6 +24,7 @@ mod probe;
 mod published;
 mod readme;
 mod records;
+mod recount;
 mod road;
 mod rows;
 mod run;

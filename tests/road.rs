@@ -3,7 +3,9 @@
 
 mod away;
 mod expired;
+mod faults;
 mod flow;
+mod kept;
 mod replaced;
 mod restored;
 mod startup;

@@ -1,18 +1,17 @@
-//! `status` against a recount: the rows of two nodes, three days and every verdict, counted here
-//! in the plainest way, by formulas of this file's own.
+//! `status` against a recount: the rows of two nodes, three days and every verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use miniserde::json::{Array, Value};
-use sitewatch::model::outcome::{Gap, Outcome, Verdict};
+use sitewatch::model::outcome::{Outcome, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::store::Sqlite;
 
 use crate::harness::binary::Output;
 use crate::harness::{Fields, Sitewatch, Temp, json};
 use crate::records::{gap, outcome, put, target};
+use crate::recount::{Made, Missed, Truth, ms, near};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -20,12 +19,11 @@ const DAY: i64 = 24 * HOUR;
 const INTERVAL: i64 = 300_000;
 const SITES: [&str; 4] = ["alpha", "beta, \"quoted\"", "gamma", "delta"];
 
-/// A store with all that may be in one, and the rows that were put there.
+/// A store with all that may be in one, and what was put there.
 struct Filled {
     folder: Temp,
     now: i64,
-    checks: Vec<Outcome>,
-    gaps: Vec<Gap>,
+    truth: Truth,
 }
 
 /// Numbers without any order, the same each time (a linear congruence).
@@ -97,7 +95,25 @@ fn fill() -> Filled {
     let config =
         "node = 'north'\n[sqlite]\npath = 's.db'\n[[target]]\nname = 'delta'\nurl = 'http://d/'\n";
     folder.write("c.toml", config);
-    Filled { folder, now, checks, gaps }
+    let checks = checks.iter().map(|check| Made {
+        target: check.target.to_string(),
+        node: check.node.to_string(),
+        due_ms: check.due_ms,
+        verdict: check.verdict.as_str().to_owned(),
+        responded: check.responded,
+        status_ok: check.status_ok,
+        match_ok: check.match_ok,
+        total_us: check.total_us,
+    });
+    let gaps = gaps.iter().map(|gap| Missed {
+        target: gap.target.to_string(),
+        node: gap.node.to_string(),
+        from_ms: gap.from_ms,
+        to_ms: gap.to_ms,
+    });
+    let truth =
+        Truth { now, interval_ms: INTERVAL, checks: checks.collect(), gaps: gaps.collect() };
+    Filled { folder, now, truth }
 }
 
 fn check(dice: &mut Dice, site: &str, node: &str, due: i64) -> Outcome {
@@ -136,87 +152,6 @@ impl Filled {
             _ => panic!("no array: {done:?}"),
         }
     }
-
-    /// Holds a report against the rows.
-    #[track_caller]
-    fn recount(&self, report: &Value) {
-        let (site, node) =
-            (report.text("target"), report.field("node").map(|_| report.text("node")));
-        let (start, end) = (ms(report.text("window_start")), ms(report.text("window_end")));
-        let of = |target: &str, by: &str| target == site && node.is_none_or(|node| node == by);
-        let ever: Vec<&Outcome> = self.checks.iter().filter(|c| of(&c.target, &c.node)).collect();
-        let inside: Vec<&&Outcome> =
-            ever.iter().filter(|c| c.due_ms >= start && c.due_ms < end).collect();
-        let known: Vec<&&&Outcome> =
-            inside.iter().filter(|c| c.verdict != Verdict::Unknown).collect();
-        let count = |is: &dyn Fn(&Outcome) -> bool| known.iter().filter(|c| is(c)).count() as i64;
-        let up = |c: &Outcome| matches!(c.verdict, Verdict::Up | Verdict::Slow);
-        let missed = self.gaps.iter().filter(|gap| of(&gap.target, &gap.node)).map(|gap| {
-            let slots = (gap.from_ms..=gap.to_ms).step_by(INTERVAL as usize);
-            slots.filter(|slot| (start..end).contains(slot)).count() as i64
-        });
-        for (name, want) in [
-            ("checks", inside.len() as i64),
-            ("unknown", (inside.len() - known.len()) as i64),
-            ("up", count(&up)),
-            ("slow", count(&|c| c.verdict == Verdict::Slow)),
-            ("down", count(&|c| c.verdict == Verdict::Down)),
-            ("responded", count(&|c| c.responded)),
-            ("no_response", count(&|c| !c.responded)),
-            ("status_ok", count(&|c| c.responded && c.status_ok == Some(true))),
-            ("match_ok", count(&|c| c.responded && c.match_ok == Some(true))),
-            ("missed", missed.sum()),
-        ] {
-            assert_eq!(report.int(name), want, "{name} of {}", miniserde::json::to_string(report));
-        }
-        let share = |part: i64, whole: i64| (whole > 0).then(|| part as f64 / whole as f64);
-        near(report, "uptime", share(count(&up), known.len() as i64), 1e-6);
-
-        // Each slot that is known counts its interval once; each node from its first check on.
-        let slots: BTreeSet<_> = known.iter().map(|c| (&c.node, c.due_ms)).collect();
-        let mut firsts: BTreeMap<&str, i64> = BTreeMap::new();
-        for c in &ever {
-            let first = firsts.entry(&c.node).or_insert(c.due_ms);
-            *first = c.due_ms.min(*first);
-        }
-        // The program's now is some time after ours.
-        let until = end.min(self.now);
-        let whole: i64 = firsts.values().map(|first| (until - start.max(*first)).max(0)).sum();
-        let coverage = share(slots.len() as i64 * INTERVAL, whole).map(|share| share.min(1.0));
-        if whole > INTERVAL + 60_000 {
-            near(report, "coverage", coverage, 60_000.0 / whole as f64);
-        }
-
-        let mut times: Vec<f64> =
-            known.iter().filter(|c| c.responded).map(|c| c.total_us as f64 / 1000.0).collect();
-        times.sort_by(f64::total_cmp);
-        let n = times.len() as f64;
-        let mean = (n > 0.0).then(|| times.iter().sum::<f64>() / n);
-        near(report, "mean_ms", mean, 0.001);
-        near(report, "min_ms", times.first().copied(), 0.0006);
-        near(report, "max_ms", times.last().copied(), 0.0006);
-        let squares = times.iter().map(|time| (time - mean.unwrap()).powi(2)).sum::<f64>();
-        near(report, "stdev_ms", (n > 1.0).then(|| (squares / (n - 1.0)).sqrt()), 0.01);
-        for (name, share) in [("median_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)] {
-            let want = (n > 0.0).then(|| times[(share * n).ceil() as usize - 1]);
-            near(report, name, want, 0.0006 + want.unwrap_or(0.0) * 0.011);
-        }
-    }
-}
-
-#[track_caller]
-fn near(report: &Value, name: &str, want: Option<f64>, within: f64) {
-    match want {
-        None => assert!(!report.has(name), "{name} of {}", miniserde::json::to_string(report)),
-        Some(want) => {
-            let found = report.number(name);
-            assert!(
-                (found - want).abs() <= within,
-                "{name} is {found}, not {want}: {}",
-                miniserde::json::to_string(report)
-            );
-        }
-    }
 }
 
 /// A field as CSV has it.
@@ -226,11 +161,6 @@ fn field(report: &Value, name: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => miniserde::json::to_string(other),
     }
-}
-
-fn ms(time: &str) -> i64 {
-    let time = humantime::parse_rfc3339(time).unwrap();
-    time.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 fn time(ms: i64) -> String {
@@ -264,7 +194,7 @@ fn every_figure_equals_a_recount() {
         assert!(count == 0 || reports.len() == count, "{words:?}: {:?}", names(&reports));
         assert!(reports.iter().any(|report| report.int("checks") > 0), "{words:?}");
         for report in &reports {
-            filled.recount(report);
+            filled.truth.recount(report);
         }
     }
 }

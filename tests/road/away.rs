@@ -62,6 +62,19 @@ fn while_the_database_is_away_writers_wait_in_the_group() {
     println!("stores again {:?} after the database spoke again", back.elapsed());
     assert_eq!(given(&both), before, "{}\n{}", one.log(), two.log());
 
+    // Killed in the middle of a call, which nobody will answer any more.
+    let mut other = postgres.client();
+    other.batch_execute("BEGIN; LOCK TABLE sitewatch.kafka_offset").unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    one.until("waiting", DEADLINE, || postgres.psql(waiting) == "2");
+    postgres.stop_hard();
+    one.until("seeing that", BACK, || one.said("PostgreSQL is back") < one.said(", Kafka keeps"));
+    postgres.restart();
+    let (back, stored) = (Instant::now(), count(&postgres));
+    one.until("storing again", BACK, || count(&postgres) > stored);
+    println!("stores again {:?} after it was killed in a call", back.elapsed());
+    one.await_health("ok");
+
     // Partitions that change hands while it is away.
     postgres.stop_hard();
     one.await_health("store_away");

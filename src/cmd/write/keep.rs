@@ -25,6 +25,10 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often what is past its time is dropped.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// The same where there was more than a moment is enough for.
+const RETAIN_AGAIN: Duration = Duration::from_secs(2);
+/// Nothing is lost if this is left undone.
+const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at once, so that a signal is seen.
 const NAP: Duration = Duration::from_millis(100);
 /// A store of which nothing was asked for so long is asked whether it is there; while it is not,
@@ -90,12 +94,13 @@ impl Keep {
     /// An error: how many records were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
-        let (settings, at_once) = (self.settings.clone(), Duration::ZERO);
-        let mut store = self.insist(at_once, || Postgres::connect(&settings)).map_err(idle)?;
+        let settings = self.settings.clone();
+        let mut store = self.insist(AT_ONCE, || Postgres::new(&settings)).map_err(idle)?;
         store.keep(&self.retention);
-        let ready = self.insist(at_once, || match store.prepare()? {
+        store.heed(&self.stop, self.stop_timeout);
+        let ready = self.insist(AT_ONCE, || match store.prepare()? {
             Ready::Yes => Ok(()),
-            Ready::Missing(what) => Err(StoreError::Away { text: what }),
+            Ready::Missing(text) => Err(StoreError::Away { text }),
         });
         ready.map_err(idle)?;
         self.answer(Answer::Ready);
@@ -158,7 +163,7 @@ impl Keep {
 
     fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
         let offsets: BTreeMap<i32, i64> =
-            self.insist(Duration::ZERO, || store.offsets(&question.cluster, &question.topic))?;
+            self.insist(AT_ONCE, || store.offsets(&question.cluster, &question.topic))?;
         let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
         let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
         Ok(Answer::Offsets(answer))
@@ -168,12 +173,19 @@ impl Keep {
     fn retain(&mut self, store: &mut Postgres) {
         self.retain_at = Instant::now() + RETAIN_EVERY;
         match store.retain(&self.retention, self.dead_letter_max, clock::now_ms()) {
-            Ok(gone) if gone.hours + gone.letters_old + gone.letters_over > 0 => log::info!(
-                "past their time and gone: {} of checks, {}",
-                count(gone.hours, "hour"),
-                count(gone.letters_old + gone.letters_over, "dead letter")
-            ),
-            Ok(_) => {}
+            Ok(gone) => {
+                if gone.has_more {
+                    self.retain_at = Instant::now() + RETAIN_AGAIN;
+                }
+                let letters = gone.letters_old + gone.letters_over;
+                if gone.hours + letters > 0 {
+                    log::info!(
+                        "past their time and gone: {} of checks, {}",
+                        count(gone.hours, "hour"),
+                        count(letters, "dead letter")
+                    );
+                }
+            }
             Err(error) => log::debug!("{error}"),
         }
     }
@@ -194,17 +206,22 @@ impl Keep {
                     self.works();
                     return Ok(done);
                 }
+                Err(_) if self.gives_up(patience) => return Err(GaveUp),
                 Err(error) => self.trouble(&error.to_string()),
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
-                if self.stop.told_at().is_some_and(|told| told.elapsed() >= patience) {
+                if self.gives_up(patience) {
                     return Err(GaveUp);
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
             }
             pause = (pause * 2).min(RETRY_MAX);
         }
+    }
+
+    fn gives_up(&self, patience: Duration) -> bool {
+        self.stop.told_at().is_some_and(|told| told.elapsed() >= patience)
     }
 
     /// A try has succeeded.

@@ -3,7 +3,7 @@
 //! wait for ever for a name, for TLS and for the login.
 
 use std::collections::hash_map::RandomState;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher};
 use std::task::Poll;
 use std::time::Duration;
@@ -180,13 +180,13 @@ where
 }
 
 /// Moves bytes until the connection ends. Notices are nobody's here.
-fn moved<S>(
-    mut connection: Connection<Socket, S>,
-) -> impl Future<Output = Result<(), tokio_postgres::Error>>
+async fn moved<S>(mut connection: Connection<Socket, S>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio_postgres::tls::TlsStream + Unpin,
 {
-    poll_fn(move |context| {
+    // Whoever waits for an answer hears that the connection has ended when it is dropped, which an
+    // `async` block does at its end, and a bare `poll_fn` does not.
+    poll_fn(|context| {
         loop {
             match connection.poll_message(context) {
                 Poll::Ready(Some(Ok(_))) => {}
@@ -196,6 +196,7 @@ where
             }
         }
     })
+    .await
 }
 
 /// Makes a session ours: our schema alone, and an end to every wait. A writer that is stopped in

@@ -83,7 +83,11 @@ impl Link {
             {
                 ended = Some(result);
             }
-            work.as_mut().poll(context)
+            match work.as_mut().poll(context) {
+                // Nobody will answer any more, and nobody else would tell it.
+                Poll::Pending if ended.is_some() => Poll::Ready(Err(Fault::lost())),
+                done => done,
+            }
         });
         let done = until(end, both).await;
         // Why the connection ended says more than that it has.

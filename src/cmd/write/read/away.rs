@@ -60,6 +60,10 @@ impl Read {
                 return false;
             }
             Err(error) => {
+                if self.cluster.is_empty() {
+                    // The brokers' own reasons come by the poll, and no message yet.
+                    let _ = self.reader.poll(TURN);
+                }
                 self.link.unanswered(&error.to_string());
                 return false;
             }

@@ -14,7 +14,7 @@ use crate::harness::{Kafka, Listener, Script, Sitewatch, Temp, certs, eventually
 use crate::probe::{FAST, command, stop, targets, times};
 use crate::published::Published;
 
-const DEADLINE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Opens a key. A word that must not stand in any log.
 const KEY_PASSWORD: &str = "hush-key";
 

@@ -4,6 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use openssl::base64::encode_block;
+use openssl::rand::rand_bytes;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 
 use crate::harness::admin::{Resource, Right};
@@ -13,7 +18,7 @@ use crate::harness::kafka::{Door, GUEST, PASSWORD};
 use crate::harness::{Fields, Kafka, Listener, Script, Sitewatch, certs, dead, eventually};
 use crate::published::{Published, RECORD_MAX};
 
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Targets that are checked every second.
 pub const FAST: &str = "[defaults]\ninterval = '1s'\ntimeout = '900ms'\nmatch = 'serial=[0-9]+'\n";
 
@@ -263,6 +268,36 @@ fn a_topic_that_is_deleted_and_made_again_is_found_again() {
     for seen in listener.settled(DEADLINE).iter().filter(|seen| seen.at > deleted) {
         assert!(serials.contains(&seen.serial), "lost: {seen:?}");
     }
+}
+
+#[test]
+fn a_record_too_large_for_the_topic_goes_alone() {
+    let (broker, listener) = (Kafka::shared(), Listener::http());
+    let topic = format!("narrow-{}", random());
+    let config = ClientConfig::from_iter([("bootstrap.servers".to_owned(), broker.brokers())]);
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let narrow =
+        NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "4096");
+    smol::block_on(admin.create_topics([&narrow], &AdminOptions::new())).unwrap();
+    let mut noise = vec![0; 9000];
+    rand_bytes(&mut noise).unwrap();
+    listener.always(Script::ok("").serial());
+    listener.on("/big", Script::ok(encode_block(&noise)).serial());
+    let url = listener.url("/big");
+    let big =
+        format!("[[target]]\nname = 'big'\nurl = '{url}'\nexcerpt = '16KiB'\ninterval = '4s'");
+    // What is sent together with it is refused together with it.
+    let more = format!("{FAST}{}{big}", targets(&listener, 5));
+    let running = start(&broker.brokers(), &topic, &more);
+    eventually(DEADLINE, "two large ones", || answered(&listener, "/big").len() >= 2);
+    let log = stop(running).stderr;
+    let words = "a record is lost, since Kafka will never take it: Message size too large";
+    assert_eq!((times(&log, words), times(&log, "ERROR")), (1, 1), "{log}");
+    let published = Published::read(&broker.kcat(), &topic);
+    let big = answered(&listener, "/big");
+    let others: BTreeSet<u64> = answered(&listener, "/").difference(&big).copied().collect();
+    assert_eq!(published.all_serials(), others);
+    assert_eq!(published.rows().losses, [("damaged".to_owned(), big.len() as i64)].into());
 }
 
 #[test]

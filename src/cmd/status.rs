@@ -153,7 +153,7 @@ fn tell_losses(losses: BTreeMap<String, u64>) {
     for (cause, count) in losses {
         let why = match cause.as_str() {
             "expired" => "checks went to keep the store within max_size",
-            "memory_full" => "records were lost while the store was away",
+            "memory_full" => "records were lost while the store or Kafka was away",
             _ => "records were lost",
         };
         // Nowhere is left to say that stderr is closed.

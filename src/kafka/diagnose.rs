@@ -34,6 +34,9 @@ const UNWELCOME: [&str; 4] = [
     "alert unknown ca",
 ];
 
+/// How it looks when a broker hangs up.
+const HUNG_UP: [&str; 3] = ["Disconnected", "Broken pipe", "reset by peer"];
+
 /// A reason without what is for librdkafka's developers: of `ssl://host:9093/1: reason (after 3ms
 /// in state UP)` broker and reason.
 pub fn shown(said: &str) -> String {
@@ -57,7 +60,7 @@ pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
         };
         return Some(Explained::Surely(format!("{broker}: {what}")));
     }
-    if !why.contains("Disconnected") {
+    if !HUNG_UP.iter().any(|words| why.contains(words)) {
         return None;
     }
     // librdkafka's own hints for these get lost in it (2.12).

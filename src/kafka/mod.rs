@@ -3,12 +3,14 @@
 
 mod consume;
 mod diagnose;
+mod fresh;
 mod link;
 mod publish;
 mod settings;
 mod topic;
 
 pub use consume::{Message, Reader, Turn};
+pub use fresh::answers;
 pub use link::{Change, Link};
 pub use publish::{Delivery, Publisher};
 pub use topic::{Topic, ensure};

@@ -1,6 +1,9 @@
 //! Records on their way out: each is held until the next place has it. What is held is bounded by
 //! its bytes; past that the oldest that are not under way are dropped, and counted as a loss. What
 //! is under way cannot be dropped, so that is half of the room at most, but for one record.
+//!
+//! What goes out together may be refused together, for the fault of one. So what is refused goes
+//! out once more, alone, before it is given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +22,9 @@ pub struct Outbox {
     entries: BTreeMap<u64, Entry>,
     /// Those that are not under way.
     waiting: BTreeSet<u64>,
+    /// Those that were refused, perhaps for the fault of others; and which is out alone.
+    suspects: BTreeSet<u64>,
+    alone: Option<u64>,
     bytes: usize,
     /// Of these, what is under way.
     sent_bytes: usize,
@@ -76,6 +82,8 @@ impl Outbox {
         Outbox {
             entries: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            alone: None,
             bytes: 0,
             sent_bytes: 0,
             limit_bytes,
@@ -100,12 +108,17 @@ impl Outbox {
         dropped
     }
 
-    /// The oldest record that is not under way; none, too, while as much is under way as may be.
+    /// The oldest record that may go out now; none, too, while as much is under way as may be.
     pub fn first(&self) -> Option<(u64, &Entry)> {
-        if self.sent_bytes >= self.limit_bytes / 2 {
+        let must_wait = match (self.alone, self.suspects.is_empty()) {
+            (Some(_), _) => true,
+            (None, false) => self.is_under_way(),
+            (None, true) => self.sent_bytes >= self.limit_bytes / 2,
+        };
+        if must_wait {
             return None;
         }
-        let id = *self.waiting.first()?;
+        let id = *self.suspects.first().or(self.waiting.first())?;
         self.entries.get(&id).map(|entry| (id, entry))
     }
 
@@ -113,6 +126,7 @@ impl Outbox {
     pub fn sent(&mut self, id: u64) {
         if self.waiting.remove(&id) {
             self.sent_bytes += self.bytes_of(id);
+            self.alone = self.suspects.contains(&id).then_some(id);
         }
     }
 
@@ -125,12 +139,21 @@ impl Outbox {
     pub fn failed(&mut self, id: u64) {
         if self.entries.contains_key(&id) && self.waiting.insert(id) {
             self.sent_bytes -= self.bytes_of(id);
+            self.alone = self.alone.filter(|alone| *alone != id);
         }
     }
 
-    /// It will never be taken, for its own fault. Gives how many are lost with it.
-    pub fn refused(&mut self, id: u64) -> u64 {
-        self.drop(id, LossCause::Damaged)
+    /// It was not taken, for its own fault or that of others with it. Gives how many are lost
+    /// with it; none: it goes out once more.
+    pub fn refused(&mut self, id: u64) -> Option<u64> {
+        if self.alone == Some(id) {
+            return Some(self.drop(id, LossCause::Damaged));
+        }
+        self.failed(id);
+        if self.entries.contains_key(&id) {
+            self.suspects.insert(id);
+        }
+        None
     }
 
     fn bytes_of(&self, id: u64) -> usize {
@@ -143,6 +166,8 @@ impl Outbox {
         if !self.waiting.remove(&id) {
             self.sent_bytes -= entry.bytes();
         }
+        self.suspects.remove(&id);
+        self.alone = self.alone.filter(|alone| *alone != id);
         Some(entry)
     }
 
@@ -262,7 +287,9 @@ mod tests {
         // What is new pushes out what waits.
         assert_eq!((outbox.push(&gap(500)), outbox.push(&gap(600)), outbox.len()), (1, 1, 4));
         outbox.failed(1);
-        assert_eq!((first(&outbox), outbox.refused(0), first(&outbox)), (Some(1), 1, Some(1)));
+        assert_eq!(first(&outbox), Some(1));
+        outbox.sent(1);
+        outbox.done(0);
         outbox.done(1);
         outbox.done(1);
         assert_eq!((outbox.sent_bytes, outbox.len(), outbox.has_room()), (0, 2, true));
@@ -292,13 +319,42 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_refused_is_lost_as_damaged() {
-        let mut outbox = outbox(3);
+    fn what_is_refused_goes_out_alone_before_it_is_lost_as_damaged() {
+        let mut outbox = outbox(10);
+        for from_ms in [100, 200, 300, 400] {
+            outbox.push(&gap(from_ms));
+        }
+        for id in 0..3 {
+            outbox.sent(id);
+        }
+        // Two of one batch, while a third is under way.
+        assert_eq!((outbox.refused(0), outbox.refused(1), first(&outbox)), (None, None, None));
+        outbox.done(2);
+        assert_eq!(first(&outbox), Some(0));
+        outbox.sent(0);
+        assert_eq!(first(&outbox), None);
+        outbox.failed(0);
+        assert_eq!(first(&outbox), Some(0));
+        outbox.sent(0);
+        assert_eq!((outbox.refused(0), outbox.refused(0)), (Some(1), None));
+        outbox.sent(1);
+        outbox.done(1);
+        assert_eq!((first(&outbox), outbox.len(), outbox.sent_bytes), (Some(3), 1, 0));
+        let loss = outbox.take_loss().unwrap();
+        assert_eq!((loss.cause, loss.count, loss.from_ms), (LossCause::Damaged, 1, 100));
+    }
+
+    #[test]
+    fn one_to_go_out_alone_may_be_dropped() {
+        let mut outbox = outbox(2);
         outbox.push(&gap(100));
         outbox.sent(0);
-        assert_eq!(outbox.refused(0), 1);
-        let loss = outbox.take_loss().unwrap();
-        assert_eq!((loss.cause, loss.count), (LossCause::Damaged, 1));
+        assert_eq!(outbox.refused(0), None);
+        assert_eq!(
+            (outbox.push(&gap(200)), outbox.push(&gap(300)), first(&outbox)),
+            (0, 1, Some(1))
+        );
+        assert!(outbox.suspects.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sitewatch::stop::Stop;
 use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored, Written};
 
 use super::settings;
-use crate::harness;
+use crate::harness::{self, eventually};
 use crate::records::{NOW, check, put};
 
 fn parcel(from: i64, next: i64) -> Parcel {
@@ -43,6 +43,29 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
         assert_eq!(reader.states().unwrap().len(), 1);
     }
     assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "40");
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
+    let mut server = harness::Postgres::start();
+    let mut store = Postgres::connect(&settings(&server.url())).unwrap();
+    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    store.store(&parcel(0, 10), NOW).unwrap();
+    let mut other = server.client();
+    other.batch_execute("BEGIN; LOCK TABLE sitewatch.kafka_offset").unwrap();
+    let (done_in, done) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| done_in.send(store.store(&parcel(10, 20), NOW)).unwrap());
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        eventually(Duration::from_secs(5), "somebody who waits", || server.psql(waiting) == "1");
+        // Without a word: the connection ends, and nothing else.
+        server.stop_hard();
+        let stored = done.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(matches!(stored, Err(StoreError::Away { .. })), "{stored:?}");
+    });
+    server.restart();
+    store.store(&parcel(10, 20), NOW).unwrap();
+    assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "20");
 }
 
 #[test]

@@ -111,7 +111,6 @@ impl Kept {
         }
         assert_eq!(published.checks.len(), self.checks.len());
         assert_eq!(published.gaps.len(), self.gaps.len());
-        println!("{} checks, {} repeats in Kafka", self.checks.len(), published.repeats);
     }
 
     /// Holds reports of the last day against a recount.

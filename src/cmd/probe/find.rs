@@ -1,4 +1,5 @@
-//! Looks for the topic, on a thread of its own, since brokers may take their time.
+//! The way to the topic: the producer, made anew when it has lost its way, and the search for the
+//! topic, on a thread of its own, since brokers may take their time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,74 +9,95 @@ use smol::channel::{Receiver, Sender};
 use crate::cmd::daemon::thread;
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::{Publisher, Topic, ensure};
+use crate::kafka::{Delivery, Link, Publisher, Topic, answers, ensure};
 
-/// How often it is looked for while it is missing.
+/// How often the topic is looked for while it is missing.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often it is looked for once it is made.
 const MADE_PAUSE: Duration = Duration::from_millis(100);
 /// Making it takes a client of its own, so it is tried only once in so many times.
 const TRIED: u32 = 3;
 
-/// How it stands with the topic; an error: no broker answers.
-pub type Looked = Result<Topic, Error>;
+/// What the search has found.
+pub enum Found {
+    /// How it stands with the topic.
+    Topic(Topic),
+    /// No broker answers.
+    Nobody(Error),
+    /// None answers our producer, and yet they answer others.
+    Stuck,
+}
 
-/// Who looks.
+/// A record's number, and what became of it.
+type Told = (u64, Delivery);
+
+/// Who sends, and looks.
 pub struct Finder {
     publisher: Arc<Publisher>,
     kafka: Kafka,
-    found: (Sender<Looked>, Receiver<Looked>),
+    link: Arc<Link>,
+    told: (Sender<Told>, Receiver<Told>),
+    found: (Sender<Found>, Receiver<Found>),
     looked: Option<Instant>,
 }
 
 impl Finder {
     /// One that has not looked yet.
-    pub fn new(publisher: &Arc<Publisher>, kafka: &Kafka) -> Finder {
-        Finder {
-            publisher: Arc::clone(publisher),
+    ///
+    /// # Errors
+    /// A setting that librdkafka does not take.
+    pub fn new(kafka: &Kafka, link: &Arc<Link>) -> Result<Finder, Error> {
+        let told = smol::channel::unbounded();
+        Ok(Finder {
+            publisher: publisher(kafka, link, &told.0)?,
             kafka: kafka.clone(),
+            link: Arc::clone(link),
+            told,
             found: smol::channel::bounded(1),
             looked: None,
-        }
+        })
+    }
+
+    /// The producer.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// What became of a record.
+    pub async fn told(&self) -> Option<(u64, Delivery)> {
+        self.told.1.recv().await.ok()
     }
 
     /// What was found.
-    pub async fn found(&self) -> Looked {
-        self.found.1.recv().await.unwrap_or_else(|_| Err(Error::new("nobody looks for the topic")))
+    pub async fn found(&self) -> Option<Found> {
+        self.found.1.recv().await.ok()
+    }
+
+    /// Makes the producer anew. What the old one had is told as failed.
+    pub fn renew(&mut self) {
+        let new = match publisher(&self.kafka, &self.link, &self.told.0) {
+            Ok(new) => new,
+            Err(error) => return log::error!("{error}"),
+        };
+        log::info!("the way back to Kafka is lost, and looked for anew");
+        let old = std::mem::replace(&mut self.publisher, new);
+        // It takes back what it has when it goes, and that takes its time.
+        if let Err(error) = thread("old").spawn(move || drop(old)) {
+            log::error!("cannot start a thread: {error}");
+        }
     }
 
     /// Begins to look until the topic is there, soon after it looked last. Not to be called again
-    /// before it was found.
+    /// before it was found, or is stuck.
     pub fn look(&mut self) {
         let now = Instant::now();
         let looked = self.looked.replace(now);
         let wait = looked.map(|looked| PAUSE.saturating_sub(now - looked)).unwrap_or_default();
-        let (publisher, mut kafka) = (Arc::clone(&self.publisher), self.kafka.clone());
+        let (publisher, kafka) = (Arc::clone(&self.publisher), self.kafka.clone());
         let found = self.found.0.clone();
-        let may_make = kafka.create_topic;
         let started = thread("topic").spawn(move || {
             std::thread::sleep(wait);
-            let mut until_made = 0;
-            loop {
-                kafka.create_topic = may_make && until_made == 0;
-                let topic = ensure(&kafka, publisher.client());
-                match topic {
-                    Ok(Topic::Exists) => return give(&found, topic),
-                    Ok(Topic::Made) => {
-                        await_made(&kafka, &publisher);
-                        return give(&found, topic);
-                    }
-                    Err(_) => give(&found, topic),
-                    Ok(Topic::Missing(_)) => {
-                        // Why it cannot be made was told when that was tried.
-                        if until_made == 0 || !may_make {
-                            give(&found, topic);
-                        }
-                        until_made = (until_made + 1) % TRIED;
-                    }
-                }
-                std::thread::sleep(PAUSE);
-            }
+            look(&publisher, kafka, &found);
         });
         if let Err(error) = started {
             log::error!("cannot start a thread: {error}");
@@ -83,9 +105,53 @@ impl Finder {
     }
 }
 
-fn give(found: &Sender<Looked>, topic: Looked) {
+fn publisher(
+    kafka: &Kafka,
+    link: &Arc<Link>,
+    told: &Sender<(u64, Delivery)>,
+) -> Result<Arc<Publisher>, Error> {
+    let told = told.clone();
+    let tell = Box::new(move |id, delivery| {
+        // Nobody listens only when the program ends.
+        let _ = told.try_send((id, delivery));
+    });
+    Publisher::new(kafka, Arc::clone(link), tell).map(Arc::new)
+}
+
+fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
     // Nobody listens only when the program ends.
-    let _ = found.send_blocking(topic);
+    let give = |what| drop(found.send_blocking(what));
+    let may_make = kafka.create_topic;
+    // It comes first that others are answered, and then that our producer is not.
+    let (mut until_made, mut are_others_answered) = (0, false);
+    loop {
+        kafka.create_topic = may_make && until_made == 0;
+        let topic = ensure(&kafka, publisher.client());
+        match topic {
+            Ok(Topic::Exists) => return give(Found::Topic(Topic::Exists)),
+            Ok(Topic::Made) => {
+                await_made(&kafka, publisher);
+                return give(Found::Topic(Topic::Made));
+            }
+            Ok(missing @ Topic::Missing(_)) => {
+                are_others_answered = false;
+                // Why it cannot be made was told when that was tried.
+                if until_made == 0 || !may_make {
+                    give(Found::Topic(missing));
+                }
+                until_made = (until_made + 1) % TRIED;
+            }
+            Err(_) if are_others_answered => return give(Found::Stuck),
+            Err(error) => {
+                give(Found::Nobody(error));
+                are_others_answered = answers(&kafka);
+                if are_others_answered {
+                    continue;
+                }
+            }
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Waits until the producer's own client knows of a topic that was made.

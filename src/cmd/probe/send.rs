@@ -13,14 +13,15 @@ use smol::channel::Receiver;
 use smol::future::FutureExt;
 
 use super::announce::Announcer;
-use super::find::{Finder, Looked};
+use super::find::{Finder, Found};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
-use crate::kafka::{Change, Delivery, Link, Publisher, Topic};
+use crate::kafka::{Change, Delivery, Link, Topic};
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
+use crate::show::health::Health;
 use crate::show::text::count;
 
 /// How often it looks around when nothing happens.
@@ -41,18 +42,16 @@ const TAKE_BACK: Duration = Duration::from_millis(500);
 
 /// The stage.
 pub struct Send {
-    publisher: Arc<Publisher>,
     link: Arc<Link>,
+    finder: Finder,
     outbox: Outbox,
     records: Receiver<Record>,
-    told: Receiver<(u64, Delivery)>,
     shared: Arc<Shared>,
     announcer: Announcer,
     stop_timeout: Duration,
     /// When the program was told to stop.
     stopped: Arc<OnceLock<Instant>>,
     topic: String,
-    finder: Finder,
     /// The topic is there; else it is being looked for.
     has_topic: bool,
     /// Why a record came back, until the topic has been looked for; and how often it was there
@@ -68,9 +67,8 @@ pub struct Send {
     done: Option<Instant>,
     /// It was said that the oldest go.
     said_full: bool,
-    /// When it was said last that records are refused, and how many were since.
+    /// When it was said last that a record is refused.
     said_refused: Option<Instant>,
-    refused: u64,
 }
 
 /// What was not delivered in the end.
@@ -86,7 +84,7 @@ enum Event {
     Record(Record),
     Ended,
     Told(u64, Delivery),
-    Topic(Looked),
+    Found(Found),
     Nothing,
 }
 
@@ -104,20 +102,12 @@ impl Send {
         stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Send, Error> {
         let link = Arc::new(Link::new(kafka));
-        let (told_in, told) = smol::channel::unbounded();
-        let tell = Box::new(move |id, delivery| {
-            // Nobody listens only when the program ends.
-            let _ = told_in.try_send((id, delivery));
-        });
-        let publisher = Arc::new(Publisher::new(kafka, Arc::clone(&link), tell)?);
         let now = Instant::now();
         Ok(Send {
-            finder: Finder::new(&publisher, kafka),
-            publisher,
+            finder: Finder::new(kafka, &link)?,
             link,
             outbox: Outbox::new(config.spool.memory),
             records,
-            told,
             shared,
             announcer: Announcer::new(node, run, &config.targets),
             stop_timeout: config.probe.stop_timeout,
@@ -133,7 +123,6 @@ impl Send {
             done: None,
             said_full: false,
             said_refused: None,
-            refused: 0,
         })
     }
 
@@ -175,10 +164,7 @@ impl Send {
         let now = Instant::now();
         let retry = self.retry_at.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
         let told = async {
-            match self.told.recv().await {
-                Ok((id, delivery)) => Event::Told(id, delivery),
-                Err(_) => Event::Nothing,
-            }
+            self.finder.told().await.map_or(Event::Nothing, |(id, told)| Event::Told(id, told))
         };
         let record = async {
             match self.records.recv().await {
@@ -187,12 +173,12 @@ impl Send {
                 Err(_) => smol::future::pending().await,
             }
         };
-        let topic = async { Event::Topic(self.finder.found().await) };
+        let found = async { self.finder.found().await.map_or(Event::Nothing, Event::Found) };
         let tick = async {
             Timer::after(retry).await;
             Event::Nothing
         };
-        smol::block_on(told.or(record).or(topic).or(tick))
+        smol::block_on(told.or(record).or(found).or(tick))
     }
 
     fn take(&mut self, event: Event) {
@@ -204,20 +190,24 @@ impl Send {
                 self.hold(&record);
             }
             Event::Told(id, delivery) => self.settle(id, delivery),
-            Event::Topic(looked) => self.take_topic(looked),
+            Event::Found(found) => self.take_found(found),
             Event::Ended | Event::Nothing => {}
         }
     }
 
-    fn take_topic(&mut self, looked: Looked) {
-        match looked {
-            Err(error) => self.link.unanswered(&error.to_string()),
-            Ok(Topic::Missing(why)) => self.link.fails(&why),
-            Ok(Topic::Made) => {
+    fn take_found(&mut self, found: Found) {
+        match found {
+            Found::Nobody(error) => self.link.unanswered(&error.to_string()),
+            Found::Stuck => {
+                self.finder.renew();
+                self.look_for_topic();
+            }
+            Found::Topic(Topic::Missing(why)) => self.link.fails(&why),
+            Found::Topic(Topic::Made) => {
                 log::info!("topic {} is made", self.topic);
                 self.has_topic = true;
             }
-            Ok(Topic::Exists) => {
+            Found::Topic(Topic::Exists) => {
                 self.has_topic = true;
                 match self.failure.take() {
                     Some(why) => self.consider(&why),
@@ -248,10 +238,15 @@ impl Send {
             log::error!("memory is full while Kafka takes nothing: the oldest records go");
             self.said_full = true;
         }
+        self.show(|health| health.lost += dropped);
+    }
+
+    /// Changes what `/health` tells.
+    fn show(&self, change: impl FnOnce(&mut Health)) {
         let waiting = self.outbox.len() as u64;
         self.shared.change(|health| {
-            health.lost += dropped;
             health.waiting = waiting;
+            change(health);
         });
     }
 
@@ -264,11 +259,9 @@ impl Send {
                 self.outbox.done(id);
                 (self.retry_at, self.pause) = (None, RETRY_FIRST);
                 (self.done, self.failure, self.failures) = (Some(now), None, 0);
-                let (now, waiting) = (clock::now_ms(), self.outbox.len() as u64);
-                self.shared.change(|health| {
+                self.show(|health| {
                     health.stored += 1;
-                    health.stored_ms = now;
-                    health.waiting = waiting;
+                    health.stored_ms = clock::now_ms();
                 });
                 self.tell_loss();
             }
@@ -293,17 +286,14 @@ impl Send {
     }
 
     fn refuse(&mut self, id: u64, why: &str) {
-        let lost = self.outbox.refused(id);
-        let waiting = self.outbox.len() as u64;
-        self.shared.change(|health| {
-            health.lost += lost;
-            health.waiting = waiting;
-        });
-        self.refused += 1;
+        let Some(lost) = self.outbox.refused(id) else {
+            log::debug!("Kafka: refused, perhaps for others: {why}");
+            return;
+        };
+        self.show(|health| health.lost += lost);
         if self.said_refused.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
-            let records = count(self.refused, "record");
-            log::error!("{records} lost, since Kafka will never take such: {why}");
-            (self.said_refused, self.refused) = (Some(Instant::now()), 0);
+            log::error!("a record is lost, since Kafka will never take it: {why}");
+            self.said_refused = Some(Instant::now());
         }
     }
 
@@ -314,12 +304,14 @@ impl Send {
         }
         self.retry_at = None;
         while let Some((id, entry)) = self.outbox.first() {
-            match self.publisher.send(id, &entry.key, &entry.json) {
+            match self.finder.publisher().send(id, &entry.key, &entry.json) {
                 Ok(true) => self.outbox.sent(id),
-                Ok(false) => return,
-                Err(Delivery::Refused(why)) => self.refuse(id, &why),
+                Ok(false) | Err(Delivery::Done) => return,
+                Err(Delivery::Refused(why)) => {
+                    self.outbox.sent(id);
+                    self.refuse(id, &why);
+                }
                 Err(Delivery::Failed(why)) => return self.fail(why),
-                Err(Delivery::Done) => {}
             }
         }
     }
@@ -376,7 +368,7 @@ impl Send {
             }
         }
         let trouble = self.link.is_away().then_some("kafka_away");
-        self.shared.change(|health| health.trouble = trouble);
+        self.show(|health| health.trouble = trouble);
     }
 
     fn look_for_topic(&mut self) {
@@ -386,10 +378,7 @@ impl Send {
 
     /// Takes back what was handed over, so that what became of each record is known.
     fn take_back(&mut self) {
-        if self.outbox.is_empty() {
-            return;
-        }
-        self.publisher.take_back();
+        self.finder.publisher().take_back();
         let limit = Instant::now() + TAKE_BACK;
         while !self.outbox.is_empty() && Instant::now() < limit {
             match self.next(false, RETRY_FIRST) {

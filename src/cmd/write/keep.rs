@@ -25,6 +25,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often what is past its time is dropped.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// The same where there was more than a moment is enough for.
+const RETAIN_AGAIN: Duration = Duration::from_secs(2);
 /// Nothing is lost if this is left undone.
 const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at once, so that a signal is seen.
@@ -171,12 +173,19 @@ impl Keep {
     fn retain(&mut self, store: &mut Postgres) {
         self.retain_at = Instant::now() + RETAIN_EVERY;
         match store.retain(&self.retention, self.dead_letter_max, clock::now_ms()) {
-            Ok(gone) if gone.hours + gone.letters_old + gone.letters_over > 0 => log::info!(
-                "past their time and gone: {} of checks, {}",
-                count(gone.hours, "hour"),
-                count(gone.letters_old + gone.letters_over, "dead letter")
-            ),
-            Ok(_) => {}
+            Ok(gone) => {
+                if gone.has_more {
+                    self.retain_at = Instant::now() + RETAIN_AGAIN;
+                }
+                let letters = gone.letters_old + gone.letters_over;
+                if gone.hours + letters > 0 {
+                    log::info!(
+                        "past their time and gone: {} of checks, {}",
+                        count(gone.hours, "hour"),
+                        count(letters, "dead letter")
+                    );
+                }
+            }
             Err(error) => log::debug!("{error}"),
         }
     }

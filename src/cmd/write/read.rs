@@ -222,9 +222,12 @@ impl Read {
             self.places.take(partition, mark);
         }
         self.must_assign = !self.given.is_empty();
+        // The new ones are to be as the others. One that we had before, and that was taken away
+        // while it was paused, would be paused still.
         if self.is_paused {
-            // The new ones are to be as the others.
             self.reader.pause();
+        } else {
+            self.reader.resume();
         }
     }
 
@@ -272,6 +275,10 @@ impl Read {
                 }
                 self.given.extend(&partitions);
                 self.must_assign = true;
+                // The group waits for that too, and the store has nothing to say of nothing.
+                if self.given.is_empty() {
+                    self.take_over(&[]);
+                }
             }
             Some(Event::Taken(partitions)) => {
                 if !partitions.is_empty() {

@@ -1,0 +1,34 @@
+//! Whether a client has to be made anew. librdkafka (2.10 to 2.13) forgets a broker that metadata
+//! do not name. Those of a cluster whose brokers are all fenced, as one is that stood still, name
+//! none, and then it never asks anybody again: <https://github.com/confluentinc/librdkafka/issues/5301>.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfig;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::settings;
+use crate::config::Kafka;
+
+/// How long brokers may take to be reached, and to answer.
+const REACH: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Whether brokers answer a client that was just made. Where none can be reached at all, none is
+/// made.
+pub fn answers(kafka: &Kafka) -> bool {
+    kafka.brokers.iter().any(|broker| is_listening(broker)) && knock(kafka)
+}
+
+fn is_listening(broker: &str) -> bool {
+    let addresses = broker.to_socket_addrs().into_iter().flatten();
+    addresses.take(2).any(|address| TcpStream::connect_timeout(&address, REACH).is_ok())
+}
+
+fn knock(kafka: &Kafka) -> bool {
+    let Ok(config) = settings::plain(kafka) else { return false };
+    let Ok(client) = BaseProducer::from_config(&config) else { return false };
+    let metadata = client.client().fetch_metadata(Some(&kafka.topic), ANSWER);
+    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}

@@ -47,7 +47,7 @@ pub fn shown(said: &str) -> String {
     format!("{broker}: {why}")
 }
 
-/// What librdkafka has said means for our settings; none: it says it itself.
+/// What words of librdkafka mean for our settings; none: they say it themselves.
 pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
     let reason = shown(said);
     let (broker, why) = reason.split_once(": ")?;

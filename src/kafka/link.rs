@@ -14,6 +14,9 @@ use crate::config::Kafka;
 /// Reasons told of one outage, at most: after "no broker" may come "no topic", then "no rights".
 const REASONS: usize = 5;
 
+/// librdkafka's words for a broker that we must not trust.
+const UNTRUSTED: &str = "certificate verify failed";
+
 /// The road to the brokers.
 #[derive(Debug)]
 pub struct Link {
@@ -101,9 +104,11 @@ impl Link {
 
     /// No broker has answered a question. Says why, as far as brokers have given a reason.
     pub fn unanswered(&self, why: &str) {
-        let mut known = self.known();
-        let reason = if known.reason.is_empty() { why.to_owned() } else { known.reason.clone() };
-        known.fail(&reason, false);
+        let reason = self.known().reason.clone();
+        if reason.contains(UNTRUSTED) {
+            self.refused(&reason);
+        }
+        self.known().fail(if reason.is_empty() { why } else { &reason }, false);
     }
 
     /// The brokers may be away. A better reason for that stays.
@@ -173,10 +178,10 @@ impl Known {
 impl ClientContext for Link {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         log::debug!("librdkafka: {facility}: {message}");
-        // That a broker hangs up is no error to it: `[thrd:…]: ssl://host:9093/1: Disconnected …`
+        // `[thrd:…]: ssl://host:9093/1: reason`. It comes at once, where errors wait to be polled,
+        // and that a broker hangs up is no error to librdkafka.
         if facility == "FAIL"
             && let Some((_, said)) = message.split_once("]: ")
-            && said.contains("Disconnected")
         {
             match diagnose::explain(said, &self.settings) {
                 Some(Explained::Surely(why) | Explained::Perhaps(why)) => self.doubt(&why),
@@ -265,6 +270,19 @@ mod tests {
         assert!(matches!(link.change(), Some(Change::Back(_))));
         link.fails("no topic");
         assert_eq!(link.change(), Some(Change::Away("no topic".to_owned())));
+    }
+
+    #[test]
+    fn what_was_logged_is_the_reason_of_silence() {
+        let link = link();
+        let said = "[thrd:ssl://b:1/1]: ssl://b:1/1: SSL handshake failed: x: certificate verify \
+                    failed: y (after 3ms in state SSL_HANDSHAKE)";
+        link.log(RDKafkaLogLevel::Error, "FAIL", said);
+        link.unanswered("no broker answers");
+        let why = "b:1: SSL handshake failed: x: certificate verify failed: y";
+        assert_eq!(link.change(), Some(Change::Away(why.to_owned())));
+        link.reported(Some(RDKafkaErrorCode::SSL), said.split_once("]: ").unwrap().1);
+        assert_eq!(link.change(), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub enum Found {
     Stuck,
 }
 
-/// A record's number, and what became of it.
+/// What became of a record, by its number.
 type Told = (u64, Delivery);
 
 /// Who sends, and looks.
@@ -64,7 +64,7 @@ impl Finder {
     }
 
     /// What became of a record.
-    pub async fn told(&self) -> Option<(u64, Delivery)> {
+    pub async fn told(&self) -> Option<Told> {
         self.told.1.recv().await.ok()
     }
 
@@ -108,7 +108,7 @@ impl Finder {
 fn publisher(
     kafka: &Kafka,
     link: &Arc<Link>,
-    told: &Sender<(u64, Delivery)>,
+    told: &Sender<Told>,
 ) -> Result<Arc<Publisher>, Error> {
     let told = told.clone();
     let tell = Box::new(move |id, delivery| {

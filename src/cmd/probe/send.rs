@@ -54,17 +54,16 @@ pub struct Send {
     topic: String,
     /// The topic is there; else it is being looked for.
     has_topic: bool,
-    /// Why a record came back, until the topic has been looked for; and how often it was there
-    /// all the same, since a record was delivered.
+    /// Why a record came back, until the topic has been looked for; and since when they do though
+    /// it is there, and none is delivered.
     failure: Option<String>,
-    failures: u32,
+    failing: Option<Instant>,
     /// No record is sent before then, and how long the next pause is.
     retry_at: Option<Instant>,
     pause: Duration,
     loss_at: Instant,
-    /// When the brokers had nothing of ours to answer, or answered; and when they took a record.
+    /// When the brokers had nothing of ours to answer, or answered.
     heard: Instant,
-    done: Option<Instant>,
     /// It was said that the oldest go.
     said_full: bool,
     /// When it was said last that a record is refused.
@@ -115,12 +114,11 @@ impl Send {
             topic: kafka.topic.clone(),
             has_topic: false,
             failure: None,
-            failures: 0,
+            failing: None,
             retry_at: None,
             pause: RETRY_FIRST,
             loss_at: now,
             heard: now,
-            done: None,
             said_full: false,
             said_refused: None,
         })
@@ -219,12 +217,11 @@ impl Send {
         }
     }
 
-    /// A record came back, though topic and brokers are there. That is no trouble yet if it will
-    /// be taken the next time, or others are.
+    /// A record came back, though topic and brokers are there. That is no trouble unless it goes on
+    /// so: right after a topic was made it is usual, and one of many brokers may be restarting.
     fn consider(&mut self, why: &str) {
-        self.failures += 1;
-        let is_stuck = self.done.is_none_or(|done| done.elapsed() >= SILENCE_IN_DOUBT);
-        if self.failures > 1 && is_stuck {
+        let since = *self.failing.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SILENCE_IN_DOUBT {
             self.link.fails(why);
         } else {
             log::debug!("Kafka: a record came back: {why}");
@@ -258,7 +255,7 @@ impl Send {
             Delivery::Done => {
                 self.outbox.done(id);
                 (self.retry_at, self.pause) = (None, RETRY_FIRST);
-                (self.done, self.failure, self.failures) = (Some(now), None, 0);
+                (self.failure, self.failing) = (None, None);
                 self.show(|health| {
                     health.stored += 1;
                     health.stored_ms = clock::now_ms();

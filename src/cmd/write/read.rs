@@ -193,6 +193,10 @@ impl Read {
             return;
         }
         partitions.extend(&self.given);
+        if partitions.is_empty() {
+            // There are more writers than partitions.
+            return self.take_over(&[]);
+        }
         let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
         let partitions = partitions.into_iter().collect();
         // A keeper that is gone is noticed when it is listened to.

@@ -9,9 +9,6 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::store::StoreError;
 
-/// Why nothing comes any more.
-const CLOSED: &str = "the connection was closed";
-
 /// What failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -49,11 +46,6 @@ impl Fault {
     /// Time will not heal it.
     pub fn unfit(why: impl Into<String>) -> Fault {
         Fault { kind: Kind::Unfit, why: why.into() }
-    }
-
-    /// The connection ended.
-    pub fn lost() -> Fault {
-        Fault { kind: Kind::Lost, why: CLOSED.to_owned() }
     }
 
     /// As the caller of the store has it.
@@ -139,7 +131,7 @@ fn said(error: &DbError) -> String {
 /// An error of our own side.
 fn words(error: &Error) -> String {
     if error.is_closed() {
-        return CLOSED.to_owned();
+        return "the connection was closed".to_owned();
     }
     if let Some(error) = source::<openssl::ssl::Error>(error) {
         if let Some(reason) = error.ssl_error().and_then(reason) {
@@ -154,7 +146,7 @@ fn words(error: &Error) -> String {
         inner = source;
     }
     if source::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
-        return CLOSED.to_owned();
+        return "the connection was closed".to_owned();
     }
     inner.to_string()
 }

@@ -22,7 +22,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A connection: the wire, and the session over it.
 pub struct Link {
-    wire: Wire,
+    /// None once it has ended, which may be while something over it succeeds.
+    wire: Option<Wire>,
     /// Something was done over it, so that it may have ended since.
     pub used: bool,
     /// What is asked over it.
@@ -51,13 +52,13 @@ impl Link {
             has_staging: false,
             has_snapshot: false,
         };
-        Link { wire, used: false, session }
+        Link { wire: Some(wire), used: false, session }
     }
 
     /// The same, if it is still there as far as the system has heard.
     pub async fn alive(mut self) -> Option<Link> {
         for _ in 0..2 {
-            let wire = &mut self.wire;
+            let wire = self.wire.as_mut()?;
             if poll_fn(|context| Poll::Ready(wire.as_mut().poll(context).is_ready())).await {
                 return None;
             }
@@ -78,16 +79,12 @@ impl Link {
         let mut work = pin!(work(session));
         let mut ended = None;
         let both = poll_fn(|context| {
-            if ended.is_none()
-                && let Poll::Ready(result) = wire.as_mut().poll(context)
+            if let Some(moving) = wire
+                && let Poll::Ready(result) = moving.as_mut().poll(context)
             {
-                ended = Some(result);
+                (*wire, ended) = (None, Some(result));
             }
-            match work.as_mut().poll(context) {
-                // Nobody will answer any more, and nobody else would tell it.
-                Poll::Pending if ended.is_some() => Poll::Ready(Err(Fault::lost())),
-                done => done,
-            }
+            work.as_mut().poll(context)
         });
         let done = until(end, both).await;
         // Why the connection ended says more than that it has.
@@ -103,8 +100,10 @@ impl Link {
     pub async fn close(self) {
         let Link { wire, session, .. } = self;
         drop(session);
-        // Nothing depends on it.
-        let _ = tokio::time::timeout(FAREWELL, wire).await;
+        if let Some(wire) = wire {
+            // Nothing depends on it.
+            let _ = tokio::time::timeout(FAREWELL, wire).await;
+        }
     }
 }
 

@@ -101,7 +101,7 @@ fn refused(config: &str, what: &str) -> String {
     write.await_stderr(" is away: ", DEADLINE);
     let done = stop(write);
     is_discreet(&done.stderr);
-    let lines: Vec<&str> = done.stderr.lines().filter(|line| line.contains(" is away")).collect();
+    let lines: Vec<&str> = done.stderr.lines().filter(|line| line.contains(" is away: ")).collect();
     assert_eq!(lines.len(), 1, "{what}: {}", done.stderr);
     assert!(lines[0].contains("ERROR"), "{what}: {}", lines[0]);
     lines[0].to_owned()

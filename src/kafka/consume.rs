@@ -73,7 +73,7 @@ impl Reader {
         let (turns, is_refused, is_leaving) = Default::default();
         let surroundings = Surroundings { link, turns, is_refused, is_leaving };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
-            .map_err(|error| Error::new(format!("cannot set up Kafka: {error}")))?;
+            .map_err(|error| settings::refused(&error))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
     }
 

@@ -13,6 +13,7 @@ run: build
 status:
 	@exec $(binary) status -c config.example
 
+# FAULT_ROUNDS=200 kills ten times as many writers in tests/road/faults.rs.
 # The release build comes first: tests run without a network, and one of them types `make run`.
 test: build
 	@.ci/with test cargo test --locked

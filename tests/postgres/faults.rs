@@ -1,5 +1,7 @@
 //! A server that goes, stands still, or comes back: nobody waits for ever, and nobody has to help.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,51 @@ fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
     server.restart();
     store.store(&parcel(10, 20), NOW).unwrap();
     assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "20");
+}
+
+/// A door to a server that shuts with the answer to each COMMIT; gives its port.
+fn shutting_door(url: &str) -> u16 {
+    let url = url::Url::parse(url).unwrap();
+    let (host, port) = (url.host_str().unwrap().to_owned(), url.port().unwrap());
+    let door = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = door.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in door.incoming() {
+            let (mut client, mut server) =
+                (client.unwrap(), TcpStream::connect((&*host, port)).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = server.read(&mut piece) {
+                let answer = &piece[..length];
+                if client.write_all(answer).is_err()
+                    || answer.windows(7).any(|bytes| bytes == b"COMMIT\0")
+                {
+                    break;
+                }
+            }
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    });
+    at
+}
+
+#[test]
+fn a_connection_may_end_with_its_last_answer() {
+    let database = harness::Postgres::database();
+    let mut url = url::Url::parse(&database.url()).unwrap();
+    url.set_port(Some(shutting_door(&database.url()))).unwrap();
+    let mut store = Postgres::connect(&settings(url.as_str())).unwrap();
+    while store.prepare() != Ok(Ready::Yes) {}
+    for i in 0..100 {
+        // The end comes with the answer, or right behind it.
+        let stored = store.store(&parcel(i, i + 1), NOW);
+        assert!(matches!(stored, Ok(Stored::Whole(_))), "{stored:?}");
+    }
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "100");
 }
 
 #[test]

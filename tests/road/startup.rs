@@ -30,14 +30,20 @@ fn changed(writer: &Writer, want: &[&str]) {
 }
 
 #[test]
-fn a_writer_waits_for_kafka_and_makes_the_topic() {
-    let (mut kafka, database, topic) = (Kafka::start(), Postgres::database(), random());
+fn a_writer_waits_for_kafka_and_the_database_and_makes_the_topic() {
+    let (mut kafka, mut database, topic) = (Kafka::start(), Postgres::start(), random());
     kafka.stop_hard();
+    database.stop_hard();
     let centre = Centre::new(&kafka.brokers(), &topic, &database);
     let one = centre.writer("one");
+    one.await_health("store_away");
+    thread::sleep(WHILE);
+    changed(&one, &["PostgreSQL is away: ", "Kafka is away: "]);
+    database.restart();
     one.await_health("kafka_away");
     thread::sleep(WHILE);
-    changed(&one, &["Kafka is away: "]);
+    let both = ["PostgreSQL is away: ", "Kafka is away: ", "PostgreSQL is back"];
+    changed(&one, &both);
 
     kafka.restart();
     one.await_health("ok");
@@ -45,7 +51,7 @@ fn a_writer_waits_for_kafka_and_makes_the_topic() {
     one.until("given", super::DEADLINE, || one.partitions().len() == 12);
     flow.send(100);
     await_all(&centre, &database, &one);
-    changed(&one, &["Kafka is away: ", "Kafka is back"]);
+    changed(&one, &[&both[..], &["Kafka is back"]].concat());
     assert_eq!(one.said(&format!("topic {topic} is made")), 1, "{}", one.log());
 
     // Killed, and stopped where it stands.
@@ -64,7 +70,7 @@ fn a_writer_waits_for_kafka_and_makes_the_topic() {
     await_all(&centre, &database, &one);
     one.await_health("ok");
     let (away, back) = ("Kafka is away: ", "Kafka is back");
-    changed(&one, &[away, back, away, back, away, back]);
+    changed(&one, &[&both[..], &[back, away, back, away, back]].concat());
     flow.judge(&database);
     one.stop();
 }

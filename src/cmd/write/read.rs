@@ -130,7 +130,7 @@ impl Read {
     }
 
     fn read(&mut self) -> Result<(), Error> {
-        if self.wait_for_store()? && self.wait_for_topic()? {
+        if self.wait()? {
             self.reader.join()?;
             while !self.stop.is_told() {
                 self.listen()?;

@@ -14,31 +14,21 @@ const SILENCE: Duration = Duration::from_secs(5);
 const LATE: Duration = Duration::from_secs(15);
 
 impl Read {
-    /// False: told to stop.
-    pub(super) fn wait_for_store(&mut self) -> Result<bool, Error> {
+    /// Waits until the store, brokers and topic are there, in any order. False: told to stop.
+    pub(super) fn wait(&mut self) -> Result<bool, Error> {
+        let (mut has_store, mut due) = (false, Instant::now());
         while !self.stop.is_told() {
-            if self.listen()? {
-                return Ok(true);
-            }
+            has_store |= self.listen()?;
             self.idle();
-        }
-        Ok(false)
-    }
-
-    /// Waits until brokers and topic are there. False: told to stop.
-    pub(super) fn wait_for_topic(&mut self) -> Result<bool, Error> {
-        let mut due = Instant::now();
-        while !self.stop.is_told() {
-            self.listen()?;
-            self.idle();
-            if Instant::now() < due {
-                continue;
+            if self.cluster.is_empty() && Instant::now() >= due {
+                due = Instant::now() + KNOCK;
+                if self.knock()
+                    && let Some(cluster) = self.reader.cluster()
+                {
+                    self.cluster = cluster;
+                }
             }
-            due = Instant::now() + KNOCK;
-            if self.knock()
-                && let Some(cluster) = self.reader.cluster()
-            {
-                self.cluster = cluster;
+            if has_store && !self.cluster.is_empty() {
                 return Ok(true);
             }
         }

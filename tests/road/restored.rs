@@ -73,3 +73,27 @@ fn marks_that_are_set_back_are_gone_back_to() {
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.target"), "40");
 }
+
+/// As after a restore, where another writer has made the targets again in another order.
+#[test]
+fn ids_that_went_to_other_names_are_asked_for_anew() {
+    let (topic, database) = (Kafka::topic(2), Postgres::database());
+    let centre = Centre::new(topic.brokers(), topic.name(), &database);
+    let mut flow = Flow::new(topic.brokers(), topic.name());
+    let one = centre.writer("one");
+    flow.send(300);
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    database.psql(
+        "TRUNCATE sitewatch.outcome, sitewatch.target, sitewatch.node, sitewatch.state, \
+         sitewatch.gap, sitewatch.loss RESTART IDENTITY; \
+         INSERT INTO sitewatch.node (name) VALUES ('near'), ('far'); \
+         INSERT INTO sitewatch.target (name) SELECT 't0-' || n FROM generate_series(39, 0, -1) n",
+    );
+    flow.send(40);
+    await_all(&centre, &database, &one);
+    one.stop();
+    flow.judge_without(&database, 0..300);
+    let nodes = "SELECT DISTINCT name FROM sitewatch.outcome JOIN sitewatch.node ON id = node_id";
+    assert_eq!(database.psql(nodes), "far");
+}

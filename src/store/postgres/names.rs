@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::session::Session;
 use crate::model::outcome::tidy;
 
@@ -35,6 +35,20 @@ impl Table {
         match self {
             Table::Target => "SELECT name, id FROM target WHERE name = ANY ($1)",
             Table::Node => "SELECT name, id FROM node WHERE name = ANY ($1)",
+        }
+    }
+
+    /// Whether these are the ids of these names.
+    fn hold(self) -> &'static str {
+        match self {
+            Table::Target => {
+                "SELECT NOT EXISTS (SELECT FROM unnest($1::int4[], $2::text[]) AS known (i, n)
+                    WHERE NOT EXISTS (SELECT FROM target WHERE id = i AND name = n))"
+            }
+            Table::Node => {
+                "SELECT NOT EXISTS (SELECT FROM unnest($1::int4[], $2::text[]) AS known (i, n)
+                    WHERE NOT EXISTS (SELECT FROM node WHERE id = i AND name = n))"
+            }
         }
     }
 
@@ -124,6 +138,32 @@ async fn ask(
         }
         None => true,
     });
+    Ok(())
+}
+
+/// Makes sure, in the transaction that uses them, that the ids which were learnt are still those of
+/// these names: in a database that was restored meanwhile they may be another's.
+pub async fn hold<'a>(
+    session: &mut Session,
+    table: Table,
+    names: impl Iterator<Item = &'a Arc<str>>,
+) -> Result<(), Fault> {
+    let known = session.names.of(table);
+    let mut used: Vec<(i32, &Arc<str>)> =
+        names.filter_map(|name| Some((*known.get(name)?, name))).collect();
+    used.sort_unstable_by_key(|(id, _)| *id);
+    used.dedup_by_key(|(id, _)| *id);
+    if used.is_empty() {
+        return Ok(());
+    }
+    let (ids, names): (Vec<i32>, Vec<String>) =
+        used.into_iter().map(|(id, name)| (id, stored(name))).unzip();
+    for row in session.query(table.hold(), &[&ids, &names]).await? {
+        if !row.try_get::<_, bool>(0)? {
+            let why = "names have other ids than before";
+            return Err(Fault { kind: Kind::Crossed, why: why.to_owned() });
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! 1. names get their ids and hours their partitions, each committed at once;
 //! 2. the checks are sent into a table of our own, where nobody waits for them: a writer that is
-//!    stopped in the middle of it holds no lock;
+//!    stopped in the middle of it holds no lock that a writer waits for; the ids are looked at
+//!    again, since a database that was restored may have given them to others;
 //! 3. the marks are locked: whoever comes for the same partitions waits here;
 //! 4. checks, states, gaps, losses, nodes, targets, dead letters and marks are stored, each in
 //!    the order of its keys, so that two batches never wait for one another in a circle.
@@ -54,9 +55,9 @@ const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, ne
 /// Stores a batch: all of it, or nothing but names and hours.
 pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, Fault> {
     let given = Given::new(batch);
-    let kept = batch.records.iter().filter(|record| is_kept(record, batch.keep_from_ms));
-    names::learn(session, Table::Target, kept.clone().filter_map(|r| r.target())).await?;
-    names::learn(session, Table::Node, kept.map(|record| record.node())).await?;
+    let kept = kept(batch);
+    names::learn(session, Table::Target, kept.clone().filter_map(Record::target)).await?;
+    names::learn(session, Table::Node, kept.map(Record::node)).await?;
     let checks = keys(session, &given, batch.keep_from_ms)?;
     let mut written = Written { expired: checks.expired, ..Written::default() };
     let keys = &checks.keys[..];
@@ -68,13 +69,11 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
     let parts = parts(keys);
     let (last, before) = parts.split_last().unwrap_or((&keys, &[]));
     for part in before {
-        session.client().batch_execute("BEGIN").await?;
-        stage(session, &given, part).await?;
+        begin(session, &given, part, batch).await?;
         written.checks += insert(session, &given, part, batch).await?;
         session.client().batch_execute("COMMIT").await?;
     }
-    session.client().batch_execute("BEGIN").await?;
-    stage(session, &given, last).await?;
+    begin(session, &given, last, batch).await?;
     let marked = match batch.parcel {
         Some(parcel) => lock(session, parcel).await?,
         None => Marked::default(),
@@ -117,7 +116,7 @@ impl<'a> Given<'a> {
             nodes: Vec::new(),
             targets: Vec::new(),
         };
-        for record in batch.records.iter().filter(|record| is_kept(record, batch.keep_from_ms)) {
+        for record in kept(batch) {
             match record {
                 Record::Check(_) => {}
                 Record::Gap(gap) => given.gaps.push(gap),
@@ -136,6 +135,12 @@ impl<'a> Given<'a> {
             _ => None,
         }
     }
+}
+
+/// The records that are not too old.
+fn kept<'a>(batch: &Batch<'a>) -> impl Iterator<Item = &'a Record> + Clone {
+    let keep_from_ms = batch.keep_from_ms;
+    batch.records.iter().copied().filter(move |record| is_kept(record, keep_from_ms))
 }
 
 /// Whether a record is not too old; states never are.
@@ -198,13 +203,20 @@ fn hour(key: &Key) -> i64 {
     key.due_ms - key.due_ms.rem_euclid(HOUR_MS)
 }
 
-/// Sends checks to where nobody waits for them.
-async fn stage(session: &mut Session, given: &Given<'_>, keys: &[Key]) -> Result<(), Fault> {
-    if keys.is_empty() {
-        return Ok(());
+/// Begins a transaction: sends checks to where nobody waits for them, and makes sure of the ids.
+async fn begin(
+    session: &mut Session,
+    given: &Given<'_>,
+    keys: &[Key],
+    batch: &Batch<'_>,
+) -> Result<(), Fault> {
+    session.client().batch_execute("BEGIN").await?;
+    if !keys.is_empty() {
+        let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
+        copy::stage(session, rows).await?;
     }
-    let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
-    copy::stage(session, rows).await
+    names::hold(session, Table::Target, kept(batch).filter_map(Record::target)).await?;
+    names::hold(session, Table::Node, kept(batch).map(Record::node)).await
 }
 
 /// Moves the staged checks to where they belong, and what they make of the states; gives how many

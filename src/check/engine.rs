@@ -22,7 +22,7 @@ use crate::model::target::Target;
 
 /// Names looked up at once; each takes a thread while it lasts. As many as the checks that are
 /// in flight by default: a name that waited for a thread would look slow.
-const LOOKUPS: u32 = 100;
+const LOOKUPS: u16 = 100;
 
 /// Checks under way; each carries a tag of the caller's.
 pub struct Engine<T> {

@@ -28,7 +28,7 @@ pub fn forget_roots<H>(easy: &Easy2<H>) {
 
 /// Lets `multi` look up so many names at once, and go at its end without waiting for lookups
 /// that hang: the system's may take half a minute.
-pub fn look_up_freely(multi: &Multi, threads: u32) {
+pub fn look_up_freely(multi: &Multi, threads: u16) {
     // Of curl/multi.h, not yet in curl-sys; a libcurl that has neither ignores them.
     const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
     const QUICK_EXIT: curl_sys::CURLMoption = 21;

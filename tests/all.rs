@@ -26,6 +26,7 @@ mod readme;
 mod records;
 mod recount;
 mod road;
+mod roots;
 mod rows;
 mod run;
 mod scale;

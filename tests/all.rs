@@ -39,3 +39,4 @@ mod status;
 mod store;
 mod tools;
 mod trouble;
+mod version;

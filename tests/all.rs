@@ -32,6 +32,7 @@ mod run;
 mod scale;
 mod secure;
 mod servers;
+mod service;
 mod setup;
 mod sites;
 mod sqlite;

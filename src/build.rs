@@ -9,11 +9,26 @@ fn main() {
     if let Some(path) = said(Command::new("git").args(["rev-parse", "--git-path", "logs/HEAD"])) {
         println!("cargo::rerun-if-changed={path}");
     }
+    refuse_wrong_clock();
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     tell("SITEWATCH_COMMIT", Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
     tell("SITEWATCH_RUSTC", Command::new(rustc).arg("--version"));
     let target = std::env::var("TARGET").unwrap_or_default();
     println!("cargo::rustc-env=SITEWATCH_TARGET={target}");
+}
+
+/// On MIPS rustix goes through the C library unless told otherwise, and takes musl's old names
+/// with their 32-bit times for the new ones: the clock is nonsense then, and timers never end.
+fn refuse_wrong_clock() {
+    let cfg = |name: &str| std::env::var(format!("CARGO_CFG_{name}")).ok();
+    let (arch, env) = (cfg("TARGET_ARCH"), cfg("TARGET_ENV"));
+    let is_raw = cfg("RUSTIX_USE_EXPERIMENTAL_ASM").is_some();
+    if arch.as_deref() == Some("mips") && env.as_deref() == Some("musl") && !is_raw {
+        println!(
+            "cargo::error=times would be wrong: add --cfg rustix_use_experimental_asm to \
+             RUSTFLAGS, with RUSTC_BOOTSTRAP=1"
+        );
+    }
 }
 
 fn tell(name: &str, command: &mut Command) {

@@ -38,6 +38,7 @@ mod sites;
 mod sqlite;
 mod status;
 mod store;
+mod times;
 mod tools;
 mod trouble;
 mod version;

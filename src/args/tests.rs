@@ -34,6 +34,9 @@ fn times_are_read() {
     assert_eq!(when("--since", "90m"), Ok(When::Ago(Duration::from_secs(5400))));
     assert_eq!(when("--since", "2026-11-21"), Ok(When::At(1_795_219_200_000)));
     assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(When::At(1_795_230_000_000)));
+    assert_eq!(when("--since", "2040-02-29"), Ok(When::At(2_214_086_400_000)));
+    assert_eq!(when("--since", "2106-02-07T06:28:16Z"), Ok(When::At(4_294_967_296_000)));
+    assert_eq!(when("--since", "9999-12-31T23:59:59Z"), Ok(When::At(253_402_300_799_000)));
     assert!(when("--since", "yesterday").is_err());
     assert!(when("--since", "2026-13-21").is_err());
 }

@@ -119,7 +119,7 @@ fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_min
         LogFormat::Text => crate::log::Format::Text,
         LogFormat::Json => crate::log::Format::Json,
     };
-    crate::log::start(level, format, max_per_minute);
+    crate::log::start(level, format, max_per_minute, crate::clock::now_ms);
 }
 
 /// Writes to stdout. A reader that has gone (`| head`) is no error.

@@ -100,7 +100,8 @@ fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<V
         }
         None => {}
     }
-    Ok(certificates)
+    // Most who set both name the same certificates twice.
+    Ok(once(certificates))
 }
 
 /// The first bundle of this host, else every file of the first folder that has any.
@@ -125,8 +126,12 @@ fn mozilla() -> Vec<X509> {
 /// a second name); none where there is nothing to read.
 fn of_folder(folder: &Path) -> Vec<X509> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    once(entries.flat_map(|entry| of_file(&entry.path())).collect())
+}
+
+/// Each certificate once, the first.
+fn once(mut certificates: Vec<X509>) -> Vec<X509> {
     let mut seen = HashSet::new();
-    let mut certificates: Vec<X509> = entries.flat_map(|entry| of_file(&entry.path())).collect();
     certificates.retain(|certificate| {
         certificate.digest(MessageDigest::sha256()).is_ok_and(|digest| seen.insert(digest.to_vec()))
     });

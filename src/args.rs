@@ -1,6 +1,7 @@
 //! The command line: words to a [`Command`], and the usage text. No I/O here.
 
 mod check;
+mod service;
 mod status;
 
 use std::ffi::OsString;
@@ -14,13 +15,14 @@ use crate::config::units::parse_duration;
 use crate::error::Error;
 
 pub use self::check::Check;
+pub use self::service::{Manager, Mode, Service};
 pub use self::status::{By, Format, Status, Store, When};
 
 /// What `--help` prints.
 pub const USAGE: &str = include_str!("args/usage.txt");
 
 /// What an unknown command could have been.
-const COMMANDS: &str = "run, probe, write, check, status or config";
+const COMMANDS: &str = "run, probe, write, check, status, config or service";
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum Command {
     Status(Common, Status),
     /// `config`
     Config(Common, Config),
+    /// `service`
+    Service(Service),
 }
 
 /// Options of all commands.
@@ -112,6 +116,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
                 .map(|status| Command::Status(common, status)),
             Some("config") => parse_config(&mut parser, &mut common)?
                 .map(|config| Command::Config(common, config)),
+            Some("service") => service::parse(&mut parser, &mut common)?.map(Command::Service),
             Some(word) => {
                 let text = format!("unknown command {word:?}: {COMMANDS}");
                 return Err(Error::new(text));

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -21,8 +21,12 @@ pub type Divert = Box<dyn Fn(Level, &str) + Send>;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
+/// The last second that a line can show, in milliseconds since 1970: the year 9999's.
+const LAST_MS: i64 = 253_402_300_799_000;
+
 struct Logger {
     format: Format,
+    now_ms: fn() -> i64,
     state: Mutex<State>,
 }
 
@@ -32,11 +36,11 @@ struct State {
 }
 
 /// Starts the log. Later calls change nothing. `max_per_minute`: lines written a minute; the
-/// others are counted, and the count is written.
-pub fn start(level: LevelFilter, format: Format, max_per_minute: u32) {
+/// others are counted, and the count is written. `now_ms`: the clock, since 1970.
+pub fn start(level: LevelFilter, format: Format, max_per_minute: u32, now_ms: fn() -> i64) {
     let rate = Rate::new(max_per_minute, Instant::now());
     let state = Mutex::new(State { divert: None, rate });
-    let logger = LOGGER.get_or_init(|| Logger { format, state });
+    let logger = LOGGER.get_or_init(|| Logger { format, now_ms, state });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
     }
@@ -80,7 +84,7 @@ impl Log for Logger {
 
 impl Logger {
     fn write(&self, level: Level, text: &str) {
-        let time = humantime::format_rfc3339_seconds(SystemTime::now());
+        let time = shown((self.now_ms)());
         let line = match self.format {
             Format::Text => format!("{time} {level:<5} {}\n", one_line(text)),
             Format::Json => format!(
@@ -92,6 +96,12 @@ impl Logger {
         // Nowhere is left to say that the log cannot be written.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
+}
+
+/// RFC 3339 in UTC, to the second; what is before 1970 or after 9999 as the nearer of the two.
+fn shown(ms: i64) -> String {
+    let since = Duration::from_millis(ms.clamp(0, LAST_MS).unsigned_abs());
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 
 /// `text` without line ends and other control characters, which would forge lines.
@@ -145,6 +155,19 @@ mod tests {
         assert_eq!(rate.admit(start + Duration::from_secs(59)), Admit::No);
         assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 2 });
         assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 0 });
+    }
+
+    #[test]
+    fn any_time_has_its_text() {
+        for (ms, want) in [
+            (i64::MIN, "1970-01-01T00:00:00Z"),
+            (1_795_230_000_999, "2026-11-21T03:00:00Z"),
+            (2_147_483_648_000, "2038-01-19T03:14:08Z"),
+            (4_294_967_296_000, "2106-02-07T06:28:16Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(shown(ms), want, "{ms}");
+        }
     }
 
     #[test]

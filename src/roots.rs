@@ -1,18 +1,72 @@
-//! The one search for CA certificates, at start, for checks, Kafka and PostgreSQL alike: what
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name and nothing else if either is set, else the host's
-//! bundle. A file that the user names means that file alone.
+//! The one search for CA certificates, for checks, Kafka and PostgreSQL alike, and in one file
+//! since what is trusted must not depend on who asks: a file that the user names and nothing else;
+//! else what `SSL_CERT_FILE` and `SSL_CERT_DIR` name and nothing else; else the host's bundle; else
+//! Mozilla's roots, which are compiled in, since a bare router has none.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 
+use openssl::hash::MessageDigest;
 use openssl::x509::X509;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::error::{Context, Error};
 
-/// The certificates of a PEM file; at least one.
+/// The day on which Mozilla's roots, as they are compiled in, were published; a test holds it to
+/// the version of their crate, which has no date in it.
+pub const MOZILLA_DATE: &str = "2026-10-23";
+
+/// Where certificates came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Environment,
+    File(PathBuf),
+    Folder(PathBuf),
+    Mozilla,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Environment => f.write_str("that SSL_CERT_FILE and SSL_CERT_DIR name"),
+            Origin::File(path) | Origin::Folder(path) => write!(f, "of {}", path.display()),
+            Origin::Mozilla => write!(f, "of Mozilla as of {MOZILLA_DATE}, compiled in"),
+        }
+    }
+}
+
+/// Certificates to trust, at least one: those of `ca_file` alone, else this host's. Read anew at
+/// each call and not kept here: who asks keeps them in the form it needs.
 ///
 /// # Errors
-/// It cannot be read, or holds none.
-pub fn read(path: &Path) -> Result<Vec<X509>, Error> {
+/// What the user names cannot be read or holds none; the user's word is not replaced by ours.
+pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
+    if let Some(path) = ca_file {
+        return read(path);
+    }
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let (file, folders) = (named("SSL_CERT_FILE"), named("SSL_CERT_DIR"));
+    let (certificates, origin) = if file.is_some() || folders.is_some() {
+        (of_environment(file, folders)?, Origin::Environment)
+    } else {
+        of_host().unwrap_or_else(|| (mozilla(), Origin::Mozilla))
+    };
+    // The first to ask says it, or the log would hold it once a connection.
+    static SAID: Once = Once::new();
+    SAID.call_once(|| log::debug!("roots: {} {origin}", certificates.len()));
+    Ok(certificates)
+}
+
+/// How many roots are compiled in.
+pub fn mozilla_count() -> usize {
+    TLS_SERVER_ROOT_CERTS.len()
+}
+
+/// The certificates of a PEM file; at least one.
+fn read(path: &Path) -> Result<Vec<X509>, Error> {
     let what = || format!("read CA certificates from {}", path.display());
     let pem = std::fs::read(path).cannot(what())?;
     let certificates = X509::stack_from_pem(&pem).cannot(what())?;
@@ -22,35 +76,131 @@ pub fn read(path: &Path) -> Result<Vec<X509>, Error> {
     Ok(certificates)
 }
 
-/// The host's roots: those that the environment names, else the first bundle found, else every
-/// file of the first folder that has any. Empty: this host has none.
-pub fn host() -> Vec<X509> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let (file, folders) = (named("SSL_CERT_FILE"), named("SSL_CERT_DIR"));
-    if file.is_some() || folders.is_some() {
-        let mut certificates = Vec::new();
-        certificates.extend(file.iter().flat_map(|file| of_file(file.as_ref())));
-        for folder in folders.iter().flat_map(std::env::split_paths) {
-            certificates.extend(of_folder(&folder));
+/// What the two variables name; as OpenSSL has it, one of them may be of no use, which is warned
+/// of.
+fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<Vec<X509>, Error> {
+    let mut certificates = Vec::new();
+    for folder in folders.iter().flat_map(std::env::split_paths) {
+        certificates.extend(of_folder(&folder));
+    }
+    let read = file.map(|file| {
+        read(file.as_ref()).map_err(|error| Error::new(format!("{error}: SSL_CERT_FILE names it")))
+    });
+    match read {
+        Some(Ok(of_file)) => certificates.extend(of_file),
+        Some(Err(error)) if certificates.is_empty() => return Err(error),
+        Some(Err(error)) => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| log::warn!("{error}; trusting what SSL_CERT_DIR names alone"));
         }
-        return certificates;
+        None if certificates.is_empty() => {
+            let folders = folders.unwrap_or_default();
+            let what = format!("read CA certificates from {}", Path::new(&folders).display());
+            return Err("no certificate in PEM form in it: SSL_CERT_DIR names it").cannot(what);
+        }
+        None => {}
     }
-    let found = openssl_probe::probe();
-    if let Some(certificates) = found.cert_file.and_then(|path| read(&path).ok()) {
-        return certificates;
-    }
-    let mut folders = found.cert_dir.iter().map(|folder| of_folder(folder));
-    folders.find(|certificates| !certificates.is_empty()).unwrap_or_default()
+    // Most who set both name the same certificates twice.
+    Ok(once(certificates))
 }
 
-/// The certificates of every file of a folder; none where there is nothing to read.
+/// The first bundle of this host, else every file of the first folder that has any.
+fn of_host() -> Option<(Vec<X509>, Origin)> {
+    let found = openssl_probe::probe();
+    if let Some(path) = found.cert_file
+        && let Ok(certificates) = read(&path)
+    {
+        return Some((certificates, Origin::File(path)));
+    }
+    let mut folders = found.cert_dir.into_iter().map(|path| (of_folder(&path), path));
+    let (certificates, path) = folders.find(|(certificates, _)| !certificates.is_empty())?;
+    Some((certificates, Origin::Folder(path)))
+}
+
+/// Those that are compiled in. Whole certificates, for OpenSSL takes no less.
+fn mozilla() -> Vec<X509> {
+    TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| X509::from_der(der).ok()).collect()
+}
+
+/// The certificates of every file of a folder, each once (most have links to the same file under
+/// a second name); none where there is nothing to read.
 fn of_folder(folder: &Path) -> Vec<X509> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.flat_map(|entry| of_file(&entry.path())).collect()
+    once(entries.flat_map(|entry| of_file(&entry.path())).collect())
+}
+
+/// Each certificate once, the first.
+fn once(mut certificates: Vec<X509>) -> Vec<X509> {
+    let mut seen = HashSet::new();
+    certificates.retain(|certificate| {
+        certificate.digest(MessageDigest::sha256()).is_ok_and(|digest| seen.insert(digest.to_vec()))
+    });
+    certificates
 }
 
 /// The certificates of a PEM file, if it is one.
 fn of_file(path: &Path) -> Vec<X509> {
     let pem = std::fs::read(path).unwrap_or_default();
     X509::stack_from_pem(&pem).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use openssl::stack::Stack;
+    use openssl::x509::X509StoreContext;
+    use openssl::x509::store::X509StoreBuilder;
+
+    use super::*;
+
+    #[test]
+    fn each_compiled_in_root_is_a_ca_that_trusts_itself() {
+        let roots = mozilla();
+        assert_eq!(roots.len(), mozilla_count());
+        assert!(roots.len() > 100, "{}", roots.len());
+        let mut store = X509StoreBuilder::new().unwrap();
+        for root in &roots {
+            store.add_cert(root.clone()).unwrap();
+        }
+        let store = store.build();
+        let mut names = Vec::new();
+        for root in &roots {
+            let name = root.subject_name().entries().last().unwrap().data().to_string().unwrap();
+            let mut context = X509StoreContext::new().unwrap();
+            let none = Stack::new().unwrap();
+            let (good, why) = context
+                .init(&store, root, &none, |context| Ok((context.verify_cert()?, context.error())))
+                .unwrap();
+            assert!(good, "{name}: {why}");
+            // A CA: it may sign others, or OpenSSL would not say that it has issued itself.
+            assert_eq!(root.issued(root), openssl::x509::X509VerifyResult::OK, "{name}");
+            let text = String::from_utf8(root.to_text().unwrap()).unwrap();
+            assert!(text.contains("CA:TRUE"), "{name}");
+            names.push(name);
+        }
+        assert!(names.iter().any(|name| name == "ISRG Root X1"), "{names:?}");
+    }
+
+    #[test]
+    fn the_date_is_of_the_version_that_is_built_in() {
+        // A new version: look up when it was published (`pubtime` in cargo's index), then set
+        // the date and this.
+        let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+        let (_, rest) = lock.split_once("name = \"webpki-root-certs\"\nversion = ").unwrap();
+        let version = rest.lines().next().unwrap().trim_matches('"');
+        assert_eq!((version, MOZILLA_DATE), ("1.0.11", "2026-10-23"));
+    }
+
+    #[test]
+    fn a_folder_counts_each_certificate_once() {
+        let folder = std::env::temp_dir().join(format!("sitewatch-roots-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let roots = mozilla();
+        for (name, root) in [("a.pem", 0), ("b.pem", 1), ("a.0", 0)] {
+            std::fs::write(folder.join(name), roots[root].to_pem().unwrap()).unwrap();
+        }
+        std::fs::write(folder.join("README"), "no certificate").unwrap();
+        let found = of_folder(&folder).len();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, 2);
+    }
 }

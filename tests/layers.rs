@@ -101,6 +101,28 @@ fn the_model_touches_nothing() {
     }
 }
 
+/// Calls that end in 2038 on 32-bit musl, where they take or give times of 32 bits.
+const OLD_TIMES: [&str; 4] = ["SystemTime::now", "Asn1Time::from_unix", "set_time(", ".modified()"];
+
+#[test]
+fn times_are_64_bit_and_the_clock_is_read_in_one_place() {
+    let mut files = Vec::new();
+    sources(Path::new("src"), &mut files);
+    let mut readers = 0;
+    for file in files {
+        let source = fs::read_to_string(&file).unwrap();
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: Vec<&str> = code.collect();
+        for word in OLD_TIMES {
+            assert!(!code.iter().any(|line| line.contains(word)), "{} uses {word}", file.display());
+        }
+        let reads = code.iter().filter(|line| line.contains("clock_gettime(")).count();
+        assert!(reads == 0 || file.ends_with("clock.rs"), "{} reads the clock", file.display());
+        readers += reads;
+    }
+    assert_eq!(readers, 1);
+}
+
 #[test]
 fn a_climbing_arrow_would_be_found() {
     let found = uses("use crate::cmd::run;\n// crate::model\nlet x = crate::log::start();");

@@ -34,6 +34,9 @@ fn times_are_read() {
     assert_eq!(when("--since", "90m"), Ok(When::Ago(Duration::from_secs(5400))));
     assert_eq!(when("--since", "2026-11-21"), Ok(When::At(1_795_219_200_000)));
     assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(When::At(1_795_230_000_000)));
+    assert_eq!(when("--since", "2040-02-29"), Ok(When::At(2_214_086_400_000)));
+    assert_eq!(when("--since", "2106-02-07T06:28:16Z"), Ok(When::At(4_294_967_296_000)));
+    assert_eq!(when("--since", "9999-12-31T23:59:59Z"), Ok(When::At(253_402_300_799_000)));
     assert!(when("--since", "yesterday").is_err());
     assert!(when("--since", "2026-13-21").is_err());
 }
@@ -41,8 +44,8 @@ fn times_are_read() {
 #[test]
 fn what_is_wrong_names_the_word_and_what_is_allowed() {
     for (line, want) in [
-        ("", "which command? run, probe, write, check, status or config"),
-        ("fly", "unknown command \"fly\": run, probe, write, check, status or config"),
+        ("", "which command? run, probe, write, check, status, config or service"),
+        ("fly", "unknown command \"fly\": run, probe, write, check, status, config or service"),
         ("check", "check what? a URL, the name of a target, or --all"),
         ("check --all a", "--all is every target: no names beside it"),
         ("check a --count 0", "--count \"0\": a number from 1 to 1000000"),
@@ -53,12 +56,27 @@ fn what_is_wrong_names_the_word_and_what_is_allowed() {
         ("write --admin-url x", "--admin-url is for write --setup"),
         ("config", "config: --check, --print or --example?"),
         ("config --check --print", "config: one of --check, --print and --example"),
+        ("service", "service: --systemd or --openwrt?"),
+        ("service run", "service: --systemd or --openwrt?"),
+        ("service --openwrt", "service: run, probe or write?"),
+        ("service --systemd --openwrt run", "service: one of --systemd and --openwrt"),
+        ("service --systemd run write", "service: one of run, probe and write"),
+        ("service --systemd check", "service \"check\": run, probe or write"),
+        ("service --sysv run", "invalid option '--sysv'; see sitewatch --help"),
         ("run --fast", "invalid option '--fast'; see sitewatch --help"),
         ("run now", "unexpected argument \"now\"; see sitewatch --help"),
         ("run -c", "missing argument for option '-c'; see sitewatch --help"),
     ] {
         assert_eq!(words(line).map_err(|error| error.to_string()), Err(want.to_owned()), "{line}");
     }
+}
+
+#[test]
+fn a_service_has_a_manager_and_a_mode_in_any_order() {
+    let want = Service { manager: Manager::OpenWrt, mode: Mode::Probe };
+    assert_eq!(words("service --openwrt probe"), Ok(Command::Service(want)));
+    assert_eq!(words("service probe --openwrt"), Ok(Command::Service(want)));
+    assert_eq!(words("service --help"), Ok(Command::Help));
 }
 
 #[test]

@@ -154,6 +154,11 @@ mod tests {
             ("Nov  1 09:30:00 2026 GMT", Some(1_793_525_400)),
             ("Jan  1 00:00:00 1970 GMT", Some(0)),
             ("Feb 29 23:59:59 2040 GMT", Some(2_214_172_799)),
+            // The last that is an ASN.1 UTCTime, and the first that is a GeneralizedTime.
+            ("Dec 31 23:59:59 2049 GMT", Some(2_524_607_999)),
+            ("Jan  1 00:00:00 2050 GMT", Some(2_524_608_000)),
+            ("Feb  7 06:28:16 2106 GMT", Some(4_294_967_296)),
+            ("Nov 21 03:00:00 2120 GMT", Some(4_761_601_200)),
             ("Dec 31 23:59:59 9999 GMT", Some(253_402_300_799)),
             ("Foo 31 23:59:59 9999 GMT", None),
             ("Bad time value", None),

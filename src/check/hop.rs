@@ -66,13 +66,14 @@ impl Flight {
             let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", 0, &self.phases);
             return Err(Box::new(self.reply(self.phases, Some(fault))));
         }
-        let roots = trust.of(target);
-        if self.url.scheme() == "https" && target.verify && roots.is_none() {
-            let text = "no CA certificates on this machine: install ca-certificates, or set \
-                        SSL_CERT_FILE, or ca_file of the target";
-            let fault = Fault { cause: Cause::Internal, text: text.to_owned() };
-            return Err(Box::new(self.reply(self.phases, Some(fault))));
-        }
+        let roots = match trust.of(target) {
+            Ok(roots) => roots,
+            Err(error) if self.url.scheme() == "https" => {
+                let fault = Fault { cause: Cause::Internal, text: error.to_string() };
+                return Err(Box::new(self.reply(self.phases, Some(fault))));
+            }
+            Err(_) => None,
+        };
         let limits = Limits {
             max_body: target.max_body,
             keep: target.wants_body(),

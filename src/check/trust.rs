@@ -4,10 +4,9 @@
 //! Where they come from is `crate::roots`' matter; a target's own `ca_file` means that file alone.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 
@@ -22,7 +21,8 @@ pub struct Roots(pub(crate) Arc<X509Store>);
 /// All roots that the targets need.
 #[derive(Default)]
 pub struct Trust {
-    host: Option<Roots>,
+    /// None: nobody needs them. The error is what an https check without them tells.
+    host: Option<Result<Roots, Error>>,
     files: HashMap<PathBuf, Roots>,
 }
 
@@ -30,8 +30,8 @@ impl Trust {
     /// Reads the roots that `targets` need.
     ///
     /// # Errors
-    /// A `ca_file` that cannot be read or holds no certificate. A host without any roots is no
-    /// error: its https checks are `unknown`, and say so.
+    /// A `ca_file` that cannot be read or holds no certificate. That the environment names roots
+    /// which cannot be read is only warned of: its https checks are `unknown`, and say so.
     pub fn read<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<Trust, Error> {
         let mut trust = Trust::default();
         let mut wants_host = false;
@@ -40,39 +40,43 @@ impl Trust {
                 None => wants_host = true,
                 Some(path) if trust.files.contains_key(path) => {}
                 Some(path) => {
-                    let read = roots::read(path)?;
-                    let store = Roots::new(read).cannot("use CA certificates")?;
-                    trust.files.insert(path.clone(), store);
+                    trust.files.insert(path.clone(), Roots::read(Some(path))?);
                 }
             }
         }
         if wants_host {
-            let host = roots::host();
-            trust.host = if host.is_empty() { None } else { Roots::new(host).ok() };
+            let host = Roots::read(None);
+            if let Err(error) = &host {
+                log::warn!("{error}; no https check can be made without a ca_file of its own");
+            }
+            trust.host = Some(host);
         }
         Ok(trust)
     }
 
-    /// The roots for `target`; none if it does not verify, or if this host has none.
-    pub fn of(&self, target: &Target) -> Option<&Roots> {
-        if !target.verify {
-            return None;
-        }
+    /// The roots for `target`; none if it does not verify.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn of(&self, target: &Target) -> Result<Option<&Roots>, &Error> {
         match &target.ca_file {
-            Some(path) => self.files.get(path),
-            None => self.host.as_ref(),
+            _ if !target.verify => Ok(None),
+            Some(path) => Ok(self.files.get(path)),
+            None => self.host.as_ref().map(Result::as_ref).transpose(),
         }
     }
 }
 
 impl Roots {
-    fn new(certificates: Vec<X509>) -> Result<Roots, openssl::error::ErrorStack> {
-        let mut builder = X509StoreBuilder::new()?;
-        for certificate in certificates {
-            builder.add_cert(certificate)?;
+    fn read(ca_file: Option<&Path>) -> Result<Roots, Error> {
+        let what = "use CA certificates";
+        let mut builder = X509StoreBuilder::new().cannot(what)?;
+        for certificate in roots::trusted(ca_file)? {
+            builder.add_cert(certificate).cannot(what)?;
         }
         // As libcurl does with a CA file: an intermediate in it is an anchor of its own.
-        builder.set_flags(X509VerifyFlags::TRUSTED_FIRST | X509VerifyFlags::PARTIAL_CHAIN)?;
+        let flags = X509VerifyFlags::TRUSTED_FIRST | X509VerifyFlags::PARTIAL_CHAIN;
+        builder.set_flags(flags).cannot(what)?;
         Ok(Roots(Arc::new(builder.build())))
     }
 }

@@ -7,6 +7,7 @@ mod head;
 mod judge;
 mod probe;
 mod run;
+mod service;
 mod status;
 mod version;
 mod write;
@@ -40,6 +41,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Check(common, options) => check::check(&common, &options),
         Command::Status(common, options) => status::status(&common, &options),
         Command::Config(common, options) => config::config(&common, options),
+        Command::Service(options) => service::service(options),
     });
     code.unwrap_or_else(|error| {
         complain(&error);
@@ -117,7 +119,7 @@ fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_min
         LogFormat::Text => crate::log::Format::Text,
         LogFormat::Json => crate::log::Format::Json,
     };
-    crate::log::start(level, format, max_per_minute);
+    crate::log::start(level, format, max_per_minute, crate::clock::now_ms);
 }
 
 /// Writes to stdout. A reader that has gone (`| head`) is no error.

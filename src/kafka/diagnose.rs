@@ -93,11 +93,7 @@ pub fn refusal(broker: &str, tls: &KafkaTls) -> Option<String> {
     stream.set_write_timeout(Some(STEP)).ok()?;
     let mut builder = SslConnector::builder(SslMethod::tls_client()).ok()?;
     let mut store = X509StoreBuilder::new().ok()?;
-    let trusted = match &tls.ca_file {
-        Some(path) => roots::read(path).ok()?,
-        None => roots::host(),
-    };
-    for certificate in trusted {
+    for certificate in roots::trusted(tls.ca_file.as_deref()).ok()? {
         store.add_cert(certificate).ok()?;
     }
     builder.set_cert_store(store.build());

@@ -10,6 +10,7 @@ mod settings;
 mod topic;
 
 pub use consume::{Message, Reader, Turn};
+pub use diagnose::refusal;
 pub use fresh::answers;
 pub use link::{Change, Link};
 pub use publish::{Delivery, Publisher};

@@ -71,7 +71,7 @@ const CONSUMER: [(&str, &str); 14] = [
 /// For a producer.
 ///
 /// # Errors
-/// No roots to trust.
+/// The roots to trust cannot be read.
 pub fn producer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     client(kafka, &PRODUCER)
 }
@@ -79,7 +79,7 @@ pub fn producer(kafka: &Kafka) -> Result<ClientConfig, Error> {
 /// For a consumer.
 ///
 /// # Errors
-/// No roots to trust.
+/// The roots to trust cannot be read.
 pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
@@ -89,7 +89,7 @@ pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
 /// For neither: to ask the brokers.
 ///
 /// # Errors
-/// No roots to trust.
+/// The roots to trust cannot be read.
 pub fn plain(kafka: &Kafka) -> Result<ClientConfig, Error> {
     client(kafka, &[])
 }
@@ -158,17 +158,8 @@ pub fn refused(error: &KafkaError) -> Error {
 
 /// The roots that the brokers' certificates must lead to, as PEM.
 fn trusted(ca_file: Option<&std::path::Path>) -> Result<String, Error> {
-    let certificates = match ca_file {
-        Some(path) => roots::read(path)?,
-        None => roots::host(),
-    };
-    if certificates.is_empty() {
-        let text = "no CA certificates on this machine: install ca-certificates, or set ca_file \
-                    in [kafka.tls]";
-        return Err(Error::new(text));
-    }
     let mut pem = Vec::new();
-    for certificate in &certificates {
+    for certificate in roots::trusted(ca_file)? {
         pem.extend(certificate.to_pem().cannot("use CA certificates")?);
     }
     String::from_utf8(pem).cannot("use CA certificates")

@@ -282,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn the_grid_goes_on_past_2038_and_2106() {
+        for now in [2_147_483_647_999, 4_294_967_295_999, 253_402_300_799_000] {
+            let mut schedule = Schedule::new([("site", 5000, None)].into_iter(), "node", now);
+            let first = schedule.next_ms().unwrap();
+            assert!((now + 1..=now + 5000).contains(&first), "{first} after {now}");
+            assert_eq!(first.rem_euclid(5000), (hash("site", "node") % 5000) as i64);
+            let slot = schedule.next(first + 11_000).unwrap();
+            assert_eq!((slot.due_ms, slot.missed.map(|gap| gap.count)), (first + 10_000, Some(2)));
+        }
+    }
+
+    #[test]
     fn first_checks_are_spread() {
         let names: Vec<String> = (0..1000).map(|i| format!("site {i}")).collect();
         let targets = names.iter().map(|name| (name.as_str(), 60_000, None));

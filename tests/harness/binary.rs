@@ -24,6 +24,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long output may trail behind the end: a grandchild can hold the pipe.
 const TRAILING: Duration = Duration::from_secs(2);
 
+/// Hides what a host may have of CA certificates, then becomes the program.
+const HIDE_ROOTS: &str = "for folder in /etc/ssl /etc/pki /etc/security /usr/lib/ssl \
+    /usr/share/ca-certificates /usr/local/share/ca-certificates /opt/etc/ssl; do \
+    [ ! -d $folder ] || mount -t tmpfs none $folder || exit 99; done; exec \"$@\"";
+
 /// A call of the program, being put together.
 pub struct Sitewatch {
     command: Command,
@@ -45,20 +50,26 @@ impl Sitewatch {
         let home = Temp::new();
         let state = home.join("state");
         std::fs::create_dir(&state).unwrap();
-        let mut command = Command::new(path);
+        let mut command = surrounded(path, &home);
         command
-            .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", home.path())
             .env("STATE_DIRECTORY", &state)
             .env("TZ", "UTC")
-            .env("LC_ALL", "C")
-            .current_dir(home.path())
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env("LC_ALL", "C");
         Sitewatch { command, home, deadline: DEADLINE, stdin: Vec::new() }
+    }
+
+    /// The same on a host without any CA certificates, as a bare router is.
+    pub fn bare(mut self) -> Sitewatch {
+        let mut command = surrounded("unshare", &self.home);
+        command.args(["--mount", "sh", "-c", HIDE_ROOTS, "bare"]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        self.command = command;
+        self
     }
 
     /// More arguments.
@@ -117,6 +128,14 @@ impl Sitewatch {
         let name = format!("{:?}", self.command);
         Running { child, home: self.home, stdout, stderr, started, name, status: None }
     }
+}
+
+/// A command in this folder, without an environment, whose streams are ours.
+fn surrounded(path: impl AsRef<OsStr>, home: &Temp) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear().current_dir(home.path()).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 /// How a call ended.

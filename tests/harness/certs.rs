@@ -70,11 +70,20 @@ impl Authority {
 
     /// The same with a key of this kind.
     pub fn leaf_of(&self, kind: Kind, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
+        self.issue(kind, Wanted::leaf(names, day_s(from_days), day_s(to_days)))
+    }
+
+    /// A certificate for these names, good since yesterday, that ends at a given second since
+    /// 1970.
+    pub fn leaf_until(&self, names: &[&str], ends_s: i64) -> Leaf {
+        self.issue(Kind::P256, Wanted::leaf(names, day_s(-1), ends_s))
+    }
+
+    fn issue(&self, kind: Kind, wanted: Wanted<'_>) -> Leaf {
         let key = make_key(kind);
-        let wanted = Wanted { name: names[0], names, from_days, to_days, authority: false };
         let mut chain = vec![sign(&wanted, &key, Some(self))];
         chain.extend_from_slice(&self.sent);
-        Leaf { chain, key, ends_s: now_s() + to_days * DAY_S }
+        Leaf { chain, key, ends_s: wanted.to_s }
     }
 
     /// A PEM file with this certificate alone: what a client is to trust. It lives as long as
@@ -107,9 +116,9 @@ impl Leaf {
     /// Signed by its own key.
     pub fn self_signed(names: &[&str], from_days: i64, to_days: i64) -> Leaf {
         let key = make_key(Kind::P256);
-        let wanted = Wanted { name: names[0], names, from_days, to_days, authority: false };
+        let wanted = Wanted::leaf(names, day_s(from_days), day_s(to_days));
         let chain = vec![sign(&wanted, &key, None)];
-        Leaf { chain, key, ends_s: now_s() + to_days * DAY_S }
+        Leaf { chain, key, ends_s: wanted.to_s }
     }
 
     /// The same, but nothing is sent beyond itself.
@@ -237,14 +246,19 @@ fn now_s() -> i64 {
 struct Wanted<'a> {
     name: &'a str,
     names: &'a [&'a str],
-    from_days: i64,
-    to_days: i64,
+    from_s: i64,
+    to_s: i64,
     authority: bool,
 }
 
 impl<'a> Wanted<'a> {
     fn authority(name: &'a str, from_days: i64, to_days: i64) -> Wanted<'a> {
-        Wanted { name, names: &[], from_days, to_days, authority: true }
+        let (from_s, to_s) = (day_s(from_days), day_s(to_days));
+        Wanted { name, names: &[], from_s, to_s, authority: true }
+    }
+
+    fn leaf(names: &'a [&'a str], from_s: i64, to_s: i64) -> Wanted<'a> {
+        Wanted { name: names[0], names, from_s, to_s, authority: false }
     }
 }
 
@@ -261,8 +275,8 @@ fn sign(wanted: &Wanted<'_>, key: &PKey<Private>, by: Option<&Authority>) -> X50
     made.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
     made.set_subject_name(&name).unwrap();
     made.set_issuer_name(by.map_or(&*name, |by| by.certificate.subject_name())).unwrap();
-    made.set_not_before(&time(wanted.from_days)).unwrap();
-    made.set_not_after(&time(wanted.to_days)).unwrap();
+    made.set_not_before(&time(wanted.from_s)).unwrap();
+    made.set_not_after(&time(wanted.to_s)).unwrap();
     made.set_pubkey(key).unwrap();
     extend(&mut made, wanted, by);
     made.sign(by.map_or(key, |by| &by.key), MessageDigest::sha256()).unwrap();
@@ -299,8 +313,13 @@ fn extend(made: &mut X509Builder, wanted: &Wanted<'_>, by: Option<&Authority>) {
     }
 }
 
-fn time(days: i64) -> Asn1Time {
-    Asn1Time::from_unix(now_s() + days * DAY_S).unwrap()
+fn time(since_1970_s: i64) -> Asn1Time {
+    Asn1Time::from_unix(since_1970_s).unwrap()
+}
+
+/// So many days from now, in seconds since 1970.
+fn day_s(days: i64) -> i64 {
+    now_s() + days * DAY_S
 }
 
 fn make_key(kind: Kind) -> PKey<Private> {

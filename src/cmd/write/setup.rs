@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cmd::{FINE, print};
 use crate::config::{Dsn, Kafka, Postgres};
 use crate::error::Error;
-use crate::kafka::{Link, Reader, Topic, ensure};
+use crate::kafka::{Link, Reader, Topic, ensure, refusal};
 use crate::store;
 
 /// Makes the topic, the schema and its tables, and the roles.
@@ -26,7 +26,13 @@ pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Resu
         store::Postgres::place(&postgres)
     ))?;
     let reader = Reader::new(kafka, Arc::new(Link::new(kafka)))?;
-    let said = match ensure(kafka, reader.client())? {
+    let ensured = ensure(kafka, reader.client()).map_err(|error| {
+        // librdkafka tells whom it does not trust to those alone who poll it.
+        let tls = kafka.tls.as_ref();
+        let why = tls.and_then(|tls| kafka.brokers.iter().find_map(|of| refusal(of, tls)));
+        why.map_or(error, Error::new)
+    });
+    let said = match ensured? {
         Topic::Exists => "is there",
         Topic::Made => "is made",
         Topic::Missing(why) => return Err(Error::new(why)),

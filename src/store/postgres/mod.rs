@@ -48,6 +48,10 @@ const KNOCKING: Duration = Duration::from_secs(10);
 const READING: Duration = Duration::from_secs(30 * 60);
 /// How often a call is tried, if somebody was in the way or the connection had ended before it.
 const TRIES: u32 = 4;
+/// Stack of a thread that looks the server's name up, in bytes; else it would be 2 MiB.
+const LOOKUP_STACK: usize = 512 * 1024;
+/// Lookups under way at once: one, and those that were given up before it and still hang.
+const LOOKUPS_MAX: usize = 4;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +123,9 @@ impl Postgres {
 
     fn of(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
         let place = connect::place(&settings.dsn.config);
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let mut runtime = Builder::new_current_thread();
+        runtime.thread_stack_size(LOOKUP_STACK).max_blocking_threads(LOOKUPS_MAX);
+        let runtime = runtime.enable_io().enable_time().build();
         let runtime = runtime.map_err(|error| StoreError::Away {
             text: format!("cannot connect to {place}: {error}"),
         })?;

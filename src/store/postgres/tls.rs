@@ -98,17 +98,8 @@ fn tls(
 
 /// Believes the roots that are named, else the host's, and nobody else.
 fn believe(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
-    let roots = match &dsn.root_cert {
-        Some(path) => roots::read(path)?,
-        None => roots::host(),
-    };
-    if roots.is_empty() {
-        return Err(Error::new(
-            "this host has no CA certificates; sslrootcert names a file with them",
-        ));
-    }
     let mut store = X509StoreBuilder::new().cannot("prepare TLS")?;
-    for root in roots {
+    for root in roots::trusted(dsn.root_cert.as_deref())? {
         store.add_cert(root).cannot("prepare TLS")?;
     }
     builder.set_cert_store(store.build());

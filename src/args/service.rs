@@ -1,0 +1,76 @@
+//! `service`.
+
+use lexopt::Arg::{Long, Value};
+use lexopt::Parser;
+
+use super::{Common, Shared, text, usage};
+use crate::error::Error;
+
+/// Who is to start the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// `--systemd`
+    Systemd,
+    /// `--openwrt`
+    OpenWrt,
+}
+
+/// What it is to do then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `run`
+    Run,
+    /// `probe`
+    Probe,
+    /// `write`
+    Write,
+}
+
+/// Options of `service`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// For whom the file is.
+    pub manager: Manager,
+    /// What it starts.
+    pub mode: Mode,
+}
+
+/// None: `--help` was among the words.
+pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Service>, Error> {
+    let (mut manager, mut mode) = (None, None);
+    let mut help = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        let wanted = match arg {
+            Long("systemd") => Manager::Systemd,
+            Long("openwrt") => Manager::OpenWrt,
+            Value(word) => {
+                let wanted = match text(word)?.as_str() {
+                    "run" => Mode::Run,
+                    "probe" => Mode::Probe,
+                    "write" => Mode::Write,
+                    other => {
+                        let text = format!("service {other:?}: run, probe or write");
+                        return Err(Error::new(text));
+                    }
+                };
+                if mode.replace(wanted).is_some_and(|before| before != wanted) {
+                    return Err(Error::new("service: one of run, probe and write"));
+                }
+                continue;
+            }
+            other => {
+                help |= Shared::of(other)?.take(parser, common)?;
+                continue;
+            }
+        };
+        if manager.replace(wanted).is_some_and(|before| before != wanted) {
+            return Err(Error::new("service: one of --systemd and --openwrt"));
+        }
+    }
+    match (manager, mode) {
+        _ if help => Ok(None),
+        (None, _) => Err(Error::new("service: --systemd or --openwrt?")),
+        (_, None) => Err(Error::new("service: run, probe or write?")),
+        (Some(manager), Some(mode)) => Ok(Some(Service { manager, mode })),
+    }
+}

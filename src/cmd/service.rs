@@ -1,0 +1,76 @@
+//! `sitewatch service`: prints a service file, so that the one binary is enough to set a host up.
+//! The files' texts stand beside this one, whole but for what differs from mode to mode.
+
+use super::{FINE, print};
+use crate::args::{Manager, Mode, Service};
+use crate::error::Error;
+
+const SYSTEMD: &str = include_str!("service/sitewatch.service");
+const OPENWRT: &str = include_str!("service/sitewatch.init");
+
+/// What differs from mode to mode.
+struct Kind {
+    mode: &'static str,
+    description: &'static str,
+    /// Past it the kernel slows the program down and takes memory back, in MiB.
+    memory_high: u32,
+    /// Past it the program is ended, in MiB.
+    memory_max: u32,
+    /// What the folder for data in memory means on a router.
+    state: &'static str,
+}
+
+impl Kind {
+    /// `run` takes 15 MB for 1000 targets, a probe that and what waits for Kafka; a writer whose
+    /// batches are full 56 MB.
+    fn of(mode: Mode) -> Kind {
+        match mode {
+            Mode::Run => Kind {
+                mode: "run",
+                description: "sitewatch: watches websites",
+                memory_high: 96,
+                memory_max: 128,
+                state: "the SQLite file\n# takes the router's memory and is lost with it. Better \
+                        USB storage: /mnt/usb/sitewatch; else set\n# [sqlite] max_size to a few \
+                        MiB. The router's own flash would wear out.",
+            },
+            Mode::Probe => Kind {
+                mode: "probe",
+                description: "sitewatch: watches websites for a writer elsewhere",
+                memory_high: 64,
+                memory_max: 96,
+                state: "what Kafka\n# has not got by then is lost. USB storage keeps it: \
+                        /mnt/usb/sitewatch.",
+            },
+            Mode::Write => Kind {
+                mode: "write",
+                description: "sitewatch: stores in PostgreSQL what probes publish",
+                memory_high: 256,
+                memory_max: 384,
+                state: "a writer\n# keeps nothing there.",
+            },
+        }
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("@mode@", self.mode)
+            .replace("@description@", self.description)
+            .replace("@memory_high@", &self.memory_high.to_string())
+            .replace("@memory_max@", &self.memory_max.to_string())
+            .replace("@data@", &(u64::from(self.memory_max) << 20).to_string())
+            .replace("@state@", self.state)
+    }
+}
+
+/// Prints the service file.
+///
+/// # Errors
+/// stdout cannot be written.
+pub fn service(service: Service) -> Result<u8, Error> {
+    let text = match service.manager {
+        Manager::Systemd => SYSTEMD,
+        Manager::OpenWrt => OPENWRT,
+    };
+    print(&Kind::of(service.mode).fill(text))?;
+    Ok(FINE)
+}

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod admin;
+pub mod artefact;
 pub mod binary;
 pub mod certs;
 pub mod client;
@@ -31,6 +32,7 @@ pub mod tls;
 pub mod wait;
 pub mod wire;
 
+pub use artefact::Artefact;
 pub use binary::Sitewatch;
 pub use client::Client;
 pub use json::Fields;

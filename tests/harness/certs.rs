@@ -70,7 +70,17 @@ impl Authority {
 
     /// The same with a key of this kind.
     pub fn leaf_of(&self, kind: Kind, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
-        let key = make_key(kind);
+        self.leaf_with(make_key(kind), names, from_days, to_days)
+    }
+
+    /// The same over a key that is there already.
+    pub fn leaf_with(
+        &self,
+        key: PKey<Private>,
+        names: &[&str],
+        from_days: i64,
+        to_days: i64,
+    ) -> Leaf {
         let wanted = Wanted { name: names[0], names, from_days, to_days, authority: false };
         let mut chain = vec![sign(&wanted, &key, Some(self))];
         chain.extend_from_slice(&self.sent);

@@ -1,7 +1,13 @@
 //! Each artefact beyond 2038, where 32 bits of seconds end.
 
+use std::ffi::OsStr;
+
+use super::file::Elf;
 use super::{DEADLINE, each};
-use crate::harness::{Fields, Listener, Script, certs, json};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, certs, gdb, json};
+
+/// 2040-01-01, in seconds since 1970.
+const IN_2040_S: i64 = 2_208_988_800;
 
 #[test]
 #[ignore = "make test runs it over the artefacts"]
@@ -20,5 +26,37 @@ fn a_certificate_may_end_in_2120() {
         assert_eq!(record.text("verdict"), "up", "{done:?}");
         let ends = (record.int("cert_expires_s"), record.int("chain_expires_s"));
         assert_eq!(ends, (leaf.ends_s(), leaf.ends_s()), "{done:?}");
+    });
+}
+
+#[test]
+#[ignore = "make test runs it over the artefacts"]
+fn in_2040_it_is_2040() {
+    let listener = Listener::https(&certs::set().good);
+    listener.always(Script::ok("fine"));
+    each(|artefact| {
+        let convention = match artefact.target().split('-').next() {
+            Some("arm" | "armv7") => &gdb::ARM,
+            Some("mipsel") => &gdb::MIPS,
+            // 64 bits have no other call.
+            _ => return,
+        };
+        let folder = Temp::new();
+        let socket = folder.join("gdb");
+        let emulator = artefact.emulator();
+        let program = Sitewatch::program(emulator[0]).args(&emulator[1..]);
+        let program =
+            program.args([OsStr::new("-g"), socket.as_os_str(), artefact.file().as_os_str()]);
+        let ca = certs::ca_file().to_str().unwrap();
+        let words = ["check", "--format", "json", &listener.url("/"), "--ca-file", ca];
+        let running = program.args(words).args(["--timeout", "60s"]).spawn();
+        let elf = Elf::read(artefact.file());
+        let asked = gdb::run_at(&socket, DEADLINE, convention, &elf.code(), IN_2040_S);
+        let done = running.wait(DEADLINE);
+        assert!(asked.clock64 > 0 && asked.short == 0, "{asked:?}");
+        let record = json::parse(&done.stdout);
+        assert_eq!(record.int("due_ms"), IN_2040_S * 1000, "{done:?}");
+        // Our roots ended, and so did the certificate.
+        assert_eq!(record.text("cause"), "certificate_expired", "{done:?}");
     });
 }

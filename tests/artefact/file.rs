@@ -7,6 +7,7 @@ use super::each;
 use crate::harness::Artefact;
 
 /// Kinds of segments.
+const LOAD: u64 = 1;
 const DYNAMIC: u64 = 2;
 const INTERPRETER: u64 = 3;
 const STACK: u64 = 0x6474_e551;
@@ -31,7 +32,7 @@ const MACHINES: [(&str, u64, u64, u64); 6] = [
 ];
 
 /// A file in little-endian ELF.
-struct Elf {
+pub struct Elf {
     bytes: Vec<u8>,
     bits: u64,
 }
@@ -41,12 +42,13 @@ struct Segment {
     kind: u64,
     flags: u64,
     offset: u64,
+    address: u64,
     file_size: u64,
     memory_size: u64,
 }
 
 impl Elf {
-    fn read(path: &Path) -> Elf {
+    pub fn read(path: &Path) -> Elf {
         let bytes = std::fs::read(path).unwrap();
         assert_eq!((&bytes[..4], bytes[5]), (&b"\x7fELF"[..], 1), "not ELF, little-endian");
         let bits = u64::from(bytes[4]) * 32;
@@ -86,6 +88,7 @@ impl Elf {
             kind: self.number(base, 4),
             flags: self.number(base + if self.bits == 32 { 24 } else { 4 }, 4),
             offset: self.wide(base, 4, 8),
+            address: self.wide(base, 8, 16),
             file_size: self.wide(base, 16, 32),
             memory_size: self.wide(base, 20, 40),
         };
@@ -102,6 +105,14 @@ impl Elf {
             tags.into_iter().filter(|tag| *tag == NEEDED).count()
         };
         self.segments().iter().filter(|segment| segment.kind == DYNAMIC).map(entries).sum()
+    }
+
+    /// Where its instructions stand: address and bytes.
+    pub fn code(&self) -> Vec<(u64, &[u8])> {
+        let segments = self.segments().into_iter();
+        let code = segments.filter(|segment| segment.kind == LOAD && segment.flags & RUN != 0);
+        let bytes = |from, size| &self.bytes[from as usize..(from + size) as usize];
+        code.map(|segment| (segment.address, bytes(segment.offset, segment.file_size))).collect()
     }
 
     fn of(&self, kind: u64) -> Option<Segment> {

@@ -162,7 +162,7 @@ fn measure_case(case: &Case, artefact: &Artefact, roots: &Path) -> Found {
         virtual_peak: status_kib(pid, "VmPeak:"),
         checks: listener.log().len() as u64,
     };
-    stacks(case, pid);
+    tell_mappings(case, pid);
     end(case, running, &listener);
     found
 }
@@ -178,37 +178,53 @@ fn end(case: &Case, mut running: Running, listener: &Listener) {
     assert!(seen * 10 >= want * 9, "{seen} checks where {want} were due: {}", done.stderr);
 }
 
-/// Prints what each thread's stack takes: of the address space, and resident.
-fn stacks(case: &Case, pid: u32) {
-    let mut names = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        names.push(name.trim_end().to_owned());
-    }
-    println!("{}: threads {}", case.name, names.join(", "));
-    for line in maps(pid) {
-        println!("{}:   {line}", case.name);
-    }
+/// A mapping of a process, in KiB.
+struct Mapping {
+    from: u64,
+    to: u64,
+    name: String,
+    size: u64,
+    resident: u64,
 }
 
-/// The largest private mappings that no file stands behind.
-fn maps(pid: u32) -> Vec<String> {
+fn mappings(pid: u32) -> Vec<Mapping> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
-    let (mut head, mut size, mut found) = (String::new(), 0, Vec::new());
+    let mut found: Vec<Mapping> = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words[0] {
-            "Size:" => size = words[1].parse::<u64>().unwrap(),
-            "Rss:" => found.push((words[1].parse::<u64>().unwrap(), size, head.clone())),
-            word if !word.ends_with(':') => {
-                head = format!("{} {}", words[1], words.get(5).unwrap_or(&""))
+        let number = || words[1].parse::<u64>().unwrap();
+        match (words[0], found.last_mut()) {
+            ("Size:", Some(last)) => last.size = number(),
+            ("Rss:", Some(last)) => last.resident = number(),
+            (word, _) if !word.ends_with(':') => {
+                let (from, to) = word.split_once('-').unwrap();
+                let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+                let name = format!("{} {}", words[1], words.get(5).unwrap_or(&""));
+                found.push(Mapping { from, to, name, size: 0, resident: 0 });
             }
             _ => {}
         }
     }
-    found.sort_unstable();
-    let largest = found.iter().rev().take(8);
-    largest.map(|(resident, size, head)| format!("{resident:>7} of {size:>7} KiB {head}")).collect()
+    found
+}
+
+/// Prints what takes most, and the stack of each thread that waits in the kernel.
+fn tell_mappings(case: &Case, pid: u32) {
+    let mut mappings = mappings(pid);
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, call) = (read("comm"), read("syscall"));
+        let pointer = call.split_ascii_whitespace().rev().nth(1).unwrap_or_default();
+        let pointer = u64::from_str_radix(pointer.trim_start_matches("0x"), 16).unwrap_or(0);
+        if let Some(stack) = mappings.iter().find(|map| (map.from..map.to).contains(&pointer)) {
+            let (resident, size) = (stack.resident, stack.size);
+            println!("{}: {resident:>6} of {size:>6} KiB  stack of {}", case.name, name.trim_end());
+        }
+    }
+    mappings.sort_unstable_by_key(|map| map.resident);
+    for Mapping { name, size, resident, .. } in mappings.iter().rev().take(8) {
+        println!("{}: {resident:>6} of {size:>6} KiB  {name}", case.name);
+    }
 }
 
 /// Mean of what is resident over some looks, in MB.

@@ -85,7 +85,7 @@ impl Artefact {
 
     /// The same behind a command that runs what follows it: `unshare --mount`.
     pub fn within<S: AsRef<OsStr>>(&self, before: &[S]) -> Sitewatch {
-        let mut words: Vec<OsString> = before.iter().map(|word| word.into()).collect();
+        let mut words: Vec<OsString> = before.iter().map(Into::into).collect();
         words.extend(self.emulator().iter().map(OsString::from));
         words.push(self.file.clone().into());
         Sitewatch::program(words.remove(0)).args(words)

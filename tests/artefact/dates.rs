@@ -54,6 +54,7 @@ fn in_2040_it_is_2040() {
         let asked = gdb::run_at(&socket, DEADLINE, convention, &elf.code(), IN_2040_S);
         let done = running.wait(DEADLINE);
         assert!(asked.clock64 > 0 && asked.short == 0, "{asked:?}");
+        assert_eq!(done.code, Some(1), "{done:?}");
         let record = json::parse(&done.stdout);
         assert_eq!(record.int("due_ms"), IN_2040_S * 1000, "{done:?}");
         // Our roots ended, and so did the certificate.

@@ -81,10 +81,10 @@ fn probe(artefact: &Artefact, door: Door, tables: &str, listener: &Listener) -> 
         targets(listener, 1)
     );
     let program = artefact.sitewatch().file("c.toml", config).args(["probe", "-c", "c.toml"]);
-    let running = program.spawn();
+    let mut running = program.spawn();
     eventually(DEADLINE, "a check of it in Kafka", || {
-        let log = running.stderr();
-        assert!(!log.contains("ERROR"), "{tables}: {log}");
+        let (ended, log) = (running.ended(), running.stderr());
+        assert!(!ended && !log.contains("ERROR"), "{tables}: {log}");
         log.contains("is made")
             && !Published::read(&Kafka::shared().kcat(), &topic).checks.is_empty()
     });
@@ -151,8 +151,8 @@ fn a_writer_comes_through_the_doors_of_both() {
             let program = artefact.sitewatch().file("c.toml", config);
             let mut running = program.args(["write", "-c", "c.toml"]).spawn();
             eventually(DEADLINE, "a check that is stored", || {
-                let log = running.stderr();
-                assert!(!log.contains("ERROR"), "{form}: {log}");
+                let (ended, log) = (running.ended(), running.stderr());
+                assert!(!ended && !log.contains("ERROR"), "{form}: {log}");
                 log.contains("reading partitions")
                     && server.psql(&format!("SELECT count(*) FROM {schema}.checks")) != "0"
             });

@@ -4,19 +4,25 @@
 //!
 //! Words of the protocol: `$TEXT#SUM` each way, `+` for well received; numbers in hexadecimal.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::wait::eventually;
+
+/// No call has a larger number: what halted there is another instruction.
+const CALL_MAX: u32 = 1 << 20;
 
 /// How a processor calls its kernel.
 pub struct Convention {
     /// The instruction that does, in each of its encodings.
     pub calls: &'static [&'static [u8]],
     /// Registers: the call's number, its first and its second argument; where it is in the program.
-    pub registers: [u8; 4],
+    pub registers: [usize; 4],
+    /// Registers that are 0 after a call that went well.
+    pub cleared: &'static [usize],
     /// `clock_gettime64`.
     pub clock64: u32,
     /// `clock_gettime`, `gettimeofday`, `time`: what ends in 2038.
@@ -27,6 +33,7 @@ pub struct Convention {
 pub const ARM: Convention = Convention {
     calls: &[&[0, 0, 0, 0xef], &[0, 0xdf]],
     registers: [7, 0, 1, 15],
+    cleared: &[0],
     clock64: 403,
     short: [263, 78, 13],
 };
@@ -35,6 +42,7 @@ pub const ARM: Convention = Convention {
 pub const MIPS: Convention = Convention {
     calls: &[&[0x0c, 0, 0, 0]],
     registers: [2, 4, 5, 37],
+    cleared: &[2, 7],
     clock64: 4403,
     short: [4263, 4078, 4013],
 };
@@ -61,43 +69,63 @@ pub fn run_at(
     let stream = eventually(deadline, "QEMU listening", || UnixStream::connect(socket).ok());
     stream.set_read_timeout(Some(deadline)).unwrap();
     let mut door = Door(stream);
-    let bias = door.ask("qOffsets");
-    let bias = bias.strip_prefix("Text=").unwrap().split(';').next().unwrap();
-    let bias = u64::from_str_radix(bias, 16).unwrap();
+    let mut sizes = HashMap::new();
     for (address, bytes) in code {
-        for at in calls(bytes, convention) {
-            assert_eq!(door.ask(&format!("Z0,{:x},2", bias + address + at as u64)), "OK");
+        for (at, size) in calls(bytes, convention) {
+            let address = u32::try_from(*address).unwrap() + at;
+            assert_eq!(door.ask(&format!("Z0,{address:x},2")), "OK");
+            sizes.insert(address, size);
         }
     }
-    let mut asked = Asked::default();
-    // W or X: it has ended.
-    while !door.ask("c").starts_with(['W', 'X']) {
-        let [number, first, second, here] = convention.registers.map(|name| door.register(name));
-        let is_clock = number == convention.clock64 && first == 0;
-        asked.clock64 += usize::from(is_clock);
-        asked.short += usize::from(
-            convention.short.contains(&number) && (number != convention.short[0] || first == 0),
-        );
-        door.ask(&format!("z0,{here:x},2"));
-        if door.ask("s").starts_with(['W', 'X']) {
-            break;
+    let (mut asked, start) = (Asked::default(), Instant::now());
+    let mut onward = "c".to_owned();
+    loop {
+        let why = door.ask(&onward);
+        // W or X: it has ended. Else a signal's number follows; 5 is ours, all others the program's.
+        match why.split_at(1) {
+            ("W" | "X", _) => return asked,
+            (_, signal) if signal.starts_with("05") => "c".clone_into(&mut onward),
+            (_, signal) => {
+                onward = format!("C{}", &signal[..2]);
+                continue;
+            }
         }
-        if is_clock {
+        assert!(start.elapsed() < deadline, "not at its end within {deadline:?}: {asked:?}");
+        let mut all = door.registers();
+        let [number, first, second, here] = convention.registers.map(|name| all[name]);
+        let is_clock = first == 0;
+        if number == convention.clock64 && is_clock {
+            // Answered in the kernel's place, and on behind the call.
+            asked.clock64 += 1;
             let time: String = now_s.to_le_bytes().iter().map(|b| format!("{b:02x}")).collect();
             assert_eq!(door.ask(&format!("M{second:x},8:{time}")), "OK");
+            assert_eq!(door.ask(&format!("M{:x},8:{:016x}", second + 8, 0)), "OK");
+            convention.cleared.iter().for_each(|name| all[*name] = 0);
+            all[convention.registers[3]] = here + sizes[&here];
+            door.set_registers(&all);
+            continue;
         }
-        door.ask(&format!("Z0,{here:x},2"));
+        let [short, others @ ..] = convention.short;
+        asked.short += usize::from(number == short && is_clock || others.contains(&number));
+        if number > CALL_MAX {
+            door.ask(&format!("z0,{here:x},2"));
+        } else if door.ask("s").starts_with(['W', 'X']) {
+            // The step has gone on where the breakpoint had halted it.
+            return asked;
+        }
     }
-    asked
 }
 
-/// Where instructions of these kinds may stand. What only looks like one is never run.
-fn calls(bytes: &[u8], convention: &Convention) -> Vec<usize> {
-    let is_call = |at: &usize| {
-        let of = |call: &&[u8]| at.is_multiple_of(call.len()) && bytes[*at..].starts_with(call);
-        convention.calls.iter().any(of)
-    };
-    (0..bytes.len()).step_by(2).filter(is_call).collect()
+/// Where instructions of these kinds may stand, and their size. Some only look like one.
+fn calls(bytes: &[u8], convention: &Convention) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    for at in (0..bytes.len()).step_by(2) {
+        let is = |call: &&&[u8]| at.is_multiple_of(call.len()) && bytes[at..].starts_with(call);
+        if let Some(call) = convention.calls.iter().find(is) {
+            found.push((at as u32, call.len() as u32));
+        }
+    }
+    found
 }
 
 /// The door, with the program halted.
@@ -128,9 +156,18 @@ impl Door {
         byte[0]
     }
 
-    /// A register of 32 bits, which comes with its lowest byte first.
-    fn register(&mut self, name: u8) -> u32 {
-        let text = self.ask(&format!("p{name:x}"));
-        u32::from_str_radix(&text, 16).unwrap().swap_bytes()
+    /// Registers of 32 bits, which come with their lowest bytes first.
+    #[track_caller]
+    fn registers(&mut self) -> Vec<u32> {
+        let text = self.ask("g");
+        // Unknown ones, which none of ours is among, are not numbers.
+        let number = |at| u32::from_str_radix(&text[at..at + 8], 16).unwrap_or_default();
+        (0..text.len() / 8).map(|name| number(name * 8).swap_bytes()).collect()
+    }
+
+    #[track_caller]
+    fn set_registers(&mut self, all: &[u32]) {
+        let text: String = all.iter().map(|value| format!("{:08x}", value.swap_bytes())).collect();
+        assert_eq!(self.ask(&format!("G{text}")), "OK");
     }
 }

@@ -2,7 +2,7 @@
 
 binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
 
-.PHONY: build run status test demo lint bench-run bench-write
+.PHONY: build run status test demo lint bench-run bench-write bench-memory
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -34,3 +34,8 @@ bench-run:
 # What `write` costs, and `psql` doing the same; CHECKS, TARGETS, PARTITIONS, BATCH change it.
 bench-write:
 	@.ci/with test cargo bench --locked --bench write
+
+# What the x86_64 musl artefact keeps in memory; CASES, SECONDS, TARGETS and others change it. The
+# harness's own build is of no matter, so no release build is made.
+bench-memory:
+	@.ci/with test cargo test --locked --bench memory

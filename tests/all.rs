@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod artefact;
 mod away;
 mod check;
 mod demo;

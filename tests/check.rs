@@ -132,7 +132,7 @@ fn table(cases: Vec<Case>) {
 
 /// What a record must hold.
 #[derive(Default)]
-struct Want {
+pub struct Want {
     verdict: &'static str,
     cause: &'static str,
     responded: bool,
@@ -150,18 +150,18 @@ struct Want {
 }
 
 /// It responded with this status, which is accepted.
-fn up(status: i64) -> Want {
+pub fn up(status: i64) -> Want {
     let last = Some("transfer_us");
     Want { verdict: "up", responded: true, status: Some(status), last, ..Want::default() }
 }
 
 /// It responded with this status, and is down all the same.
-fn down(cause: &'static str, status: i64) -> Want {
+pub fn down(cause: &'static str, status: i64) -> Want {
     Want { verdict: "down", cause, ..up(status) }
 }
 
 /// It did not respond: the phase in which it broke.
-fn broken(cause: &'static str, last: &'static str) -> Want {
+pub fn broken(cause: &'static str, last: &'static str) -> Want {
     Want { verdict: "down", cause, last: Some(last), ..Want::default() }
 }
 
@@ -183,13 +183,13 @@ impl Want {
     }
 
     /// What the expressions say.
-    fn match_ok(mut self, ok: bool) -> Want {
+    pub fn match_ok(mut self, ok: bool) -> Want {
         self.match_ok = Some(ok);
         self
     }
 
     /// What the first expression found.
-    fn found(mut self, text: &'static str) -> Want {
+    pub fn found(mut self, text: &'static str) -> Want {
         self.matched = Some(text);
         self.match_ok(true)
     }
@@ -201,7 +201,7 @@ impl Want {
     }
 
     /// A number of the record.
-    fn int(mut self, name: &'static str, value: i64) -> Want {
+    pub fn int(mut self, name: &'static str, value: i64) -> Want {
         self.fields.push((name, value));
         self
     }
@@ -213,13 +213,13 @@ impl Want {
     }
 
     /// Words of the error.
-    fn error(mut self, words: &'static str) -> Want {
+    pub fn error(mut self, words: &'static str) -> Want {
         self.error = Some(words);
         self
     }
 
     /// A redirect leads from http to https.
-    fn then_tls(mut self) -> Want {
+    pub fn then_tls(mut self) -> Want {
         self.then_tls = true;
         self
     }
@@ -231,7 +231,7 @@ impl Want {
     }
 
     /// Puts what is wrong into `faults`. True if nothing but the machine may be to blame.
-    fn judge(&self, url: &str, output: &Output, faults: &mut Vec<String>) -> bool {
+    pub fn judge(&self, url: &str, output: &Output, faults: &mut Vec<String>) -> bool {
         let code = match self.verdict {
             "down" => 1,
             "unknown" => 2,

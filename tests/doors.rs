@@ -19,18 +19,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const KEY_PASSWORD: &str = "hush-key";
 
 /// `[kafka.tls]` with these roots; none: the host's.
-fn tls(ca: Option<&Path>) -> String {
+pub fn tls(ca: Option<&Path>) -> String {
     let ca = ca.map(|path| format!("ca_file = '{}'\n", path.display())).unwrap_or_default();
     format!("[kafka.tls]\n{ca}")
 }
 
 /// Our certificate and its key, within `[kafka.tls]`.
-fn own((cert, key): &(impl AsRef<Path>, impl AsRef<Path>)) -> String {
+pub fn own((cert, key): &(impl AsRef<Path>, impl AsRef<Path>)) -> String {
     let (cert, key) = (cert.as_ref().display(), key.as_ref().display());
     format!("cert_file = '{cert}'\nkey_file = '{key}'\n")
 }
 
-fn sasl(mechanism: &str, password: &str) -> String {
+pub fn sasl(mechanism: &str, password: &str) -> String {
     let words = format!("mechanism = '{mechanism}'\nusername = '{USER}'\npassword = '{password}'");
     format!("[kafka.sasl]\n{words}\n")
 }

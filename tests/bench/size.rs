@@ -18,8 +18,12 @@ use object::{File, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind}
 const SHOWN: usize = 24;
 
 fn main() {
-    let folders: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    println!("{:34} {:>10}  {:>10} {:>10} {:>10}", "target", "file", "code", "constants", "variables");
+    let folders: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    println!(
+        "{:34} {:>10}  {:>10} {:>10} {:>10}",
+        "target", "file", "code", "constants", "variables"
+    );
     for folder in &folders {
         sections(Path::new(folder));
     }
@@ -108,7 +112,7 @@ fn owners(folder: &Path) -> HashMap<String, String> {
         for member in ArchiveFile::parse(&*bytes).unwrap().members() {
             let member = member.unwrap();
             let Ok(file) = File::parse(member.data(&*bytes).unwrap()) else { continue };
-            for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
+            for symbol in file.symbols().filter(ObjectSymbol::is_definition) {
                 let name = symbol.name().unwrap_or_default();
                 owners.entry(name.to_owned()).or_insert_with(|| library.clone());
             }
@@ -122,14 +126,18 @@ fn owner(name: &str, owners: &HashMap<String, String>) -> String {
     if let Some(library) = owners.get(name) {
         return library.clone();
     }
-    let Ok(path) = rustc_demangle::try_demangle(name) else { return "libc and the rest of C".to_owned() };
+    let Ok(path) = rustc_demangle::try_demangle(name) else {
+        return "libc and the rest of C".to_owned();
+    };
     let path = format!("{path:#}");
     // `<a::B as c::D>::e` is a's.
     let path = path.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
     let path = path.trim_start_matches("mut ").trim_start_matches("dyn ");
     let first = path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
     match first {
-        "core" | "alloc" | "std" | "compiler_builtins" | "hashbrown" | "" => "Rust's library".to_owned(),
+        "core" | "alloc" | "std" | "compiler_builtins" | "hashbrown" | "" => {
+            "Rust's library".to_owned()
+        }
         own => format!("{own} (Rust)"),
     }
 }

@@ -70,17 +70,27 @@ impl Authority {
 
     /// The same with a key of this kind.
     pub fn leaf_of(&self, kind: Kind, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
-        self.issue(kind, Wanted::leaf(names, day_s(from_days), day_s(to_days)))
+        self.leaf_with(make_key(kind), names, from_days, to_days)
+    }
+
+    /// The same over a key that is there already.
+    pub fn leaf_with(
+        &self,
+        key: PKey<Private>,
+        names: &[&str],
+        from_days: i64,
+        to_days: i64,
+    ) -> Leaf {
+        self.issue(key, Wanted::leaf(names, day_s(from_days), day_s(to_days)))
     }
 
     /// A certificate for these names, good since yesterday, that ends at a given second since
     /// 1970.
     pub fn leaf_until(&self, names: &[&str], ends_s: i64) -> Leaf {
-        self.issue(Kind::P256, Wanted::leaf(names, day_s(-1), ends_s))
+        self.issue(make_key(Kind::P256), Wanted::leaf(names, day_s(-1), ends_s))
     }
 
-    fn issue(&self, kind: Kind, wanted: Wanted<'_>) -> Leaf {
-        let key = make_key(kind);
+    fn issue(&self, key: PKey<Private>, wanted: Wanted<'_>) -> Leaf {
         let mut chain = vec![sign(&wanted, &key, Some(self))];
         chain.extend_from_slice(&self.sent);
         Leaf { chain, key, ends_s: wanted.to_s }

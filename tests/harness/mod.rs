@@ -12,12 +12,16 @@
 //! ```
 
 pub mod admin;
+pub mod artefact;
 pub mod binary;
 pub mod certs;
 pub mod client;
 pub mod daemon;
 pub mod dead;
 pub mod deflate;
+pub mod dns;
+pub mod gdb;
+pub mod http2;
 pub mod json;
 pub mod kafka;
 pub mod kcat;
@@ -31,8 +35,11 @@ pub mod tls;
 pub mod wait;
 pub mod wire;
 
+pub use artefact::Artefact;
 pub use binary::Sitewatch;
 pub use client::Client;
+pub use dns::Dns;
+pub use http2::Http2;
 pub use json::Fields;
 pub use kafka::Kafka;
 pub use listener::Listener;

@@ -31,9 +31,12 @@ fn with_the_least_rights_a_writer_writes_and_a_reader_reads() {
     };
     let as_app = config(&database.url_for(&app, &format!("hush-{app}")));
 
-    // Before anybody has made anything it waits, and says what to do.
+    // Before anybody has made anything it waits, and says what to do. The topic too is left to
+    // the administrator, or it would make that itself.
     let writing = || Sitewatch::new().file("c.toml", &as_app).args(["write", "-c", "c.toml"]);
-    let mut write = writing().spawn();
+    let left = as_app.replace("partitions = 3\n", "partitions = 3\ncreate_topic = false\n");
+    let waiting = Sitewatch::new().file("c.toml", left).args(["write", "-c", "c.toml"]);
+    let mut write = waiting.spawn();
     write.await_stderr("sitewatch write --setup", DEADLINE);
 
     let refused = writing().args(["--setup"]).run();

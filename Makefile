@@ -1,8 +1,11 @@
 # `make run` and `make test` install what is missing, build, and do it.
 
 binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
+# Static files for other machines: where they are kept, and all there can be.
+artefacts = $${SITEWATCH_ARTEFACTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/sitewatch/artefacts}
+targets = $$(. cross/toolchain && echo $$targets)
 
-.PHONY: build run status test demo lint bench-run bench-write bench-memory
+.PHONY: build run status test test-all demo lint size bench-run bench-write bench-memory
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -15,8 +18,16 @@ status:
 
 # FAULT_ROUNDS=200 kills ten times as many writers in tests/road/faults.rs.
 # The release build comes first: tests run without a network, and one of them types `make run`.
+# Of the static files one for ARM is built and tested, under emulation; `make test-all` has them all.
+ARTEFACTS ?= armv7-unknown-linux-musleabihf
 test: build
+	@cross/build --cached $(ARTEFACTS)
 	@.ci/with test cargo test --locked
+	@ARTEFACTS="$(ARTEFACTS)" SITEWATCH_ARTEFACTS="$(artefacts)" \
+		.ci/with test cargo test --locked --test all -- --ignored artefact::
+
+test-all: ARTEFACTS = $(targets)
+test-all: test
 
 # The whole road with a throw-away Kafka and PostgreSQL, in under a minute.
 demo:
@@ -26,6 +37,11 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
+# What each static file weighs, and where its bytes come from; ARTEFACTS: of which.
+size: ARTEFACTS = $(targets)
+size:
+	@cross/build --cached --symbols $(ARTEFACTS)
+	@.ci/with build cargo test --locked --quiet --bench size -- "$(artefacts)" $(ARTEFACTS)
 
 # What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.
 bench-run:
@@ -38,4 +54,5 @@ bench-write:
 # What the x86_64 musl artefact keeps in memory; CASES, SECONDS, TARGETS and others change it. The
 # harness's own build is of no matter, so no release build is made.
 bench-memory:
-	@.ci/with test cargo test --locked --bench memory
+	@cross/build --cached x86_64-unknown-linux-musl
+	@SITEWATCH_ARTEFACTS="$(artefacts)" .ci/with test cargo test --locked --bench memory

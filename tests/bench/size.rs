@@ -2,14 +2,14 @@
 //! symbols are looked for in the libraries that it was linked from; what is Rust says whose it is
 //! in its name.
 //!
-//! `size FOLDER...`: each folder is named like its target and holds `sitewatch`, as it is shipped,
-//! `symbols`, the same before it was stripped, and `libraries`, a list of archives.
+//! `size FOLDER TARGET...`: FOLDER/TARGET holds `sitewatch`, as it is shipped, `symbols`, the same
+//! before it was stripped, and `libraries`, a list of archives (`cross/build --symbols`).
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::archive::ArchiveFile;
 use object::{File, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
@@ -25,10 +25,10 @@ fn main() {
         "target", "file", "code", "constants", "variables"
     );
     for folder in &folders {
-        sections(Path::new(folder));
+        sections(folder);
     }
     for folder in &folders {
-        origins(Path::new(folder));
+        origins(folder);
     }
 }
 

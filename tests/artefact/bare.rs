@@ -20,7 +20,7 @@ const WITHOUT_ROOTS: &str = "for folder in /etc/ssl /etc/pki /usr/lib/ssl /usr/l
 /// The line of a file of configuration for this listener, which keeps serials.
 fn target(listener: &Listener) -> String {
     let url = listener.url("/");
-    format!("[[target]]\nname = 'site'\nurl = '{url}'\ninterval = '1s'\nmatch = 'serial=[0-9]+'\n")
+    format!("[[target]]\nname = 'site'\nurl = '{url}'\ninterval = '3s'\nmatch = 'serial=[0-9]+'\n")
 }
 
 fn listener() -> Listener {

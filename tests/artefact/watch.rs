@@ -33,7 +33,7 @@ fn what_each_stores_is_what_was_answered() {
         ];
         let folder = Temp::new();
         let mut config = format!(
-            "node = 'here'\nstate_dir = '{}'\n[defaults]\ninterval = '2s'\nca_file = '{}'\n\
+            "node = 'here'\nstate_dir = '{}'\n[defaults]\ninterval = '3s'\nca_file = '{}'\n\
              match = 'serial=[0-9]+'\n",
             folder.path().display(),
             certs::ca_file().display()

@@ -152,7 +152,15 @@ fn measure_case(case: &Case, artefact: &Artefact, roots: &Path) -> Found {
     while began_waiting.elapsed() < whole {
         std::thread::sleep(EVERY.min(whole / 6));
         assert!(!running.ended(), "it ended: {}", running.stderr());
-        looks.push(look(pid, began));
+        let look = look(pid, began);
+        println!(
+            "{}: {:>4} s  resident {:.1} MB, anonymous {:.1}",
+            case.name,
+            look.at.as_secs(),
+            mb(look.resident),
+            mb(look.anonymous)
+        );
+        looks.push(look);
     }
     let found = Found {
         looks,
@@ -299,15 +307,6 @@ fn main() {
     let mut rows = Vec::new();
     for case in cases() {
         let found = measure_case(&case, &artefact, &roots);
-        for look in &found.looks {
-            println!(
-                "{}: {:>4} s  resident {:.1} MB, anonymous {:.1}",
-                case.name,
-                look.at.as_secs(),
-                mb(look.resident),
-                mb(look.anonymous)
-            );
-        }
         rows.push((case, found));
     }
     print(&rows);

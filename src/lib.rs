@@ -28,3 +28,5 @@ pub mod clock;
 pub mod error;
 pub mod log;
 pub mod stop;
+
+pub mod date;

@@ -3,9 +3,11 @@
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::date::second;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +22,6 @@ pub enum Format {
 pub type Divert = Box<dyn Fn(Level, &str) + Send>;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
-
-/// The last second that a line can show, in milliseconds since 1970: the year 9999's.
-const LAST_MS: i64 = 253_402_300_799_000;
 
 struct Logger {
     format: Format,
@@ -84,7 +83,7 @@ impl Log for Logger {
 
 impl Logger {
     fn write(&self, level: Level, text: &str) {
-        let time = shown((self.now_ms)());
+        let time = second((self.now_ms)());
         let line = match self.format {
             Format::Text => format!("{time} {level:<5} {}\n", one_line(text)),
             Format::Json => format!(
@@ -96,12 +95,6 @@ impl Logger {
         // Nowhere is left to say that the log cannot be written.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
-}
-
-/// RFC 3339 in UTC, to the second; what is before 1970 or after 9999 as the nearer of the two.
-fn shown(ms: i64) -> String {
-    let since = Duration::from_millis(ms.clamp(0, LAST_MS).unsigned_abs());
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 
 /// `text` without line ends and other control characters, which would forge lines.
@@ -166,7 +159,7 @@ mod tests {
             (4_294_967_296_000, "2106-02-07T06:28:16Z"),
             (i64::MAX, "9999-12-31T23:59:59Z"),
         ] {
-            assert_eq!(shown(ms), want, "{ms}");
+            assert_eq!(second(ms), want, "{ms}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::binary::Running;
+use crate::harness::binary::cpu;
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
 use crate::harness::{Fields, Kafka, Listener, Script, dead, eventually, json};
@@ -107,6 +108,28 @@ fn a_broker_killed_or_standing_still_costs_nothing() {
     let published = Published::read(&broker.kcat(), "t");
     assert_eq!(published.all_serials(), answered(&listener, "/"));
     assert!(published.losses.is_empty(), "{log}");
+}
+
+/// What came back from a broker that is away waits without being looked at over and over.
+#[test]
+fn while_its_broker_is_away_it_rests() {
+    let (mut broker, listener) = (Kafka::start(), listener());
+    let soon = "[kafka.properties]\n\"message.timeout.ms\" = \"1000\"\n";
+    let config = format!("{soon}{FAST}{}", targets(&listener, 5));
+    let running = start(&broker.brokers(), "t", &config);
+    go_on(&listener, 10);
+    broker.stop_hard();
+    await_times(&running, "Kafka is away", 1, NOTICED);
+    // Long enough for records to come back, twice.
+    go_on(&listener, 20);
+    let (since, before) = (Instant::now(), cpu(running.pid()));
+    eventually(DEADLINE, "its time", || since.elapsed() > Duration::from_secs(5));
+    let used = cpu(running.pid()) - before;
+    assert!(used < since.elapsed() / 4, "{used:?} of CPU in {:?}", since.elapsed());
+    broker.restart();
+    await_times(&running, "Kafka is back", 1, DEADLINE);
+    stop(running);
+    assert_eq!(Published::read(&broker.kcat(), "t").all_serials(), answered(&listener, "/"));
 }
 
 #[test]

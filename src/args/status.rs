@@ -1,12 +1,13 @@
 //! `status`.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use lexopt::Arg::{Long, Value};
 use lexopt::Parser;
 
 use super::{Common, Shared, text, usage, value};
 use crate::config::units::parse_duration;
+use crate::date::read_rfc3339;
 use crate::error::Error;
 
 /// Options of `status`.
@@ -137,11 +138,7 @@ pub fn when(flag: &str, word: &str) -> Result<When, Error> {
     }
     let is_date = word.len() == 10 && word.bytes().filter(|b| *b == b'-').count() == 2;
     let whole = if is_date { format!("{word}T00:00:00Z") } else { word.to_owned() };
-    let time = humantime::parse_rfc3339(&whole).ok();
-    let ms = time
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_millis()).ok());
-    ms.map(When::At).ok_or_else(|| {
+    read_rfc3339(&whole).filter(|ms| *ms >= 0).map(When::At).ok_or_else(|| {
         let allowed = "a duration back from now (24h), a date (2026-11-21), or RFC 3339 in UTC \
                        (2026-11-21T03:00:00Z)";
         Error::new(format!("{flag} {word:?}: {allowed}"))

@@ -1,13 +1,12 @@
 //! The certificates of a handshake: when they end, and what is wrong with a chain that was
 //! refused. Both from the one handshake of the check, which libcurl notes before it verifies.
 
-use std::time::UNIX_EPOCH;
-
 use openssl::nid::Nid;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
 use openssl::x509::{X509, X509StoreContext};
 
+use crate::date;
 use crate::model::outcome::Cause;
 
 /// When a chain ends, in seconds since 1970.
@@ -135,12 +134,9 @@ fn seconds(text: &str) -> Option<i64> {
     let day: u8 = words.next()?.parse().ok()?;
     let time = words.next()?.split('.').next()?;
     let year: u16 = words.next()?.parse().ok()?;
-    let text = format!("{year:04}-{month:02}-{day:02}T{time}Z");
-    let time = humantime::parse_rfc3339(&text).ok()?;
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_secs()).ok(),
-        Err(before) => i64::try_from(before.duration().as_secs()).ok().map(|s| -s),
-    }
+    let mut time = time.split(':').map(|part| part.parse::<u8>().ok());
+    let mut part = || time.next().flatten();
+    date::seconds(year, month as u8, day, part()?, part()?, part()?)
 }
 
 #[cfg(test)]

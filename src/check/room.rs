@@ -36,13 +36,18 @@ impl Held {
     /// Makes it at least `bytes` large. False: there is no room, and it stays as it was.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let grown = self.room.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-            used.checked_add(more).filter(|sum| *sum <= self.room.limit_bytes)
-        });
-        if grown.is_ok() {
-            self.bytes += more;
+        let all = &self.room.used;
+        let mut used = all.load(Ordering::Acquire);
+        loop {
+            let sum = used.checked_add(more).filter(|sum| *sum <= self.room.limit_bytes);
+            let Some(sum) = sum else { return false };
+            match all.compare_exchange_weak(used, sum, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(other) => used = other,
+            }
         }
-        grown.is_ok()
+        self.bytes += more;
+        true
     }
 
     /// A part of the same room that holds nothing yet.

@@ -232,7 +232,7 @@ impl StatusSet {
 
 impl Default for StatusSet {
     fn default() -> StatusSet {
-        StatusSet(vec![200..=299])
+        StatusSet(std::iter::once(200..=299).collect())
     }
 }
 

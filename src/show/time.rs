@@ -1,10 +1,7 @@
 //! Times in words: how long, how long ago, when. Apart, because each has limits where its unit
 //! changes, and those are what goes wrong.
 
-use std::time::{Duration, UNIX_EPOCH};
-
-/// Last millisecond of the year 9999, since 1970.
-const LAST_MS: i64 = 253_402_300_799_999;
+pub use crate::date::{rfc3339, second};
 
 /// A time that was measured: `12.3 ms`, `1.20 s`, `3m 20s`.
 pub fn measured(us: u64) -> String {
@@ -55,23 +52,6 @@ pub fn away(at_ms: i64, now_ms: i64) -> String {
     };
     let words = super::text::count(n, unit);
     if ahead >= 0 { format!("in {words}") } else { format!("{words} ago") }
-}
-
-/// RFC 3339 in UTC, with milliseconds where there are any: `2026-11-21T03:00:00Z`. What is
-/// before 1970 or after 9999 shows as the nearer of the two.
-pub fn rfc3339(ms: i64) -> String {
-    let ms = ms.clamp(0, LAST_MS);
-    let at = UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs());
-    if ms % 1000 == 0 {
-        humantime::format_rfc3339_seconds(at).to_string()
-    } else {
-        humantime::format_rfc3339_millis(at).to_string()
-    }
-}
-
-/// [`rfc3339`] cut to whole seconds.
-pub fn second(ms: i64) -> String {
-    rfc3339(ms - ms.rem_euclid(1000))
 }
 
 /// The time of the day in UTC: `03:00:12`.

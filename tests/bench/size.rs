@@ -18,8 +18,11 @@ use object::{File, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind}
 const SHOWN: usize = 24;
 
 fn main() {
-    let folders: Vec<String> =
-        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let mut args = std::env::args().skip(1);
+    let artefacts = PathBuf::from(args.next().unwrap());
+    // Cargo adds words of its own.
+    let targets = args.filter(|arg| !arg.starts_with("--"));
+    let folders: Vec<PathBuf> = targets.map(|target| artefacts.join(target)).collect();
     println!(
         "{:34} {:>10}  {:>10} {:>10} {:>10}",
         "target", "file", "code", "constants", "variables"

@@ -20,8 +20,9 @@ mod measure;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use harness::binary::cpu;
 use harness::{Listener, Script, Sitewatch, Temp, certs};
-use measure::{cpu, mb, number, status_kib};
+use measure::{mb, number, status_kib};
 use rustix::process::Signal;
 
 fn main() {

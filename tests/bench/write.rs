@@ -24,8 +24,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use harness::binary::cpu;
 use harness::{Kafka, Postgres, Sitewatch, Temp};
-use measure::{cpu, mb, number, status_kib};
+use measure::{mb, number, status_kib};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::Signal;

@@ -138,6 +138,15 @@ fn surrounded(path: impl AsRef<OsStr>, home: &Temp) -> Command {
     command
 }
 
+/// CPU time of a process so far: user and system.
+pub fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    let hertz = rustix::param::clock_ticks_per_second();
+    Duration::from_secs_f64(ticks as f64 / hertz as f64)
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Output {

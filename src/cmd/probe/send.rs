@@ -160,7 +160,9 @@ impl Send {
     /// Waits for the next event.
     fn next(&self, is_open: bool, wait: Duration) -> Event {
         let now = Instant::now();
-        let retry = self.retry_at.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
+        // While the topic is looked for nothing is sent, and the finder tells when it is there.
+        let retry = self.retry_at.filter(|_| self.has_topic);
+        let retry = retry.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
         let told = async {
             self.finder.told().await.map_or(Event::Nothing, |(id, told)| Event::Told(id, told))
         };

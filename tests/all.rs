@@ -12,6 +12,7 @@ mod harness;
 mod artefact;
 mod away;
 mod check;
+mod cross;
 mod demo;
 mod doors;
 mod handshake;

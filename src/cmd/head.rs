@@ -68,7 +68,7 @@ impl Head {
         let (stop, (waker_in, waker)) = (Stop::default(), sync_channel(1));
         let told = stop.clone();
         let watch = thread("watch").spawn(move || {
-            let stored = |name: &str| newest.get(name).copied();
+            let stored = move |name: &str| newest.get(name).copied();
             let watch = Watch::new(targets, stored, (owner, run), limits, trust, found_in);
             let _ = waker_in.send(watch.waker());
             watch.run(&told)

@@ -140,27 +140,33 @@ impl<'a> Section<'a> {
         (any && self.reader.count() == before).then_some(section)
     }
 
-    /// The tables of that name in all files: `[[name]]`.
-    pub fn sections(&mut self, name: &'static str, place: &'static str) -> Vec<Section<'a>> {
-        let mut sections = Vec::new();
-        for list in self.every(name) {
-            let Some(items) = list.value.as_array() else {
-                list.wanted(&format!("a list of tables: write [[{name}]]"));
-                continue;
-            };
-            for value in items {
-                let item = list.part(value);
-                match value.as_table() {
-                    Some(table) => {
-                        let mut section = Section::empty(self.reader, place, item.at);
-                        section.extend(item.at.source, table);
-                        sections.push(section);
-                    }
-                    None => item.wanted(&format!("a list of tables: write [[{name}]]")),
-                }
+    /// The tables of that name in all files: `[[name]]`. Each is made when its turn comes, since
+    /// thousands of them at once are more than the file they stand in.
+    pub fn sections(
+        &mut self,
+        name: &'static str,
+        place: &'static str,
+    ) -> impl Iterator<Item = Section<'a>> + use<'a> {
+        let reader = self.reader;
+        let wanted = move |item: Item<'a>| {
+            item.wanted(&format!("a list of tables: write [[{name}]]"));
+        };
+        let items = self.every(name).into_iter().flat_map(move |list| {
+            let values = list.value.as_array();
+            if values.is_none() {
+                wanted(list);
             }
-        }
-        sections
+            values.into_iter().flatten().map(move |value| list.part(value))
+        });
+        items.filter_map(move |item| {
+            let table = item.value.as_table();
+            if table.is_none() {
+                wanted(item);
+            }
+            let mut section = Section::empty(reader, place, item.at);
+            section.extend(item.at.source, table?);
+            Some(section)
+        })
     }
 
     /// Whether that key is there and was not asked for yet.

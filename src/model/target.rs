@@ -255,13 +255,16 @@ impl fmt::Display for StatusSet {
 /// bounded, the worst expression takes some seconds over 256 KiB, not minutes.
 const EXPRESSION_MAX: usize = 32 * 1024;
 
-/// A regular expression on the body, in the syntax of `regex-lite`.
+/// A regular expression on the body, in the syntax of `regex-lite`. Clones share what is compiled.
 #[derive(Debug, Clone)]
-pub struct Expression {
-    regex: Regex,
-    /// No sign in it means anything but itself, so that it is searched as text, which is
-    /// cheaper.
-    is_plain: bool,
+pub struct Expression(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// No sign in it means anything but itself: searched as text, which is cheaper, and nothing
+    /// compiled is kept.
+    Plain(Arc<str>),
+    Compiled(Regex),
 }
 
 impl Expression {
@@ -274,7 +277,8 @@ impl Expression {
         match RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build() {
             Ok(regex) => {
                 let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
-                Ok(Expression { regex, is_plain })
+                let form = if is_plain { Form::Plain(text.into()) } else { Form::Compiled(regex) };
+                Ok(Expression(form))
             }
             Err(error) => Err(match error.to_string() {
                 text if text.contains("size limit") => {
@@ -287,16 +291,23 @@ impl Expression {
 
     /// The expression as written.
     pub fn as_str(&self) -> &str {
-        self.regex.as_str()
+        match &self.0 {
+            Form::Plain(text) => text,
+            Form::Compiled(regex) => regex.as_str(),
+        }
     }
 
     /// The first place in `text` that matches.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
-        if self.is_plain {
-            let at = text.find(self.as_str())?;
-            return text.get(at..at + self.as_str().len());
+        match &self.0 {
+            Form::Plain(plain) => {
+                let at = text.find(&**plain)?;
+                text.get(at..at + plain.len())
+            }
+            // A regex keeps the memory of its first search for the next, 1 KB and more; a clone
+            // that is dropped keeps it no longer than this one.
+            Form::Compiled(regex) => regex.clone().find(text).map(|found| found.as_str()),
         }
-        self.regex.find(text).map(|found| found.as_str())
     }
 }
 

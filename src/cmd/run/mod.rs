@@ -37,6 +37,8 @@ use crate::store::{Sqlite, Store};
 
 /// Records between judge and store, at most; the judge waits when it is full.
 const RECORDS: usize = 64;
+/// Targets that are announced at once: all of them at once would be kept twice.
+const ANNOUNCED: usize = 1000;
 
 /// Watches until told to stop.
 ///
@@ -79,14 +81,13 @@ fn announce(
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
     let sent_ms = clock::now_ms();
-    let mut records = vec![Record::Node(NodeState::new(node, run, sent_ms))];
-    records.extend(
-        config
-            .targets
-            .iter()
-            .map(|target| Record::Target(Box::new(TargetState::new(target, node, run, sent_ms)))),
-    );
-    store.write(&mut records.iter(), sent_ms).map(|_| ())
+    store.write(&mut [Record::Node(NodeState::new(node, run, sent_ms))].iter(), sent_ms)?;
+    for targets in config.targets.chunks(ANNOUNCED) {
+        let state = |target| Box::new(TargetState::new(target, node, run, sent_ms));
+        let states = targets.iter().map(|target| Record::Target(state(target)));
+        store.write(&mut states.collect::<Vec<_>>().iter(), sent_ms)?;
+    }
+    Ok(())
 }
 
 /// The stages under way.

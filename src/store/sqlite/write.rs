@@ -25,8 +25,9 @@ pub fn records(
 ) -> rusqlite::Result<Written> {
     let mut written = Written::default();
     let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Ids that a transaction makes are real only once it is committed.
-    let (mut targets, mut nodes) = (store.targets.clone(), store.nodes.clone());
+    // Ids that a transaction makes are real only once it is committed: one that fails leaves none.
+    let mut targets = std::mem::take(&mut store.targets);
+    let mut nodes = std::mem::take(&mut store.nodes);
     {
         let mut rows = Rows::new(&transaction, &mut targets, &mut nodes)?;
         let mut last = None;

@@ -9,8 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Config, Connection, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
 use super::Mode;
 use super::fault::Fault;
@@ -159,24 +158,16 @@ fn alone(all: &Config, index: usize) -> Config {
 async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link, Fault> {
     let limit = 2 * patience(config);
     let mut config = config.clone();
-    match way {
-        Way::Plain => log_in(config.ssl_mode(Negotiated::Disable), NoTls, limit).await,
-        Way::Tls(mode) => {
-            let tls = connector.tls()?;
-            let done = log_in(config.ssl_mode(mode), tls, limit).await;
-            done.map_err(|fault| connector.explain(&config, fault))
-        }
+    config.ssl_mode(match way {
+        Way::Plain => Negotiated::Disable,
+        Way::Tls(mode) => mode,
+    });
+    // The connector without TLS is the same: with another one all of the client would be there twice.
+    let connecting = async { Ok(config.connect(connector.tls()).await?) };
+    match until(silence(limit), connecting).await {
+        Ok((client, connection)) => Ok(Link::new(client, Box::pin(moved(connection)))),
+        Err(fault) => Err(connector.explain(&config, fault)),
     }
-}
-
-async fn log_in<T>(config: &Config, tls: T, limit: Duration) -> Result<Link, Fault>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-{
-    let connecting = async { Ok(config.connect(tls).await?) };
-    let (client, connection) = until(silence(limit), connecting).await?;
-    Ok(Link::new(client, Box::pin(moved(connection))))
 }
 
 /// Moves bytes until the connection ends. Notices are nobody's here.

@@ -21,7 +21,7 @@ use crate::roots;
 
 /// Makes TLS for each try to connect, and knows why the last one was refused.
 pub struct Connector {
-    tls: Option<MakeTlsConnector>,
+    tls: MakeTlsConnector,
     refused: Arc<Mutex<Option<X509VerifyResult>>>,
 }
 
@@ -29,17 +29,14 @@ impl Connector {
     /// What `dsn` asks for. Files are read now, so that new ones count from the next connection.
     pub fn new(dsn: &Dsn) -> Result<Connector, Fault> {
         let refused = Arc::new(Mutex::new(None));
-        let tls = match dsn.ssl_mode {
-            SslMode::Disable => None,
-            _ => Some(tls(dsn, &refused).map_err(|error| Fault::away(error.to_string()))?),
-        };
+        let tls = tls(dsn, &refused).map_err(|error| Fault::away(error.to_string()))?;
         Ok(Connector { tls, refused })
     }
 
     /// For one try.
-    pub fn tls(&self) -> Result<MakeTlsConnector, Fault> {
+    pub fn tls(&self) -> MakeTlsConnector {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.tls.clone().ok_or_else(|| Fault::unfit("TLS is switched off"))
+        self.tls.clone()
     }
 
     /// Says of a fault what was wrong with the server's certificate, if that was it.
@@ -87,7 +84,10 @@ fn tls(
     } else {
         builder.set_verify(SslVerifyMode::NONE);
     }
-    show(&mut builder, dsn)?;
+    // Where TLS is switched off nobody is shown anything.
+    if dsn.ssl_mode != SslMode::Disable {
+        show(&mut builder, dsn)?;
+    }
     let mut tls = MakeTlsConnector::new(builder.build());
     tls.set_callback(move |connection, _| {
         connection.set_verify_hostname(full);

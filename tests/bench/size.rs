@@ -138,7 +138,7 @@ fn owner(name: &str, owners: &HashMap<String, String>) -> String {
     let path = path.trim_start_matches("mut ").trim_start_matches("dyn ");
     let first = path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
     match first {
-        "core" | "alloc" | "std" | "compiler_builtins" | "hashbrown" | "" => {
+        "core" | "alloc" | "std" | "str" | "compiler_builtins" | "hashbrown" | "" => {
             "Rust's library".to_owned()
         }
         own => format!("{own} (Rust)"),

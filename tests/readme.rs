@@ -130,7 +130,7 @@ fn the_readmes_commands_are_none_that_do_not_exist() {
             "git" | "cd" => {}
             // On another machine, the program among them.
             "sudo" | "ssh" | "tar" | "sitewatch" => {
-                typed_elsewhere(&command).iter().for_each(|c| run(c, &state))
+                typed_elsewhere(&command).iter().for_each(|call| run(call, &state));
             }
             other => panic!("README: who runs {other:?}?"),
         }

@@ -5,10 +5,10 @@
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfig;
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext;
 
-use super::settings;
+use super::settings::{self, Asking};
 use crate::config::Kafka;
 
 /// How long brokers may take to be reached, and to answer.
@@ -28,7 +28,7 @@ fn is_listening(broker: &str) -> bool {
 
 fn knock(kafka: &Kafka) -> bool {
     let Ok(config) = settings::plain(kafka) else { return false };
-    let Ok(client) = BaseProducer::from_config(&config) else { return false };
-    let metadata = client.client().fetch_metadata(Some(&kafka.topic), ANSWER);
+    let Ok(client) = AdminClient::from_config_and_context(&config, Asking) else { return false };
+    let metadata = client.inner().fetch_metadata(Some(&kafka.topic), ANSWER);
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }

@@ -2,10 +2,10 @@
 //! a dead broker is noticed. What the user sets in `[kafka.properties]` comes last; what our
 //! promises rest on is refused there.
 
-use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::Kafka;
 use crate::error::{Context, Error};
@@ -84,6 +84,22 @@ pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
     Ok(config)
+}
+
+/// What a client of `plain` calls back. (rdkafka's own reads statistics that nobody asks for, by
+/// 60 KB of code.)
+pub struct Asking;
+
+impl ClientContext for Asking {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::debug!("librdkafka: {facility}: {message}");
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log::debug!("librdkafka: {error}: {reason}");
+    }
 }
 
 /// For neither: to ask the brokers.

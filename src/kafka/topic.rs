@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{Client, DefaultClientContext};
-use rdkafka::config::FromClientConfig;
+use rdkafka::client::Client;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::settings;
+use super::settings::{self, Asking};
 use crate::config::Kafka;
 use crate::error::Error;
 
@@ -52,8 +52,7 @@ pub fn ensure<C: rdkafka::ClientContext>(
     }
     let said = |error: KafkaError| Error::new(format!("cannot make the topic: {error}"));
     let config: ClientConfig = settings::plain(kafka)?;
-    let admin: AdminClient<DefaultClientContext> =
-        AdminClient::from_config(&config).map_err(said)?;
+    let admin = AdminClient::from_config_and_context(&config, Asking).map_err(said)?;
     let replication = TopicReplication::Fixed(kafka.replicas);
     let topic = NewTopic::new(&kafka.topic, kafka.partitions, replication);
     let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));

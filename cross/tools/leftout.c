@@ -1,0 +1,64 @@
+/* What libraries cannot be configured without, and nothing here can reach. With its doors defined in
+   this file, which is linked before their archives, nothing asks for what is behind them. */
+#include <stddef.h>
+#include <stdint.h>
+
+/* librdkafka's cluster for tests, 150 KB. Its setting test.mock.num.brokers alone starts one, and our
+   configuration refuses that. */
+
+void *rd_kafka_mock_cluster_new(void *rk, int brokers) {
+    (void)rk;
+    (void)brokers;
+    return NULL; /* librdkafka then reports that it cannot */
+}
+
+const char *rd_kafka_mock_cluster_bootstraps(const void *cluster) {
+    (void)cluster;
+    return "";
+}
+
+void rd_kafka_mock_cluster_destroy(void *cluster) {
+    (void)cluster;
+}
+
+int rd_kafka_mock_broker_set_rtt(void *cluster, int broker, int rtt_ms) {
+    (void)cluster;
+    (void)broker;
+    (void)rtt_ms;
+    return 0;
+}
+
+int unittest_mock_cluster(void) {
+    return 1; /* of librdkafka's own tests, which nothing calls */
+}
+
+#ifdef __aarch64__
+/* OpenSSL's ciphers AES-*-CBC-HMAC-SHA*-ETM, 75 KB, which TLS has no use for; they are had by name
+   alone. As OpenSSL itself says it for a machine without them. */
+#define WITHOUT_ETM(sha)                                           \
+    int ossl_cipher_capable_aes_cbc_hmac_##sha##_etm(void) {       \
+        return 0;                                                  \
+    }                                                              \
+    const void *ossl_prov_cipher_hw_aes_cbc_hmac_##sha##_etm(void) { \
+        return NULL;                                               \
+    }
+WITHOUT_ETM(sha1)
+WITHOUT_ETM(sha256)
+WITHOUT_ETM(sha512)
+
+/* OpenSSL's second AES-GCM, 26 KB, for servers' cores: the first does the same. Both take `bits` of
+   `in`, a multiple of 128, and give back the bytes done. */
+#define AS_FIRST(which)                                                                             \
+    size_t aes_gcm_##which##_kernel(const uint8_t *in, uint64_t bits, uint8_t *out, uint64_t *state, \
+                                    uint8_t *counter, const void *key);                             \
+    size_t unroll8_eor3_aes_gcm_##which##_kernel(const uint8_t *in, uint64_t bits, uint8_t *out,    \
+                                                 uint64_t *state, uint8_t *counter, const void *key) { \
+        return aes_gcm_##which##_kernel(in, bits, out, state, counter, key);                        \
+    }
+AS_FIRST(enc_128)
+AS_FIRST(enc_192)
+AS_FIRST(enc_256)
+AS_FIRST(dec_128)
+AS_FIRST(dec_192)
+AS_FIRST(dec_256)
+#endif

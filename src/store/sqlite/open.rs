@@ -45,8 +45,12 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     let is_new = recognise(&connection, path)?;
     connection.set_db_config(leave, false).map_err(unfit)?;
     connection = journal(connection, path, flags).map_err(unfit)?;
+    // Rows go to the end of their table, and are not looked at again: SQLite's own 2000 KiB of
+    // cache would fill up with them.
     connection
-        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        .execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512;",
+        )
         .map_err(unfit)?;
     migrate(&mut connection, is_new).map_err(|error| away("prepare", path, &error))?;
     Ok(connection)

@@ -1,5 +1,5 @@
-/* What libraries cannot be configured without, and nothing here can reach. With its doors defined in
-   this file, which is linked before their archives, nothing asks for what is behind them. */
+/* Linked before the archives of the libraries. What they cannot be configured without and nothing
+   here can reach has its doors defined here, so that nothing asks for what is behind them. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,4 +61,13 @@ AS_FIRST(enc_256)
 AS_FIRST(dec_128)
 AS_FIRST(dec_192)
 AS_FIRST(dec_256)
+#endif
+
+#ifdef __mips__
+/* What neither Zig nor musl has here. */
+_Bool is_lock_free(size_t size, const volatile void *at) __asm__("__atomic_is_lock_free");
+_Bool is_lock_free(size_t size, const volatile void *at) {
+    (void)at;
+    return size <= sizeof(void *);
+}
 #endif

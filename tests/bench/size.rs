@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use object::read::archive::ArchiveFile;
 use object::{File, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// Contributors that are shown; the rest is summed up.
 const SHOWN: usize = 24;
@@ -66,10 +67,9 @@ fn sections(folder: &Path) {
 
 /// A table: whose bytes they are.
 fn origins(folder: &Path) {
-    let owners = owners(folder);
+    let (owners, texts) = libraries(folder);
     let bytes = fs::read(folder.join("symbols")).unwrap();
     let file = File::parse(&*bytes).unwrap();
-    // Each symbol reaches to the next one at most: names that stand for the same bytes count once.
     let mut symbols: Vec<(u64, u64, String)> = Vec::new();
     for symbol in file.symbols() {
         let Ok(name) = symbol.name() else { continue };
@@ -81,14 +81,30 @@ fn origins(folder: &Path) {
         }
     }
     symbols.sort();
+    // What has no name counts with the section that it is in.
+    let mut sections: Vec<(String, u64, u64)> = Vec::new();
+    for section in file.sections().filter(|section| section.address() > 0) {
+        if let Some((_, stored)) = section.file_range() {
+            let name = section.name().unwrap_or_default();
+            sections.push((format!("without a name in {name}"), section.address(), stored));
+        }
+    }
     let mut of: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut end, mut named) = (0, 0);
+    for (name, _, size) in &sections {
+        of.insert(name.clone(), *size);
+    }
+    let mut end = 0;
     for (address, size, name) in symbols {
+        // Each reaches to the next one at most: names that stand for the same bytes count once.
         let fresh = (address + size).saturating_sub(end.max(address));
         end = end.max(address + size);
-        named += fresh;
-        *of.entry(owner(&name, &owners)).or_default() += fresh;
+        let home = sections.iter().find(|(_, from, size)| (*from..from + size).contains(&address));
+        if let Some((section, ..)) = home {
+            *of.entry(section.clone()).or_default() -= fresh;
+            *of.entry(owner(&name, &owners)).or_default() += fresh;
+        }
     }
+    let in_sections: u64 = of.values().sum();
     let shipped = fs::metadata(folder.join("sitewatch")).unwrap().len();
     let mut rows: Vec<(String, u64)> = of.into_iter().collect();
     rows.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
@@ -98,17 +114,23 @@ fn origins(folder: &Path) {
     if others > 0 {
         rows.push((format!("{others} more"), rest));
     }
-    rows.push(("texts and tables without a name".to_owned(), shipped.saturating_sub(named)));
+    rows.push(("headers, and up to full pages".to_owned(), shipped.saturating_sub(in_sections)));
     println!("\n{:34} {:>10}", name(folder), "bytes");
     for (what, bytes) in rows {
         println!("{what:34} {:>10}", grouped(bytes));
     }
     println!("{:34} {:>10}", "file", grouped(shipped));
+    println!("In .rodata, texts as the libraries bring them, before equal ones are made one:");
+    for (library, bytes) in texts {
+        println!("{library:34} {:>10}", grouped(bytes));
+    }
+    let roots: usize = TLS_SERVER_ROOT_CERTS.iter().map(|root| root.len()).sum();
+    println!("{:34} {:>10}", "and Mozilla's roots", grouped(roots as u64));
 }
 
-/// Which library has a symbol of that name.
-fn owners(folder: &Path) -> HashMap<String, String> {
-    let mut owners = HashMap::new();
+/// Which library has a symbol of that name; and how many bytes of text each has.
+fn libraries(folder: &Path) -> (HashMap<String, String>, BTreeMap<String, u64>) {
+    let (mut owners, mut texts) = (HashMap::new(), BTreeMap::new());
     for path in fs::read_to_string(folder.join("libraries")).unwrap().lines() {
         let bytes = fs::read(path).unwrap();
         let library = Path::new(path).file_stem().unwrap().to_string_lossy().into_owned();
@@ -119,13 +141,18 @@ fn owners(folder: &Path) -> HashMap<String, String> {
                 let name = symbol.name().unwrap_or_default();
                 owners.entry(name.to_owned()).or_insert_with(|| library.clone());
             }
+            let text = file.sections().filter(|one| one.kind() == SectionKind::ReadOnlyString);
+            *texts.entry(library.clone()).or_default() += text.map(|one| one.size()).sum::<u64>();
         }
     }
-    owners
+    (owners, texts)
 }
 
 /// Whose symbol it is.
 fn owner(name: &str, owners: &HashMap<String, String>) -> String {
+    if name.starts_with("OUTLINED_FUNCTION") {
+        return "pieces that functions share".to_owned();
+    }
     if let Some(library) = owners.get(name) {
         return library.clone();
     }

@@ -53,6 +53,11 @@ fn without_the_host_s_roots_it_has_its_own() {
         let before = ["unshare", "--mount", "sh", "-c", WITHOUT_ROOTS, "sh"];
         let ca = certs::ca_file().to_str().unwrap();
         trusts_whom_it_should(&listener, ca, || artefact.within(&before));
+        // Its OpenSSL can read each of them.
+        let check = ["check", &listener.url("/"), "-v", "-v"];
+        let done = artefact.within(&before).deadline(DEADLINE).args(check).run();
+        let roots = format!("roots: {} of Mozilla", sitewatch::roots::mozilla_count());
+        assert!(done.stderr.contains(&roots), "{done:?}");
     });
 }
 

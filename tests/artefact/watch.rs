@@ -86,7 +86,7 @@ fn what_each_stores_is_what_was_answered() {
                 done.stdout
             };
             let (ours, hosts) = (figures(artefact.sitewatch()), figures(Sitewatch::new()));
-            assert!(ours.contains("refused") && ours.lines().count() >= sites.len().min(1));
+            assert!(ours.contains("refused"), "{format}: {ours}");
             assert_eq!(timeless(&ours), timeless(&hosts), "{format}");
         }
     });

@@ -75,6 +75,8 @@ fn convention(artefact: &Artefact) -> Option<&'static gdb::Convention> {
 fn in_2040_it_is_2040() {
     let listener = Listener::https(&certs::set().good);
     listener.always(Script::ok("fine"));
+    let asked = Artefact::asked();
+    assert!(asked.iter().any(|one| convention(one).is_some()), "ARTEFACTS: none of 32 bits");
     each(|artefact| {
         let Some(convention) = convention(artefact) else { return };
         // A socket's path is short.

@@ -52,7 +52,7 @@ pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
     let (certificates, origin) = if file.is_some() || folders.is_some() {
         (of_environment(file, folders)?, Origin::Environment)
     } else {
-        of_host().unwrap_or_else(|| (mozilla(), Origin::Mozilla))
+        of_host()
     };
     // The first to ask says it, or the log would hold it once a connection.
     static SAID: Once = Once::new();
@@ -104,17 +104,25 @@ fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<V
     Ok(once(certificates))
 }
 
-/// The first bundle of this host, else every file of the first folder that has any.
-fn of_host() -> Option<(Vec<X509>, Origin)> {
+/// The first bundle of this host, else every file of the first folder that has any, else Mozilla's.
+/// A bundle that is there but of no use is warned of: the host's owner means it to be trusted.
+fn of_host() -> (Vec<X509>, Origin) {
     let found = openssl_probe::probe();
-    if let Some(path) = found.cert_file
-        && let Ok(certificates) = read(&path)
-    {
-        return Some((certificates, Origin::File(path)));
-    }
+    let damaged = match found.cert_file.map(|path| (read(&path), path)) {
+        Some((Ok(certificates), path)) => return (certificates, Origin::File(path)),
+        Some((Err(error), _)) => Some(error),
+        None => None,
+    };
     let mut folders = found.cert_dir.into_iter().map(|path| (of_folder(&path), path));
-    let (certificates, path) = folders.find(|(certificates, _)| !certificates.is_empty())?;
-    Some((certificates, Origin::Folder(path)))
+    let of_folder = folders.find(|(certificates, _)| !certificates.is_empty());
+    let (certificates, origin) = of_folder
+        .map(|(certificates, path)| (certificates, Origin::Folder(path)))
+        .unwrap_or_else(|| (mozilla(), Origin::Mozilla));
+    if let Some(error) = damaged {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| log::warn!("{error}; trusting {} {origin} instead", certificates.len()));
+    }
+    (certificates, origin)
 }
 
 /// Those that are compiled in. Whole certificates, for OpenSSL takes no less.

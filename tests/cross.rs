@@ -6,7 +6,7 @@ use std::fs;
 fn targets() -> Vec<String> {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/cross/toolchain")).unwrap();
     let list = text.split_once("\ntargets=\"").unwrap().1.split('"').next().unwrap();
-    list.split_whitespace().map(str::to_owned).collect()
+    list.split_whitespace().filter(|word| *word != "\\").map(str::to_owned).collect()
 }
 
 /// Without its image `cross` builds a target on the host, and without the name the recipe refuses.

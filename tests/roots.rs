@@ -92,6 +92,40 @@ fn what_the_user_names_is_never_replaced_by_mozillas() {
 }
 
 #[test]
+fn a_bundle_of_the_host_that_is_of_no_use_is_told() {
+    let set = certs::set();
+    let listener = Listener::https(&set.good);
+    listener.always(Script::ok("fine"));
+    let url = listener.url("/");
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let check = |put: &str| {
+        let program = Sitewatch::new().args(["check", &url, "--count", "2", "--format", "json"]);
+        program.bare_but(&format!("mkdir -p /etc/ssl/certs && {put}")).run()
+    };
+    let ca = set.authority.ca_file();
+    let ca = ca.display();
+    // Whole, it is the one that counts.
+    let done = check(&format!("cp {ca} {bundle}"));
+    assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{done:?}");
+    for (put, why) in [
+        (format!(": > {bundle}"), "no certificate in PEM form in it"),
+        (format!("head -c 300 {ca} > {bundle}"), "bad end line"),
+        (format!("mkdir {bundle}"), "Is a directory"),
+    ] {
+        let done = check(&put);
+        assert_eq!(done.code, Some(1), "{done:?}");
+        let said = format!("cannot read CA certificates from {bundle}: ");
+        let lines: Vec<&str> = done.stderr.lines().filter(|line| line.contains(&said)).collect();
+        let [line] = lines[..] else { panic!("{why}: {done:?}") };
+        assert!(line.contains(why) && line.contains("WARN") && line.contains(MOZILLA), "{line}");
+    }
+    // What else is there comes before Mozilla's.
+    let done = check(&format!(": > {bundle} && cp {ca} /etc/ssl/certs/ours.pem"));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("trusting 1 of /etc/ssl/certs instead"), "{done:?}");
+}
+
+#[test]
 fn kafka_and_postgresql_ask_the_same_roots() {
     let set = certs::set();
     let (ca, theirs) = (set.authority.ca_file(), set.stranger.ca_file());

@@ -24,10 +24,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long output may trail behind the end: a grandchild can hold the pipe.
 const TRAILING: Duration = Duration::from_secs(2);
 
-/// Hides what a host may have of CA certificates, then becomes the program.
+/// Hides what a host may have of CA certificates.
 const HIDE_ROOTS: &str = "for folder in /etc/ssl /etc/pki /etc/security /usr/lib/ssl \
     /usr/share/ca-certificates /usr/local/share/ca-certificates /opt/etc/ssl; do \
-    [ ! -d $folder ] || mount -t tmpfs none $folder || exit 99; done; exec \"$@\"";
+    [ ! -d $folder ] || mount -t tmpfs none $folder || exit 99; done";
 
 /// A call of the program, being put together.
 pub struct Sitewatch {
@@ -61,9 +61,15 @@ impl Sitewatch {
     }
 
     /// The same on a host without any CA certificates, as a bare router is.
-    pub fn bare(mut self) -> Sitewatch {
+    pub fn bare(self) -> Sitewatch {
+        self.bare_but("true")
+    }
+
+    /// The same, after these words of the shell have put something there that only the program sees.
+    pub fn bare_but(mut self, put: &str) -> Sitewatch {
+        let script = format!("{HIDE_ROOTS}; {put} || exit 99; exec \"$@\"");
         let mut command = surrounded("unshare", &self.home);
-        command.args(["--mount", "sh", "-c", HIDE_ROOTS, "bare"]);
+        command.args(["--mount", "sh", "-c", &script, "bare"]);
         command.arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             command.env(name, value.unwrap_or_default());

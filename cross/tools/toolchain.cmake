@@ -10,5 +10,5 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-# It would look for libraries of this machine, which none of the files uses, and be told of in the file.
-set(CMAKE_DISABLE_FIND_PACKAGE_PkgConfig TRUE)
+# None of this machine's libraries is looked for; that it was would be told of in the file.
+set(PKG_CONFIG_EXECUTABLE /bin/false)

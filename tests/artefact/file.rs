@@ -7,7 +7,6 @@ use super::each;
 use crate::harness::Artefact;
 
 /// Kinds of segments.
-const LOAD: u64 = 1;
 const DYNAMIC: u64 = 2;
 const INTERPRETER: u64 = 3;
 const STACK: u64 = 0x6474_e551;
@@ -42,7 +41,6 @@ struct Segment {
     kind: u64,
     flags: u64,
     offset: u64,
-    address: u64,
     file_size: u64,
     memory_size: u64,
 }
@@ -88,7 +86,6 @@ impl Elf {
             kind: self.number(base, 4),
             flags: self.number(base + if self.bits == 32 { 24 } else { 4 }, 4),
             offset: self.wide(base, 4, 8),
-            address: self.wide(base, 8, 16),
             file_size: self.wide(base, 16, 32),
             memory_size: self.wide(base, 20, 40),
         };
@@ -105,14 +102,6 @@ impl Elf {
             tags.into_iter().filter(|tag| *tag == NEEDED).count()
         };
         self.segments().iter().filter(|segment| segment.kind == DYNAMIC).map(entries).sum()
-    }
-
-    /// Where its instructions stand: address and bytes.
-    pub fn code(&self) -> Vec<(u64, &[u8])> {
-        let segments = self.segments().into_iter();
-        let code = segments.filter(|segment| segment.kind == LOAD && segment.flags & RUN != 0);
-        let bytes = |from, size| &self.bytes[from as usize..(from + size) as usize];
-        code.map(|segment| (segment.address, bytes(segment.offset, segment.file_size))).collect()
     }
 
     fn of(&self, kind: u64) -> Option<Segment> {

@@ -13,6 +13,7 @@ use super::binary::Sitewatch;
 const FOLDER: &str = ".cache/sitewatch/artefacts";
 
 /// Who runs what is not for this machine, by the target's first word: Debian's qemu-user-static.
+/// Its qemu-user has the same ones without `-static`.
 const EMULATORS: [(&str, &str, &str); 6] = [
     ("x86_64", "qemu-x86_64-static", "max"),
     ("aarch64", "qemu-aarch64-static", "cortex-a53"),
@@ -71,10 +72,7 @@ impl Artefact {
 
     /// The emulator with its options, before the program; nothing where none is needed.
     pub fn emulator(&self) -> Vec<&'static str> {
-        let ours = self.architecture();
-        let Some((_, program, cpu)) = EMULATORS.iter().find(|(name, ..)| *name == ours) else {
-            panic!("no emulator is known for {}", self.target)
-        };
+        let (program, cpu) = self.emulated();
         if self.is_emulated() { vec![program, "-cpu", cpu] } else { Vec::new() }
     }
 
@@ -89,6 +87,26 @@ impl Artefact {
         words.extend(self.emulator().iter().map(OsString::from));
         words.push(self.file.clone().into());
         Sitewatch::program(words.remove(0)).args(words)
+    }
+
+    /// A call of it, without arguments, at another time of the wall clock: `2040-01-01 00:00:00`, in
+    /// UTC; the clock goes on from there. Under emulation whatever the processor, since a static
+    /// program asks its kernel alone, and an emulator asks for it by a library that can be told.
+    pub fn at(&self, time: &str) -> Sitewatch {
+        let (program, cpu) = self.emulated();
+        let program = program.strip_suffix("-static").unwrap();
+        let words = [OsStr::new("-cpu"), OsStr::new(cpu), self.file.as_os_str()];
+        let call = Sitewatch::program(program).args(words).env("FAKETIME", format!("@{time}"));
+        let library = format!("/usr/lib/{ARCH}-linux-gnu/faketime/libfaketimeMT.so.1");
+        call.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+
+    /// The emulator and the processor for it.
+    fn emulated(&self) -> (&'static str, &'static str) {
+        let ours = self.architecture();
+        let found = EMULATORS.iter().find(|(name, ..)| *name == ours);
+        let (_, program, cpu) = found.unwrap_or_else(|| panic!("who emulates {}?", self.target));
+        (program, cpu)
     }
 
     fn architecture(&self) -> &str {

@@ -20,7 +20,6 @@ pub mod daemon;
 pub mod dead;
 pub mod deflate;
 pub mod dns;
-pub mod gdb;
 pub mod http2;
 pub mod json;
 pub mod kafka;

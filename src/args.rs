@@ -47,7 +47,7 @@ pub enum Command {
     /// `config`
     Config(Common, Config),
     /// `service`
-    Service(Service),
+    Service(Common, Service),
 }
 
 /// Options of all commands.
@@ -116,7 +116,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
                 .map(|status| Command::Status(common, status)),
             Some("config") => parse_config(&mut parser, &mut common)?
                 .map(|config| Command::Config(common, config)),
-            Some("service") => service::parse(&mut parser, &mut common)?.map(Command::Service),
+            Some("service") => service::parse(&mut parser, &mut common)?
+                .map(|service| Command::Service(common, service)),
             Some(word) => {
                 let text = format!("unknown command {word:?}: {COMMANDS}");
                 return Err(Error::new(text));

@@ -29,6 +29,16 @@ fn printed(manager: &str, mode: &str) -> String {
     done.stdout
 }
 
+/// What an init script does, one call a line, as procd would see it.
+#[track_caller]
+fn told(text: &str) -> Vec<String> {
+    let temp = Temp::new();
+    let (stub, script) = (temp.write("rc.common", STUB), temp.write("init", text));
+    let done = Sitewatch::program("/bin/sh").args([&stub, &script]).run();
+    assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{done:?}");
+    done.stdout.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
 /// The value of a line `NAME=value` of a unit.
 fn value<'a>(unit: &'a str, name: &str) -> &'a str {
     let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -58,6 +68,7 @@ fn the_unit_is_hardened_and_starts_the_mode() {
             "NoNewPrivileges=yes",
             "ProtectSystem=strict",
             "MemoryDenyWriteExecute=yes",
+            "EnvironmentFile=-/etc/sitewatch/env",
             "CapabilityBoundingSet=",
             "WantedBy=multi-user.target",
         ] {
@@ -65,6 +76,7 @@ fn the_unit_is_hardened_and_starts_the_mode() {
         }
         let mib = |name| value(&unit, name).strip_suffix('M').unwrap().parse::<u32>().unwrap();
         assert!(mib("MemoryHigh") < mib("MemoryMax") && mib("MemoryMax") < 512, "{unit}");
+        assert_eq!(mib("LimitDATA"), mib("MemoryMax"));
     }
 }
 
@@ -93,20 +105,15 @@ fn systemd_itself_finds_no_fault_and_little_exposure() {
 
 #[test]
 fn the_init_script_tells_procd_what_to_start() {
-    let temp = Temp::new();
-    let stub = temp.write("rc.common", STUB);
     for mode in MODES {
         let text = printed("--openwrt", mode);
         assert!(text.starts_with("#!/bin/sh /etc/rc.common\n"), "{text}");
-        let script = temp.write(&format!("{mode}.init"), &text);
-        let done = Sitewatch::program("/bin/sh").args([&stub, &script]).run();
-        assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{done:?}");
-        let lines: Vec<&str> = done.stdout.lines().collect();
+        let lines = told(&text);
         let command = format!("/usr/bin/sitewatch {mode} -c /etc/sitewatch/config.toml");
         starts(&command);
         let command = format!("procd_set_param command {command}");
         for line in [
-            "USE_PROCD=1 START=95 STOP=10",
+            "USE_PROCD=1 START=99 STOP=10",
             "mkdir -p /var/lib/sitewatch",
             "chown -R nobody /var/lib/sitewatch",
             &command,
@@ -117,13 +124,50 @@ fn the_init_script_tells_procd_what_to_start() {
             "procd_set_param respawn 3600 5 0",
             "procd_set_param stderr 1",
         ] {
-            assert!(lines.contains(&line), "no {line:?} in {lines:#?}");
+            assert!(lines.iter().any(|of| of == line), "no {line:?} in {lines:#?}");
         }
-        let limits = lines.iter().find(|line| line.starts_with("procd_set_param limits"));
-        assert!(limits.is_some_and(|line| line.contains("nofile=65536 65536 data=")), "{lines:?}");
+        // As much data as systemd is told.
+        let unit = printed("--systemd", mode);
+        let mib = value(&unit, "MemoryMax").strip_suffix('M').unwrap().parse::<u64>().unwrap();
+        let data = mib << 20;
+        let limits = format!("procd_set_param limits nofile=65536 65536 data={data} {data}");
+        assert!(lines.contains(&limits), "no {limits:?} in {lines:#?}");
         let open = lines.iter().position(|line| line.starts_with("procd_open_instance"));
-        assert!(open < Some(lines.len() - 1) && lines.ends_with(&["procd_close_instance"]));
+        assert!(open < Some(lines.len() - 1) && lines.last().unwrap() == "procd_close_instance");
         // Told to a user, a reader of comments, in lines that a router's editor can show.
         assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+}
+
+#[test]
+fn a_service_has_the_configuration_that_it_was_printed_with() {
+    let print = |words: &str, named: &str| {
+        let words = ["service"].into_iter().chain(words.split(' '));
+        Sitewatch::new().args(words).env("SITEWATCH_CONFIG", named).run()
+    };
+    let unit = print("--systemd run -c /srv/sites.toml --env-file /srv/env", "/no").stdout;
+    assert_eq!(value(&unit, "ExecStart"), "/usr/local/bin/sitewatch run -c /srv/sites.toml");
+    assert_eq!(value(&unit, "EnvironmentFile"), "/srv/env");
+    let init = print("--openwrt probe -c /srv/sites.toml --env-file /srv/env", "").stdout;
+    let lines = told(&init);
+    for line in [
+        "procd_set_param command /usr/bin/sitewatch probe -c /srv/sites.toml --env-file /srv/env",
+        "procd_set_param file /srv/sites.toml /usr/bin/sitewatch /srv/env",
+    ] {
+        assert!(lines.iter().any(|of| of == line), "no {line:?} in {lines:#?}");
+    }
+    // By the variable, and seen from where it was printed.
+    let done = print("--systemd write", "sub/c.toml");
+    let command = value(&done.stdout, "ExecStart").to_owned();
+    assert!(command.contains(" -c /") && command.ends_with("/sub/c.toml"), "{command}");
+
+    for (words, named, why) in [
+        ("--systemd run -c a.toml -c b.toml", "", "service: one --config: a file, or a folder"),
+        ("--systemd run", "/a b.toml", "service: \"/a b.toml\": a path of letters, digits and"),
+        ("--openwrt run --env-file /50%", "", "service: \"/50%\": a path of letters, digits and"),
+    ] {
+        let done = print(words, named);
+        assert_eq!((done.code, &*done.stdout), (Some(2), ""), "{done:?}");
+        assert!(done.stderr.contains(why), "{done:?}");
     }
 }

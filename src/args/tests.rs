@@ -74,8 +74,8 @@ fn what_is_wrong_names_the_word_and_what_is_allowed() {
 #[test]
 fn a_service_has_a_manager_and_a_mode_in_any_order() {
     let want = Service { manager: Manager::OpenWrt, mode: Mode::Probe };
-    assert_eq!(words("service --openwrt probe"), Ok(Command::Service(want)));
-    assert_eq!(words("service probe --openwrt"), Ok(Command::Service(want)));
+    assert_eq!(words("service --openwrt probe"), Ok(Command::Service(Common::default(), want)));
+    assert_eq!(words("service probe --openwrt"), Ok(Command::Service(Common::default(), want)));
     assert_eq!(words("service --help"), Ok(Command::Help));
 }
 

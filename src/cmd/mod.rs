@@ -41,7 +41,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Check(common, options) => check::check(&common, &options),
         Command::Status(common, options) => status::status(&common, &options),
         Command::Config(common, options) => config::config(&common, options),
-        Command::Service(options) => service::service(options),
+        Command::Service(common, options) => service::service(&common, options),
     });
     code.unwrap_or_else(|error| {
         complain(&error);

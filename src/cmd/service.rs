@@ -1,9 +1,13 @@
 //! `sitewatch service`: prints a service file, so that the one binary is enough to set a host up.
-//! The files' texts stand beside this one, whole but for what differs from mode to mode.
+//! The files' texts stand beside this one, whole but for what differs from mode to mode and for the
+//! paths that the command line names.
+
+use std::path::{Path, absolute};
 
 use super::{FINE, print};
-use crate::args::{Manager, Mode, Service};
-use crate::error::Error;
+use crate::args::{Common, Manager, Mode, Service};
+use crate::config::Environment;
+use crate::error::{Context, Error};
 
 const SYSTEMD: &str = include_str!("service/sitewatch.service");
 const OPENWRT: &str = include_str!("service/sitewatch.init");
@@ -62,15 +66,36 @@ impl Kind {
     }
 }
 
-/// Prints the service file.
+/// Prints the service file, in which the program is told the same configuration and file of
+/// variables as here.
 ///
 /// # Errors
-/// stdout cannot be written.
-pub fn service(service: Service) -> Result<u8, Error> {
-    let text = match service.manager {
-        Manager::Systemd => SYSTEMD,
-        Manager::OpenWrt => OPENWRT,
+/// More than one configuration, or a path that would have to be quoted; stdout cannot be written.
+pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
+    let configs = Environment::of_process().paths(common.configs.clone());
+    let [config] = &configs[..] else {
+        return Err(Error::new("service: one --config: a file, or a folder of several"));
     };
-    print(&Kind::of(service.mode).fill(text))?;
+    let variables = common.env_file.as_deref().map(plain).transpose()?;
+    // One that nobody has named may be absent.
+    let (text, variables) = match service.manager {
+        Manager::Systemd => {
+            (SYSTEMD, variables.unwrap_or_else(|| "-/etc/sitewatch/env".to_owned()))
+        }
+        Manager::OpenWrt => (OPENWRT, variables.unwrap_or_default()),
+    };
+    let text = text.replace("@config@", &plain(config)?).replace("@variables@", &variables);
+    print(&Kind::of(service.mode).fill(&text))?;
     Ok(FINE)
+}
+
+/// The whole path, as a service file can have it: no shell's and no systemd's special characters.
+fn plain(path: &Path) -> Result<String, Error> {
+    let whole = absolute(path).cannot(format!("tell where {} is", path.display()))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@=".contains(c);
+    let text = whole.to_str().filter(|text| text.chars().all(is_plain));
+    text.map(str::to_owned).ok_or_else(|| {
+        let text = format!("service: {whole:?}: a path of letters, digits and /._-+,:@= alone");
+        Error::new(text)
+    })
 }

@@ -6,6 +6,7 @@
 mod bare;
 mod checks;
 mod dates;
+mod dist;
 mod doors;
 mod file;
 mod names;

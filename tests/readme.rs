@@ -103,6 +103,12 @@ fn make_run_watches_at_once_and_stops_cleanly() {
         .run();
     assert_eq!(status.code, Some(0), "{status:?}");
 
+    // The other goal finds the same file.
+    let status = Command::new("make").arg("status").env("STATE_DIRECTORY", state.path()).output();
+    let status = status.unwrap();
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success() && said.contains("sitewatch itself"), "{status:?}");
+
     // Ctrl-C, as the terminal gives it.
     make.0.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
     let screen = screen.join().unwrap();

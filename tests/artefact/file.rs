@@ -117,6 +117,30 @@ fn what_is_dynamic_is_seen() {
     assert!(elf.of(RELRO).is_some());
 }
 
+/// What each may weigh, in bytes.
+fn largest(target: &str) -> u64 {
+    match target.split('-').next().unwrap() {
+        "armv7" => 4_800_000,
+        "aarch64" => 6_000_000,
+        _ => 7_500_000,
+    }
+}
+
+#[test]
+#[ignore = "make test runs it over the artefacts"]
+fn each_is_as_small_as_is_promised() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    each(|artefact: &Artefact| {
+        let (target, size) = (artefact.target(), artefact.file().metadata().unwrap().len());
+        assert!(size <= largest(target), "{target}: {size} bytes");
+        // What the README tells of it was measured, if perhaps some commits ago.
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{target}` |"))).unwrap();
+        let told = row.trim_end_matches(" |").rsplit(' ').next().unwrap().replace(',', "");
+        let told: u64 = told.parse().unwrap();
+        assert!(told.abs_diff(size) <= told / 50, "{target}: {size} bytes, README: {told}");
+    });
+}
+
 #[test]
 #[ignore = "make test runs it over the artefacts"]
 fn each_is_static_and_runs_nothing_it_can_write() {

@@ -15,6 +15,8 @@ use object::read::archive::ArchiveFile;
 use object::{File, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
+/// What others weigh who do this work, in MB, as it was measured for this project in 2026.
+const PEERS: &str = "others: blackbox_exporter 14 MB; Telegraf 17 to 245 MB, by what is in it";
 /// Contributors that are shown; the rest is summed up.
 const SHOWN: usize = 24;
 
@@ -31,6 +33,7 @@ fn main() {
     for folder in &folders {
         sections(folder);
     }
+    println!("{PEERS}");
     for folder in &folders {
         origins(folder);
     }

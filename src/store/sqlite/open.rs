@@ -30,7 +30,10 @@ const GLANCE_PAUSE: Duration = Duration::from_millis(25);
 pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
-            text: format!("cannot make the folder {}: {error}", folder.display()),
+            text: format!(
+                "cannot make the folder {}: {error}; state_dir names another",
+                folder.display()
+            ),
         })?;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE

@@ -8,6 +8,7 @@ mod names;
 mod origins;
 mod output;
 mod phases;
+mod reach;
 mod redirects;
 mod replies;
 mod requests;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, List};
-use url::{Origin, Url};
+use url::Url;
 
 use super::certificate;
 use super::fault::fault;
 use super::raw;
+use super::reach::{Reach, is_at_home};
 use super::room::Held;
 use super::trust::{Roots, Trust};
 use super::wire::{Limits, Stopped, Wire};
@@ -93,7 +94,9 @@ impl Flight {
 
     fn configure(&self, easy: &mut Easy2<Wire>, left: Duration) -> Result<(), curl::Error> {
         let target = &*self.target;
-        easy.url(self.url.as_str())?;
+        let mut list = List::new();
+        let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
+        self.reach().configure(easy, &mut list)?;
         // Nothing of an earlier check is used again.
         easy.fresh_connect(true)?;
         easy.forbid_reuse(true)?;
@@ -101,20 +104,22 @@ impl Flight {
         easy.dns_cache_timeout(Duration::ZERO)?;
         easy.certinfo(true)?;
         raw::forget_roots(easy);
+        raw::hide_proxy_headers(easy);
         easy.ssl_verify_peer(target.verify)?;
         easy.ssl_verify_host(target.verify)?;
-        // The environment's proxy is never used.
-        easy.proxy("")?;
         easy.signal(false)?;
         // In whole milliseconds, upwards: libcurl takes none for no limit at all.
         let left = Duration::from_millis(left.as_micros().div_ceil(1000) as u64);
         easy.timeout(left)?;
         easy.connect_timeout(left)?;
 
-        let at_home = self.is_at_home();
+        let at_home = is_at_home(target, &self.url);
         if let Some(login) = target.login.as_ref().filter(|_| at_home) {
             easy.username(&login.user.0)?;
             easy.password(&login.password.0)?;
+        }
+        if let Some(token) = target.bearer.as_ref().filter(|_| at_home) {
+            list.append(&format!("Authorization: Bearer {}", token.0))?;
         }
         let body = if self.sends_body { target.body.0.as_bytes() } else { b"" };
         match self.method {
@@ -128,8 +133,6 @@ impl Flight {
                 easy.custom_request(method.as_str())?;
             }
         }
-        let mut list = List::new();
-        let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
         if wants("user-agent") {
             easy.useragent(concat!("sitewatch/", env!("CARGO_PKG_VERSION")))?;
         }
@@ -153,12 +156,8 @@ impl Flight {
         easy.http_headers(list)
     }
 
-    /// Whether this hop goes to the target's own origin, so that its secrets may travel.
-    fn is_at_home(&self) -> bool {
-        match (self.url.origin(), self.target.url.origin()) {
-            (Origin::Opaque(_), _) => false,
-            (here, home) => here == home,
-        }
+    fn reach(&self) -> Reach<'_> {
+        Reach::new(&self.target, &self.url)
     }
 
     /// What follows from a transfer that has ended.
@@ -167,12 +166,13 @@ impl Flight {
         mut easy: Easy2<Wire>,
         result: Result<(), curl::Error>,
     ) -> End {
-        let hop = phases(&mut easy, &self.url);
+        let hop = phases(&mut easy, &self.url, self.reach().looks_up());
         self.phases.add(&hop);
         let url = self.url.clone();
         let errno = raw::os_errno(&easy);
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
+        let connect_status = easy.http_connectcode().unwrap_or_default();
         let chain = if self.url.scheme() == "https" { raw::chain(&easy) } else { Vec::new() };
         let roots = easy.get_ref().roots().cloned();
         let wire = easy.get_mut();
@@ -185,7 +185,9 @@ impl Flight {
             (Err(_), None) if wire.no_socket.is_some() => Some(no_socket(wire)),
             (Err(error), None) => {
                 let why = error.extra_description().unwrap_or_else(|| error.description());
-                let mut fault = self.fault_of(error.code(), why, errno, &hop);
+                let on_the_way = self.reach().fault(error.code(), why, connect_status, &hop);
+                let mut fault =
+                    on_the_way.unwrap_or_else(|| self.fault_of(error.code(), why, errno, &hop));
                 if fault.cause == Cause::Certificate
                     && let Some(Roots(store)) = &roots
                     && let Some((cause, text)) = certificate::diagnose(&chain, store, why)
@@ -202,8 +204,9 @@ impl Flight {
             };
             fault = Some(Fault { cause: Cause::Protocol, text: text.to_owned() });
         }
-        let mut astray = None;
+        let mut astray = fault.is_none().then(|| self.reach().misspoken(wire.head.http)).flatten();
         if fault.is_none()
+            && astray.is_none()
             && self.target.max_redirects > 0
             && let Some(next) = wire.head.leads(&self.url)
         {
@@ -291,7 +294,7 @@ fn no_socket(wire: &Wire) -> Fault {
 
 /// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
 /// from ours.
-fn phases(easy: &mut Easy2<Wire>, url: &Url) -> Phases {
+fn phases(easy: &mut Easy2<Wire>, url: &Url, looks_up: bool) -> Phases {
     let us = |time: Result<Duration, curl::Error>| {
         time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0)
     };
@@ -300,9 +303,8 @@ fn phases(easy: &mut Easy2<Wire>, url: &Url) -> Phases {
     let wire = easy.get_ref();
     let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64);
     let is_https = url.scheme() == "https";
-    let is_address = !matches!(url.host(), Some(url::Host::Domain(_)));
 
-    let named = if is_address { Some(0) } else { ours(wire.socket_after) };
+    let named = if looks_up { ours(wire.socket_after) } else { Some(0) };
     let connected = connect.or(ours(wire.tls_after));
     let secured = if is_https { tls } else { connected };
     let spoke = first.filter(|_| wire.spoke);

@@ -2,8 +2,9 @@
 //! product.
 //!
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
-//! [`wire`] is what libcurl calls back, [`certificate`] and [`trust`] are about TLS, [`watch`] is
-//! the stage that joins the engine to the schedule. `raw` is the one place with unsafe code.
+//! [`reach`] says by which way, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`]
+//! are about TLS, [`watch`] is the stage that joins the engine to the schedule. `raw` is the one
+//! place with unsafe code.
 
 pub mod engine;
 pub mod trust;
@@ -13,6 +14,7 @@ mod certificate;
 mod fault;
 mod hop;
 mod raw;
+mod reach;
 mod room;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because it is the
 //! only unsafe code of the program; each block says why it is sound.
 
-#![expect(unsafe_code, reason = "four calls that have no safe form in the crates")]
+#![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr;
@@ -24,6 +24,14 @@ pub fn forget_roots<H>(easy: &Easy2<H>) {
         // null, which unsets them.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), option, ptr::null::<c_void>()) };
     }
+}
+
+/// Keeps the header of a proxy's answer to CONNECT from being taken for the site's.
+pub fn hide_proxy_headers<H>(easy: &Easy2<H>) {
+    // Of curl/curl.h, not yet in curl-sys.
+    const SUPPRESS_CONNECT_HEADERS: curl_sys::CURLoption = 265;
+    // SAFETY: the handle is alive for the call, and the option takes a long.
+    unsafe { curl_sys::curl_easy_setopt(easy.raw(), SUPPRESS_CONNECT_HEADERS, c_long::from(1)) };
 }
 
 /// Lets `multi` look up so many names at once, and go at its end without waiting for lookups

@@ -42,13 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     if authority[host_at..].is_empty() {
         return Err("has no host: write it like https://example.org/".into());
     }
-    let whole = format!("{}://{rest}", scheme.unwrap_or("https"));
-    let mut url = Url::parse(&whole).map_err(|error| format!("is not a URL: {error}"))?;
-    let login = login(&url)?;
-    // Both fail only for URLs without a host, and this one has one.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
+    let (url, login) = taken_apart(&format!("{}://{rest}", scheme.unwrap_or("https")))?;
     let shown = &rest[host_at..];
     let shown = &shown[..shown.find(['?', '#']).unwrap_or(shown.len())];
     let name = match scheme {
@@ -56,6 +50,20 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         None => shown.to_string(),
     };
     Ok(Address { url, login, name })
+}
+
+/// A URL without user, password and fragment, and these two.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
+    let mut url = Url::parse(whole).map_err(|error| format!("is not a URL: {error}"))?;
+    let login = login(&url)?;
+    // Both fail only for URLs without a host, and those have no user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok((url, login))
 }
 
 /// `text` as a fault may show it. A text that is not a URL may have its password anywhere before

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::address::{self, is_host};
 use super::fault::quoted;
+use super::identity;
 use super::item::Item;
 use super::print::HIDDEN;
 use super::property;
-use super::table::{Section, Set};
+use super::table::Section;
+use crate::model::connect::Identity;
 
 /// Longest name of a topic, by Kafka's rules, and of a group, by ours; in characters.
 const NAME_MAX: usize = 249;
@@ -42,16 +45,12 @@ pub struct Kafka {
 
 /// How brokers are trusted, and what they trust us by. Their certificate and name are always
 /// verified.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KafkaTls {
     /// The only roots to trust; without it the host's.
     pub ca_file: Option<PathBuf>,
-    /// Our certificate; comes with `key_file`.
-    pub cert_file: Option<PathBuf>,
-    /// Its key.
-    pub key_file: Option<PathBuf>,
-    /// Opens the key; a secret.
-    pub key_password: Option<String>,
+    /// Our certificate: `cert_file`, `key_file`, `key_password`.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Login by name and password.
@@ -103,17 +102,6 @@ impl fmt::Debug for Kafka {
             .field("tls", &self.tls)
             .field("sasl", &self.sasl)
             .field("properties", &self.properties.keys())
-            .finish()
-    }
-}
-
-impl fmt::Debug for KafkaTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaTls")
-            .field("ca_file", &self.ca_file)
-            .field("cert_file", &self.cert_file)
-            .field("key_file", &self.key_file)
-            .field("key_password", &self.key_password.as_ref().map(|_| HIDDEN))
             .finish()
     }
 }
@@ -228,30 +216,10 @@ fn replicas(item: Item<'_>) -> Option<i32> {
 }
 
 fn tls(mut section: Section<'_>) -> KafkaTls {
-    let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
     let ca_file = section.read("ca_file", Item::file);
-    let cert_file = section.set("cert_file", Item::file);
-    let key_file = section.set("key_file", Item::file);
-    let key_password = section.set("key_password", Item::secret);
-    if let (Some(set), false) = (&cert_file, has_key) {
-        section.fault_at(set.at, "cert_file without key_file: a certificate needs its key");
-    }
-    if let (Some(set), false) = (&key_file, has_cert) {
-        section.fault_at(set.at, "key_file without cert_file: a key needs its certificate");
-    }
-    if let (Some(set), false) = (&key_password, has_key) {
-        section.fault_at(set.at, "key_password without key_file: there is no key to open");
-    }
+    let identity = identity::Keys::read(&mut section).identity;
     section.finish();
-    fn value<T>(set: Option<Set<'_, T>>) -> Option<T> {
-        set.map(|set| set.value)
-    }
-    KafkaTls {
-        ca_file,
-        cert_file: value(cert_file),
-        key_file: value(key_file),
-        key_password: value(key_password),
-    }
+    KafkaTls { ca_file, identity }
 }
 
 fn sasl_of(mut section: Section<'_>) -> Option<KafkaSasl> {

@@ -2,10 +2,12 @@
 //! reads it once at its start and then only looks at it.
 
 mod address;
+mod connect;
 mod dsn;
 mod environment;
 mod fault;
 mod given;
+mod identity;
 mod item;
 mod kafka;
 mod pairs;

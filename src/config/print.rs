@@ -5,10 +5,13 @@
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
+use url::Url;
+
 use super::property::is_secret;
 use super::units::{show_duration, show_size};
 use super::{Config, Kafka, LogFormat};
-use crate::model::target::{Expression, Header, Target};
+use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion, word};
+use crate::model::target::{Expression, Header, Login, Target};
 
 /// What stands for a secret.
 pub(super) const HIDDEN: &str = "***";
@@ -74,9 +77,7 @@ impl Page {
         if let Some(tls) = &kafka.tls {
             self.table("[kafka.tls]");
             self.maybe("ca_file", tls.ca_file.as_deref().map(path));
-            self.maybe("cert_file", tls.cert_file.as_deref().map(path));
-            self.maybe("key_file", tls.key_file.as_deref().map(path));
-            self.maybe("key_password", tls.key_password.as_ref().map(|_| quoted(HIDDEN)));
+            self.identity(tls.identity.as_deref());
         }
         if let Some(sasl) = &kafka.sasl {
             self.table("[kafka.sasl]");
@@ -113,8 +114,29 @@ impl Page {
         self.line("excerpt", size(target.excerpt));
         self.line("verify", target.verify);
         self.maybe("ca_file", target.ca_file.as_deref().map(path));
+        self.connect(&target.connect);
+        self.maybe("bearer", target.bearer.as_ref().map(|_| quoted(HIDDEN)));
         self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
         self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
+    }
+
+    fn connect(&mut self, connect: &Connect) {
+        self.line("family", quoted(word(&Family::ALL, connect.family)));
+        self.maybe("resolve", connect.resolve.map(|address| quoted(&address.to_string())));
+        self.maybe("interface", connect.interface.as_deref().map(quoted));
+        let proxy = connect.proxy.as_ref().map(|proxy| with_stars(&proxy.url, &proxy.login));
+        self.line("proxy", quoted(proxy.as_deref().unwrap_or("none")));
+        self.identity(connect.identity.as_deref());
+        self.maybe("server_name", connect.server_name.as_deref().map(quoted));
+        self.line("tls_min", quoted(word(&TlsVersion::ALL, connect.tls_min)));
+        self.line("http", quoted(word(&HttpVersion::ALL, connect.http)));
+    }
+
+    fn identity(&mut self, identity: Option<&Identity>) {
+        self.maybe("cert_file", identity.map(|identity| path(&identity.cert_file)));
+        self.maybe("key_file", identity.map(|identity| path(&identity.key_file)));
+        let password = identity.and_then(|identity| identity.key_password.as_ref());
+        self.maybe("key_password", password.map(|_| quoted(HIDDEN)));
     }
 
     fn table(&mut self, header: &str) {
@@ -142,10 +164,14 @@ fn url(target: &Target) -> String {
     if url.query().is_some() {
         url.set_query(Some(HIDDEN));
     }
-    let url = url.to_string();
-    match (&target.login, url.split_once("://")) {
+    with_stars(&url, &target.login)
+}
+
+/// A URL with stars for the login that goes with it.
+fn with_stars(url: &Url, login: &Option<Login>) -> String {
+    match (login, url.as_str().split_once("://")) {
         (Some(_), Some((scheme, rest))) => format!("{scheme}://{HIDDEN}@{rest}"),
-        _ => url,
+        _ => url.to_string(),
     }
 }
 

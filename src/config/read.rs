@@ -262,8 +262,9 @@ impl<'a> Targets<'a> {
     /// A target whose keys are each right.
     fn add(&mut self, address: Address, name: &str, keys: &Keys<'a>) {
         if !self.defaults.broken {
+            let has_login = address.login.is_some();
             let target = keys.target(&self.defaults.keys, address, name);
-            keys.judge(&self.defaults.keys, &target, self.reader);
+            keys.judge(&self.defaults.keys, &target, has_login, self.reader);
             self.done.push(Arc::new(target));
         }
     }

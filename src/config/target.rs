@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, Address};
+use super::connect;
 use super::fault::quoted;
 use super::item::Item;
 use super::source::At;
@@ -28,31 +29,6 @@ const REDIRECTS_MAX: u32 = 100;
 /// Longest label, key or value, in characters.
 const LABEL_MAX: usize = 256;
 
-/// A target with nothing but a URL.
-fn with_defaults(address: Address, name: &str) -> Target {
-    Target {
-        name: name.into(),
-        url: address.url,
-        login: address.login,
-        interval: Duration::from_secs(60),
-        timeout: Duration::from_secs(10),
-        method: Method::Get,
-        headers: Vec::new(),
-        body: Secret::default(),
-        status: StatusSet::default(),
-        matches: Vec::new(),
-        rejects: Vec::new(),
-        slow_after: None,
-        max_redirects: 10,
-        max_body: 256 << 10,
-        excerpt: 0,
-        verify: true,
-        ca_file: None,
-        labels: BTreeMap::new(),
-        nodes: Vec::new(),
-    }
-}
-
 /// A target that no configuration names: the URL or bare domain `text`, every key at its
 /// default, named as in a configuration.
 ///
@@ -61,8 +37,8 @@ fn with_defaults(address: Address, name: &str) -> Target {
 pub fn lone_target(text: &str) -> Result<Target, Error> {
     match address::parse(text) {
         Ok(address) => {
-            let name = address.name.clone();
-            Ok(with_defaults(address, &name))
+            let target = Target::new(&address.name, address.url);
+            Ok(Target { login: address.login, ..target })
         }
         Err(cause) => Err(Error::new(format!("{} {cause}", quoted(&address::shown(text))))),
     }
@@ -105,6 +81,7 @@ pub(super) struct Keys<'a> {
     excerpt: Option<Set<'a, usize>>,
     verify: Option<bool>,
     ca_file: Option<PathBuf>,
+    connect: connect::Keys<'a>,
     labels: Option<BTreeMap<String, String>>,
     nodes: Option<Vec<String>>,
 }
@@ -127,6 +104,7 @@ impl<'a> Keys<'a> {
             excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
             ca_file: section.read("ca_file", Item::file),
+            connect: connect::Keys::read(section),
             labels: section.read("labels", labels),
             nodes: section.read("nodes", nodes),
         }
@@ -140,13 +118,11 @@ impl<'a> Keys<'a> {
         fn plain<T: Clone>(own: &Option<T>, default: &Option<T>, last: T) -> T {
             own.as_ref().or(default.as_ref()).cloned().unwrap_or(last)
         }
-        let last = with_defaults(address, name);
+        let last = Target::new(name, address.url);
         let interval = value(&self.interval, &defaults.interval).unwrap_or(last.interval);
         let timeout = value(&self.timeout, &defaults.timeout);
-        Target {
-            name: last.name,
-            url: last.url,
-            login: last.login,
+        let mut target = Target {
+            login: address.login,
             interval,
             timeout: timeout.unwrap_or(last.timeout.min(interval)),
             method: value(&self.method, &defaults.method).unwrap_or(last.method),
@@ -163,11 +139,22 @@ impl<'a> Keys<'a> {
             ca_file: self.ca_file.clone().or_else(|| defaults.ca_file.clone()),
             labels: plain(&self.labels, &defaults.labels, last.labels),
             nodes: plain(&self.nodes, &defaults.nodes, last.nodes),
-        }
+            ..last
+        };
+        self.connect.fill(&defaults.connect, &mut target);
+        target
     }
 
     /// Keys that are each right, but not together.
-    pub fn judge(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
+    /// `has_login`: the URL holds one.
+    pub fn judge(
+        &self,
+        defaults: &Keys<'a>,
+        target: &Target,
+        has_login: bool,
+        reader: &Reader<'a>,
+    ) {
+        self.connect.judge(&defaults.connect, target, has_login, reader);
         if target.timeout > target.interval {
             let (timeout, interval) =
                 (show_duration(target.timeout), show_duration(target.interval));

@@ -51,7 +51,7 @@ pub fn shown(said: &str) -> String {
 pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
     let reason = shown(said);
     let (broker, why) = reason.split_once(": ")?;
-    let has_certificate = kafka.tls.as_ref().is_some_and(|tls| tls.cert_file.is_some());
+    let has_certificate = kafka.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
     if UNWELCOME.iter().any(|words| why.contains(words)) {
         let what = if has_certificate {
             "our certificate is refused: the broker must trust the CA that signed cert_file"

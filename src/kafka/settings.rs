@@ -9,6 +9,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::Kafka;
 use crate::error::{Context, Error};
+use crate::model::target::Secret;
 use crate::roots;
 
 /// For both ends: brokers, who we are to them, and when they count as away.
@@ -127,15 +128,12 @@ fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
         config.set("enable.ssl.certificate.verification", "true");
         config.set("ssl.endpoint.identification.algorithm", "https");
         config.set("ssl.ca.pem", trusted(tls.ca_file.as_deref())?);
-        let path = |path: &std::path::Path| path.display().to_string();
-        if let Some(file) = &tls.cert_file {
-            config.set("ssl.certificate.location", path(file));
-        }
-        if let Some(file) = &tls.key_file {
-            config.set("ssl.key.location", path(file));
-        }
-        if let Some(password) = &tls.key_password {
-            config.set("ssl.key.password", password);
+        if let Some(identity) = &tls.identity {
+            config.set("ssl.certificate.location", identity.cert_file.display().to_string());
+            config.set("ssl.key.location", identity.key_file.display().to_string());
+            if let Some(Secret(password)) = &identity.key_password {
+                config.set("ssl.key.password", password);
+            }
         }
     }
     if let Some(sasl) = &kafka.sasl {

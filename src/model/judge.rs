@@ -157,32 +157,13 @@ pub(crate) mod tests {
 
     use url::Url;
 
-    use super::super::target::{Expression, Method, Secret, StatusSet};
+    use super::super::target::Expression;
     use super::*;
 
     /// A target with the defaults of the configuration.
     pub(crate) fn target(name: &str) -> Target {
-        Target {
-            name: Arc::from(name),
-            url: Url::parse("https://example.org/").unwrap(),
-            login: None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(10),
-            method: Method::Get,
-            headers: Vec::new(),
-            body: Secret::default(),
-            status: StatusSet::default(),
-            matches: Vec::new(),
-            rejects: Vec::new(),
-            slow_after: None,
-            max_redirects: 10,
-            max_body: 1000,
-            excerpt: 0,
-            verify: true,
-            ca_file: None,
-            labels: std::collections::BTreeMap::new(),
-            nodes: Vec::new(),
-        }
+        let url = Url::parse("https://example.org/").unwrap();
+        Target { max_body: 1000, ..Target::new(name, url) }
     }
 
     fn judged(target: &Target, status: u16, body: &str) -> Outcome {

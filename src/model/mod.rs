@@ -2,6 +2,7 @@
 //! in, values come out.
 
 pub mod batch;
+pub mod connect;
 pub mod field;
 pub mod histogram;
 pub mod json;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use regex_lite::{Regex, RegexBuilder};
 use url::Url;
 
+use super::connect::Connect;
+
 /// Longest name of a target, in characters.
 pub const NAME_MAX: usize = 128;
 
@@ -20,8 +22,12 @@ pub struct Target {
     pub name: Arc<str>,
     /// `http` or `https`; never holds a user or a password.
     pub url: Url,
-    /// User and password that stood in the URL; sent to the URL's own origin alone.
+    /// User and password, of the URL or of `basic`; sent to the URL's own origin alone.
     pub login: Option<Login>,
+    /// A token in a header Authorization; sent likewise.
+    pub bearer: Option<Secret>,
+    /// How it is reached.
+    pub connect: Connect,
     /// Time between two due times; 1 s to 24 h.
     pub interval: Duration,
     /// How long a check may take, redirects included; at most the interval.
@@ -58,6 +64,33 @@ pub struct Target {
 }
 
 impl Target {
+    /// A target with every key at its default.
+    pub fn new(name: &str, url: Url) -> Target {
+        Target {
+            name: name.into(),
+            url,
+            login: None,
+            bearer: None,
+            connect: Connect::default(),
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(10),
+            method: Method::Get,
+            headers: Vec::new(),
+            body: Secret::default(),
+            status: StatusSet::default(),
+            matches: Vec::new(),
+            rejects: Vec::new(),
+            slow_after: None,
+            max_redirects: 10,
+            max_body: 256 << 10,
+            excerpt: 0,
+            verify: true,
+            ca_file: None,
+            labels: BTreeMap::new(),
+            nodes: Vec::new(),
+        }
+    }
+
     /// Whether the body must be kept for the judge: an expression or an excerpt wants it.
     pub fn wants_body(&self) -> bool {
         self.excerpt > 0 || !self.matches.is_empty() || !self.rejects.is_empty()

@@ -1,42 +1,22 @@
 //! What the tests here draw: a target, an outcome, a report.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
 use crate::model::outcome::{Outcome, Phases, Verdict};
 use crate::model::report::{CELLS, Cell, Report, Standing};
 use crate::model::tally::{Check, Tally};
-use crate::model::target::{Login, Method, Secret, StatusSet, Target};
+use crate::model::target::{Login, Secret, Target};
 
 /// 2026-11-21T03:00:00Z.
 pub const NOW: i64 = 1_795_230_000_000;
 
 /// A target of the defaults, with secrets in its URL.
 pub fn target(name: &str) -> Target {
-    Target {
-        name: Arc::from(name),
-        url: Url::parse("https://example.org/?token=secret").unwrap(),
-        login: Some(Login { user: Secret("me".into()), password: Secret("pass".into()) }),
-        interval: Duration::from_secs(60),
-        timeout: Duration::from_secs(10),
-        method: Method::Get,
-        headers: Vec::new(),
-        body: Secret::default(),
-        status: StatusSet::default(),
-        matches: Vec::new(),
-        rejects: Vec::new(),
-        slow_after: None,
-        max_redirects: 10,
-        max_body: 1024,
-        excerpt: 0,
-        verify: true,
-        ca_file: None,
-        labels: BTreeMap::new(),
-        nodes: Vec::new(),
-    }
+    let url = Url::parse("https://example.org/?token=secret").unwrap();
+    let login = Some(Login { user: Secret("me".into()), password: Secret("pass".into()) });
+    Target { login, ..Target::new(name, url) }
 }
 
 /// A check that found everything in order.

@@ -41,6 +41,8 @@ pub struct Seen {
     pub connection: u64,
     /// The address it came to.
     pub local: SocketAddr,
+    /// The address it came from.
+    pub peer: SocketAddr,
     /// `GET` and so on.
     pub method: String,
     /// Path and query as sent.
@@ -357,6 +359,8 @@ impl Open {
     /// Puts a request into the log; gives its number and its script.
     fn enter(&self, request: Request, sni: Option<String>, resumed: bool) -> (u64, Script) {
         let local = self.stream.local_addr().unwrap();
+        // Of one who has gone since, nothing is known.
+        let peer = self.stream.peer_addr().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let mut state = self.shared.state();
         let script = state.script(&request.path);
         let serial = state.log.len() as u64 + 1;
@@ -364,6 +368,7 @@ impl Open {
             serial,
             connection: self.number,
             local,
+            peer,
             method: request.method,
             path: request.path,
             headers: request.headers,

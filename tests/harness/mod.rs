@@ -26,6 +26,7 @@ pub mod kafka;
 pub mod kcat;
 pub mod listener;
 pub mod postgres;
+pub mod proxy;
 pub mod reply;
 pub mod request;
 pub mod script;

@@ -77,7 +77,8 @@ fn keys_that_are_commented_out_show_their_default() {
         starts(toml, &["node", "targets", "headers", "status", "match", "reject", "slow_after"])
             || starts(toml, &["ca_file", "labels", "nodes", "path", "cert_file", "key_file"])
             || starts(toml, &["[kafka.", "key_password", "mechanism", "username", "password"])
-            || starts(toml, &["linger.ms", "client.rack"])
+            || starts(toml, &["linger.ms", "client.rack", "resolve", "interface", "proxy"])
+            || starts(toml, &["basic", "bearer", "server_name"])
     };
     let without = uncommented(road).replace("?sslrootcert=postgres-ca.pem", "");
     let with = uncommented(|toml| !samples(toml)).replace("?sslrootcert=postgres-ca.pem", "");
@@ -105,7 +106,7 @@ fn the_road_of_the_example_reads_without_fault() {
         .collect();
     let config = read(&[folder.0.join("config.toml")], &environment, Need::Write).unwrap();
     let kafka = config.kafka.unwrap();
-    assert_eq!(kafka.tls.unwrap().cert_file, Some(folder.0.join("client.pem")));
+    assert_eq!(kafka.tls.unwrap().identity.unwrap().cert_file, folder.0.join("client.pem"));
     assert_eq!(kafka.sasl.unwrap().mechanism, Mechanism::ScramSha512);
     assert_eq!(kafka.properties["linger.ms"], "500");
     let dsn = config.postgres.unwrap().dsn;

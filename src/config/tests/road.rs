@@ -1,6 +1,8 @@
 //! `[kafka]` and `[postgres]` that are read right.
 
 use super::*;
+use crate::model::connect::Identity;
+use crate::model::target::Secret;
 
 const FULL: &str = r#"
     node = "n"
@@ -65,9 +67,11 @@ fn every_key_is_read() {
         create_topic: false,
         tls: Some(KafkaTls {
             ca_file: path("ca.pem"),
-            cert_file: path("client.pem"),
-            key_file: path("client.key"),
-            key_password: Some("secret".into()),
+            identity: Some(Arc::new(Identity {
+                cert_file: folder.0.join("client.pem"),
+                key_file: folder.0.join("client.key"),
+                key_password: Some(Secret("secret".into())),
+            })),
         }),
         sasl: Some(KafkaSasl {
             mechanism: Mechanism::Plain,

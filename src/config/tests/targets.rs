@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::target::Method;
+use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion};
+use crate::model::target::{Login, Method, Secret};
 
 #[test]
 fn a_targets_defaults_are_those_of_a_lone_one() {
@@ -104,5 +105,83 @@ fn a_timeout_that_was_not_written_bends_to_the_interval() {
             (Err(faults), Err(text)) => assert!(faults.to_string().contains(text), "{faults}"),
             (found, _) => panic!("{keys}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn the_way_to_a_target_is_read() {
+    let text = r#"
+        targets = ["https://u:p@list.example/"]
+        [defaults]
+        family = 4
+        resolve = "192.0.2.1"
+        interface = "wan"
+        proxy = "socks5h://me:hush%3A@proxy.example:1080"
+        cert_file = "c.pem"
+        key_file = "k.pem"
+        key_password = "${TOKEN}"
+        server_name = "WWW.example"
+        tls_min = "1.3"
+        http = "2"
+        basic = "user:hush"
+        [[target]]
+        url = "own.example"
+        proxy = "none"
+        resolve = "192.0.2.2"
+        bearer = "token"
+        http = "1.1"
+        [[target]]
+        url = "header.example"
+        headers = { AUTHORIZATION = "mine" }
+    "#;
+    let folder = Folder::new("way", &[("config.toml", text), ("c.pem", ""), ("k.pem", "")]);
+    let paths = [folder.0.join("config.toml")];
+    let config = read(&paths, &environment(), Need::Targets).unwrap();
+    let [own, header, list] = &config.targets[..] else { panic!("{:?}", config.targets) };
+    let secret = |text: &str| Secret(text.to_owned());
+    let login =
+        |user: &str, password: &str| Some(Login { user: secret(user), password: secret(password) });
+    let proxy = list.connect.proxy.as_ref().unwrap();
+    assert_eq!(proxy.url.as_str(), "socks5h://proxy.example:1080");
+    assert_eq!(proxy.login, login("me", "hush:"));
+    let way = Connect {
+        family: Family::V4,
+        resolve: Some("192.0.2.1".parse().unwrap()),
+        interface: Some("wan".to_owned()),
+        proxy: Some(proxy.clone()),
+        identity: Some(Arc::new(Identity {
+            cert_file: folder.0.join("c.pem"),
+            key_file: folder.0.join("k.pem"),
+            key_password: Some(secret("secret")),
+        })),
+        server_name: Some("www.example".to_owned()),
+        tls_min: TlsVersion::V1_3,
+        http: HttpVersion::V2,
+    };
+    assert_eq!(list.connect, way);
+    assert_eq!(header.connect, way);
+    let resolve = Some("192.0.2.2".parse().unwrap());
+    assert_eq!(own.connect, Connect { proxy: None, resolve, http: HttpVersion::V1_1, ..way });
+    // The nearest wins: the URL's, one's own, a header's; and there is one of them.
+    assert_eq!((&list.login, &list.bearer), (&login("u", "p"), &None));
+    assert_eq!((&own.login, &own.bearer), (&None, &Some(secret("token"))));
+    assert_eq!((&header.login, &header.bearer), (&None, &None));
+
+    let printed = print(&config);
+    for line in [
+        r#"proxy = "socks5h://***@proxy.example:1080""#,
+        r#"proxy = "none""#,
+        r#"bearer = "***""#,
+        r#"key_password = "***""#,
+        r#"resolve = "192.0.2.2""#,
+        r#"family = "4""#,
+        r#"tls_min = "1.3""#,
+        r#"http = "1.1""#,
+    ] {
+        assert!(printed.lines().any(|of| of == line), "no {line} in {printed}");
+    }
+    for secret in ["hush", "secret", "token"] {
+        let shown = format!("{printed}{config:?}");
+        assert!(!shown.contains(secret), "{secret} is shown: {shown}");
     }
 }

@@ -1,0 +1,206 @@
+//! The way that a hop takes: its address, its proxy, and how TLS and HTTP are spoken on it.
+
+use std::net::IpAddr;
+
+use curl::easy::{Easy2, HttpVersion as CurlHttp, IpResolve, List, SslVersion};
+use curl_sys::CURLcode;
+use url::{Host, Url};
+
+use super::wire::Wire;
+use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
+use crate::model::judge::Fault;
+use crate::model::outcome::{Cause, Phases};
+use crate::model::target::Target;
+
+/// How one hop is reached.
+pub struct Reach<'a> {
+    connect: &'a Connect,
+    url: &'a Url,
+    /// It goes to the host that the target names, so that what is said of that host holds.
+    is_its_host: bool,
+    /// It goes to the target's own origin.
+    is_at_home: bool,
+    /// A header of the user's says who is asked.
+    says_host: bool,
+}
+
+impl<'a> Reach<'a> {
+    /// For a hop of a check of `target` to `url`.
+    pub fn new(target: &'a Target, url: &'a Url) -> Reach<'a> {
+        Reach {
+            connect: &target.connect,
+            url,
+            is_its_host: url.host() == target.url.host(),
+            is_at_home: is_at_home(target, url),
+            says_host: target.headers.iter().any(|h| h.name.eq_ignore_ascii_case("host")),
+        }
+    }
+
+    /// The address that is given instead of a look-up.
+    fn address(&self) -> Option<IpAddr> {
+        self.connect.resolve.filter(|_| self.is_its_host)
+    }
+
+    /// The name that TLS asks for, where it is another than the host's.
+    fn server_name(&self) -> Option<&str> {
+        let name = self.connect.server_name.as_deref();
+        name.filter(|_| self.is_its_host && self.url.scheme() == "https")
+    }
+
+    /// Whether a name is looked up here.
+    pub fn looks_up(&self) -> bool {
+        match &self.connect.proxy {
+            Some(proxy) => is_name(&proxy.url),
+            None => self.address().is_none() && is_name(self.url),
+        }
+    }
+
+    /// Sets the URL and the way. `headers` gets a line where the URL is another than it seems.
+    pub fn configure(&self, easy: &mut Easy2<Wire>, headers: &mut List) -> Result<(), curl::Error> {
+        let connect = self.connect;
+        match self.server_name() {
+            None => easy.url(self.url.as_str())?,
+            // libcurl asks TLS for the URL's host: so that is the name, and the site gets its own.
+            Some(name) => {
+                let mut url = self.url.clone();
+                // It was read as the name of a host.
+                let _ = url.set_host(Some(name));
+                easy.url(url.as_str())?;
+                if !self.says_host {
+                    headers.append(&format!("Host: {}", authority(self.url)))?;
+                }
+            }
+        }
+        if self.server_name().is_some() || self.address().is_some() {
+            let host = self.address().map_or_else(|| host(self.url), bracketed);
+            let mut to = List::new();
+            to.append(&format!("::{host}:"))?;
+            easy.connect_to(to)?;
+        }
+        easy.ip_resolve(match connect.family {
+            Family::Any => IpResolve::Any,
+            Family::V4 => IpResolve::V4,
+            Family::V6 => IpResolve::V6,
+        })?;
+        if let Some(from) = &connect.interface {
+            let kind = if from.parse::<IpAddr>().is_ok() { "host" } else { "if" };
+            easy.interface(&format!("{kind}!{from}"))?;
+        }
+        self.proxy(easy)?;
+        if let Some(identity) = connect.identity.as_ref().filter(|_| self.is_at_home) {
+            easy.ssl_cert(&identity.cert_file)?;
+            easy.ssl_key(&identity.key_file)?;
+            if let Some(password) = &identity.key_password {
+                easy.key_password(&password.0)?;
+            }
+        }
+        easy.ssl_version(match connect.tls_min {
+            TlsVersion::V1_2 => SslVersion::Tlsv12,
+            TlsVersion::V1_3 => SslVersion::Tlsv13,
+        })?;
+        easy.http_version(match connect.http {
+            HttpVersion::Auto => CurlHttp::V2TLS,
+            HttpVersion::V1_1 => CurlHttp::V11,
+            HttpVersion::V2 if self.url.scheme() == "https" => CurlHttp::V2TLS,
+            HttpVersion::V2 => CurlHttp::V2PriorKnowledge,
+        })
+    }
+
+    fn proxy(&self, easy: &mut Easy2<Wire>) -> Result<(), curl::Error> {
+        // Without one the environment's would be used.
+        let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
+        let port = proxy.url.port_or_known_default().unwrap_or_default();
+        easy.proxy(&format!("{}://{}:{port}", proxy.url.scheme(), host(&proxy.url)))?;
+        // No host is left out, whatever the environment says.
+        easy.noproxy("")?;
+        if let Some(login) = &proxy.login {
+            easy.proxy_username(&login.user.0)?;
+            easy.proxy_password(&login.password.0)?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a version of HTTP that was not asked for.
+    pub fn misspoken(&self, http: Option<&str>) -> Option<Fault> {
+        let spoken = http.filter(|http| self.connect.http == HttpVersion::V2 && *http != "2")?;
+        let text = format!("the site speaks HTTP/{spoken}, and not 2");
+        Some(Fault { cause: Cause::Protocol, text })
+    }
+
+    /// What went wrong on the way, if it was that. What a proxy tells of the site is the site's;
+    /// that it does not answer, or not to us, is ours. `status` is that of its answer to CONNECT.
+    pub fn fault(&self, code: CURLcode, why: &str, status: u32, hop: &Phases) -> Option<Fault> {
+        let ours = |cause, text: String| Some(Fault { cause, text });
+        if let (curl_sys::CURLE_INTERFACE_FAILED, Some(from)) = (code, &self.connect.interface) {
+            return ours(Cause::Internal, format!("cannot send from the interface {from}"));
+        }
+        let proxy = self.connect.proxy.as_ref()?;
+        let place = format!("{}:{}", host(&proxy.url), proxy.url.port_or_known_default()?);
+        let site = |text: String| Some(Fault { cause: Cause::Connect, text });
+        let ours = |text| ours(Cause::Uplink, text);
+        match (code, status) {
+            (_, 502..=504) => {
+                site(format!("the proxy cannot connect to the site: status {status}"))
+            }
+            (_, 407) => ours(format!("the proxy {place} wants another login: status 407")),
+            (_, 300..) => ours(format!("the proxy {place} refuses: status {status}")),
+            (curl_sys::CURLE_COULDNT_RESOLVE_PROXY, _) => {
+                ours(format!("cannot find an address of the proxy {place}"))
+            }
+            (curl_sys::CURLE_COULDNT_CONNECT, _) => {
+                ours(format!("cannot connect to the proxy {place}"))
+            }
+            (curl_sys::CURLE_OPERATION_TIMEDOUT, _)
+                if hop.tls_us.is_none() && hop.first_byte_us.is_none() =>
+            {
+                ours(format!("no connection to the proxy {place} in time"))
+            }
+            (PROXY, _) => {
+                // RFC 1928, 6: 3 to 5 are network, host and connection.
+                let number =
+                    why.rsplit_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
+                match number {
+                    "3" | "4" | "5" => site("the proxy cannot connect to the site".to_owned()),
+                    _ => ours(format!("the proxy {place} refuses: {why}")),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// CURLE_PROXY, not yet in curl-sys.
+const PROXY: CURLcode = 97;
+
+/// Whether a hop to `url` goes to the target's own origin, so that its secrets may travel.
+pub fn is_at_home(target: &Target, url: &Url) -> bool {
+    url.origin().is_tuple() && url.origin() == target.url.origin()
+}
+
+/// Whether its host is a name; of a scheme that is not the web's it may look like one.
+fn is_name(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(text)) => text.parse::<IpAddr>().is_err(),
+        _ => false,
+    }
+}
+
+/// The host as it stands in a URL: an IPv6 address in brackets.
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// Host and, if it does not go without saying, port.
+fn authority(url: &Url) -> String {
+    match url.port() {
+        Some(port) => format!("{}:{port}", host(url)),
+        None => host(url),
+    }
+}

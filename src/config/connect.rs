@@ -1,0 +1,201 @@
+//! The keys that say how a target is reached, and who we are to it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::address::{self, is_host};
+use super::fault::quoted;
+use super::identity;
+use super::item::Item;
+use super::table::{Reader, Section, Set};
+use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
+use crate::model::target::{Login, Secret, Target};
+
+/// Longest name of an interface or a server, in characters.
+const NAME_MAX: usize = 255;
+/// Proxies that are spoken to.
+const PROXIES: [&str; 3] = ["http", "socks5", "socks5h"];
+
+/// What a `[[target]]` or `[defaults]` sets.
+#[derive(Default)]
+pub(super) struct Keys<'a> {
+    family: Option<Set<'a, Family>>,
+    resolve: Option<Set<'a, IpAddr>>,
+    interface: Option<String>,
+    /// Set to none: no proxy, whatever the defaults say.
+    proxy: Option<Option<Arc<Proxy>>>,
+    identity: identity::Keys,
+    server_name: Option<String>,
+    tls_min: Option<TlsVersion>,
+    http: Option<HttpVersion>,
+    auth: Option<Set<'a, Auth>>,
+}
+
+/// How we tell who we are in the request.
+#[derive(Clone)]
+enum Auth {
+    Basic(Login),
+    Bearer(Secret),
+}
+
+impl<'a> Keys<'a> {
+    pub fn read(section: &mut Section<'a>) -> Keys<'a> {
+        let auth = section.set("basic", basic);
+        let bearer = section.set("bearer", bearer);
+        if let (Some(_), Some(bearer)) = (&auth, &bearer) {
+            section.fault_at(bearer.at, "bearer beside basic: one request has one of them");
+        }
+        Keys {
+            family: section.set("family", family),
+            resolve: section.set("resolve", resolve),
+            interface: section.read("interface", |it| it.words(1, NAME_MAX)),
+            proxy: section.read("proxy", proxy),
+            identity: identity::Keys::read(section),
+            server_name: section.read("server_name", server_name),
+            tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::ALL)),
+            http: section.read("http", |it| it.choice(&HttpVersion::ALL)),
+            auth: auth.or(bearer),
+        }
+    }
+
+    /// Puts what is set here, else in `defaults`, into `target`, which has its URL and its headers.
+    pub fn fill(&self, defaults: &Keys<'a>, target: &mut Target) {
+        fn value<T: Clone>(own: &Option<Set<'_, T>>, default: &Option<Set<'_, T>>) -> Option<T> {
+            own.as_ref().or(default.as_ref()).map(|set| set.value.clone())
+        }
+        fn plain<T: Clone>(own: &Option<T>, default: &Option<T>) -> Option<T> {
+            own.as_ref().or(default.as_ref()).cloned()
+        }
+        let identity = if self.identity.any { &self.identity } else { &defaults.identity };
+        target.connect = Connect {
+            family: value(&self.family, &defaults.family).unwrap_or_default(),
+            resolve: value(&self.resolve, &defaults.resolve),
+            interface: plain(&self.interface, &defaults.interface),
+            proxy: plain(&self.proxy, &defaults.proxy).flatten(),
+            identity: identity.identity.clone(),
+            server_name: plain(&self.server_name, &defaults.server_name),
+            tls_min: plain(&self.tls_min, &defaults.tls_min).unwrap_or_default(),
+            http: plain(&self.http, &defaults.http).unwrap_or_default(),
+        };
+        // The URL's login and a header of the target's own are nearer to it than a default.
+        let told = target.login.is_some() || has_authorization(target);
+        let default = defaults.auth.as_ref().filter(|_| !told);
+        match self.auth.as_ref().or(default).map(|set| &set.value) {
+            Some(Auth::Basic(login)) => target.login = Some(login.clone()),
+            Some(Auth::Bearer(token)) => target.bearer = Some(token.clone()),
+            None => {}
+        }
+    }
+
+    /// Keys that are each right, but not together. `has_login`: the URL holds one.
+    pub fn judge(
+        &self,
+        defaults: &Keys<'a>,
+        target: &Target,
+        has_login: bool,
+        reader: &Reader<'a>,
+    ) {
+        if let Some(auth) = &self.auth {
+            let name = match auth.value {
+                Auth::Basic(_) => "basic",
+                Auth::Bearer(_) => "bearer",
+            };
+            let other = match (has_login, has_authorization(target)) {
+                (true, _) => Some("a user in the url"),
+                (_, true) => Some("a header Authorization"),
+                _ => None,
+            };
+            if let Some(other) = other {
+                reader
+                    .fault(auth.at, format!("{name} beside {other}: one request has one of them"));
+            }
+        }
+        let Connect { family, resolve: Some(address), .. } = target.connect else { return };
+        let place = self.resolve.as_ref().map(|set| set.at);
+        let place = place.or(self.family.as_ref().map(|set| set.at));
+        let place = place.or(defaults.resolve.as_ref().map(|set| set.at));
+        if let (Some(at), false) = (place, family.has(address)) {
+            reader.fault(
+                at,
+                format!("resolve {address} is no address of the family that is asked for"),
+            );
+        }
+    }
+}
+
+fn has_authorization(target: &Target) -> bool {
+    target.headers.iter().any(|header| header.name.eq_ignore_ascii_case("authorization"))
+}
+
+fn family(item: Item<'_>) -> Option<Family> {
+    match item.integer() {
+        Some(4) => Some(Family::V4),
+        Some(6) => Some(Family::V6),
+        _ => item.choice(&Family::ALL),
+    }
+}
+
+fn resolve(item: Item<'_>) -> Option<IpAddr> {
+    let address = item.string("an address in quotes, such as \"192.0.2.17\"")?.parse();
+    if address.is_err() {
+        item.refuse("is not an address: write it like 192.0.2.17 or 2001:db8::17");
+    }
+    address.ok()
+}
+
+/// Faults show neither user nor password.
+fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
+    let text =
+        item.string("a URL in quotes, such as \"http://proxy.example.org:3128\", or \"none\"")?;
+    if text == "none" {
+        return Some(None);
+    }
+    let cause = match address::taken_apart(&text) {
+        Err(cause) => cause,
+        Ok((url, _)) if !PROXIES.contains(&url.scheme()) => {
+            format!("has the scheme \"{}\": allowed are {}", url.scheme(), PROXIES.join(", "))
+        }
+        Ok((url, _)) if port(&url).is_none() => "has no port: write it like host:3128".to_owned(),
+        Ok((url, _)) if !matches!(url.path(), "" | "/") || url.query().is_some() => {
+            "has a path: a proxy is a host and a port".to_owned()
+        }
+        Ok((url, login)) => return Some(Some(Arc::new(Proxy { url, login }))),
+    };
+    item.fault(format!("proxy {} {cause}", quoted(&address::shown(item.written()))));
+    None
+}
+
+/// The port; one that goes without saying was said.
+fn port(url: &Url) -> Option<u16> {
+    url.port_or_known_default()
+}
+
+fn server_name(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if !is_host(&text) || text.parse::<IpAddr>().is_ok() {
+        item.refuse("is not the name of a host: write it like www.example.org");
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+fn basic(item: Item<'_>) -> Option<Auth> {
+    let text = item.secret()?;
+    let Some((user, password)) = text.split_once(':') else {
+        item.fault("basic is not user:password");
+        return None;
+    };
+    let (user, password) = (Secret(user.to_owned()), Secret(password.to_owned()));
+    Some(Auth::Basic(Login { user, password }))
+}
+
+fn bearer(item: Item<'_>) -> Option<Auth> {
+    let token = item.secret()?;
+    if token.contains(char::is_whitespace) {
+        item.fault("bearer holds a space: it is the token alone, without the word Bearer");
+        return None;
+    }
+    Some(Auth::Bearer(Secret(token)))
+}

@@ -1,0 +1,46 @@
+//! A certificate of ours, its key, and what opens the key: three keys that belong together.
+
+use std::sync::Arc;
+
+use super::item::Item;
+use super::table::{Section, Set};
+use crate::model::connect::Identity;
+use crate::model::target::Secret;
+
+/// What is set of the three.
+#[derive(Default)]
+pub(super) struct Keys {
+    /// Any of them is set, right or not.
+    pub any: bool,
+    /// The certificate, if it is there whole.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl Keys {
+    /// Reads `cert_file`, `key_file` and `key_password` of a section; that one of them is missing
+    /// is a fault.
+    pub fn read(section: &mut Section<'_>) -> Keys {
+        let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
+        let any = has_cert || has_key || section.has("key_password");
+        let cert_file = section.set("cert_file", Item::file);
+        let key_file = section.set("key_file", Item::file);
+        let key_password = section.set("key_password", Item::secret);
+        if let (Some(set), false) = (&cert_file, has_key) {
+            section.fault_at(set.at, "cert_file without key_file: a certificate needs its key");
+        }
+        if let (Some(set), false) = (&key_file, has_cert) {
+            section.fault_at(set.at, "key_file without cert_file: a key needs its certificate");
+        }
+        if let (Some(set), false) = (&key_password, has_key) {
+            section.fault_at(set.at, "key_password without key_file: there is no key to open");
+        }
+        fn value<T>(set: Option<Set<'_, T>>) -> Option<T> {
+            set.map(|set| set.value)
+        }
+        let key_password = value(key_password).map(Secret);
+        let files = value(cert_file).zip(value(key_file));
+        let identity = files
+            .map(|(cert_file, key_file)| Arc::new(Identity { cert_file, key_file, key_password }));
+        Keys { any, identity }
+    }
+}

@@ -1,0 +1,149 @@
+//! A forward proxy: HTTP's CONNECT and whole URLs, and SOCKS 5 (RFC 1928, 1929), on one port. Any
+//! name leads to 127.0.0.1. It notes what it was asked for and who asked.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// What it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// `CONNECT`, `GET` and the like, or `SOCKS`.
+    pub how: String,
+    /// Host and port.
+    pub place: String,
+    /// What was told of the asker: the header's value, or `user:password` of SOCKS.
+    pub login: Option<String>,
+}
+
+/// The proxy; its threads end with the test's process.
+pub struct Proxy {
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<Asked>>>,
+}
+
+/// What it does with those who ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Connects them.
+    Kind,
+    /// Answers with this status, or this number of SOCKS.
+    Refuses(u16),
+}
+
+impl Proxy {
+    /// One on a free port.
+    pub fn start(manner: Manner) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&log);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let log = Arc::clone(&noted);
+                // A client that goes away ends its thread by an error.
+                thread::spawn(move || serve(stream, manner, &log));
+            }
+        });
+        Proxy { address, log }
+    }
+
+    /// As a URL of that scheme, with `login@` or nothing before the host.
+    pub fn url(&self, scheme: &str, login: &str) -> String {
+        format!("{scheme}://{login}{}", self.address)
+    }
+
+    /// What it was asked for until now.
+    pub fn log(&self) -> Vec<Asked> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<Asked>>) -> Option<()> {
+    let note = |asked| log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    let mut first = [0];
+    stream.peek(&mut first).ok()?;
+    if first[0] == 5 { socks(&mut stream, manner, note) } else { http(&mut stream, manner, note) }
+}
+
+fn http(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let (line, headers) = head.split_once("\r\n")?;
+    let mut words = line.split(' ');
+    let (how, what) = (words.next()?.to_owned(), words.next()?);
+    let login = headers
+        .lines()
+        .find_map(|line| line.strip_prefix("Proxy-Authorization: ").map(str::to_owned));
+    let whole = what.strip_prefix("http://");
+    let (place, path) = whole.map_or((what, ""), |rest| rest.split_at(rest.find('/').unwrap()));
+    note(Asked { how, place: place.to_owned(), login });
+    if let Manner::Refuses(status) = manner {
+        return write!(stream, "HTTP/1.1 {status} no\r\nContent-Length: 0\r\n\r\n").ok();
+    }
+    let mut there = open(place)?;
+    match whole {
+        Some(_) => {
+            let first = line.replacen(what, path, 1);
+            write!(there, "{first}\r\n{headers}").ok()?;
+        }
+        None => write!(stream, "HTTP/1.1 200 there you are\r\n\r\n").ok()?,
+    }
+    pass_on(stream, &there)
+}
+
+fn socks(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option<()> {
+    let from = stream.try_clone().ok()?;
+    let take = |count: usize| {
+        let mut bytes = vec![0; count];
+        (&from).read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let methods = usize::from(take(2)?[1]);
+    let wants_login = take(methods)?.contains(&2);
+    stream.write_all(&[5, if wants_login { 2 } else { 0 }]).ok()?;
+    let byte = || take(1).map(|bytes| bytes[0]);
+    let text = || String::from_utf8(take(byte()?.into())?).ok();
+    let mut login = None;
+    if wants_login {
+        byte()?;
+        login = Some(format!("{}:{}", text()?, text()?));
+        stream.write_all(&[1, 0]).ok()?;
+    }
+    let host = match take(4)?[3] {
+        1 => take(4)?.iter().map(u8::to_string).collect::<Vec<_>>().join("."),
+        _ => text()?,
+    };
+    let port = take(2)?;
+    let place = format!("{host}:{}", u16::from_be_bytes([port[0], port[1]]));
+    note(Asked { how: "SOCKS".to_owned(), place: place.clone(), login });
+    let answer = match manner {
+        Manner::Kind => 0,
+        Manner::Refuses(number) => number as u8,
+    };
+    stream.write_all(&[5, answer, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
+    if answer == 0 { pass_on(stream, &open(&place)?) } else { None }
+}
+
+fn open(place: &str) -> Option<TcpStream> {
+    let port = place.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+    TcpStream::connect(("127.0.0.1", port)).ok()
+}
+
+/// Both ways, until both have ended.
+fn pass_on(here: &TcpStream, there: &TcpStream) -> Option<()> {
+    let copy = |from: &TcpStream, to: &TcpStream| {
+        let (mut from, mut to) = (from.try_clone().ok()?, to.try_clone().ok()?);
+        let _ = std::io::copy(&mut from, &mut to);
+        to.shutdown(Shutdown::Write).ok()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| copy(here, there));
+        copy(there, here)
+    })
+}

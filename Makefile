@@ -28,7 +28,7 @@ test: build
 	@[ -z "$(ARTEFACTS)" ] || cross/build --cached $(ARTEFACTS)
 	@.ci/with test cargo test --locked
 	@if [ -z "$(ARTEFACTS)" ]; then \
-		echo "skipped: static files for other machines; they are built on Debian 12 (cross/build)"; \
+		echo "skipped: static files for other machines; ARTEFACTS asks for none, as where it is not Debian 12"; \
 	else \
 		ARTEFACTS="$(ARTEFACTS)" SITEWATCH_ARTEFACTS="$(artefacts)" \
 			.ci/with test cargo test --locked --test all -- --ignored artefact::; \

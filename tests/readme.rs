@@ -155,10 +155,10 @@ fn typed_elsewhere(command: &str) -> Vec<String> {
 /// Types one of the README's commands; names do not resolve here, but the words must be right.
 fn run(command: &str, state: &Temp) {
     let words = shell_words(command);
-    let program = Sitewatch::new()
-        .args(&words[1..])
-        .env("STATE_DIRECTORY", state.path())
-        .env("SITEWATCH_CONFIG", example());
+    let mut program = Sitewatch::new().args(&words[1..]).env("STATE_DIRECTORY", state.path());
+    if words[1] != "service" {
+        program = program.env("SITEWATCH_CONFIG", example());
+    }
     if words[1] == "run" {
         let mut running = program.spawn();
         running.await_stderr("watching", DEADLINE);

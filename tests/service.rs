@@ -1,17 +1,22 @@
 //! The service files that `sitewatch service` prints: systemd itself judges the one, a shell with
 //! procd's functions stubbed the other; and what they start is a command of ours.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{Sitewatch, Temp};
+use crate::harness::{Sitewatch, Temp, eventually};
 
 const MODES: [&str; 3] = ["run", "probe", "write"];
+
+/// Names looked up at once by default: `max_in_flight`.
+const LOOKUPS: usize = 100;
 
 /// What procd and the shell were asked to do, one a line.
 const STUB: &str = r#"
 for name in procd_open_instance procd_set_param procd_close_instance mkdir chown chmod; do
-    eval "$name() { echo $name \"\$@\"; }"
+    eval "$name() { printf '%s' $name; [ \$# = 0 ] || printf ' <%s>' \"\$@\"; echo; }"
 done
 . "$1"
 echo "USE_PROCD=$USE_PROCD START=$START STOP=$STOP"
@@ -27,6 +32,12 @@ fn printed(manager: &str, mode: &str) -> String {
     let left: Vec<&str> = done.stdout.split('@').skip(1).filter(is_name).collect();
     assert!(left.is_empty(), "{left:?} in {}", done.stdout);
     done.stdout
+}
+
+/// A call as the stub notes it, of words without spaces.
+fn call(words: &str) -> String {
+    let (name, words) = words.split_once(' ').unwrap();
+    words.split(' ').fold(name.to_owned(), |line, word| format!("{line} <{word}>"))
 }
 
 /// What an init script does, one call a line, as procd would see it.
@@ -112,8 +123,8 @@ fn the_init_script_tells_procd_what_to_start() {
         let command = format!("/usr/bin/sitewatch {mode} -c /etc/sitewatch/config.toml");
         starts(&command);
         let command = format!("procd_set_param command {command}");
+        assert!(lines.iter().any(|of| of == "USE_PROCD=1 START=99 STOP=10"), "{lines:#?}");
         for line in [
-            "USE_PROCD=1 START=99 STOP=10",
             "mkdir -p /var/lib/sitewatch",
             "chown -R nobody /var/lib/sitewatch",
             &command,
@@ -124,13 +135,13 @@ fn the_init_script_tells_procd_what_to_start() {
             "procd_set_param respawn 3600 5 0",
             "procd_set_param stderr 1",
         ] {
-            assert!(lines.iter().any(|of| of == line), "no {line:?} in {lines:#?}");
+            assert!(lines.contains(&call(line)), "no {line:?} in {lines:#?}");
         }
         // As much data as systemd is told.
         let unit = printed("--systemd", mode);
         let mib = value(&unit, "MemoryMax").strip_suffix('M').unwrap().parse::<u64>().unwrap();
         let data = mib << 20;
-        let limits = format!("procd_set_param limits nofile=65536 65536 data={data} {data}");
+        let limits = format!("procd_set_param <limits> <nofile=65536 65536> <data={data} {data}>");
         assert!(lines.contains(&limits), "no {limits:?} in {lines:#?}");
         let open = lines.iter().position(|line| line.starts_with("procd_open_instance"));
         assert!(open < Some(lines.len() - 1) && lines.last().unwrap() == "procd_close_instance");
@@ -154,20 +165,45 @@ fn a_service_has_the_configuration_that_it_was_printed_with() {
         "procd_set_param command /usr/bin/sitewatch probe -c /srv/sites.toml --env-file /srv/env",
         "procd_set_param file /srv/sites.toml /usr/bin/sitewatch /srv/env",
     ] {
-        assert!(lines.iter().any(|of| of == line), "no {line:?} in {lines:#?}");
+        assert!(lines.contains(&call(line)), "no {line:?} in {lines:#?}");
     }
     // By the variable, and seen from where it was printed.
-    let done = print("--systemd write", "sub/c.toml");
-    let command = value(&done.stdout, "ExecStart").to_owned();
-    assert!(command.contains(" -c /") && command.ends_with("/sub/c.toml"), "{command}");
+    let init = print("--openwrt write", "sub/c.toml").stdout;
+    let config = init.lines().find_map(|line| line.strip_prefix("CONFIG=")).unwrap();
+    assert!(config.starts_with('/') && config.ends_with("/sub/c.toml"), "{config}");
 
     for (words, named, why) in [
         ("--systemd run -c a.toml -c b.toml", "", "service: one --config: a file, or a folder"),
         ("--systemd run", "/a b.toml", "service: \"/a b.toml\": a path of letters, digits and"),
+        ("--systemd run -c /home/pi/c.toml", "", "is out of the unit's sight: put it under /etc"),
         ("--openwrt run --env-file /50%", "", "service: \"/50%\": a path of letters, digits and"),
     ] {
         let done = print(words, named);
         assert_eq!((done.code, &*done.stdout), (Some(2), ""), "{done:?}");
         assert!(done.stderr.contains(why), "{done:?}");
     }
+}
+
+/// Names that nobody answers for take a thread each for a while, and must not take others' place.
+#[test]
+fn under_the_unit_s_limits_every_name_has_a_thread_of_its_own() {
+    let unit = printed("--systemd", "run");
+    let limit = |name, unit_of| value(&unit, name).strip_suffix(unit_of).unwrap().to_owned();
+    let kib = limit("LimitDATA", 'M').parse::<u32>().unwrap() << 10;
+    let script = format!(
+        "mount --bind resolv.conf /etc/resolv.conf && ulimit -d {kib} && ulimit -s {} && exec \"$@\"",
+        limit("LimitSTACK", 'K')
+    );
+    let silent = UdpSocket::bind("127.0.53.99:53").unwrap();
+    let config: String = (0..LOOKUPS)
+        .fold("[defaults]\ninterval = '5s'\ntimeout = '5s'\n".to_owned(), |text, i| {
+            format!("{text}[[target]]\nname = '{i}'\nurl = 'http://dead-{i}.example/'\n")
+        });
+    let program = Sitewatch::program("unshare")
+        .file("resolv.conf", format!("nameserver {}\n", silent.local_addr().unwrap().ip()))
+        .file("c.toml", config)
+        .args(["--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_sitewatch")]);
+    let running = program.args(["run", "-c", "c.toml"]).spawn();
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap().count();
+    eventually(Duration::from_secs(20), "a thread for each name", || threads() >= LOOKUPS);
 }

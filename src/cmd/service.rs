@@ -12,6 +12,9 @@ use crate::error::{Context, Error};
 const SYSTEMD: &str = include_str!("service/sitewatch.service");
 const OPENWRT: &str = include_str!("service/sitewatch.init");
 
+/// Where the unit has folders of its own (ProtectHome, PrivateTmp), or sees none.
+const UNSEEN: [&str; 5] = ["/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"];
+
 /// What differs from mode to mode.
 struct Kind {
     mode: &'static str,
@@ -35,16 +38,16 @@ impl Kind {
                 memory_high: 96,
                 memory_max: 128,
                 state: "the SQLite file\n# takes the router's memory and is lost with it. Better \
-                        USB storage: /mnt/usb/sitewatch; else set\n# [sqlite] max_size to a few \
-                        MiB. The router's own flash would wear out.",
+                        USB storage with a file system that\n# knows owners (ext4): \
+                        /mnt/usb/sitewatch-data. Else set [sqlite] max_size to a few\n# MiB. The \
+                        router's own flash would wear out.",
             },
             Mode::Probe => Kind {
                 mode: "probe",
                 description: "sitewatch: watches websites for a writer elsewhere",
                 memory_high: 64,
                 memory_max: 96,
-                state: "what Kafka\n# has not got by then is lost. USB storage keeps it: \
-                        /mnt/usb/sitewatch.",
+                state: "a probe\n# keeps nothing there yet.",
             },
             Mode::Write => Kind {
                 mode: "write",
@@ -70,13 +73,19 @@ impl Kind {
 /// variables as here.
 ///
 /// # Errors
-/// More than one configuration, or a path that would have to be quoted; stdout cannot be written.
+/// More than one configuration, one that the unit could not read, or a path that would have to be
+/// quoted; stdout cannot be written.
 pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
     let configs = Environment::of_process().paths(common.configs.clone());
     let [config] = &configs[..] else {
         return Err(Error::new("service: one --config: a file, or a folder of several"));
     };
     let variables = common.env_file.as_deref().map(plain).transpose()?;
+    let config = plain(config)?;
+    if service.manager == Manager::Systemd && UNSEEN.iter().any(|of| config.starts_with(of)) {
+        let text = format!("service: {config:?} is out of the unit's sight: put it under /etc");
+        return Err(Error::new(text));
+    }
     // One that nobody has named may be absent.
     let (text, variables) = match service.manager {
         Manager::Systemd => {
@@ -84,7 +93,7 @@ pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
         }
         Manager::OpenWrt => (OPENWRT, variables.unwrap_or_default()),
     };
-    let text = text.replace("@config@", &plain(config)?).replace("@variables@", &variables);
+    let text = text.replace("@config@", &config).replace("@variables@", &variables);
     print(&Kind::of(service.mode).fill(&text))?;
     Ok(FINE)
 }

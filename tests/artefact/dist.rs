@@ -79,6 +79,7 @@ fn release_files_are_whole_and_the_same_twice() {
             "\nregex-lite ",
             "Mozilla Public License",
             "Federico Giraud",
+            "Amanieu d'Antras",
         ] {
             assert!(notices.contains(of), "no {of:?} in NOTICES");
         }

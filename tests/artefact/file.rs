@@ -117,6 +117,23 @@ fn what_is_dynamic_is_seen() {
     assert!(elf.of(RELRO).is_some());
 }
 
+#[test]
+#[ignore = "make test runs it over the artefacts"]
+fn none_tells_where_it_was_built() {
+    let home = std::env::var("HOME").unwrap();
+    let tree = env!("CARGO_MANIFEST_DIR");
+    // Else the same sources would give other bytes in another folder.
+    let folders = [tree, &format!("{home}/.cargo"), &format!("{home}/.cache"), "cross/tools/"];
+    each(|artefact: &Artefact| {
+        let bytes = std::fs::read(artefact.file()).unwrap();
+        for folder in folders {
+            let found = bytes.windows(folder.len()).position(|at| at == folder.as_bytes());
+            let text = found.map(|at| String::from_utf8_lossy(&bytes[at..at + 200]));
+            assert!(text.is_none(), "{}: {text:?}", artefact.target());
+        }
+    });
+}
+
 /// What each may weigh, in bytes.
 fn largest(target: &str) -> u64 {
     match target.split('-').next().unwrap() {

@@ -286,7 +286,7 @@ impl Want {
         {
             same("error", error.into(), format!("something with {words:?}"));
         }
-        same("a reason", (!error.is_empty()).to_string(), (code != 0).to_string());
+        same("a reason", (!error.is_empty()).to_string(), (!self.cause.is_empty()).to_string());
         if let Some(word) = unfit(error) {
             same("error", error.into(), format!("something for people, without {word:?}"));
         }

@@ -50,6 +50,7 @@ pub fn outcome(site: &str, node: &str, due_ms: i64, verdict: Verdict) -> Outcome
         error: down.then(|| "status 500".to_owned()),
         cert_expires_s: None,
         chain_expires_s: None,
+        certificate: None,
         reused: None,
         hops: Vec::new(),
     }

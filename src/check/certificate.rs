@@ -1,6 +1,7 @@
 //! The certificates of a handshake: when they end, and what is wrong with a chain that was
 //! refused. Both from the one handshake of the check, which libcurl notes before it verifies.
 
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreRef;
@@ -27,6 +28,22 @@ pub fn ends(chain: &[Vec<Vec<u8>>]) -> Option<Ends> {
     Some(Ends { leaf_s, chain_s })
 }
 
+/// Whose the leaf is and who has issued it: `example.org, issued by R11`.
+pub fn whose(chain: &[Vec<Vec<u8>>]) -> Option<String> {
+    let leaf = chain.first()?;
+    let name = |line| value(leaf, line).map(|text| named(&String::from_utf8_lossy(text)));
+    Some(format!("{}, issued by {}", name("Subject")?, name("Issuer")?))
+}
+
+/// Of OpenSSL's line for a name, `C=US, O=Let's Encrypt, CN=R11`, the common name, else all of it.
+fn named(line: &str) -> String {
+    let common = line.rsplit(", ").find_map(|part| part.strip_prefix("CN="));
+    match common.unwrap_or(line) {
+        "" => "no name".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// What is wrong with a chain that libcurl refused: the cause, and why, for people.
 ///
 /// libcurl looks at the name first and then tells nothing of the dates, so the chain is verified
@@ -45,12 +62,15 @@ pub fn diagnose(
     }
     // An untrusted root is met before the dates are looked at, and an expired one stops there:
     // so the dates of what was sent are looked at first.
-    let now = openssl::asn1::Asn1Time::days_from_now(0).ok()?;
+    let now = Asn1Time::days_from_now(0).ok()?;
     let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
     if let Some(depth) = expired {
-        let which = if depth == 0 { "the certificate" } else { "a certificate of the chain" };
-        let end = certificates[depth].not_after();
-        return Some((Cause::CertificateExpired, format!("{which} ended on {end}")));
+        let text = format!(
+            "{} ended on {}",
+            which(&certificates, depth),
+            day(certificates[depth].not_after())
+        );
+        return Some((Cause::CertificateExpired, text));
     }
     let mut context = X509StoreContext::new().ok()?;
     let (valid, error, depth) = context
@@ -90,9 +110,30 @@ pub fn diagnose(
             | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
             Some(issuer),
         ) => format!("issued by {issuer:?}, which is neither trusted here nor sent along"),
-        _ => format!("{text} (certificate {depth} of the chain)"),
+        (openssl_sys::X509_V_ERR_CERT_NOT_YET_VALID, _) => {
+            format!("{} begins on {}", which(&certificates, depth as usize), day(at.not_before()))
+        }
+        _ => format!("{}: {text}", which(&certificates, depth as usize)),
     };
     Some((cause, text))
+}
+
+/// A certificate's time as all our times are written.
+fn day(time: &Asn1TimeRef) -> String {
+    let text = time.to_string();
+    seconds(&text).map_or(text, |s| date::rfc3339(s.saturating_mul(1000)))
+}
+
+/// Which certificate of the chain it is: `the certificate`, or one behind it by its name.
+fn which(certificates: &[X509], depth: usize) -> String {
+    let Some(one) = certificates.get(depth).filter(|_| depth > 0) else {
+        return "the certificate".to_owned();
+    };
+    let name = one.subject_name().entries_by_nid(Nid::COMMONNAME).next();
+    match name.and_then(|name| name.data().to_string().ok()) {
+        Some(name) => format!("the chain's certificate {name:?}"),
+        None => format!("certificate {depth} of the chain"),
+    }
 }
 
 /// The names that a certificate is for, a few of them.

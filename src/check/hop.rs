@@ -243,6 +243,7 @@ impl Flight {
             http: wire.head.http,
             cert_expires_s: ends.map(|ends| ends.leaf_s),
             chain_expires_s: ends.map(|ends| ends.chain_s),
+            certificate: certificate::whose(&chain),
             ..self.reply(self.phases, fault)
         };
         End::Reply(Box::new(reply), held)

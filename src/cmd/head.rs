@@ -1,7 +1,7 @@
 //! The head of the road, the same for `run` and `probe`: watch and judge, each on a thread of its
 //! own. What comes after them takes records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -56,6 +56,7 @@ impl Head {
             shared: Arc::clone(shared),
             screen: before.screen,
             node: Arc::clone(node),
+            soon: HashSet::new(),
         };
         let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
         // libcurl's handles stay on the thread that made them; only the waker comes back.

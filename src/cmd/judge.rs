@@ -3,7 +3,7 @@
 //! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
 //! empty, or nobody takes records any more. On failure: there is none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smol::channel::Receiver;
@@ -12,7 +12,7 @@ use super::daemon::Shared;
 use crate::check::watch::Found;
 use crate::clock;
 use crate::model::judge::judge;
-use crate::model::outcome::{Outcome, Verdict};
+use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
 use crate::show::screen::Screen;
 use crate::show::text::reason;
@@ -38,6 +38,8 @@ pub struct Judge {
     pub screen: Option<Arc<Mutex<Screen>>>,
     /// This node.
     pub node: Arc<str>,
+    /// Targets whose certificate ends soon, as was told.
+    pub soon: HashSet<Arc<str>>,
 }
 
 impl Judge {
@@ -71,11 +73,24 @@ impl Judge {
         }
     }
 
+    /// Logs once that a certificate ends soon, until it does not.
+    fn tell_soon(&mut self, outcome: &Outcome) {
+        if outcome.cause == Some(Cause::CertificateSoon) {
+            if self.soon.insert(Arc::clone(&outcome.target)) {
+                let why = outcome.error.as_deref().unwrap_or_default();
+                log::warn!("{}: {why}", outcome.target);
+            }
+        } else if outcome.verdict.state() == Verdict::Up {
+            self.soon.remove(&outcome.target);
+        }
+    }
+
     /// Shows the outcome, and logs it if it changes how the target stands.
     fn tell(&mut self, outcome: &Outcome) {
         if let Some(screen) = &self.screen {
             screen.lock().unwrap_or_else(PoisonError::into_inner).outcome(outcome);
         }
+        self.tell_soon(outcome);
         let state = outcome.verdict.state();
         let before = self.stands.get(&outcome.target).copied();
         if before.is_some_and(|(verdict, _)| verdict == state) {

@@ -113,6 +113,7 @@ impl Page {
         self.line("max_body", size(target.max_body));
         self.line("excerpt", size(target.excerpt));
         self.line("verify", target.verify);
+        self.line("min_cert_days", target.min_cert_days);
         self.maybe("ca_file", target.ca_file.as_deref().map(path));
         self.connect(&target.connect);
         self.maybe("bearer", target.bearer.as_ref().map(|_| quoted(HIDDEN)));

@@ -26,6 +26,8 @@ const BODY_MAX: u64 = 1 << 30;
 const EXCERPT_MAX: u64 = 16 << 10;
 /// Largest `max_redirects`.
 const REDIRECTS_MAX: u32 = 100;
+/// Largest `min_cert_days`.
+const CERT_DAYS_MAX: u32 = 3650;
 /// Longest label, key or value, in characters.
 const LABEL_MAX: usize = 256;
 
@@ -80,6 +82,7 @@ pub(super) struct Keys<'a> {
     max_body: Option<Set<'a, usize>>,
     excerpt: Option<Set<'a, usize>>,
     verify: Option<bool>,
+    min_cert_days: Option<u32>,
     ca_file: Option<PathBuf>,
     connect: connect::Keys<'a>,
     labels: Option<BTreeMap<String, String>>,
@@ -103,6 +106,7 @@ impl<'a> Keys<'a> {
             max_body: section.set("max_body", |it| it.memory(1, BODY_MAX)),
             excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
+            min_cert_days: section.read("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
             ca_file: section.read("ca_file", Item::file),
             connect: connect::Keys::read(section),
             labels: section.read("labels", labels),
@@ -136,6 +140,7 @@ impl<'a> Keys<'a> {
             max_body: value(&self.max_body, &defaults.max_body).unwrap_or(last.max_body),
             excerpt: value(&self.excerpt, &defaults.excerpt).unwrap_or(last.excerpt),
             verify: plain(&self.verify, &defaults.verify, last.verify),
+            min_cert_days: plain(&self.min_cert_days, &defaults.min_cert_days, 0),
             ca_file: self.ca_file.clone().or_else(|| defaults.ca_file.clone()),
             labels: plain(&self.labels, &defaults.labels, last.labels),
             nodes: plain(&self.nodes, &defaults.nodes, last.nodes),

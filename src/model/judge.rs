@@ -49,6 +49,8 @@ pub struct Reply {
     pub cert_expires_s: Option<i64>,
     /// Earliest end in the chain that was sent.
     pub chain_expires_s: Option<i64>,
+    /// As in [`Outcome::certificate`].
+    pub certificate: Option<String>,
 }
 
 /// What kept a reply from being whole.
@@ -77,6 +79,11 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
             Some(Fault { cause: Cause::Status, text })
         })
         .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }));
+    // What is up may have a remark.
+    let soon = match &fault {
+        None => soon(target, order.due_ms, reply.cert_expires_s, reply.chain_expires_s),
+        Some(_) => None,
+    };
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
     let verdict = match &fault {
         Some(fault) if fault.cause.is_ours() => Verdict::Unknown,
@@ -94,7 +101,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         lag_us: order.lag_us,
         interval_ms: target.interval_ms(),
         verdict,
-        cause: fault.as_ref().map(|fault| fault.cause),
+        cause: fault.as_ref().or(soon.as_ref()).map(|fault| fault.cause),
         responded,
         status: reply.status,
         status_ok,
@@ -108,12 +115,29 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         attempts: 1,
         matched: content.matched,
         excerpt,
-        error: fault.map(|fault| tidy(&fault.text, ERROR_MAX)),
+        error: fault.or(soon).map(|fault| tidy(&fault.text, ERROR_MAX)),
         cert_expires_s: reply.cert_expires_s,
         chain_expires_s: reply.chain_expires_s,
+        certificate: reply.certificate,
         reused: None,
         hops: reply.hops,
     }
+}
+
+/// That the chain ends in fewer days than the target asks for, if it does.
+fn soon(target: &Target, now_ms: i64, leaf_s: Option<i64>, chain_s: Option<i64>) -> Option<Fault> {
+    const DAY_S: i64 = 86_400;
+    let wanted = i64::from(target.min_cert_days);
+    let end_s = chain_s.or(leaf_s).filter(|_| wanted > 0)?;
+    let left_s = end_s - now_ms.div_euclid(1000);
+    if left_s >= wanted * DAY_S {
+        return None;
+    }
+    let which =
+        if leaf_s == Some(end_s) { "the certificate" } else { "a certificate of the chain" };
+    let days = left_s.div_euclid(DAY_S);
+    let text = format!("{which} ends in {days} days; {wanted} are asked for (min_cert_days)");
+    Some(Fault { cause: Cause::CertificateSoon, text })
 }
 
 /// What the expressions say of a body.
@@ -211,6 +235,36 @@ pub(crate) mod tests {
         target.slow_after = Some(Duration::from_millis(1999));
         assert_eq!(judged(&target, 200, "").verdict, Verdict::Slow);
         assert_eq!(judged(&target, 404, "").verdict, Verdict::Down);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_a_remark() {
+        const DAY_S: i64 = 86_400;
+        let mut target = target("t");
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0 };
+        let judged = |target: &Target, leaf: i64, chain: i64, status: u16| {
+            let reply = Reply {
+                status: Some(status),
+                cert_expires_s: Some(leaf),
+                chain_expires_s: Some(chain),
+                ..Reply::default()
+            };
+            let outcome = judge(target, &order, reply);
+            (outcome.verdict, outcome.cause, outcome.error.unwrap_or_default())
+        };
+        let fine = (Verdict::Up, None, String::new());
+        assert_eq!(judged(&target, 1, 1, 200), fine, "not asked for");
+        target.min_cert_days = 14;
+        assert_eq!(judged(&target, 14 * DAY_S, 14 * DAY_S, 200), fine);
+        let soon = |text: &str| (Verdict::Up, Some(Cause::CertificateSoon), text.to_owned());
+        let text = "ends in 13 days; 14 are asked for (min_cert_days)";
+        let (end, far) = (14 * DAY_S - 1, 90 * DAY_S);
+        assert_eq!(judged(&target, end, end, 200), soon(&format!("the certificate {text}")));
+        let chain = format!("a certificate of the chain {text}");
+        assert_eq!(judged(&target, far, end, 200), soon(&chain));
+        // What is worse comes first.
+        let down = judged(&target, end, end, 404);
+        assert_eq!((down.0, down.1), (Verdict::Down, Some(Cause::Status)));
     }
 
     #[test]

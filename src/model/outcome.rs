@@ -64,6 +64,8 @@ pub struct Outcome {
     pub cert_expires_s: Option<i64>,
     /// When the first certificate of the chain that was sent ends, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
+    /// Whose the leaf is and who has issued it, for people who look now; in no record.
+    pub certificate: Option<String>,
     /// Whether the connection was one of an earlier check; none: not said.
     pub reused: Option<bool>,
     /// Every request in its order, if redirects were followed; else empty.

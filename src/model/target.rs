@@ -54,6 +54,8 @@ pub struct Target {
     pub excerpt: usize,
     /// Whether chain and name of the certificate are verified.
     pub verify: bool,
+    /// For how many days at least the certificates must be valid; 0: it is not asked.
+    pub min_cert_days: u32,
     /// Private roots: if given, only these are trusted.
     pub ca_file: Option<PathBuf>,
     /// Free words for filters and reports.
@@ -85,6 +87,7 @@ impl Target {
             max_body: 256 << 10,
             excerpt: 0,
             verify: true,
+            min_cert_days: 0,
             ca_file: None,
             labels: BTreeMap::new(),
             nodes: Vec::new(),

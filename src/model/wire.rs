@@ -343,6 +343,7 @@ impl Reader {
             error: self.text(F::Error, ERROR_MAX)?,
             cert_expires_s: self.number(F::CertExpiresS, SECONDS)?,
             chain_expires_s: self.number(F::ChainExpiresS, SECONDS)?,
+            certificate: None,
             reused: self.truth(F::Reused)?,
             hops: self.hops()?,
         })

@@ -53,6 +53,7 @@ pub fn outcome() -> Outcome {
         error: None,
         cert_expires_s: Some(NOW / 1000 + 40 * 86_400 + 75_599),
         chain_expires_s: Some(NOW / 1000 + 400 * 86_400),
+        certificate: None,
         reused: None,
         hops: Vec::new(),
     }

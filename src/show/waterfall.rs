@@ -3,7 +3,7 @@
 
 use super::text::{self, Line, Paint, Side, Style, cell, clean, count};
 use super::time::{away, measured, rfc3339};
-use crate::model::outcome::{Cause, Outcome, Verdict};
+use crate::model::outcome::{Cause, Hop, Outcome, Verdict};
 use crate::model::target::{Method, Target};
 
 /// Columns of the phases' names: `first byte`.
@@ -27,6 +27,7 @@ pub fn waterfall(
 ) -> String {
     let mut lines = vec![title(target, paint)];
     lines.extend(reply(outcome, width, paint));
+    lines.extend(outcome.hops.iter().flat_map(|hop| passed(hop, width, paint)));
     let phases = phases(outcome, width, paint);
     if !phases.is_empty() {
         lines.push(String::new());
@@ -42,6 +43,11 @@ pub fn waterfall(
     let leaf = outcome.cert_expires_s;
     if let Some(end_s) = leaf {
         lines.push(end("certificate", end_s, now_ms, width, paint));
+    }
+    if let Some(whose) = &outcome.certificate {
+        let mut line = Line::new(width, paint);
+        line.push(Style::Plain, "  it is for ").push(Style::Plain, &clean(whose));
+        lines.push(line.end());
     }
     if let Some(end_s) = outcome.chain_expires_s.filter(|end_s| leaf.is_none_or(|l| *end_s < l)) {
         lines.push(end("one of its chain", end_s, now_ms, width, paint));
@@ -96,6 +102,24 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
         line.push(Style::Plain, "  ").push(*style, part);
     }
     Some(line.end())
+}
+
+/// One of several requests: what came back, after what time, from where, for which URL; and its
+/// phases.
+fn passed(hop: &Hop, width: usize, paint: Paint) -> [String; 2] {
+    let mut line = Line::new(width, paint);
+    let status = hop.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
+    line.push(Style::Plain, "  → ").push(Style::Plain, &status).push(Style::Plain, "  ");
+    line.push(Style::Plain, &cell(&measured(hop.phases.total_us()), TIME, Side::Right));
+    if let Some(address) = &hop.address {
+        line.push(Style::Plain, "  ").push(Style::Plain, &clean(address));
+    }
+    line.push(Style::Plain, "  ").push(Style::Dim, &clean(&hop.url));
+    let named = hop.phases.named().into_iter();
+    let phases = named.filter_map(|(name, us)| Some(format!("{name} {}", measured(us?))));
+    let mut below = Line::new(width, paint);
+    below.push(Style::Dim, "         ").push(Style::Dim, &phases.collect::<Vec<_>>().join(", "));
+    [line.end(), below.end()]
 }
 
 /// A line for each phase that was reached, and one for the total.
@@ -216,6 +240,29 @@ https://example.org/
   certificate ends 2026-12-31T23:59:59Z, in 40 days
 "
         );
+    }
+
+    #[test]
+    fn each_request_over_redirects_has_its_lines() {
+        let mut outcome = outcome();
+        let phases = Phases { dns_us: Some(0), connect_us: Some(1_500), ..Phases::default() };
+        let (address, url) = (Some("192.0.2.1".to_owned()), "http://example.org/".to_owned());
+        let first = Hop { url, address, status: Some(301), phases };
+        let last = Hop { url: "https://www.example.org/a".to_owned(), phases, ..Hop::default() };
+        outcome.hops = vec![first, last];
+        outcome.certificate = Some("example.org, issued by R11".to_owned());
+        let text = waterfall(&target("https://example.org/"), &outcome, NOW, 64, Paint::OFF);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[2..6],
+            [
+                "  → 301      1.5 ms  192.0.2.1  http://example.org/",
+                "         dns 0.0 ms, connect 1.5 ms",
+                "  → ---      1.5 ms  https://www.example.org/a",
+                "         dns 0.0 ms, connect 1.5 ms",
+            ]
+        );
+        assert_eq!(lines.last(), Some(&"  it is for example.org, issued by R11"));
     }
 
     #[test]

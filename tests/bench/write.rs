@@ -72,6 +72,7 @@ fn outcome(i: u64, targets: u64, begin_ms: i64) -> Outcome {
         error: is_down.then(|| "status 503 is not accepted (200-299)".to_owned()),
         cert_expires_s: Some(1_800_000_000),
         chain_expires_s: Some(1_800_000_000),
+        certificate: None,
         reused: None,
         hops: Vec::new(),
     }

@@ -29,8 +29,12 @@ fn each_fault_has_its_cause() {
             &set.ending_intermediate,
             up(200).int("chain_expires_s", set.ending.ends_s()),
         ),
-        row("expired", &set.expired, expired().error("ended on")),
-        row("not yet valid", &set.not_yet, refused("certificate").error("not yet valid")),
+        row("expired", &set.expired, expired().error("the certificate ended on 20")),
+        row(
+            "not yet valid",
+            &set.not_yet,
+            refused("certificate").error("the certificate begins on 20"),
+        ),
         row("self-signed", &set.self_signed, untrusted().error("self-signed")),
         row("of another authority", &set.untrusted, untrusted()),
         row(
@@ -43,10 +47,27 @@ fn each_fault_has_its_cause() {
         row(
             "its intermediate has expired",
             &set.expired_intermediate,
-            expired().int("chain_expires_s", set.expired.ends_s()),
+            expired()
+                .int("chain_expires_s", set.expired.ends_s())
+                .error("the chain's certificate \"sitewatch old middle\" ended on 20"),
         ),
     ];
     table(rows);
+}
+
+#[test]
+fn one_that_ends_soon_is_up_with_a_remark() {
+    let set = certs::set();
+    let soon = |text| Want { cause: "certificate_soon", ..up(200) }.error(text);
+    let wanted = "min_cert_days = 30";
+    table(vec![
+        row("far", &set.good, up(200)).key(wanted),
+        row("soon", &set.ending, soon("the certificate ends in")).key(wanted),
+        row("its chain", &set.ending_intermediate, soon("a certificate of the chain ends in"))
+            .key(wanted),
+        row("not asked for", &set.ending, up(200)).key("min_cert_days = 0"),
+        row("ended", &set.expired, broken("certificate_expired", "tls_us")).key(wanted),
+    ]);
 }
 
 #[test]

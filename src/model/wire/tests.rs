@@ -45,6 +45,7 @@ fn full() -> Vec<Record> {
         error: Some("\"x\" matched".to_owned()),
         cert_expires_s: Some(0),
         chain_expires_s: Some(-1),
+        certificate: None,
         reused: Some(false),
         hops: vec![hop.clone(), Hop { url: "x".to_owned(), ..Hop::default() }],
         ..outcome()

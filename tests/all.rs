@@ -10,6 +10,7 @@
 mod harness;
 
 mod artefact;
+mod attempts;
 mod away;
 mod check;
 mod cross;

@@ -8,11 +8,12 @@
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
 //! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::multi::MultiWaker;
-use smol::channel::Sender;
+use smol::channel::{Receiver, Sender, TrySendError};
 
 use super::engine::Engine;
 use super::room::{Held, Room};
@@ -20,7 +21,7 @@ use super::trust::Trust;
 use crate::clock;
 use crate::error::Error;
 use crate::model::judge::{Order, Reply};
-use crate::model::outcome::{Cause, Gap, GapCause};
+use crate::model::outcome::{Cause, Gap, GapCause, Outcome};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
 use crate::stop::Stop;
@@ -42,12 +43,53 @@ pub enum Found {
     Reply(Box<Answer>),
     /// Slots were missed.
     Gap(Gap),
+    /// A check that was to be tried again, which a stop has kept from it: as it was judged.
+    Outcome(Box<Outcome>),
     /// The clock was stepped back: from here on, outcomes are of this run.
     Run(u32),
 }
 
+/// What the judge tells of a check of a target with several attempts.
+pub enum Judged {
+    /// It failed, and is to be tried again.
+    Failed(Box<Failed>),
+    /// That was its last attempt.
+    Done(usize),
+}
+
+/// A check that is to be tried again.
+pub struct Failed {
+    /// As in [`Answer::index`].
+    pub index: usize,
+    /// The next attempt.
+    pub order: Order,
+    /// What holds if there is none.
+    pub outcome: Outcome,
+}
+
+/// The judge's line to the watch.
+pub struct Line {
+    judged: Sender<Judged>,
+    waker: MultiWaker,
+}
+
+impl Line {
+    /// Tells the watch.
+    ///
+    /// # Errors
+    /// The watch has ended; what was to be told.
+    pub fn tell(&self, judged: Judged) -> Result<(), Judged> {
+        self.judged.try_send(judged).map_err(TrySendError::into_inner)?;
+        // One that cannot be woken looks within a second.
+        let _ = self.waker.wakeup();
+        Ok(())
+    }
+}
+
 /// A check that has ended, not judged yet.
 pub struct Answer {
+    /// Its place among the targets.
+    pub index: usize,
     /// What was checked.
     pub target: Arc<Target>,
     /// Which check it was.
@@ -90,6 +132,10 @@ pub struct Watch {
     room: Room,
     /// Room that each target's body needed last, in bytes.
     needs: Vec<usize>,
+    /// What is to be tried again.
+    again: VecDeque<Box<Failed>>,
+    judged: Receiver<Judged>,
+    judged_in: Sender<Judged>,
     out: Sender<Found>,
     /// Wall clock less monotonic clock, in µs, at the last turn.
     offset_us: i64,
@@ -108,6 +154,7 @@ impl Watch {
     ) -> Watch {
         let grid = targets.iter().map(|t| (&*t.name, t.interval_ms(), stored(&t.name)));
         let schedule = Schedule::new(grid, &node, clock::now_ms());
+        let (judged_in, judged) = smol::channel::unbounded();
         // Of a body that was never seen, all that may be kept.
         let first = |target: &Arc<Target>| if target.wants_body() { target.max_body } else { 0 };
         Watch {
@@ -122,7 +169,15 @@ impl Watch {
             limits,
             schedule,
             out,
+            again: VecDeque::new(),
+            judged,
+            judged_in,
         }
+    }
+
+    /// For the judge.
+    pub fn line(&self) -> Line {
+        Line { judged: self.judged_in.clone(), waker: self.engine.waker() }
     }
 
     /// Makes the watch look at once whether it is told to stop; from any thread.
@@ -137,7 +192,8 @@ impl Watch {
     pub fn run(mut self, stop: &Stop) -> Result<(), Error> {
         while !stop.is_told() {
             self.follow_clock();
-            let wait = self.start_due();
+            self.hear();
+            let wait = self.start_again().unwrap_or_else(|| self.start_due());
             self.turn(wait)?;
         }
         for (target, missed) in self.schedule.stop(clock::now_ms()) {
@@ -150,13 +206,51 @@ impl Watch {
                 break;
             }
             self.turn(left.min(TURN))?;
+            self.settle();
         }
+        // From here on the judge keeps what it would have had tried again.
+        self.judged.close();
+        self.settle();
         for (target, order) in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
             self.gap(target, Missed { from_ms, to_ms, count: 1, cause });
         }
         Ok(())
+    }
+
+    /// Takes in what the judge has told.
+    fn hear(&mut self) {
+        while let Ok(judged) = self.judged.try_recv() {
+            match judged {
+                Judged::Failed(failed) => self.again.push_back(failed),
+                Judged::Done(index) => self.schedule.done(index),
+            }
+        }
+    }
+
+    /// Starts the next attempts, before anything else. If one has to wait, gives how long the next
+    /// turn may.
+    fn start_again(&mut self) -> Option<Duration> {
+        while let Some(failed) = self.again.pop_front() {
+            let is_full = self.engine.in_flight() >= self.limits.max_in_flight;
+            let held = if is_full { None } else { self.room.take(self.needs[failed.index]) };
+            let Some(held) = held else {
+                self.again.push_front(failed);
+                return Some(if is_full { TURN } else { RETRY });
+            };
+            let target = Arc::clone(&self.targets[failed.index]);
+            self.engine.start(target, held, (failed.index, failed.order));
+        }
+        None
+    }
+
+    /// While stopping nothing is tried again: what was judged holds.
+    fn settle(&mut self) {
+        self.hear();
+        for failed in std::mem::take(&mut self.again) {
+            self.give(Found::Outcome(Box::new(failed.outcome)));
+        }
     }
 
     /// Starts what is due and finds room. Gives how long the next turn may wait.
@@ -187,6 +281,7 @@ impl Watch {
                 run: self.run,
                 due_ms: slot.due_ms,
                 lag_us: now_us - slot.due_ms * 1000,
+                attempt: 1,
             };
             let target = Arc::clone(&self.targets[slot.target]);
             self.engine.start(target, held, (slot.target, order));
@@ -197,7 +292,10 @@ impl Watch {
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
         for done in self.engine.turn(wait)? {
             let (index, order) = done.tag;
-            self.schedule.done(index);
+            // The judge says whether it was the last attempt.
+            if done.target.attempts == 1 {
+                self.schedule.done(index);
+            }
             if done.target.wants_body() {
                 self.needs[index] = match &done.reply.fault {
                     None => {
@@ -209,7 +307,7 @@ impl Watch {
                 };
             }
             let (target, reply, held) = (done.target, done.reply, done.held);
-            self.give(Found::Reply(Box::new(Answer { target, order, reply, held })));
+            self.give(Found::Reply(Box::new(Answer { index, target, order, reply, held })));
         }
         Ok(())
     }

@@ -172,26 +172,34 @@ impl Checks {
         targets: &[Arc<Target>],
         give: &mut dyn FnMut(&Target, &Outcome) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut waiting: VecDeque<usize> = (0..targets.len()).collect();
+        let mut waiting: VecDeque<(usize, Option<Order>)> =
+            (0..targets.len()).map(|index| (index, None)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
         let mut given = 0;
         while given < targets.len() {
             while self.engine.in_flight() < IN_FLIGHT
-                && let Some(index) = waiting.front().copied()
-                && let Some(held) = self.room.take(targets[index].max_body)
+                && let Some((index, _)) = waiting.front()
+                && let Some(held) = self.room.take(targets[*index].max_body)
+                && let Some((index, order)) = waiting.pop_front()
             {
-                waiting.pop_front();
-                let order = Order {
+                let order = order.unwrap_or_else(|| Order {
                     node: Arc::clone(&self.node),
                     run: self.run,
                     due_ms: clock::now_ms(),
                     lag_us: 0,
-                };
+                    attempt: 1,
+                });
                 self.engine.start(Arc::clone(&targets[index]), held, (index, order));
             }
             for done in self.engine.turn(TURN)? {
                 let (index, order) = done.tag;
-                outcomes[index] = Some(judge(&done.target, &order, done.reply));
+                let outcome = judge(&done.target, &order, done.reply);
+                if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
+                    let order = Order { attempt: order.attempt + 1, ..order };
+                    waiting.push_front((index, Some(order)));
+                } else {
+                    outcomes[index] = Some(outcome);
+                }
             }
             while let Some(Some(outcome)) = outcomes.get(given) {
                 give(&targets[given], outcome)?;

@@ -49,16 +49,6 @@ impl Head {
         give: Give,
     ) -> Result<Head, Error> {
         let (found_in, found) = smol::channel::unbounded();
-        let judge = Judge {
-            found,
-            give,
-            stands: before.stands,
-            shared: Arc::clone(shared),
-            screen: before.screen,
-            node: Arc::clone(node),
-            soon: HashSet::new(),
-        };
-        let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
         // libcurl's handles stay on the thread that made them; only the waker comes back.
         let (targets, owner, newest) = (config.targets.clone(), Arc::clone(node), before.newest);
         let limits = Limits {
@@ -71,11 +61,22 @@ impl Head {
         let watch = thread("watch").spawn(move || {
             let stored = move |name: &str| newest.get(name).copied();
             let watch = Watch::new(targets, stored, (owner, run), limits, trust, found_in);
-            let _ = waker_in.send(watch.waker());
+            let _ = waker_in.send((watch.waker(), watch.line()));
             watch.run(&told)
         });
         let watch = watch.cannot("start a thread")?;
-        let waker = waker.recv().cannot("start the watch")?;
+        let (waker, line) = waker.recv().cannot("start the watch")?;
+        let judge = Judge {
+            found,
+            give,
+            line,
+            stands: before.stands,
+            shared: Arc::clone(shared),
+            screen: before.screen,
+            node: Arc::clone(node),
+            soon: HashSet::new(),
+        };
+        let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
         Ok(Head { stop, waker, watch, judge })
     }
 

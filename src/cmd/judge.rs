@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smol::channel::Receiver;
 
 use super::daemon::Shared;
-use crate::check::watch::Found;
+use crate::check::watch::{Answer, Failed, Found, Judged, Line};
 use crate::clock;
-use crate::model::judge::judge;
+use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
 use crate::show::screen::Screen;
@@ -30,6 +30,8 @@ pub struct Judge {
     pub found: Receiver<Found>,
     /// To the next stage.
     pub give: Give,
+    /// Back to the watch.
+    pub line: Line,
     /// How each target stands.
     pub stands: Stands,
     /// What others may know of us.
@@ -47,14 +49,11 @@ impl Judge {
     pub fn run(mut self) {
         while let Ok(found) = self.found.recv_blocking() {
             let record = match found {
-                Found::Reply(answer) => {
-                    let outcome = judge(&answer.target, &answer.order, answer.reply);
-                    // The body is gone, and makes room before we wait for the next stage.
-                    drop(answer.held);
-                    self.shared.change(|health| health.checks += 1);
-                    self.tell(&outcome);
-                    Record::Check(Box::new(outcome))
-                }
+                Found::Reply(answer) => match self.judge(*answer) {
+                    Some(outcome) => self.settled(outcome),
+                    None => continue,
+                },
+                Found::Outcome(outcome) => self.settled(*outcome),
                 Found::Gap(gap) => {
                     self.shared.change(|health| health.missed += gap.count);
                     log::debug!(
@@ -71,6 +70,35 @@ impl Judge {
                 return;
             }
         }
+    }
+
+    /// None: it is tried again.
+    fn judge(&self, answer: Answer) -> Option<Outcome> {
+        let Answer { index, target, order, reply, held } = answer;
+        let outcome = judge(&target, &order, reply);
+        // The body is gone, and makes room before we wait for the next stage.
+        drop(held);
+        if target.attempts == 1 {
+            return Some(outcome);
+        }
+        if outcome.verdict != Verdict::Down || order.attempt >= target.attempts {
+            // One that has ended plans no more.
+            let _ = self.line.tell(Judged::Done(index));
+            return Some(outcome);
+        }
+        log::debug!("{}: attempt {} failed", outcome.target, order.attempt);
+        let order = Order { attempt: order.attempt + 1, ..order };
+        match self.line.tell(Judged::Failed(Box::new(Failed { index, order, outcome }))) {
+            Err(Judged::Failed(failed)) => Some(failed.outcome),
+            _ => None,
+        }
+    }
+
+    /// What holds of a check.
+    fn settled(&mut self, outcome: Outcome) -> Record {
+        self.shared.change(|health| health.checks += 1);
+        self.tell(&outcome);
+        Record::Check(Box::new(outcome))
     }
 
     /// Logs once that a certificate ends soon, until it does not.

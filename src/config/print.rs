@@ -99,6 +99,7 @@ impl Page {
         self.line("url", quoted(&url(target)));
         self.line("interval", quoted(&show_duration(target.interval)));
         self.line("timeout", quoted(&show_duration(target.timeout)));
+        self.line("attempts", target.attempts);
         self.line("method", quoted(target.method.as_str()));
         self.line("headers", table(target.headers.iter().map(header)));
         let body = if target.body.0.is_empty() { "" } else { HIDDEN };

@@ -26,6 +26,8 @@ const BODY_MAX: u64 = 1 << 30;
 const EXCERPT_MAX: u64 = 16 << 10;
 /// Largest `max_redirects`.
 const REDIRECTS_MAX: u32 = 100;
+/// Largest `attempts`.
+const ATTEMPTS_MAX: u32 = 10;
 /// Largest `min_cert_days`.
 const CERT_DAYS_MAX: u32 = 3650;
 /// Longest label, key or value, in characters.
@@ -71,6 +73,7 @@ pub fn header(name: &str, value: &str) -> Result<Header, Error> {
 pub(super) struct Keys<'a> {
     interval: Option<Set<'a, Duration>>,
     timeout: Option<Set<'a, Duration>>,
+    attempts: Option<Set<'a, u32>>,
     method: Option<Set<'a, Method>>,
     headers: Option<Vec<Header>>,
     body: Option<String>,
@@ -95,6 +98,7 @@ impl<'a> Keys<'a> {
         Keys {
             interval: section.set("interval", interval),
             timeout: section.set("timeout", |it| it.duration(MILLISECOND, DAY)),
+            attempts: section.set("attempts", |it| it.number(1, ATTEMPTS_MAX)),
             method: section.set("method", |it| it.choice(&Method::ALL.map(|m| (m.as_str(), m)))),
             headers: section.read("headers", headers),
             body: section.read("body", Item::text),
@@ -125,10 +129,12 @@ impl<'a> Keys<'a> {
         let last = Target::new(name, address.url);
         let interval = value(&self.interval, &defaults.interval).unwrap_or(last.interval);
         let timeout = value(&self.timeout, &defaults.timeout);
+        let attempts = value(&self.attempts, &defaults.attempts).unwrap_or(last.attempts);
         let mut target = Target {
             login: address.login,
             interval,
-            timeout: timeout.unwrap_or(last.timeout.min(interval)),
+            timeout: timeout.unwrap_or(last.timeout.min(interval / attempts)),
+            attempts,
             method: value(&self.method, &defaults.method).unwrap_or(last.method),
             headers: plain(&self.headers, &defaults.headers, last.headers),
             body: Secret(plain(&self.body, &defaults.body, String::new())),
@@ -166,6 +172,15 @@ impl<'a> Keys<'a> {
             let text = format!("timeout {timeout} is longer than the interval of {interval}");
             let place = Clash::of(&self.timeout, &self.interval, &defaults.timeout);
             place.fault(reader, "timeout", &text, "lower timeout, or raise interval");
+        } else if target.timeout * target.attempts > target.interval {
+            let (timeout, interval) =
+                (show_duration(target.timeout), show_duration(target.interval));
+            let attempts = target.attempts;
+            let text = format!(
+                "{attempts} attempts of {timeout} each are longer than the interval of {interval}"
+            );
+            let place = Clash::of(&self.attempts, &self.timeout, &defaults.attempts);
+            place.fault(reader, "attempts", &text, "lower attempts or timeout, or raise interval");
         }
         if target.excerpt > target.max_body {
             let (excerpt, body) =

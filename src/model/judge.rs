@@ -18,8 +18,10 @@ pub struct Order {
     pub run: u32,
     /// When it was due, in milliseconds since 1970.
     pub due_ms: i64,
-    /// Real start after that, in microseconds.
+    /// Real start of the first attempt after that, in microseconds.
     pub lag_us: i64,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
 }
 
 /// What came back from a target.
@@ -112,7 +114,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         http: reply.http.map(Cow::Borrowed),
         redirects: reply.redirects,
         bytes: reply.bytes,
-        attempts: 1,
+        attempts: order.attempt,
         matched: content.matched,
         excerpt,
         error: fault.or(soon).map(|fault| tidy(&fault.text, ERROR_MAX)),
@@ -191,7 +193,7 @@ pub(crate) mod tests {
     }
 
     fn judged(target: &Target, status: u16, body: &str) -> Outcome {
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
         let phases = Phases { first_byte_us: Some(2_000_000), ..Phases::default() };
         let body = body.as_bytes().to_vec();
         judge(target, &order, Reply { status: Some(status), body, phases, ..Reply::default() })
@@ -241,7 +243,7 @@ pub(crate) mod tests {
     fn a_certificate_that_ends_soon_is_a_remark() {
         const DAY_S: i64 = 86_400;
         let mut target = target("t");
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0 };
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0, attempt: 1 };
         let judged = |target: &Target, leaf: i64, chain: i64, status: u16| {
             let reply = Reply {
                 status: Some(status),
@@ -270,7 +272,7 @@ pub(crate) mod tests {
     #[test]
     fn a_fault_wins_and_ours_is_unknown() {
         let target = target("t");
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
         for (cause, verdict) in [
             (Cause::Timeout, Verdict::Down),
             (Cause::Internal, Verdict::Unknown),
@@ -290,7 +292,7 @@ pub(crate) mod tests {
         let mut target = target("t");
         target.matches = vec![Expression::new("(?s).+").unwrap()];
         target.excerpt = 8;
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3 };
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
         let body = b"a\0\xff\xfe and more".to_vec();
         let outcome = judge(&target, &order, Reply { body, status: Some(200), ..Reply::default() });
         assert_eq!(outcome.excerpt.as_deref(), Some("a\u{fffd}\u{fffd}"));

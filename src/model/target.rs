@@ -30,8 +30,10 @@ pub struct Target {
     pub connect: Connect,
     /// Time between two due times; 1 s to 24 h.
     pub interval: Duration,
-    /// How long a check may take, redirects included; at most the interval.
+    /// How long an attempt may take, redirects included; all of them at most the interval.
     pub timeout: Duration,
+    /// How often it is tried at most before it is down; at least 1.
+    pub attempts: u32,
     /// Method of the request.
     pub method: Method,
     /// Header lines as the user wrote them, in their order.
@@ -76,6 +78,7 @@ impl Target {
             connect: Connect::default(),
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
+            attempts: 1,
             method: Method::Get,
             headers: Vec::new(),
             body: Secret::default(),

@@ -78,6 +78,7 @@ impl Flight {
         let limits = Limits {
             max_body: target.max_body,
             keep: target.wants_body(),
+            target: Arc::clone(&self.target),
             follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
         let mut easy = Easy2::new(Wire::new(limits, roots.cloned(), held));
@@ -238,6 +239,7 @@ impl Flight {
             astray,
             status,
             body: std::mem::take(&mut wire.body),
+            headers: std::mem::take(&mut wire.head.asked),
             bytes: wire.bytes,
             address,
             http: wire.head.http,

@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::os::fd::IntoRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::easy::{Handler, WriteError};
@@ -12,6 +13,7 @@ use url::Url;
 use super::raw;
 use super::room::Held;
 use super::trust::Roots;
+use crate::model::target::Target;
 
 /// The receiving end of one hop.
 pub struct Wire {
@@ -46,6 +48,8 @@ pub struct Limits {
     pub max_body: usize,
     /// Whether it is kept for the judge.
     pub keep: bool,
+    /// Whose headers are asked for.
+    pub target: Arc<Target>,
     /// The URL asked for, if a redirect from it is to be followed: its body is of no interest.
     pub follow: Option<Url>,
 }
@@ -59,6 +63,8 @@ pub struct Head {
     pub http: Option<&'static str>,
     /// Where a redirect leads.
     pub location: Option<Vec<u8>>,
+    /// Name and value of those that an expression asks for.
+    pub asked: Vec<(String, String)>,
     /// The empty line behind it has arrived.
     pub complete: bool,
 }
@@ -107,7 +113,7 @@ impl Wire {
 
 impl Head {
     /// Takes one line, with its end.
-    fn line(&mut self, line: &[u8]) {
+    fn line(&mut self, line: &[u8], target: &Target) {
         let line = line.trim_ascii_end();
         if self.complete && !self.is_interim() {
             // A trailer behind the body.
@@ -125,11 +131,14 @@ impl Head {
             self.status = words.next().and_then(status);
         } else if line.is_empty() {
             self.complete = true;
-        } else if let Some((name, value)) = split(line)
-            && name.eq_ignore_ascii_case(b"location")
-            && self.location.is_none()
-        {
-            self.location = Some(value.to_vec());
+        } else if let Some((name, value)) = split(line) {
+            if name.eq_ignore_ascii_case(b"location") && self.location.is_none() {
+                self.location = Some(value.to_vec());
+            }
+            if target.asks_for(name) {
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                self.asked.push((text(name), text(value)));
+            }
         }
     }
 
@@ -174,7 +183,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 impl Handler for Wire {
     fn header(&mut self, line: &[u8]) -> bool {
         self.spoke = true;
-        self.head.line(line);
+        self.head.line(line, &self.limits.target);
         if self.head.complete
             && let Some(here) = &self.limits.follow
             && let Some(Ok(_)) = self.head.leads(here)
@@ -239,9 +248,10 @@ mod tests {
     use super::*;
 
     fn head(lines: &[&str]) -> Head {
+        let target = Target::new("t", Url::parse("http://here/").unwrap());
         let mut head = Head::default();
         for line in lines {
-            head.line(line.as_bytes());
+            head.line(line.as_bytes(), &target);
         }
         head
     }

@@ -18,9 +18,10 @@ use crate::clock;
 use crate::config::units::parse_duration;
 use crate::config::{LogFormat, Need, header, lone_target};
 use crate::error::{Context, Error};
+use crate::model::expression::Expression;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
-use crate::model::target::{Expression, Method, Secret, StatusSet, Target};
+use crate::model::target::{Method, Secret, StatusSet, Target};
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 

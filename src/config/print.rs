@@ -11,7 +11,8 @@ use super::property::is_secret;
 use super::units::{show_duration, show_size};
 use super::{Config, Kafka, LogFormat};
 use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion, word};
-use crate::model::target::{Expression, Header, Login, Target};
+use crate::model::expression::Expression;
+use crate::model::target::{Header, HeaderExpression, Login, Target};
 
 /// What stands for a secret.
 pub(super) const HIDDEN: &str = "***";
@@ -108,6 +109,8 @@ impl Page {
         self.line("status", list(status.split(", ").map(quoted)));
         self.line("match", expressions(&target.matches));
         self.line("reject", expressions(&target.rejects));
+        self.line("match_header", header_expressions(&target.header_matches));
+        self.line("reject_header", header_expressions(&target.header_rejects));
         let slow_after = target.slow_after.map(show_duration);
         self.maybe("slow_after", slow_after.as_deref().map(quoted));
         self.line("max_redirects", target.max_redirects);
@@ -184,6 +187,15 @@ fn header(header: &Header) -> (String, String) {
 
 fn expressions(expressions: &[Expression]) -> String {
     list(expressions.iter().map(|expression| quoted(expression.as_str())))
+}
+
+fn header_expressions(expressions: &[HeaderExpression]) -> String {
+    let mut names: Vec<&str> = expressions.iter().map(|of| &*of.name).collect();
+    names.dedup();
+    table(names.into_iter().map(|name| {
+        let own = expressions.iter().filter(|of| of.name == name);
+        (quoted(name), list(own.map(|of| quoted(of.expression.as_str()))))
+    }))
 }
 
 fn path(path: &Path) -> String {

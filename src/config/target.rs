@@ -1,7 +1,7 @@
 //! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and how
 //! a target's own keys and the defaults make one [`Target`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use super::source::At;
 use super::table::{Reader, Section, Set};
 use super::units::{show_duration, show_size};
 use crate::error::Error;
-use crate::model::target::{Expression, Header, Method, NAME_MAX, Secret, StatusSet, Target};
+use crate::model::expression::Expression;
+use crate::model::target::{Header, HeaderExpression, Method, NAME_MAX, Secret, StatusSet, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -80,6 +81,8 @@ pub(super) struct Keys<'a> {
     status: Option<StatusSet>,
     matches: Option<Set<'a, Vec<Expression>>>,
     rejects: Option<Vec<Expression>>,
+    header_matches: Option<Vec<HeaderExpression>>,
+    header_rejects: Option<Vec<HeaderExpression>>,
     slow_after: Option<Duration>,
     max_redirects: Option<u32>,
     max_body: Option<Set<'a, usize>>,
@@ -105,6 +108,8 @@ impl<'a> Keys<'a> {
             status: section.read("status", status),
             matches: section.set("match", expressions),
             rejects: section.read("reject", expressions),
+            header_matches: section.read("match_header", header_expressions),
+            header_rejects: section.read("reject_header", header_expressions),
             slow_after: section.read("slow_after", |it| it.duration(MILLISECOND, DAY)),
             max_redirects: section.read("max_redirects", |it| it.number(0, REDIRECTS_MAX)),
             max_body: section.set("max_body", |it| it.memory(1, BODY_MAX)),
@@ -141,6 +146,8 @@ impl<'a> Keys<'a> {
             status: plain(&self.status, &defaults.status, last.status),
             matches: value(&self.matches, &defaults.matches).unwrap_or(last.matches),
             rejects: plain(&self.rejects, &defaults.rejects, last.rejects),
+            header_matches: plain(&self.header_matches, &defaults.header_matches, Vec::new()),
+            header_rejects: plain(&self.header_rejects, &defaults.header_rejects, Vec::new()),
             slow_after: self.slow_after.or(defaults.slow_after),
             max_redirects: plain(&self.max_redirects, &defaults.max_redirects, last.max_redirects),
             max_body: value(&self.max_body, &defaults.max_body).unwrap_or(last.max_body),
@@ -318,6 +325,26 @@ fn expression(item: Item<'_>) -> Option<Expression> {
             None
         }
     }
+}
+
+/// A table of names, each with an expression or a list of them.
+fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
+    let entries = item.entries("a table, such as { Content-Type = \"^text/html\" }")?;
+    let count = entries.len();
+    let mut all: Vec<HeaderExpression> = Vec::new();
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        if let Err(error) = header(entry.name, "") {
+            entry.fault_at_key(error.to_string());
+        } else if names.contains(&entry.name.to_ascii_lowercase()) {
+            entry.fault_at_key(format!("header {} is set twice", quoted(entry.name)));
+        } else if let Some(expressions) = expressions(entry) {
+            names.insert(entry.name.to_ascii_lowercase());
+            let named = |expression| HeaderExpression { name: entry.name.to_owned(), expression };
+            all.extend(expressions.into_iter().map(named));
+        }
+    }
+    (names.len() == count).then_some(all)
 }
 
 fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {

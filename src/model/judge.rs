@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::outcome::{
     Cause, ERROR_MAX, EXCERPT_MAX, Hop, MATCHED_MAX, Outcome, Phases, Verdict, tidy,
 };
-use super::target::Target;
+use super::target::{HeaderExpression, Target};
 
 /// Which check it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Reply {
     pub status: Option<u16>,
     /// The body as far as it was read; empty where nobody wants it.
     pub body: Vec<u8>,
+    /// Name and value of those headers of the last reply that an expression asks for.
+    pub headers: Vec<(String, String)>,
     /// Bytes of decoded body that were read.
     pub bytes: u64,
     /// How long each phase took, summed over the hops.
@@ -69,7 +71,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     let responded = reply.fault.is_none();
     let status_ok = reply.status.map(|status| target.status.accepts(status));
     let body = if responded { String::from_utf8_lossy(&reply.body) } else { Cow::Borrowed("") };
-    let content = if responded { read(target, &body) } else { Content::default() };
+    let content = if responded { read(target, &body, &reply.headers) } else { Content::default() };
     let total_us = reply.phases.total_us();
 
     let fault = reply
@@ -150,8 +152,10 @@ struct Content {
     fault: Option<String>,
 }
 
-fn read(target: &Target, body: &str) -> Content {
-    if target.matches.is_empty() && target.rejects.is_empty() {
+fn read(target: &Target, body: &str, headers: &[(String, String)]) -> Content {
+    let in_body = !target.matches.is_empty() || !target.rejects.is_empty();
+    let in_headers = !target.header_matches.is_empty() || !target.header_rejects.is_empty();
+    if !in_body && !in_headers {
         return Content::default();
     }
     let mut content = Content { match_ok: Some(true), ..Content::default() };
@@ -173,8 +177,33 @@ fn read(target: &Target, body: &str) -> Content {
             content.fault = Some(format!("{:?} matched {found:?}", unwanted.as_str()));
         }
     }
+    if content.fault.is_none() {
+        content.fault = read_headers(target, headers);
+    }
     content.match_ok = Some(content.fault.is_none());
     content
+}
+
+/// What is wrong with the headers, if anything is.
+fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String> {
+    let find = |wanted: &HeaderExpression| {
+        let own = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name));
+        own.into_iter().find_map(|(_, value)| wanted.expression.find(value))
+    };
+    let missing = target.header_matches.iter().find(|wanted| find(wanted).is_none());
+    if let Some(HeaderExpression { name, expression }) = missing {
+        let there = headers.iter().any(|(of, _)| of.eq_ignore_ascii_case(name));
+        let text = expression.as_str();
+        return Some(match there {
+            true => format!("no match of {text:?} in header {name}"),
+            false => format!("no header {name}, in which {text:?} is asked for"),
+        });
+    }
+    target.header_rejects.iter().find_map(|unwanted| {
+        let found = tidy(find(unwanted)?, MATCHED_MAX);
+        let (name, text) = (&unwanted.name, unwanted.expression.as_str());
+        Some(format!("{text:?} matched {found:?} in header {name}"))
+    })
 }
 
 #[cfg(test)]
@@ -183,7 +212,8 @@ pub(crate) mod tests {
 
     use url::Url;
 
-    use super::super::target::Expression;
+    use super::super::expression::Expression;
+    use super::super::target::HeaderExpression;
     use super::*;
 
     /// A target with the defaults of the configuration.
@@ -222,6 +252,38 @@ pub(crate) mod tests {
         assert_eq!(rejected.as_deref(), Some(r#""bad" matched "bad""#));
         let missing = judged(&target, 200, "").error;
         assert_eq!(missing.as_deref(), Some(r#"no match of "hel+o""#));
+    }
+
+    #[test]
+    fn headers_are_judged_by_each_of_their_values() {
+        let of = |name: &str, text: &str| HeaderExpression {
+            name: name.to_owned(),
+            expression: Expression::new(text).unwrap(),
+        };
+        let mut target = target("t");
+        target.header_matches = vec![of("Vary", "b"), of("x-a", "^1$")];
+        target.header_rejects = vec![of("X-A", "bad")];
+        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
+        let judged = |headers: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let headers = headers.iter().map(own).collect();
+            let outcome =
+                judge(&target, &order, Reply { headers, status: Some(200), ..Reply::default() });
+            (outcome.match_ok, outcome.cause, outcome.error.unwrap_or_default())
+        };
+        let body = Some(Cause::Body);
+        let fine = [("vary", "a"), ("VARY", "b"), ("X-a", "1")];
+        assert_eq!(judged(&fine), (Some(true), None, String::new()));
+        for (headers, text) in [
+            (&fine[1..2], "no header x-a, in which \"^1$\" is asked for"),
+            (&[("vary", "c"), ("x-a", "1")][..], "no match of \"b\" in header Vary"),
+            (
+                &[("vary", "b"), ("x-a", "1"), ("x-a", "bad")],
+                "\"bad\" matched \"bad\" in header X-A",
+            ),
+        ] {
+            assert_eq!(judged(headers), (Some(false), body, text.to_owned()));
+        }
     }
 
     #[test]

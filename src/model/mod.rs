@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod connect;
+pub mod expression;
 pub mod field;
 pub mod histogram;
 pub mod json;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::expression::Expression;
 use super::outcome::{Gap, Hop, Loss, Outcome};
-use super::target::{Expression, Target};
+use super::target::Target;
 
 /// Anything that goes down the road.
 #[derive(Debug, Clone, PartialEq)]

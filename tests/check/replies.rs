@@ -2,8 +2,35 @@
 
 use std::time::Duration;
 
-use super::{broken, down, http, https, table, up};
+use super::{at, broken, down, http, https, table, up};
 use crate::harness::{Listener, Script, certs};
+
+#[test]
+fn headers_of_the_last_reply() {
+    let page = || Script::ok("x").header("Content-Type", "text/html").header("X-Cache", "MISS");
+    let wrong = |words| down("body", 200).match_ok(false).error(words);
+    let html = "match_header = { content-type = '^text/html$' }";
+    let cache = "reject_header = { X-Cache = ['EXPIRED', 'M.SS'] }";
+    let both = "match = 'x'\nmatch_header = { X-Cache = 'MISS' }";
+    let onward = Listener::http();
+    onward.on("/", Script::redirect(302, "/end").header("X-Cache", "HIT")).on("/end", page());
+    let interim = page().interim(103, 2);
+    table(vec![
+        http("there", page(), up(200).match_ok(true)).key(html),
+        http("behind an interim reply", interim, up(200).match_ok(true)).key(html),
+        http("not there", Script::ok("x"), wrong("no header content-type")).key(html),
+        http("another", Script::ok("x").header("Content-Type", "text/html5"), wrong("no match of"))
+            .key(html),
+        http("refused", page(), wrong("in header X-Cache")).key(cache),
+        http("body and header", page(), up(200).found("x")).key(both),
+        http("body, not header", Script::ok("x"), wrong("no header X-Cache")).key(both),
+        http("of HEAD", page(), up(200).match_ok(true)).key(html).key("method = 'HEAD'"),
+        http("two of a name", page().header("X-Cache", "HIT"), up(200).match_ok(true))
+            .key("match_header = { X-CACHE = ['^HIT$', '^MISS$'] }"),
+        at("not the redirect's", onward.url("/"), onward, wrong("").int("redirects", 1))
+            .key("match_header = { X-Cache = 'HIT' }"),
+    ]);
+}
 
 #[test]
 fn statuses() {

@@ -15,6 +15,9 @@ fn what_is_printed_reads_again_and_hides_secrets() {
         headers = { Accept = "a", Authorization = "secret", "X|Y" = "secret" }
         body = "secret"
         match = ['\d+"', "[$${]"]
+        match_header = { "X|Y" = ["a", 'b"'], Vary = "c" }
+        attempts = 2
+        min_cert_days = 7
         status = [200, "300-399"]
         slow_after = "1m30s"
         labels = { "a b" = "c\td" }
@@ -32,6 +35,10 @@ fn what_is_printed_reads_again_and_hides_secrets() {
         r#"headers = { "Accept" = "a", "Authorization" = "***", "X|Y" = "***" }"#,
         r#"body = "***""#,
         r#"match = ["\\d+\"", "[$${]"]"#,
+        r#"match_header = { "X|Y" = ["a", "b\""], "Vary" = ["c"] }"#,
+        r#"reject_header = {}"#,
+        r#"attempts = 2"#,
+        r#"timeout = "10s""#,
         r#"status = ["200", "300-399"]"#,
         r#"name = "$${x} ä""#,
         r#"slow_after = "1m30s""#,

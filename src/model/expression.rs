@@ -1,0 +1,93 @@
+//! Regular expressions on what a site replies, bounded so that none takes minutes.
+
+use std::sync::Arc;
+
+use regex_lite::{Regex, RegexBuilder};
+
+/// Largest compiled form of an expression, in bytes. The time to search a body grows with it: so
+/// bounded, the worst expression takes some seconds over 256 KiB, not minutes.
+const EXPRESSION_MAX: usize = 32 * 1024;
+
+/// A regular expression, in the syntax of `regex-lite`. Clones share what is compiled.
+#[derive(Debug, Clone)]
+pub struct Expression(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// No sign in it means anything but itself: searched as text, which is cheaper, and nothing
+    /// compiled is kept.
+    Plain(Arc<str>),
+    Compiled(Regex),
+}
+
+impl Expression {
+    /// Compiles `text`.
+    ///
+    /// # Errors
+    /// What is wrong with the syntax, in the words of `regex-lite`; or that the compiled form is
+    /// larger than [`EXPRESSION_MAX`].
+    pub fn new(text: &str) -> Result<Expression, String> {
+        match RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build() {
+            Ok(regex) => {
+                let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
+                let form = if is_plain { Form::Plain(text.into()) } else { Form::Compiled(regex) };
+                Ok(Expression(form))
+            }
+            Err(error) => Err(match error.to_string() {
+                text if text.contains("size limit") => {
+                    "too much for a small machine: use fewer or smaller counted repeats".to_owned()
+                }
+                text => text,
+            }),
+        }
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Form::Plain(text) => text,
+            Form::Compiled(regex) => regex.as_str(),
+        }
+    }
+
+    /// The first place in `text` that matches.
+    pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
+        match &self.0 {
+            Form::Plain(plain) => {
+                let at = text.find(&**plain)?;
+                text.get(at..at + plain.len())
+            }
+            // A regex keeps the memory of its first search for the next, 1 KB and more; a clone
+            // that is dropped keeps it no longer than this one.
+            Form::Compiled(regex) => regex.clone().find(text).map(|found| found.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_would_take_minutes_is_refused() {
+        let refused = Expression::new("([a-z]{1,80}){1,40}[0-9]$").err().unwrap();
+        assert!(refused.starts_with("too much for a small machine"), "{refused}");
+        assert!(Expression::new("(?i)(error|exception) [0-9]{3,12}: .*").is_ok());
+    }
+
+    #[test]
+    fn plain_text_and_expressions_find_the_same() {
+        for (expression, text, want) in [
+            ("Example Domain", "<h1>Example Domain</h1>", Some("Example Domain")),
+            ("ümläut", "an ümläut", Some("ümläut")),
+            ("", "anything", Some("")),
+            ("missing", "text", None),
+            ("a.c", "a.c abc", Some("a.c")),
+            ("a\\.c", "abc a.c", Some("a.c")),
+        ] {
+            assert_eq!(Expression::new(expression).unwrap().find(text), want, "{expression}");
+            let grouped = Expression::new(&format!("(?:{expression})")).unwrap();
+            assert_eq!(grouped.find(text), want, "{expression}");
+        }
+    }
+}

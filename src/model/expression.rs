@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::literal::Literals;
+
 /// Largest compiled form of an expression, in bytes. The time to search a body grows with it: so
 /// bounded, the worst expression takes some seconds over 256 KiB, not minutes.
 const EXPRESSION_MAX: usize = 32 * 1024;
@@ -17,7 +19,8 @@ enum Form {
     /// No sign in it means anything but itself: searched as text, which is cheaper, and nothing
     /// compiled is kept.
     Plain(Arc<str>),
-    Compiled(Regex),
+    /// Searched from where it may begin, and not at all where what it needs is missing.
+    Compiled(Regex, Arc<Literals>),
 }
 
 impl Expression {
@@ -30,7 +33,11 @@ impl Expression {
         match RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build() {
             Ok(regex) => {
                 let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
-                let form = if is_plain { Form::Plain(text.into()) } else { Form::Compiled(regex) };
+                let form = if is_plain {
+                    Form::Plain(text.into())
+                } else {
+                    Form::Compiled(regex, Arc::new(Literals::of(text)))
+                };
                 Ok(Expression(form))
             }
             Err(error) => Err(match error.to_string() {
@@ -46,7 +53,7 @@ impl Expression {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Form::Plain(text) => text,
-            Form::Compiled(regex) => regex.as_str(),
+            Form::Compiled(regex, _) => regex.as_str(),
         }
     }
 
@@ -59,7 +66,10 @@ impl Expression {
             }
             // A regex keeps the memory of its first search for the next, 1 KB and more; a clone
             // that is dropped keeps it no longer than this one.
-            Form::Compiled(regex) => regex.clone().find(text).map(|found| found.as_str()),
+            Form::Compiled(regex, literals) => {
+                let begin = literals.begin(text)?;
+                regex.clone().find_at(text, begin).map(|found| found.as_str())
+            }
         }
     }
 }

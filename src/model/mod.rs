@@ -8,6 +8,7 @@ pub mod field;
 pub mod histogram;
 pub mod json;
 pub mod judge;
+pub mod literal;
 pub mod lost;
 pub mod outbox;
 pub mod outcome;

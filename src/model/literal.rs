@@ -1,0 +1,314 @@
+//! What must stand in a text for an expression to match it: looked for as text, which is many times
+//! cheaper than the expression, and most pages of a site that is up have it where it always is.
+//!
+//! Reads the syntax of `regex-lite` as far as it needs to. Whatever it does not know for certain it
+//! takes for nothing: then the expression is searched alone, which is slower and as right.
+
+/// Text that an expression cannot match without.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Literals {
+    /// Every match begins with it; may be empty.
+    pub prefix: Box<str>,
+    /// Every match holds it, the longest that was found; may be empty.
+    pub needed: Box<str>,
+}
+
+impl Literals {
+    /// Those of an expression that `regex-lite` has taken.
+    pub fn of(expression: &str) -> Literals {
+        let mut reader = Reader {
+            rest: expression,
+            run: String::new(),
+            begins: true,
+            prefix: String::new(),
+            needed: String::new(),
+        };
+        match reader.read() {
+            Some(()) => Literals { prefix: reader.prefix.into(), needed: reader.needed.into() },
+            None => Literals::default(),
+        }
+    }
+
+    /// Where in `text` a match may begin at the earliest; none: there is none.
+    pub fn begin(&self, text: &str) -> Option<usize> {
+        if self.needed != self.prefix && !text.contains(&*self.needed) {
+            return None;
+        }
+        text.find(&*self.prefix)
+    }
+}
+
+/// An expression being read, at its top level.
+struct Reader<'a> {
+    rest: &'a str,
+    /// Characters that must follow one another, as read until now.
+    run: String,
+    /// Nothing that takes a character stands before the run.
+    begins: bool,
+    prefix: String,
+    needed: String,
+}
+
+impl Reader<'_> {
+    /// None: nothing can be said.
+    fn read(&mut self) -> Option<()> {
+        while let Some(c) = self.next() {
+            match c {
+                '|' => return None,
+                '(' => {
+                    self.end();
+                    let is_flag = self.is_flag();
+                    self.skip_group()?;
+                    // Behind a flag, what stands before the flag is repeated.
+                    if is_flag && self.is_repeated() {
+                        return None;
+                    }
+                    self.begins &= is_flag;
+                }
+                '[' => {
+                    self.end();
+                    self.skip_class()?;
+                    self.begins = false;
+                }
+                '.' => {
+                    self.end();
+                    self.begins = false;
+                }
+                // Of no width.
+                '^' | '$' => self.end(),
+                '*' | '?' | '{' => {
+                    // What is repeated may not be there at all.
+                    self.run.pop();
+                    self.end();
+                    self.begins = false;
+                    if c == '{' {
+                        self.skip_to('}')?;
+                    }
+                }
+                '+' => {
+                    self.end();
+                    self.begins = false;
+                    // Repeated once more it may not be there at all.
+                    self.rest = self.rest.strip_prefix('?').unwrap_or(self.rest);
+                    if self.is_repeated() {
+                        return None;
+                    }
+                }
+                '\\' => match self.next()? {
+                    'b' | 'B' | 'A' | 'z' => self.end(),
+                    'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
+                        self.end();
+                        self.begins = false;
+                    }
+                    'n' => self.run.push('\n'),
+                    'r' => self.run.push('\r'),
+                    't' => self.run.push('\t'),
+                    c if c.is_ascii_punctuation() => self.run.push(c),
+                    _ => return None,
+                },
+                c => self.run.push(c),
+            }
+        }
+        self.end();
+        Some(())
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let c = chars.next();
+        self.rest = chars.as_str();
+        c
+    }
+
+    /// Whether the group that has begun is `(?s)` and the like, which takes no character.
+    fn is_flag(&self) -> bool {
+        let Some(flags) = self.rest.strip_prefix('?') else { return false };
+        flags.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '-').starts_with(')')
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.rest.starts_with(['*', '+', '?', '{'])
+    }
+
+    /// The run is over.
+    fn end(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
+        if self.begins {
+            self.prefix.clone_from(&self.run);
+        }
+        if self.run.len() > self.needed.len() {
+            self.needed.clone_from(&self.run);
+        }
+        self.run.clear();
+        self.begins = false;
+    }
+
+    /// To the end of a group that has begun. Flags that change what letters and spaces mean, here
+    /// or behind it, are not followed.
+    fn skip_group(&mut self) -> Option<()> {
+        let mut depth = 1;
+        let mut begins = true;
+        while depth > 0 {
+            if begins && let Some(flags) = self.rest.strip_prefix('?') {
+                let named = flags.starts_with(['P', '<']);
+                let flags = &flags[..flags.find([':', ')', '>'])?];
+                if !named && flags.contains(['i', 'x']) {
+                    return None;
+                }
+            }
+            begins = false;
+            match self.next()? {
+                '(' => {
+                    depth += 1;
+                    begins = true;
+                }
+                ')' => depth -= 1,
+                '[' => self.skip_class()?,
+                '\\' => drop(self.next()?),
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    /// To the end of a class that has begun: `]` as its first sign is one of its characters, and
+    /// `[:alpha:]` may stand in it.
+    fn skip_class(&mut self) -> Option<()> {
+        self.rest = self.rest.strip_prefix('^').unwrap_or(self.rest);
+        self.rest = self.rest.strip_prefix(']').unwrap_or(self.rest);
+        loop {
+            match self.next()? {
+                ']' => return Some(()),
+                '\\' => drop(self.next()?),
+                '[' if self.rest.starts_with(':') => self.skip_to(']')?,
+                _ => {}
+            }
+        }
+    }
+
+    fn skip_to(&mut self, end: char) -> Option<()> {
+        let (_, rest) = self.rest.split_once(end)?;
+        self.rest = rest;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_lite::Regex;
+
+    use super::*;
+
+    #[test]
+    fn what_must_be_there_is_found() {
+        for (expression, prefix, needed) in [
+            (r#""status":\s*"ok""#, "\"status\":", "\"status\":"),
+            ("Add to .*basket", "Add to ", "Add to "),
+            ("^<html lang=..>", "<html lang=", "<html lang="),
+            (r"\d+ items in stock", "", " items in stock"),
+            ("colou?r", "colo", "colo"),
+            ("ab+c", "ab", "ab"),
+            ("a{2,3}b", "", "b"),
+            ("a*abc", "", "abc"),
+            ("[a-z]]x", "", "]x"),
+            ("[]a]yes", "", "yes"),
+            ("[^]a]yes", "", "yes"),
+            ("[[:alpha:]]yes", "", "yes"),
+            (r"[\]]yes", "", "yes"),
+            ("(a|b)cd", "", "cd"),
+            ("(?:x(?:y|z)*)end", "", "end"),
+            ("(?P<name>a)bc", "", "bc"),
+            (r"\bword\b", "word", "word"),
+            ("(?s)from.*to", "from", "from"),
+            ("(?s-m)", "", ""),
+            (r"a\.b\*", "a.b*", "a.b*"),
+            (r"tab\there", "tab\there", "tab\there"),
+            ("ümläut.", "ümläut", "ümläut"),
+            // Nothing for certain.
+            ("a|b", "", ""),
+            ("(?i)hello", "", ""),
+            ("say (?i:hello)", "", ""),
+            ("(?x) a b", "", ""),
+            (r"\x41bc", "", ""),
+            ("", "", ""),
+        ] {
+            assert!(Regex::new(expression).is_ok(), "{expression}");
+            let want = Literals { prefix: prefix.into(), needed: needed.into() };
+            assert_eq!(Literals::of(expression), want, "{expression}");
+        }
+    }
+
+    /// Numbers that look like chance (Marsaglia's xorshift) and are the same each time.
+    fn dice(seed: &mut u64, sides: usize) -> usize {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        (*seed % sides as u64) as usize
+    }
+
+    #[test]
+    fn no_match_is_ever_missed() {
+        const PIECES: [&str; 36] = [
+            "a",
+            "b",
+            "ab",
+            "ba",
+            ".",
+            "*",
+            "+",
+            "?",
+            "{1,2}",
+            "{0}",
+            "|",
+            "(",
+            ")",
+            "(?:",
+            "(?i)",
+            "(?i:",
+            "(?s)",
+            "[ab]",
+            "[^a]",
+            "[]a]",
+            "[[:alpha:]b]",
+            r"[\]a]",
+            r"\.",
+            r"\*",
+            r"\n",
+            r"\d",
+            r"\b",
+            "^",
+            "$",
+            r"\x61",
+            "ä",
+            " ",
+            "*?",
+            "+?",
+            "(?P<n>",
+            "(?m)",
+        ];
+        let mut seed = 0x9e37_79b9_7f4a_7c15;
+        let (mut tried, mut filtered) = (0, 0);
+        while tried < 20_000 {
+            let count = 1 + dice(&mut seed, 7);
+            let expression: String = (0..count).map(|_| PIECES[dice(&mut seed, 36)]).collect();
+            let Ok(regex) = Regex::new(&expression) else { continue };
+            let literals = Literals::of(&expression);
+            tried += 1;
+            for _ in 0..8 {
+                let length = dice(&mut seed, 12);
+                let text: String = (0..length)
+                    .map(|_| {
+                        ["a", "b", "A", "\n", "ä", ".", "]", " ", "*", "1"][dice(&mut seed, 10)]
+                    })
+                    .collect();
+                let found = literals.begin(&text).and_then(|at| regex.find_at(&text, at));
+                let range = |found: Option<regex_lite::Match<'_>>| found.map(|found| found.range());
+                assert_eq!(range(found), range(regex.find(&text)), "{expression:?} in {text:?}");
+                filtered += usize::from(literals.begin(&text).is_none());
+            }
+        }
+        assert!(filtered > 10_000, "only {filtered} texts were told without a search");
+    }
+}

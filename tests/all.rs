@@ -44,4 +44,5 @@ mod store;
 mod times;
 mod tools;
 mod trouble;
+mod uplink;
 mod version;

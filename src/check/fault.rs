@@ -1,9 +1,11 @@
 //! What libcurl's error means for the site: the cause, by phase, and why, for people.
 
 use curl_sys::CURLcode;
+use rustix::io::Errno;
 
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
+use crate::model::uplink::Silence;
 
 /// CURLE_TOO_LARGE, not yet in curl-sys.
 const TOO_LARGE: CURLcode = 100;
@@ -13,6 +15,9 @@ const TOO_LARGE: CURLcode = 100;
 pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms: u128) -> Fault {
     let cause = match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
+        // No route: we have none, and the site has nothing to do with it.
+        curl_sys::CURLE_COULDNT_CONNECT if is_no_route(errno) => Cause::Uplink,
+        curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
@@ -42,7 +47,7 @@ pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms:
             let name = why.rsplit(": ").next().unwrap_or_default();
             format!("cannot find an address of {name}")
         }
-        (Cause::Connect, _) => cannot_connect(why, errno),
+        (_, curl_sys::CURLE_COULDNT_CONNECT) => cannot_connect(why, errno),
         (Cause::Tls, _) => format!("TLS handshake failed: {}", tls_words(why)),
         (Cause::Protocol, _) if why.contains("SSL_read") || why.contains("SSL_write") => {
             format!("TLS failed: {}", tls_words(why))
@@ -60,6 +65,31 @@ pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms:
         _ => plain(why),
     };
     Fault { cause, text }
+}
+
+/// Whether nobody answered, so that our own network may be to blame: a name server, or the way to
+/// the site. What was refused or reset was answered.
+pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
+    match code {
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::Names),
+        curl_sys::CURLE_COULDNT_CONNECT if errno != Errno::CONNREFUSED.raw_os_error() => {
+            Some(Silence::Way)
+        }
+        curl_sys::CURLE_OPERATION_TIMEDOUT if phases.connect_us.is_none() => Some(Silence::Names),
+        curl_sys::CURLE_OPERATION_TIMEDOUT => Some(Silence::Way),
+        _ => None,
+    }
+}
+
+fn is_no_route(errno: i32) -> bool {
+    [Errno::NETUNREACH, Errno::NETDOWN].iter().any(|of| of.raw_os_error() == errno)
+}
+
+/// Of ports, descriptors or memory.
+fn is_no_means(errno: i32) -> bool {
+    let all =
+        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::PERM];
+    all.iter().any(|of| of.raw_os_error() == errno)
 }
 
 /// libcurl's text as a part of ours: `Recv failure: Connection reset by peer.` is `connection

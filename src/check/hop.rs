@@ -8,7 +8,7 @@ use curl::easy::{Easy2, List};
 use url::Url;
 
 use super::certificate;
-use super::fault::fault;
+use super::fault::{fault, silence};
 use super::raw;
 use super::reach::{Reach, is_at_home};
 use super::room::Held;
@@ -177,6 +177,7 @@ impl Flight {
         let chain = if self.url.scheme() == "https" { raw::chain(&easy) } else { Vec::new() };
         let roots = easy.get_ref().roots().cloned();
         let wire = easy.get_mut();
+        let mut silent = None;
         let mut fault = match (result, wire.stopped) {
             (_, Some(Stopped::NoRoom)) => Some(Fault {
                 cause: Cause::Overload,
@@ -186,6 +187,7 @@ impl Flight {
             (Err(_), None) if wire.no_socket.is_some() => Some(no_socket(wire)),
             (Err(error), None) => {
                 let why = error.extra_description().unwrap_or_else(|| error.description());
+                silent = silence(error.code(), errno, &hop);
                 let on_the_way = self.reach().fault(error.code(), why, connect_status, &hop);
                 let mut fault =
                     on_the_way.unwrap_or_else(|| self.fault_of(error.code(), why, errno, &hop));
@@ -237,6 +239,7 @@ impl Flight {
         }
         let reply = Reply {
             astray,
+            silence: silent,
             status,
             body: std::mem::take(&mut wire.body),
             headers: std::mem::take(&mut wire.head.asked),

@@ -1,10 +1,16 @@
 //! `sitewatch config`: check and print the configuration.
 
+use std::collections::BTreeSet;
+
 use super::{FINE, print, surroundings};
 use crate::args::{self, Common};
-use crate::config::{self, EXAMPLE, Need};
+use crate::config::{self, Config, EXAMPLE, Need};
 use crate::error::Error;
 use crate::show::text::count;
+
+/// What is told where nobody can tell our own network's trouble from a site's.
+const ALONE: &str = "note: no [uplink] canaries, no brokers and no second host: when this machine's \
+                     own network is away, its targets count as down\n";
 
 /// Checks, prints or shows the example.
 ///
@@ -23,8 +29,18 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
             let kafka = if config.kafka.is_some() { ", [kafka]" } else { "" };
             let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };
             let targets = count(config.targets.len() as u64, "target");
-            print(&format!("fine: {targets}{kafka}{postgres}\n"))
+            let note = if asks_nobody(&config) { ALONE } else { "" };
+            print(&format!("fine: {targets}{kafka}{postgres}\n{note}"))
         }
     }?;
     Ok(FINE)
+}
+
+/// Whether there are targets, and neither canaries nor another host that could stand in for them.
+fn asks_nobody(config: &Config) -> bool {
+    let hosts: BTreeSet<&str> = config.targets.iter().filter_map(|t| t.url.host_str()).collect();
+    match &config.uplink.canaries {
+        Some(canaries) => canaries.is_empty() && !hosts.is_empty(),
+        None => config.kafka.is_none() && hosts.len() == 1,
+    }
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use super::daemon::{Shared, thread};
 use super::judge::{Give, Judge, Stands};
+use super::uplink::Uplink;
 use crate::check::trust::Trust;
 use crate::check::watch::{Limits, Watch};
 use crate::config::Config;
@@ -66,10 +67,16 @@ impl Head {
         });
         let watch = watch.cannot("start a thread")?;
         let (waker, line) = waker.recv().cannot("start the watch")?;
+        let brokers = || config.kafka.as_ref().map(|kafka| kafka.brokers.clone());
+        let configured = config.uplink.canaries.clone();
+        let stands_in = configured.is_none();
+        let canaries = configured.or_else(brokers).unwrap_or_default();
+        let uplink = Uplink::new(&config.targets, &canaries, stands_in);
         let judge = Judge {
             found,
             give,
             line,
+            uplink,
             stands: before.stands,
             shared: Arc::clone(shared),
             screen: before.screen,

@@ -5,10 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use smol::channel::Receiver;
 
 use super::daemon::Shared;
+use super::uplink::{Answer as Answered, Settled, Uplink};
 use crate::check::watch::{Answer, Failed, Found, Judged, Line};
 use crate::clock;
 use crate::model::judge::{Order, judge};
@@ -32,6 +34,8 @@ pub struct Judge {
     pub give: Give,
     /// Back to the watch.
     pub line: Line,
+    /// Holds what may be our own fault.
+    pub uplink: Uplink,
     /// How each target stands.
     pub stands: Stands,
     /// What others may know of us.
@@ -44,36 +48,81 @@ pub struct Judge {
     pub soon: HashSet<Arc<str>>,
 }
 
+/// What the judge waits for.
+enum Event {
+    /// None: the watch has ended.
+    Found(Option<Found>),
+    Canary(Option<Answered>),
+}
+
 impl Judge {
     /// Judges until the watch has ended.
     pub fn run(mut self) {
-        while let Ok(found) = self.found.recv_blocking() {
-            let record = match found {
-                Found::Reply(answer) => match self.judge(*answer) {
-                    Some(outcome) => self.settled(outcome),
-                    None => continue,
-                },
-                Found::Outcome(outcome) => self.settled(*outcome),
-                Found::Gap(gap) => {
-                    self.shared.change(|health| health.missed += gap.count);
-                    log::debug!(
-                        "{}: {} slots missed: {}",
-                        gap.target,
-                        gap.count,
-                        gap.cause.as_str()
-                    );
-                    Record::Gap(gap)
+        loop {
+            let found = async { Event::Found(self.found.recv().await.ok()) };
+            let canary = async { Event::Canary(self.uplink.next().await) };
+            // Whichever is there, in fairness: neither must wait for the other to be empty.
+            let goes_on = match smol::block_on(smol::future::race(found, canary)) {
+                Event::Found(Some(found)) => self.take(found),
+                Event::Canary(answer) => {
+                    let settled = self.uplink.go_on(answer);
+                    self.give_all(settled)
                 }
-                Found::Run(run) => Record::Node(NodeState::new(&self.node, run, clock::now_ms())),
+                Event::Found(None) => break,
             };
-            if !(self.give)(record) {
+            if !goes_on {
+                return;
+            }
+        }
+        // What is still in doubt waits for the canaries, for one round.
+        self.uplink.hasten();
+        while self.uplink.is_holding() {
+            let answer = smol::block_on(self.uplink.next());
+            let settled = self.uplink.go_on(answer);
+            if !self.give_all(settled) {
                 return;
             }
         }
     }
 
+    /// False: nobody takes records any more.
+    fn take(&mut self, found: Found) -> bool {
+        let record = match found {
+            Found::Reply(answer) => {
+                let settled = self.judge(*answer);
+                return self.give_all(settled);
+            }
+            Found::Outcome(outcome) => self.settled(Settled { outcome: *outcome, is_told: false }),
+            Found::Gap(gap) => {
+                self.shared.change(|health| health.missed += gap.count);
+                log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
+                Record::Gap(gap)
+            }
+            Found::Run(run) => Record::Node(NodeState::new(&self.node, run, clock::now_ms())),
+        };
+        (self.give)(record)
+    }
+
+    fn give_all(&mut self, settled: Vec<Settled>) -> bool {
+        settled.into_iter().all(|settled| {
+            let record = self.settled(settled);
+            (self.give)(record)
+        })
+    }
+
+    /// What is settled now: by what came back other checks too; nothing if it is tried again or in
+    /// doubt.
+    fn judge(&mut self, answer: Answer) -> Vec<Settled> {
+        let (target, silence) = (Arc::clone(&answer.target), answer.reply.silence);
+        let mut settled = self.uplink.heard(&target, &answer.reply, Instant::now());
+        if let Some(outcome) = self.try_again(answer) {
+            settled.extend(self.uplink.take(&target, silence, outcome));
+        }
+        settled
+    }
+
     /// None: it is tried again.
-    fn judge(&self, answer: Answer) -> Option<Outcome> {
+    fn try_again(&self, answer: Answer) -> Option<Outcome> {
         let Answer { index, target, order, reply, held } = answer;
         let outcome = judge(&target, &order, reply);
         // The body is gone, and makes room before we wait for the next stage.
@@ -95,9 +144,12 @@ impl Judge {
     }
 
     /// What holds of a check.
-    fn settled(&mut self, outcome: Outcome) -> Record {
+    fn settled(&mut self, Settled { outcome, is_told }: Settled) -> Record {
         self.shared.change(|health| health.checks += 1);
-        self.tell(&outcome);
+        self.show(&outcome);
+        if !is_told {
+            self.tell(&outcome);
+        }
         Record::Check(Box::new(outcome))
     }
 
@@ -113,11 +165,14 @@ impl Judge {
         }
     }
 
-    /// Shows the outcome, and logs it if it changes how the target stands.
-    fn tell(&mut self, outcome: &Outcome) {
+    fn show(&self, outcome: &Outcome) {
         if let Some(screen) = &self.screen {
             screen.lock().unwrap_or_else(PoisonError::into_inner).outcome(outcome);
         }
+    }
+
+    /// Logs the outcome if it changes how the target stands.
+    fn tell(&mut self, outcome: &Outcome) {
         self.tell_soon(outcome);
         let state = outcome.verdict.state();
         let before = self.stands.get(&outcome.target).copied();

@@ -9,6 +9,7 @@ mod probe;
 mod run;
 mod service;
 mod status;
+mod uplink;
 mod version;
 mod write;
 

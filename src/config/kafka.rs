@@ -179,7 +179,8 @@ fn broker(item: Item<'_>) -> Option<String> {
     None
 }
 
-fn is_host_and_port(text: &str) -> bool {
+/// Whether `text` is `host:port` or `[address]:port`.
+pub(super) fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_right = match inner {

@@ -35,7 +35,7 @@ pub use environment::Environment;
 pub use fault::{Fault, Faults, Place};
 pub use print::print;
 pub use read::{Need, read};
-pub use sections::{Log, LogFormat, Probe, Retention, Serve, Spool, Sqlite, Write};
+pub use sections::{Log, LogFormat, Probe, Retention, Serve, Spool, Sqlite, Uplink, Write};
 pub use target::{header, lone_target};
 
 /// The file that is read when none is named.
@@ -60,6 +60,8 @@ pub struct Config {
     pub targets: Vec<Arc<Target>>,
     /// `[probe]`
     pub probe: Probe,
+    /// `[uplink]`
+    pub uplink: Uplink,
     /// `[spool]`
     pub spool: Spool,
     /// `[sqlite]`

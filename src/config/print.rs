@@ -26,6 +26,9 @@ pub fn print(config: &Config) -> String {
     page.line("max_in_flight", config.probe.max_in_flight);
     page.line("bodies_max", size(config.probe.bodies_max));
     page.line("stop_timeout", quoted(&show_duration(config.probe.stop_timeout)));
+    page.table("[uplink]");
+    let canaries = config.uplink.canaries.as_ref();
+    page.maybe("canaries", canaries.map(|all| list(all.iter().map(|canary| quoted(canary)))));
     page.table("[spool]");
     page.line("memory", size(config.spool.memory));
     page.table("[sqlite]");
@@ -121,6 +124,7 @@ impl Page {
         self.maybe("ca_file", target.ca_file.as_deref().map(path));
         self.connect(&target.connect);
         self.maybe("bearer", target.bearer.as_ref().map(|_| quoted(HIDDEN)));
+        self.line("own_network", target.own_network);
         self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
         self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
     }

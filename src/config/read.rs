@@ -11,7 +11,7 @@ use super::fault::{Faults, quoted};
 use super::item::Item;
 use super::kafka::kafka;
 use super::postgres::postgres;
-use super::sections::{log, probe, retention, serve, spool, sqlite, write};
+use super::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
 use super::target::{self, Keys};
@@ -86,6 +86,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     }
     has.targets = !targets.names.is_empty() || reader.count() > before;
     let (probe, bodies_at) = probe(&mut top);
+    let uplink = uplink(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
     let kafka = kafka(&mut top);
@@ -110,6 +111,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         state_dir,
         targets: targets.done,
         probe,
+        uplink,
         spool,
         sqlite,
         kafka,

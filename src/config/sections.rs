@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::log::LevelFilter;
 
 use super::item::Item;
+use super::kafka::is_host_and_port;
 use super::source::At;
 use super::table::Section;
 
@@ -43,6 +44,14 @@ impl Default for Spool {
     fn default() -> Spool {
         Spool { memory: 4 << 20 }
     }
+}
+
+/// Who tells our own network's trouble from the sites'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uplink {
+    /// `host:port` or `[address]:port` of those that are connected to when a check fails in silence.
+    /// None: the brokers of `[kafka]`, and other targets.
+    pub canaries: Option<Vec<String>>,
 }
 
 /// The store in one file.
@@ -150,6 +159,26 @@ pub(super) fn spool(top: &mut Section<'_>) -> Spool {
     let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
     section.finish();
     memory.map_or_else(Spool::default, |memory| Spool { memory })
+}
+
+pub(super) fn uplink(top: &mut Section<'_>) -> Uplink {
+    let mut section = top.section("uplink", "in [uplink]");
+    let canaries = section.read("canaries", |item| {
+        let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;
+        let canaries: Vec<String> = items.iter().filter_map(|it| canary(*it)).collect();
+        (canaries.len() == items.len()).then_some(canaries)
+    });
+    section.finish();
+    Uplink { canaries }
+}
+
+fn canary(item: Item<'_>) -> Option<String> {
+    let text = item.string("a host and port in quotes, such as \"192.0.2.1:53\"")?;
+    if !is_host_and_port(&text) {
+        item.refuse("is not host:port: write it like example.org:443 or [2001:db8::1]:53");
+        return None;
+    }
+    Some(text)
 }
 
 pub(super) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {

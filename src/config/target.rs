@@ -91,6 +91,7 @@ pub(super) struct Keys<'a> {
     min_cert_days: Option<u32>,
     ca_file: Option<PathBuf>,
     connect: connect::Keys<'a>,
+    own_network: Option<bool>,
     labels: Option<BTreeMap<String, String>>,
     nodes: Option<Vec<String>>,
 }
@@ -118,6 +119,7 @@ impl<'a> Keys<'a> {
             min_cert_days: section.read("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
             ca_file: section.read("ca_file", Item::file),
             connect: connect::Keys::read(section),
+            own_network: section.read("own_network", Item::boolean),
             labels: section.read("labels", labels),
             nodes: section.read("nodes", nodes),
         }
@@ -155,6 +157,7 @@ impl<'a> Keys<'a> {
             verify: plain(&self.verify, &defaults.verify, last.verify),
             min_cert_days: plain(&self.min_cert_days, &defaults.min_cert_days, 0),
             ca_file: self.ca_file.clone().or_else(|| defaults.ca_file.clone()),
+            own_network: plain(&self.own_network, &defaults.own_network, false),
             labels: plain(&self.labels, &defaults.labels, last.labels),
             nodes: plain(&self.nodes, &defaults.nodes, last.nodes),
             ..last

@@ -1,7 +1,7 @@
 //! How a target is reached, and who we are to it: what each request of a check has in common,
 //! whatever it asks for.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 

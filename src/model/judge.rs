@@ -8,6 +8,7 @@ use super::outcome::{
     Cause, ERROR_MAX, EXCERPT_MAX, Hop, MATCHED_MAX, Outcome, Phases, Verdict, tidy,
 };
 use super::target::{HeaderExpression, Target};
+use super::uplink::Silence;
 
 /// Which check it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Order {
 pub struct Reply {
     /// Why it is not whole; none: header and body, as far as it is read, arrived in time.
     pub fault: Option<Fault>,
+    /// That nobody answered, which may be our own network's fault.
+    pub silence: Option<Silence>,
     /// Why it does not count although it is whole: a redirect that leads nowhere.
     pub astray: Option<Fault>,
     /// Status code of the last reply, if its header arrived.

@@ -18,4 +18,5 @@ pub mod schedule;
 pub mod state;
 pub mod tally;
 pub mod target;
+pub mod uplink;
 pub mod wire;

@@ -64,6 +64,8 @@ pub struct Target {
     pub min_cert_days: u32,
     /// Private roots: if given, only these are trusted.
     pub ca_file: Option<PathBuf>,
+    /// On our own network: its silence is its own, whatever else is silent.
+    pub own_network: bool,
     /// Free words for filters and reports.
     pub labels: BTreeMap<String, String>,
     /// The nodes that check it: names, or patterns in which `*` stands for any run of characters,
@@ -98,6 +100,7 @@ impl Target {
             verify: true,
             min_cert_days: 0,
             ca_file: None,
+            own_network: false,
             labels: BTreeMap::new(),
             nodes: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! Where the time went, and where the deadline struck.
 
-use super::{Case, DELAY, TIMEOUT, at, broken, http, https, late, table, up};
+use super::{Case, DELAY, TIMEOUT, Want, at, broken, http, https, late, table, unknown, up};
 use crate::harness::{Listener, Script, certs, dead};
 
 #[test]
@@ -164,7 +164,7 @@ fn nobody_there() {
             "no way there",
             "http://192.0.2.1/".into(),
             (),
-            broken("connect", "connect_us").error("unreachable"),
+            Want { last: Some("connect_us"), ..unknown("uplink") }.error("unreachable"),
         ),
     ]);
 }

@@ -29,7 +29,11 @@ impl Dns {
     /// One that knows no name.
     pub fn start() -> Dns {
         static NEXT: AtomicU8 = AtomicU8::new(1);
-        let address = Ipv4Addr::new(127, 0, 53, NEXT.fetch_add(1, Ordering::Relaxed));
+        Dns::at(Ipv4Addr::new(127, 0, 53, NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The same at an address of this machine.
+    pub fn at(address: Ipv4Addr) -> Dns {
         let socket = UdpSocket::bind((address, 53)).unwrap();
         socket.set_read_timeout(Some(PAUSE)).unwrap();
         let names = Arc::new(Mutex::new(HashMap::new()));

@@ -47,7 +47,9 @@ fn the_example_has_every_key() {
             count += 1;
         }
     };
-    for table in ["", "[defaults]", "[probe]", "[spool]", "[sqlite]", "[kafka]", "[kafka.tls]"] {
+    for table in
+        ["", "[defaults]", "[probe]", "[uplink]", "[spool]", "[sqlite]", "[kafka]", "[kafka.tls]"]
+    {
         every(table, part(table), known(table));
     }
     for table in ["[kafka.sasl]", "[postgres]", "[write]", "[retention]", "[serve]", "[log]"] {
@@ -78,7 +80,7 @@ fn keys_that_are_commented_out_show_their_default() {
             || starts(toml, &["ca_file", "labels", "nodes", "path", "cert_file", "key_file"])
             || starts(toml, &["[kafka.", "key_password", "mechanism", "username", "password"])
             || starts(toml, &["linger.ms", "client.rack", "resolve", "interface", "proxy"])
-            || starts(toml, &["basic", "bearer", "server_name"])
+            || starts(toml, &["basic", "bearer", "server_name", "canaries"])
     };
     let without = uncommented(road).replace("?sslrootcert=postgres-ca.pem", "");
     let with = uncommented(|toml| !samples(toml)).replace("?sslrootcert=postgres-ca.pem", "");

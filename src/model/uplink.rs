@@ -1,0 +1,170 @@
+//! Is it them or us? What checks and canaries have shown of our own way to the network, and whether
+//! that settles a doubt. Data and times in, answers out.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Instant;
+
+/// How far away an address is: one farther out proves the way to those nearer, not the other way
+/// round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// This host.
+    Loopback,
+    /// Our own network: private and link-local addresses (RFC 1918, 3927, 4193, 4291, 6598).
+    Private,
+    /// The internet.
+    Public,
+}
+
+/// Where an address is.
+pub fn reach(address: IpAddr) -> Reach {
+    match address.to_canonical() {
+        IpAddr::V4(v4) if v4.is_loopback() => Reach::Loopback,
+        IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() || is_shared(v4) => Reach::Private,
+        IpAddr::V6(v6) if v6.is_loopback() => Reach::Loopback,
+        IpAddr::V6(v6) if is_local(v6) => Reach::Private,
+        _ => Reach::Public,
+    }
+}
+
+/// 100.64.0.0/10, between a provider and its customers.
+fn is_shared(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    a == 100 && b & 0b1100_0000 == 64
+}
+
+/// fc00::/7 and fe80::/10.
+fn is_local(address: Ipv6Addr) -> bool {
+    let first = address.segments()[0];
+    first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
+}
+
+/// What did not answer, where a site may be as innocent as we.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// Whoever knows names.
+    Names,
+    /// The way to the site, or the site.
+    Way,
+}
+
+/// That a check failed in silence, and what it would take to prove that our own network was not to
+/// blame: an answer since it ended. One since it began would not do, where the network went away
+/// in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// When the check began.
+    pub began: Instant,
+    /// When it ended.
+    pub since: Instant,
+    /// What did not answer.
+    pub silence: Silence,
+    /// How far away that was.
+    pub reach: Reach,
+}
+
+/// The newest signs of life.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence {
+    loopback: Option<Instant>,
+    private: Option<Instant>,
+    public: Option<Instant>,
+    names: Option<Instant>,
+}
+
+impl Evidence {
+    /// An address at that distance has answered; `by_name`: a name led there.
+    pub fn answered(&mut self, at: Instant, reach: Reach, by_name: bool) {
+        let newest = match reach {
+            Reach::Loopback => &mut self.loopback,
+            Reach::Private => &mut self.private,
+            Reach::Public => &mut self.public,
+        };
+        *newest = (*newest).max(Some(at));
+        if by_name {
+            self.named(at);
+        }
+    }
+
+    /// A name was found.
+    pub fn named(&mut self, at: Instant) {
+        self.names = self.names.max(Some(at));
+    }
+
+    /// Whether our own network is proved innocent.
+    pub fn settles(&self, doubt: &Doubt) -> bool {
+        let newest = match (doubt.silence, doubt.reach) {
+            (Silence::Names, _) => self.names,
+            (Silence::Way, Reach::Loopback) => self.loopback.max(self.private).max(self.public),
+            (Silence::Way, Reach::Private) => self.private.max(self.public),
+            (Silence::Way, Reach::Public) => self.public,
+        };
+        newest >= Some(doubt.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_near_or_far() {
+        for (text, want) in [
+            ("127.0.0.1", Reach::Loopback),
+            ("127.9.9.9", Reach::Loopback),
+            ("::1", Reach::Loopback),
+            ("::ffff:127.0.0.1", Reach::Loopback),
+            ("10.1.2.3", Reach::Private),
+            ("172.31.0.1", Reach::Private),
+            ("172.32.0.1", Reach::Public),
+            ("192.168.1.1", Reach::Private),
+            ("169.254.0.1", Reach::Private),
+            ("100.64.0.1", Reach::Private),
+            ("100.127.255.255", Reach::Private),
+            ("100.128.0.1", Reach::Public),
+            ("fd00::1", Reach::Private),
+            ("fe80::1", Reach::Private),
+            ("fec0::1", Reach::Public),
+            ("2001:db8::1", Reach::Public),
+            ("192.0.2.1", Reach::Public),
+            ("::ffff:10.0.0.1", Reach::Private),
+        ] {
+            assert_eq!(reach(text.parse().unwrap()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_nearer_proves_nothing_for_what_is_farther() {
+        use Reach::{Loopback, Private, Public};
+        let since = Instant::now();
+        let doubt = |silence, reach| Doubt { began: since, since, silence, reach };
+        for seen in [Loopback, Private, Public] {
+            for doubted in [Loopback, Private, Public] {
+                let mut evidence = Evidence::default();
+                assert!(!evidence.settles(&doubt(Silence::Way, doubted)));
+                evidence.answered(since, seen, false);
+                let settles = evidence.settles(&doubt(Silence::Way, doubted));
+                assert_eq!(settles, seen >= doubted, "{seen:?} {doubted:?}");
+                assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
+                evidence.answered(since, Loopback, true);
+                assert!(evidence.settles(&doubt(Silence::Names, doubted)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_before_the_end_of_the_check_proves_nothing() {
+        let before = Instant::now();
+        let since = before + Duration::from_millis(1);
+        let doubt = Doubt { began: before, since, silence: Silence::Way, reach: Reach::Public };
+        let mut evidence = Evidence::default();
+        evidence.answered(before, Reach::Public, true);
+        assert!(!evidence.settles(&doubt));
+        evidence.answered(since, Reach::Public, false);
+        evidence.answered(before, Reach::Public, false);
+        assert!(evidence.settles(&doubt));
+        assert!(!evidence.settles(&Doubt { silence: Silence::Names, ..doubt }));
+    }
+}

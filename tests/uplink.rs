@@ -54,8 +54,9 @@ impl Cable {
     #[track_caller]
     fn start(&self, config: &str, folder: &Temp, resolv_conf: Option<String>) -> Running {
         let text = format!(
-            "node = 'here'\nstate_dir = '{}'\n[defaults]\ninterval = '1s'\ntimeout = '700ms'\n{config}",
-            folder.path().display()
+            "node = 'here'\nstate_dir = '{}'\n[defaults]\ntimeout = '700ms'\n{}{config}",
+            folder.path().display(),
+            if config.starts_with("interval") { "" } else { "interval = '1s'\n" },
         );
         let mut program = Sitewatch::program("unshare").file("c.toml", text);
         if let Some(text) = resolv_conf {
@@ -269,14 +270,41 @@ fn no_route_is_ours_at_once() {
 
 #[test]
 fn what_is_refused_is_the_sites_whoever_else_is_silent() {
-    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
-    let (here, refusing) = (cable.site(1), cable.site(2));
-    let config = targets(&site, &[("here", &here)])
-        + &format!("[[target]]\nname = 'refusing'\nurl = 'http://{refusing}:9/'\n");
+    let (cable, folder) = (Cable::new(), Temp::new());
+    let (refusing, dead) = (cable.site(1), cable.site(2));
+    ip(&format!("addr del {dead}/32 dev lo"));
+    ip(&format!("route add blackhole {dead}/32"));
+    let config = format!(
+        "[[target]]\nname = 'refusing'\nurl = 'http://{refusing}:9/'\n\
+         [[target]]\nname = 'dead'\nurl = 'http://{dead}:9/'\n\
+         [uplink]\ncanaries = ['{dead}:9']\n"
+    );
     let running = cable.start(&config, &folder, None);
     eventually(DEADLINE, "some checks", || rows(&folder, "refusing", "down") > 2);
-    let (done, stored) = stop(running, &folder);
+    let (_, stored) = stop(running, &folder);
     assert_eq!(kinds(&stored.of("refusing")), [kind("down", "connect")]);
+}
+
+#[test]
+fn several_dead_sites_beside_a_good_one_are_down_and_the_uplink_is_not_away() {
+    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+    let names = ["dead1", "dead2", "dead3", "dead4"];
+    let mut config =
+        String::from("interval = '4s'\n") + &targets(&site, &[("good", &cable.site(9))]);
+    for (number, name) in (1..).zip(names) {
+        let address = cable.site(number);
+        ip(&format!("addr del {address}/32 dev lo"));
+        ip(&format!("route add blackhole {address}/32"));
+        config += &targets(&site, &[(name, &address)]);
+    }
+    let running = cable.start(&config, &folder, None);
+    eventually(2 * DEADLINE, "some checks", || {
+        names.iter().all(|name| rows(&folder, name, "down") > 2)
+    });
+    let (done, stored) = stop(running, &folder);
+    for name in names {
+        assert_eq!(kinds(&stored.of(name)), [kind("down", "timeout")], "{name}");
+    }
     assert!(!done.stderr.contains("uplink"), "{}", done.stderr);
 }
 

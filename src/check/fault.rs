@@ -11,12 +11,20 @@ use crate::model::uplink::Silence;
 const TOO_LARGE: CURLcode = 100;
 
 /// The fault of a transfer that ended with `code`; certificate faults are told apart by the
-/// caller. `why` is libcurl's text, `phases` what the check has behind it.
-pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms: u128) -> Fault {
+/// caller. `why` is libcurl's text, `errno` the system's word and whether all addresses that were tried
+/// are of one family, `phases` what the check has behind it.
+pub fn fault(
+    code: CURLcode,
+    why: &str,
+    (errno, one_family): (i32, bool),
+    phases: &Phases,
+    timeout_ms: u128,
+) -> Fault {
     let cause = match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
-        // No route: we have none, and the site has nothing to do with it.
-        curl_sys::CURLE_COULDNT_CONNECT if is_no_route(errno) => Cause::Uplink,
+        // No route: we have none, and the site has nothing to do with it; unless it has addresses of
+        // another family, of which only the last one's error is told.
+        curl_sys::CURLE_COULDNT_CONNECT if one_family && is_no_route(errno) => Cause::Uplink,
         curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
@@ -32,6 +40,7 @@ pub fn fault(code: CURLcode, why: &str, errno: i32, phases: &Phases, timeout_ms:
         | curl_sys::CURLE_SSL_ENGINE_NOTFOUND
         | curl_sys::CURLE_SSL_ENGINE_SETFAILED
         | curl_sys::CURLE_SSL_ENGINE_INITFAILED
+        | curl_sys::CURLE_SSL_CERTPROBLEM
         | curl_sys::CURLE_SSL_CACERT_BADFILE => Cause::Internal,
         // A reset in the handshake may come as an error of reading; and in TLS 1.3 the server
         // refuses a client's certificate, or the lack of it, when we think that all is done.

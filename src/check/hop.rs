@@ -64,7 +64,8 @@ impl Flight {
         let target = &*self.target;
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", 0, &self.phases);
+            let fault =
+                self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &self.phases);
             return Err(Box::new(self.reply(self.phases, Some(fault))));
         }
         let roots = match trust.of(target) {
@@ -188,9 +189,10 @@ impl Flight {
             (Err(error), None) => {
                 let why = error.extra_description().unwrap_or_else(|| error.description());
                 silent = silence(error.code(), errno, &hop);
-                let on_the_way = self.reach().fault(error.code(), why, connect_status, &hop);
-                let mut fault =
-                    on_the_way.unwrap_or_else(|| self.fault_of(error.code(), why, errno, &hop));
+                let on_the_way = self.reach().fault(error.code(), why, connect_status);
+                let mut fault = on_the_way.unwrap_or_else(|| {
+                    self.fault_of(error.code(), why, (errno, wire.one_family), &hop)
+                });
                 if fault.cause == Cause::Certificate
                     && let Some(Roots(store)) = &roots
                     && let Some((cause, text)) = certificate::diagnose(&chain, store, why)
@@ -278,7 +280,13 @@ impl Flight {
         Ok(())
     }
 
-    fn fault_of(&self, code: curl_sys::CURLcode, why: &str, errno: i32, hop: &Phases) -> Fault {
+    fn fault_of(
+        &self,
+        code: curl_sys::CURLcode,
+        why: &str,
+        errno: (i32, bool),
+        hop: &Phases,
+    ) -> Fault {
         fault(code, why, errno, hop, self.target.timeout.as_millis())
     }
 

@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
-use crate::model::outcome::{Cause, Phases};
+use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
 /// How one hop is reached.
@@ -129,7 +129,7 @@ impl<'a> Reach<'a> {
 
     /// What went wrong on the way, if it was that. What a proxy tells of the site is the site's;
     /// that it does not answer, or not to us, is ours. `status` is that of its answer to CONNECT.
-    pub fn fault(&self, code: CURLcode, why: &str, status: u32, hop: &Phases) -> Option<Fault> {
+    pub fn fault(&self, code: CURLcode, why: &str, status: u32) -> Option<Fault> {
         let ours = |cause, text: String| Some(Fault { cause, text });
         if let (curl_sys::CURLE_INTERFACE_FAILED, Some(from)) = (code, &self.connect.interface) {
             return ours(Cause::Internal, format!("cannot send from the interface {from}"));
@@ -149,11 +149,6 @@ impl<'a> Reach<'a> {
             }
             (curl_sys::CURLE_COULDNT_CONNECT, _) => {
                 ours(format!("cannot connect to the proxy {place}"))
-            }
-            (curl_sys::CURLE_OPERATION_TIMEDOUT, _)
-                if hop.tls_us.is_none() && hop.first_byte_us.is_none() =>
-            {
-                ours(format!("no connection to the proxy {place} in time"))
             }
             (PROXY, _) => {
                 // RFC 1928, 6: 3 to 5 are network, host and connection.

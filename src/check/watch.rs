@@ -24,6 +24,7 @@ use crate::model::judge::{Order, Reply};
 use crate::model::outcome::{Cause, Gap, GapCause, Outcome};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
+use crate::model::uplink::Silence;
 use crate::stop::Stop;
 
 /// Replies that may wait for the judge before checks wait too.
@@ -43,8 +44,8 @@ pub enum Found {
     Reply(Box<Answer>),
     /// Slots were missed.
     Gap(Gap),
-    /// A check that was to be tried again, which a stop has kept from it: as it was judged.
-    Outcome(Box<Outcome>),
+    /// A check that was to be tried again, which a stop has kept from it.
+    Failed(Box<Failed>),
     /// The clock was stepped back: from here on, outcomes are of this run.
     Run(u32),
 }
@@ -65,6 +66,10 @@ pub struct Failed {
     pub order: Order,
     /// What holds if there is none.
     pub outcome: Outcome,
+    /// What was checked.
+    pub target: Arc<Target>,
+    /// As in [`Reply::silence`].
+    pub silence: Option<Silence>,
 }
 
 /// The judge's line to the watch.
@@ -249,7 +254,7 @@ impl Watch {
     fn settle(&mut self) {
         self.hear();
         for failed in std::mem::take(&mut self.again) {
-            self.give(Found::Outcome(Box::new(failed.outcome)));
+            self.give(Found::Failed(failed));
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Wire {
     pub started: Instant,
     /// When the first socket was opened: the name is looked up.
     pub socket_after: Option<Duration>,
+    /// Every socket was of the same family of addresses.
+    pub one_family: bool,
+    family: Option<i32>,
     /// When the TLS context was made: TCP is connected.
     pub tls_after: Option<Duration>,
     /// Something of a reply has arrived.
@@ -86,6 +89,8 @@ impl Wire {
         Wire {
             started: Instant::now(),
             socket_after: None,
+            one_family: true,
+            family: None,
             tls_after: None,
             spoke: false,
             head: Head::default(),
@@ -233,6 +238,7 @@ impl Handler for Wire {
         protocol: i32,
     ) -> Option<curl_sys::curl_socket_t> {
         self.socket_after.get_or_insert_with(|| self.started.elapsed());
+        self.one_family &= self.family.replace(family).is_none_or(|before| before == family);
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => Some(socket.into_raw_fd()),
             Err(error) => {

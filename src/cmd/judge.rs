@@ -65,7 +65,7 @@ impl Judge {
             let goes_on = match smol::block_on(smol::future::race(found, canary)) {
                 Event::Found(Some(found)) => self.take(found),
                 Event::Canary(answer) => {
-                    let settled = self.uplink.go_on(answer);
+                    let settled = self.uplink.go_on(answer, Instant::now());
                     self.give_all(settled)
                 }
                 Event::Found(None) => break,
@@ -78,7 +78,7 @@ impl Judge {
         self.uplink.hasten();
         while self.uplink.is_holding() {
             let answer = smol::block_on(self.uplink.next());
-            let settled = self.uplink.go_on(answer);
+            let settled = self.uplink.go_on(answer, Instant::now());
             if !self.give_all(settled) {
                 return;
             }
@@ -92,7 +92,11 @@ impl Judge {
                 let settled = self.judge(*answer);
                 return self.give_all(settled);
             }
-            Found::Outcome(outcome) => self.settled(Settled { outcome: *outcome, is_told: false }),
+            Found::Failed(failed) => {
+                let Failed { target, silence, outcome, .. } = *failed;
+                let settled = self.uplink.take(&target, silence, outcome, Instant::now());
+                return self.give_all(settled);
+            }
             Found::Gap(gap) => {
                 self.shared.change(|health| health.missed += gap.count);
                 log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
@@ -103,7 +107,7 @@ impl Judge {
         (self.give)(record)
     }
 
-    fn give_all(&mut self, settled: Vec<Settled>) -> bool {
+    fn give_all(&mut self, settled: impl IntoIterator<Item = Settled>) -> bool {
         settled.into_iter().all(|settled| {
             let record = self.settled(settled);
             (self.give)(record)
@@ -113,10 +117,11 @@ impl Judge {
     /// What is settled now: by what came back other checks too; nothing if it is tried again or in
     /// doubt.
     fn judge(&mut self, answer: Answer) -> Vec<Settled> {
+        let now = Instant::now();
         let (target, silence) = (Arc::clone(&answer.target), answer.reply.silence);
-        let mut settled = self.uplink.heard(&target, &answer.reply, Instant::now());
+        let mut settled = self.uplink.heard(&target, &answer.reply, now);
         if let Some(outcome) = self.try_again(answer) {
-            settled.extend(self.uplink.take(&target, silence, outcome));
+            settled.extend(self.uplink.take(&target, silence, outcome, now));
         }
         settled
     }
@@ -124,6 +129,7 @@ impl Judge {
     /// None: it is tried again.
     fn try_again(&self, answer: Answer) -> Option<Outcome> {
         let Answer { index, target, order, reply, held } = answer;
+        let silence = reply.silence;
         let outcome = judge(&target, &order, reply);
         // The body is gone, and makes room before we wait for the next stage.
         drop(held);
@@ -137,7 +143,8 @@ impl Judge {
         }
         log::debug!("{}: attempt {} failed", outcome.target, order.attempt);
         let order = Order { attempt: order.attempt + 1, ..order };
-        match self.line.tell(Judged::Failed(Box::new(Failed { index, order, outcome }))) {
+        let failed = Box::new(Failed { index, order, outcome, target, silence });
+        match self.line.tell(Judged::Failed(failed)) {
             Err(Judged::Failed(failed)) => Some(failed.outcome),
             _ => None,
         }

@@ -1,11 +1,11 @@
 //! Them or us: holds back the checks that nobody answered until something shows whether our own
-//! network was to blame. A part of the judge's stage, and the one that asks the canaries; what
-//! follows from their answers is decided in `model::uplink`.
+//! network was to blame. A part of the judge's stage, and the one that asks the canaries; what an
+//! answer proves is decided in `model::uplink`.
 //!
-//! While it holds any, it connects to canaries, once in [`PAUSE`] at most: those that are
-//! configured, else the brokers of Kafka and some targets. If one answers that is far enough away,
-//! the held checks are down; if none does, they are unknown. Where nobody can be asked, a check is
-//! down at once.
+//! While it holds any, it connects to canaries, in rounds: those that are configured, else the
+//! brokers of Kafka and some targets. An answer from far enough away settles the checks that had
+//! ended before it: they are down. Those that a whole round could have spoken for, and did not, are
+//! unknown. Where nobody can be asked, a check is down at once.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -24,7 +24,7 @@ use crate::show::time::span;
 /// How long a canary has to answer, and how soon after a round the next may begin.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(3);
-/// Targets that stand in for canaries in one round.
+/// Targets that stand in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
 /// Canaries that are being asked, those included that hang on a dead name server.
 const ASKED_MAX: usize = 32;
@@ -32,37 +32,52 @@ const ASKED_MAX: usize = 32;
 /// The part of the judge that doubts.
 pub struct Uplink {
     canaries: Vec<Place>,
-    /// What targets are at, if they may stand in.
+    /// Where targets are, and when they answered last.
     targets: HashMap<Arc<str>, Stand>,
+    /// Targets may stand in for canaries.
     stands_in: bool,
     evidence: Evidence,
-    held: Vec<(Doubt, Outcome)>,
+    /// When each proxy answered last, by its host.
+    proxies: HashMap<String, Instant>,
+    held: Vec<Held>,
     round: Option<Round>,
     rounds: u64,
     may_begin: Option<Instant>,
+    /// The round under way is the last.
+    is_last: bool,
     answers: Receiver<Answer>,
     answers_in: Sender<Answer>,
+    ask: Ask,
     /// Since when, and what would show that it is over.
     away: Option<Doubt>,
     /// When it was over last.
     back: Option<Instant>,
 }
 
+/// Asks a canary, for a round; false: it cannot be.
+type Ask = fn(Place, u64, Sender<Answer>) -> bool;
+
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+pub struct Place {
     host: String,
     port: u16,
     /// Where that is, as far as it is known.
     reach: Option<Reach>,
 }
 
-/// What is known of a target.
+/// A target.
 struct Stand {
-    /// With where it was when it answered last.
     place: Place,
-    /// When that was.
     answered: Option<Instant>,
+}
+
+/// A check in doubt.
+struct Held {
+    doubt: Doubt,
+    outcome: Outcome,
+    /// The proxy between, whose answer alone settles it.
+    via: Option<Place>,
 }
 
 /// A check about which there is no doubt any more.
@@ -76,16 +91,22 @@ pub struct Settled {
 /// Canaries being asked.
 struct Round {
     number: u64,
-    asked: Vec<Place>,
-    open: usize,
+    began: Instant,
     ends: Instant,
+    asked: Vec<Place>,
+    /// Hosts of those that have answered.
+    heard: Vec<String>,
+    open: usize,
 }
 
-/// Of one canary, in which round; where it was if it answered.
+/// Of one canary.
 pub struct Answer {
     round: u64,
+    host: String,
+    /// Its name was found.
+    is_named: bool,
+    /// Where it was, if it answered.
     reach: Option<Reach>,
-    by_name: bool,
 }
 
 impl Uplink {
@@ -106,57 +127,66 @@ impl Uplink {
             targets: targets.iter().filter(eligible).filter_map(stand).collect(),
             stands_in,
             evidence: Evidence::default(),
+            proxies: HashMap::new(),
             held: Vec::new(),
             round: None,
             rounds: 0,
             may_begin: None,
+            is_last: false,
             answers,
             answers_in,
+            ask,
             away: None,
             back: None,
         }
     }
 
     /// Takes in what a reply shows: that something answered there, whatever it said. Gives the
-    /// checks that are down because of it.
+    /// checks that are settled by it.
     pub fn heard(&mut self, target: &Target, reply: &Reply, now: Instant) -> Vec<Settled> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        let Some(address) = address.filter(|_| target.connect.proxy.is_none()) else {
-            return Vec::new();
-        };
-        let by_name = target.connect.resolve.is_none() && is_name(target.url.host_str());
+        // A connection that fell silent was made some time ago.
+        let is_news = reply.silence.is_none() && target.connect.proxy.is_none();
+        let Some(address) = address.filter(|_| is_news) else { return Vec::new() };
         let reach = reach(address);
-        if let Some(stand) = self.targets.get_mut(&target.name) {
+        if let Some(stand) = self.targets.get_mut(&target.name).filter(|_| reply.redirects == 0) {
             stand.answered = Some(now);
             stand.place.reach = Some(reach);
         }
+        let by_name = target.connect.resolve.is_none() && target.url.domain().is_some();
         self.evidence.answered(now, reach, by_name);
         self.settled(now)
     }
 
-    /// Takes a check that was judged down. It comes back at once if there is no doubt, or nobody to
+    /// Takes a check as it was judged. It comes back at once if there is no doubt, or nobody to
     /// settle it.
     pub fn take(
         &mut self,
         target: &Target,
         silence: Option<Silence>,
         outcome: Outcome,
+        now: Instant,
     ) -> Option<Settled> {
-        let Some(silence) =
-            silence.filter(|_| !target.own_network && outcome.verdict == Verdict::Down)
-        else {
-            let is_told = outcome.cause == Some(Cause::Uplink) && self.note(&outcome);
-            return Some(Settled { outcome, is_told });
-        };
-        if target.connect.proxy.is_some() {
+        // That there is no route may be the target's alone, or the uplink's.
+        let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Way);
+        let silence = silence.filter(|_| outcome.verdict == Verdict::Down).or(no_route);
+        let Some(silence) = silence.filter(|_| !target.own_network) else {
             return Some(plain(outcome));
-        }
-        let took = Duration::from_micros(outcome.total_us);
-        let since = Instant::now();
-        let began = since.checked_sub(took).unwrap_or(since);
+        };
+        let began = now.checked_sub(Duration::from_micros(outcome.total_us)).unwrap_or(now);
         let reach = self.targets.get(&target.name).and_then(|stand| stand.place.reach);
         let reach = reach.unwrap_or(Reach::Public);
-        let doubt = Doubt { began, since, silence, reach };
+        let doubt = Doubt { began, since: now, silence, reach };
+        if let Some(proxy) = &target.connect.proxy {
+            // What it has told is told; where it has not, it is asked whether it is there.
+            let port = proxy.url.port_or_known_default();
+            let via = proxy.url.host_str().zip(port).map(|(host, port)| Place::new(host, port));
+            if no_route.is_some() || via.is_none() {
+                return Some(plain(outcome));
+            }
+            self.held.push(Held { doubt, outcome, via });
+            return None;
+        }
         if doubt.reach == Reach::Loopback && silence == Silence::Way
             || !self.can_tell(&doubt, &outcome.target)
         {
@@ -165,12 +195,14 @@ impl Uplink {
         if self.back.is_some_and(|back| began < back) {
             return Some(unknown(outcome));
         }
-        self.held.push((doubt, outcome));
+        self.held.push(Held { doubt, outcome, via: None });
         None
     }
 
-    /// The next round begins at once.
+    /// No more checks come: those that are held are settled by one round, which begins at once if
+    /// none is under way.
     pub fn hasten(&mut self) {
+        self.is_last = true;
         self.may_begin = None;
     }
 
@@ -197,21 +229,15 @@ impl Uplink {
     }
 
     /// Goes on with what [`Uplink::next`] gave; gives the checks that are settled by it.
-    pub fn go_on(&mut self, answer: Option<Answer>) -> Vec<Settled> {
-        let now = Instant::now();
-        if let Some(Answer { round, reach, by_name }) = answer {
-            if let Some(reach) = reach {
-                self.evidence.answered(now, reach, by_name);
-            }
-            if let Some(own) = self.round.as_mut().filter(|own| own.number == round) {
-                own.open -= 1;
-            }
+    pub fn go_on(&mut self, answer: Option<Answer>, now: Instant) -> Vec<Settled> {
+        if let Some(answer) = answer {
+            self.note(&answer, now);
         }
         let mut settled = self.settled(now);
         match self.round.take() {
             Some(round) if round.open == 0 || round.ends <= now => {
                 self.may_begin = Some(now + PAUSE);
-                settled.extend(self.conclude(&round.asked, now));
+                settled.extend(self.conclude(&round, now));
             }
             None if self.is_holding() && self.may_begin.is_none_or(|at| at <= now) => {
                 self.begin(now);
@@ -221,6 +247,29 @@ impl Uplink {
         settled
     }
 
+    /// What a canary's answer tells, also of where it is.
+    fn note(&mut self, answer: &Answer, now: Instant) {
+        if answer.is_named {
+            self.evidence.named(now);
+        }
+        if let Some(reach) = answer.reach {
+            self.evidence.answered(now, reach, false);
+            self.proxies.insert(answer.host.clone(), now);
+        }
+        let round = self.round.as_mut().filter(|round| round.number == answer.round);
+        let asked = round.map(|round| {
+            round.open -= 1;
+            if answer.reach.is_some() || answer.is_named {
+                round.heard.push(answer.host.clone());
+            }
+            &mut round.asked
+        });
+        let places = self.canaries.iter_mut().chain(asked.into_iter().flatten());
+        for place in places.filter(|place| place.host == answer.host) {
+            place.reach = answer.reach.or(place.reach);
+        }
+    }
+
     /// The checks that are down after all; or not, where the uplink was away as they began.
     fn settled(&mut self, now: Instant) -> Vec<Settled> {
         if let Some(away) = self.away.take_if(|away| self.evidence.settles(away)) {
@@ -228,94 +277,95 @@ impl Uplink {
             log::info!("the uplink is back, after {time}");
             self.back = Some(now);
         }
-        let (evidence, back) = (self.evidence, self.back);
-        let settled = self.held.extract_if(.., |(doubt, _)| evidence.settles(doubt));
-        let judged = settled.map(|(doubt, outcome)| match back {
-            Some(back) if doubt.began < back => unknown(outcome),
+        let (evidence, back, proxies) = (self.evidence, self.back, &self.proxies);
+        let settled = self.held.extract_if(.., |held| match &held.via {
+            Some(proxy) => proxies.get(&proxy.host).is_some_and(|at| *at >= held.doubt.since),
+            None => evidence.settles(&held.doubt),
+        });
+        let judged = settled.map(|Held { doubt, outcome, via }| match back {
+            Some(back) if doubt.began < back && via.is_none() => unknown(outcome),
             _ => plain(outcome),
         });
         judged.collect()
     }
 
-    /// Nobody who was asked has answered: what they could have spoken for is unknown, the rest down.
-    fn conclude(&mut self, asked: &[Place], now: Instant) -> Vec<Settled> {
-        let held = std::mem::take(&mut self.held);
+    /// The end of a round. Of the checks that had ended before it began, those that somebody who was
+    /// asked could have spoken for are unknown, the others down; later ones wait for the next.
+    fn conclude(&mut self, round: &Round, now: Instant) -> Vec<Settled> {
+        let is_last = self.is_last;
+        let held = self.held.extract_if(.., |held| is_last || held.doubt.since <= round.began);
+        let held: Vec<Held> = held.collect();
         let mut given = Vec::with_capacity(held.len());
-        for (doubt, outcome) in held {
-            let own = self.targets.get(&outcome.target).map(|stand| stand.place.host.clone());
-            if asked.iter().any(|place| place.speaks_for(&doubt, own.as_deref())) {
-                let settled = unknown(outcome);
-                self.away(&settled.outcome, Doubt { since: now, ..doubt });
-                given.push(settled);
-            } else {
-                given.push(plain(outcome));
+        for Held { doubt, outcome, via } in held {
+            if let Some(proxy) = via {
+                let is_asked = round.asked.iter().any(|place| place.host == proxy.host);
+                let settled = if is_asked { unknown(outcome) } else { plain(outcome) };
+                given.push(Settled { is_told: false, ..settled });
+                continue;
             }
+            let own = self.targets.get(&outcome.target).map(|stand| &*stand.place.host);
+            let mut could =
+                round.asked.iter().filter(|place| place.speaks_for(&doubt, own)).peekable();
+            // Of the last checks one that ended while the round was under way has no other: an answer
+            // of some seconds ago must do.
+            let is_heard = |place: &Place| round.heard.contains(&place.host);
+            if could.peek().is_none() || doubt.since > round.began && could.any(is_heard) {
+                given.push(plain(outcome));
+                continue;
+            }
+            let settled = unknown(outcome);
+            if self.away.is_none() {
+                let Outcome { target, error, .. } = &settled.outcome;
+                let why = error.as_deref().unwrap_or_default();
+                log::warn!("the uplink is away: {target}: {why}; such checks are unknown");
+                self.away = Some(Doubt { since: now, ..doubt });
+            }
+            given.push(settled);
         }
         given
     }
 
-    /// That there is no route needs no canary. But where there never was one to that target while
-    /// others answer, it is the target that is out of reach, and not the uplink away. Gives whether
-    /// it is.
-    fn note(&mut self, outcome: &Outcome) -> bool {
-        let stand = self.targets.get(&outcome.target);
-        let was_there = stand.is_some_and(|stand| stand.answered.is_some());
-        let nobody_was = self.targets.values().all(|stand| stand.answered.is_none());
-        if was_there || nobody_was {
-            let now = Instant::now();
-            let (silence, reach) = (Silence::Way, Reach::Private);
-            self.away(outcome, Doubt { began: now, since: now, silence, reach });
-        }
-        self.away.is_some()
-    }
-
-    /// Says once that it is away.
-    fn away(&mut self, outcome: &Outcome, doubt: Doubt) {
-        if self.away.is_none() {
-            let why = outcome.error.as_deref().unwrap_or_default();
-            log::warn!("the uplink is away: {}: {why}; such checks are unknown", outcome.target);
-            self.away = Some(doubt);
-        }
-    }
-
     fn begin(&mut self, now: Instant) {
-        let mut asked = self.canaries.clone();
+        let mut chosen = self.canaries.clone();
         if self.stands_in {
             let mut all: Vec<&Stand> = self.targets.values().collect();
             all.sort_by_key(|stand| std::cmp::Reverse(stand.answered));
             for silence in [Silence::Names, Silence::Way] {
                 // Who speaks for the farthest speaks for all.
-                let doubts = self.held.iter().map(|(doubt, _)| doubt);
+                let direct = self.held.iter().filter(|held| held.via.is_none());
+                let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);
                 let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
                 let mut found = 0;
                 for Stand { place, .. } in &all {
-                    let is_new = asked.iter().all(|other| other.host != place.host);
+                    let is_new = chosen.iter().all(|other| other.host != place.host);
                     if found < STAND_INS && is_new && place.speaks_for(doubt, None) {
-                        asked.push(place.clone());
+                        chosen.push(place.clone());
                         found += 1;
                     }
                 }
             }
         }
+        for proxy in self.held.iter().filter_map(|held| held.via.as_ref()) {
+            if chosen.iter().all(|other| other.host != proxy.host) {
+                chosen.push(proxy.clone());
+            }
+        }
         self.rounds += 1;
         let number = self.rounds;
-        let mut open = 0;
-        for place in &asked {
-            // Threads that hang in a lookup still hold the channel.
-            if self.answers_in.sender_count() > ASKED_MAX {
-                break;
-            }
-            let (place, answers) = (place.clone(), self.answers_in.clone());
-            let ask = move || {
-                let reach = place.connect();
-                let answer = Answer { round: number, reach, by_name: is_name(Some(&place.host)) };
-                // The judge may have ended.
-                let _ = answers.try_send(answer);
-            };
-            open += usize::from(thread("canary").spawn(ask).is_ok());
-        }
-        self.round = Some(Round { number, asked, open, ends: now + PATIENCE });
+        let asked: Vec<Place> = chosen
+            .into_iter()
+            .filter(|place| (self.ask)(place.clone(), number, self.answers_in.clone()))
+            .collect();
+        let open = asked.len();
+        self.round = Some(Round {
+            number,
+            began: now,
+            ends: now + PATIENCE,
+            asked,
+            heard: Vec::new(),
+            open,
+        });
     }
 
     /// Whether anybody could settle it.
@@ -328,8 +378,11 @@ impl Uplink {
 
 impl Place {
     fn new(host: &str, port: u16) -> Place {
-        let host = bare(host);
-        let reach = host.parse().ok().map(reach);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let reach = match &*host {
+            "localhost" => Some(Reach::Loopback),
+            _ => host.parse().ok().map(reach),
+        };
         Place { host, port, reach }
     }
 
@@ -339,26 +392,48 @@ impl Place {
         Some(Place::new(host, port.parse().ok()?))
     }
 
+    fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
     /// Whether an answer from here would settle it; `own` is the host that is in doubt.
     fn speaks_for(&self, doubt: &Doubt, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {
-                Silence::Names => is_name(Some(&self.host)),
+                // This host's own names ask no name server.
+                Silence::Names => self.is_name() && self.reach != Some(Reach::Loopback),
                 Silence::Way => self.reach.is_none_or(|reach| reach >= doubt.reach),
             }
     }
 
-    /// Where it is, if it answers: a connection that is refused is an answer too.
-    fn connect(&self) -> Option<Reach> {
-        let addresses = (&*self.host, self.port).to_socket_addrs().ok()?;
-        let mut addresses: Vec<SocketAddr> = addresses.collect();
+    /// Connects; one that refuses has answered too.
+    fn answer(self, round: u64) -> Answer {
+        let found = (&*self.host, self.port).to_socket_addrs();
+        let mut addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+        let is_near = |address: &SocketAddr| reach(address.ip()) == Reach::Loopback;
+        let is_named = self.is_name() && addresses.iter().any(|address| !is_near(address));
         addresses.truncate(4);
         let each = PATIENCE / addresses.len().max(1) as u32;
-        addresses.iter().find_map(|address| match TcpStream::connect_timeout(address, each) {
-            Err(error) if error.kind() != std::io::ErrorKind::ConnectionRefused => None,
-            _ => Some(reach(address.ip())),
-        })
+        let answers = |address: &SocketAddr| match TcpStream::connect_timeout(address, each) {
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+            Ok(_) => true,
+        };
+        let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
+        Answer { round, host: self.host, is_named, reach }
     }
+}
+
+/// Asks on a thread of its own; it may hang in a lookup for longer than anybody waits for it.
+fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
+    // Each thread has one of the channel's ends, and so have we and the caller.
+    if answers.sender_count() > ASKED_MAX {
+        return false;
+    }
+    let ask = move || {
+        // The judge may have ended.
+        let _ = answers.try_send(place.answer(round));
+    };
+    thread("canary").spawn(ask).is_ok()
 }
 
 /// The check as it was judged.
@@ -374,11 +449,5 @@ fn unknown(outcome: Outcome) -> Settled {
     Settled { outcome: Outcome { verdict, cause, error, ..outcome }, is_told: true }
 }
 
-/// An address without its brackets.
-fn bare(host: &str) -> String {
-    host.trim_start_matches('[').trim_end_matches(']').to_owned()
-}
-
-fn is_name(host: Option<&str>) -> bool {
-    host.is_some_and(|host| bare(host).parse::<IpAddr>().is_err())
-}
+#[cfg(test)]
+mod tests;

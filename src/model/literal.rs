@@ -95,7 +95,7 @@ impl Reader<'_> {
                     }
                 }
                 '\\' => match self.next()? {
-                    'b' | 'B' | 'A' | 'z' => self.end(),
+                    'b' | 'B' | 'A' | 'z' | '<' | '>' => self.end(),
                     'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
                         self.end();
                         self.begins = false;
@@ -223,6 +223,8 @@ mod tests {
             (r"\bword\b", "word", "word"),
             ("(?s)from.*to", "from", "from"),
             ("(?s-m)", "", ""),
+            (r"\<word\>", "word", "word"),
+            (r"\b{start}word", "", "word"),
             (r"a\.b\*", "a.b*", "a.b*"),
             (r"tab\there", "tab\there", "tab\there"),
             ("ümläut.", "ümläut", "ümläut"),
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn no_match_is_ever_missed() {
-        const PIECES: [&str; 36] = [
+        const PIECES: [&str; 40] = [
             "a",
             "b",
             "ab",
@@ -278,6 +280,10 @@ mod tests {
             r"\n",
             r"\d",
             r"\b",
+            r"\<",
+            r"\>",
+            r"\b{start}",
+            r"\b{end-half}",
             "^",
             "$",
             r"\x61",
@@ -292,7 +298,8 @@ mod tests {
         let (mut tried, mut filtered) = (0, 0);
         while tried < 20_000 {
             let count = 1 + dice(&mut seed, 7);
-            let expression: String = (0..count).map(|_| PIECES[dice(&mut seed, 36)]).collect();
+            let expression: String =
+                (0..count).map(|_| PIECES[dice(&mut seed, PIECES.len())]).collect();
             let Ok(regex) = Regex::new(&expression) else { continue };
             let literals = Literals::of(&expression);
             tried += 1;

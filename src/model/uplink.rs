@@ -73,7 +73,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// An address at that distance has answered; `by_name`: a name led there.
+    /// An address at that distance has answered; `by_name`: a name led there, which for this host's
+    /// own proves nothing.
     pub fn answered(&mut self, at: Instant, reach: Reach, by_name: bool) {
         let newest = match reach {
             Reach::Loopback => &mut self.loopback,
@@ -81,7 +82,7 @@ impl Evidence {
             Reach::Public => &mut self.public,
         };
         *newest = (*newest).max(Some(at));
-        if by_name {
+        if by_name && reach != Reach::Loopback {
             self.named(at);
         }
     }
@@ -149,6 +150,8 @@ mod tests {
                 assert_eq!(settles, seen >= doubted, "{seen:?} {doubted:?}");
                 assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
                 evidence.answered(since, Loopback, true);
+                assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
+                evidence.answered(since, Private, true);
                 assert!(evidence.settles(&doubt(Silence::Names, doubted)));
             }
         }

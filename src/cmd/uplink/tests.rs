@@ -1,0 +1,194 @@
+//! Who is believed, with canaries that answer as told and a clock of our own.
+
+use url::Url;
+
+use super::*;
+use crate::model::connect::{Connect, Proxy};
+use crate::model::judge::{Fault, Order, judge};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn target(name: &str, host: &str) -> Arc<Target> {
+    Arc::new(Target::new(name, Url::parse(&format!("http://{host}/")).unwrap()))
+}
+
+/// A check of it that nobody answered, one second long.
+fn silent(target: &Target, silence: Silence) -> (Option<Silence>, Outcome) {
+    let order = Order { node: "n".into(), run: 1, due_ms: 0, lag_us: 0, attempt: 1 };
+    let fault = Some(Fault { cause: Cause::Timeout, text: "no reply".to_owned() });
+    let mut outcome = judge(target, &order, Reply { fault, ..Reply::default() });
+    outcome.total_us = 1_000_000;
+    (Some(silence), outcome)
+}
+
+fn answered(address: &str) -> Reply {
+    Reply { status: Some(200), address: Some(address.to_owned()), ..Reply::default() }
+}
+
+fn uplink(targets: &[Arc<Target>], canaries: &[&str]) -> Uplink {
+    let canaries: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
+    let mut uplink = Uplink::new(targets, &canaries, canaries.is_empty());
+    uplink.ask = |_, _, _| true;
+    uplink
+}
+
+impl Uplink {
+    fn doubt(&mut self, target: &Target, silence: Silence, now: Instant) -> Option<Settled> {
+        let (silence, outcome) = silent(target, silence);
+        self.take(target, silence, outcome, now)
+    }
+
+    /// A canary's answer.
+    fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
+        let reach = address.map(|text| reach(text.parse().unwrap()));
+        let is_named = address.is_some() && host.parse::<IpAddr>().is_err();
+        let answer = Answer { round: self.rounds, host: host.to_owned(), is_named, reach };
+        verdicts(self.go_on(Some(answer), now))
+    }
+}
+
+fn verdicts(settled: impl IntoIterator<Item = Settled>) -> Vec<Verdict> {
+    settled.into_iter().map(|settled| settled.outcome.verdict).collect()
+}
+
+#[test]
+fn a_round_settles_what_had_ended_before_it() {
+    let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
+    let mut uplink = uplink(&[a.clone(), b.clone()], &["198.51.100.1:1", "198.51.100.2:1"]);
+    let start = Instant::now() + 10 * SECOND;
+    assert!(uplink.doubt(&a, Silence::Way, start).is_none());
+    assert_eq!(verdicts(uplink.go_on(None, start)), []);
+    // One answers: it is down. The other canary, which is dead, tells nothing of what came after.
+    assert_eq!(uplink.says("198.51.100.1", Some("198.51.100.1"), start + SECOND), [Verdict::Down]);
+    assert!(uplink.doubt(&b, Silence::Way, start + 2 * SECOND).is_none());
+    assert_eq!(verdicts(uplink.go_on(None, start + 3 * SECOND)), []);
+    assert!(uplink.is_holding() && uplink.away.is_none());
+    // The next round is its own.
+    let next = start + 6 * SECOND;
+    assert_eq!(verdicts(uplink.go_on(None, next)), []);
+    assert_eq!(uplink.says("198.51.100.1", None, next), []);
+    assert_eq!(uplink.says("198.51.100.2", None, next), [Verdict::Unknown]);
+    assert!(uplink.away.is_some() && !uplink.is_holding());
+}
+
+#[test]
+fn what_fell_silent_itself_is_no_sign_of_life() {
+    let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
+    let mut uplink = uplink(&[a.clone(), b.clone()], &[]);
+    let now = Instant::now() + 10 * SECOND;
+    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    let silent = Reply { silence: Some(Silence::Way), ..answered("192.0.2.2") };
+    assert_eq!(verdicts(uplink.heard(&b, &silent, now + SECOND)), []);
+    assert_eq!(verdicts(uplink.heard(&b, &answered("192.0.2.2"), now + SECOND)), [Verdict::Down]);
+}
+
+#[test]
+fn a_target_without_a_route_is_not_the_uplink() {
+    let (six, four) = (target("six", "[2001:db8::1]"), target("four", "192.0.2.1"));
+    let mut uplink = uplink(&[six.clone(), four.clone()], &[]);
+    let now = Instant::now() + 10 * SECOND;
+    let no_route = |uplink: &mut Uplink, now| {
+        let (_, mut outcome) = silent(&six, Silence::Way);
+        (outcome.verdict, outcome.cause) = (Verdict::Unknown, Some(Cause::Uplink));
+        uplink.take(&six, None, outcome, now)
+    };
+    assert!(no_route(&mut uplink, now).is_none());
+    let settled = uplink.heard(&four, &answered("192.0.2.1"), now + SECOND);
+    assert!(matches!(&settled[..], [Settled { is_told: false, outcome }]
+        if outcome.verdict == Verdict::Unknown));
+    assert!(uplink.away.is_none());
+    // Where the other is silent too, it is.
+    assert!(no_route(&mut uplink, now + 2 * SECOND).is_none());
+    uplink.go_on(None, now + 2 * SECOND);
+    let settled = uplink.go_on(None, now + 5 * SECOND);
+    assert!(matches!(&settled[..], [Settled { is_told: true, .. }]) && uplink.away.is_some());
+}
+
+#[test]
+fn a_canary_s_place_is_learned_by_its_answer() {
+    let a = target("a", "192.0.2.1");
+    let mut uplink = uplink(std::slice::from_ref(&a), &["kafka.lan:9092"]);
+    let now = Instant::now() + 10 * SECOND;
+    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    uplink.go_on(None, now);
+    // It is near: it cannot speak for the internet, and nobody else can.
+    assert_eq!(uplink.says("kafka.lan", Some("192.168.1.5"), now + SECOND), [Verdict::Down]);
+    let later = uplink.doubt(&a, Silence::Way, now + 9 * SECOND);
+    assert_eq!(verdicts(later), [Verdict::Down]);
+    assert!(uplink.away.is_none());
+}
+
+#[test]
+fn this_host_s_own_names_say_nothing_of_the_name_server() {
+    let (own, a) = (target("own", "localhost"), target("a", "a.example"));
+    let b = target("b", "b.example");
+    let now = Instant::now() + 10 * SECOND;
+    let mut alone = uplink(&[own.clone(), a.clone()], &[]);
+    // Nobody could tell.
+    assert_eq!(verdicts(alone.doubt(&a, Silence::Names, now)), [Verdict::Down]);
+    let mut both = uplink(&[own.clone(), a.clone(), b], &[]);
+    assert!(both.doubt(&a, Silence::Names, now).is_none());
+    assert_eq!(verdicts(both.heard(&own, &answered("127.0.0.1"), now + SECOND)), []);
+    both.go_on(None, now + SECOND);
+    // A name that is found is enough, though nobody answers there.
+    let answer =
+        Answer { round: both.rounds, host: "b.example".into(), is_named: true, reach: None };
+    assert_eq!(verdicts(both.go_on(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
+}
+
+#[test]
+fn what_began_while_it_was_away_is_unknown_when_it_is_back() {
+    let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
+    let mut uplink = uplink(&[a.clone(), b.clone()], &[]);
+    let now = Instant::now() + 10 * SECOND;
+    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    uplink.go_on(None, now);
+    assert_eq!(verdicts(uplink.go_on(None, now + 3 * SECOND)), [Verdict::Unknown]);
+    assert!(uplink.doubt(&a, Silence::Way, now + 4 * SECOND).is_none());
+    let back = now + 5 * SECOND;
+    assert_eq!(verdicts(uplink.heard(&b, &answered("192.0.2.2"), back)), [Verdict::Unknown]);
+    assert!(uplink.away.is_none());
+    // One that was under way then, and one that began later.
+    let under_way = uplink.doubt(&a, Silence::Way, back + SECOND / 2);
+    assert_eq!(verdicts(under_way), [Verdict::Unknown]);
+    assert!(uplink.doubt(&a, Silence::Way, back + 2 * SECOND).is_none());
+}
+
+#[test]
+fn who_is_exempt_is_told_at_once() {
+    let mut own = Target::clone(&target("own", "192.0.2.1"));
+    own.own_network = true;
+    let url = Url::parse("http://192.0.2.9:3128").unwrap();
+    let proxy = Some(Arc::new(Proxy { url, login: None }));
+    let mut behind = Target::clone(&target("behind", "192.0.2.2"));
+    behind.connect = Connect { proxy, ..Connect::default() };
+    let (own, behind) = (Arc::new(own), Arc::new(behind));
+    let all = [own.clone(), behind.clone(), target("here", "127.0.0.1"), target("c", "192.0.2.3")];
+    let mut uplink = uplink(&all, &[]);
+    let now = Instant::now() + 10 * SECOND;
+    for target in [&own, &all[2]] {
+        let settled = uplink.doubt(target, Silence::Way, now);
+        assert_eq!(verdicts(settled), [Verdict::Down], "{}", target.name);
+    }
+    assert!(uplink.doubt(&all[3], Silence::Way, now).is_none());
+    uplink.hasten();
+    uplink.go_on(None, now);
+    uplink.doubt(&all[3], Silence::Way, now + SECOND);
+    assert_eq!(verdicts(uplink.go_on(None, now + 3 * SECOND)).len(), 2);
+    assert!(!uplink.is_holding());
+    // Of what is behind a proxy, the proxy alone can tell.
+    for (address, want) in [(Some("192.0.2.9"), Verdict::Down), (None, Verdict::Unknown)] {
+        let now = now + 60 * SECOND;
+        uplink.proxies.clear();
+        assert!(uplink.doubt(&behind, Silence::Way, now).is_none());
+        uplink.heard(&all[3], &answered("192.0.2.3"), now + SECOND);
+        assert!(uplink.is_holding());
+        uplink.round = None;
+        uplink.may_begin = None;
+        uplink.go_on(None, now);
+        assert!(uplink.round.as_ref().is_some_and(|round| round.asked[0].host == "192.0.2.9"));
+        let mut found = uplink.says("192.0.2.9", address, now + SECOND);
+        found.extend(verdicts(uplink.go_on(None, now + 4 * SECOND)));
+        assert_eq!(found, [want]);
+    }
+}

@@ -7,27 +7,27 @@
 //! ended before it: they are down. Those that a whole round could have spoken for, and did not, are
 //! unknown. Where nobody can be asked, a check is down at once.
 
+mod canary;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-use super::daemon::thread;
+pub use self::canary::Answer;
+use self::canary::{Ask, PATIENCE, Place, ask};
 use crate::model::judge::Reply;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 use crate::model::target::Target;
 use crate::model::uplink::{Doubt, Evidence, Reach, Silence, reach};
 use crate::show::time::span;
 
-/// How long a canary has to answer, and how soon after a round the next may begin.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How soon after a round the next may begin.
 const PAUSE: Duration = Duration::from_secs(3);
 /// Targets that stand in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
-/// Canaries that are being asked, those included that hang on a dead name server.
-const ASKED_MAX: usize = 32;
 
 /// The part of the judge that doubts.
 pub struct Uplink {
@@ -52,18 +52,6 @@ pub struct Uplink {
     away: Option<Doubt>,
     /// When it was over last.
     back: Option<Instant>,
-}
-
-/// Asks a canary, for a round; false: it cannot be.
-type Ask = fn(Place, u64, Sender<Answer>) -> bool;
-
-/// Whom to connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    host: String,
-    port: u16,
-    /// Where that is, as far as it is known.
-    reach: Option<Reach>,
 }
 
 /// A target.
@@ -97,16 +85,6 @@ struct Round {
     /// Hosts of those that have answered.
     heard: Vec<String>,
     open: usize,
-}
-
-/// Of one canary.
-pub struct Answer {
-    round: u64,
-    host: String,
-    /// Its name was found.
-    is_named: bool,
-    /// Where it was, if it answered.
-    reach: Option<Reach>,
 }
 
 impl Uplink {
@@ -374,66 +352,6 @@ impl Uplink {
         let stand_ins = self.targets.values().filter(|_| self.stands_in).map(|stand| &stand.place);
         self.canaries.iter().chain(stand_ins).any(|place| place.speaks_for(doubt, own))
     }
-}
-
-impl Place {
-    fn new(host: &str, port: u16) -> Place {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let reach = match &*host {
-            "localhost" => Some(Reach::Loopback),
-            _ => host.parse().ok().map(reach),
-        };
-        Place { host, port, reach }
-    }
-
-    /// `host:port` or `[address]:port`.
-    fn read(text: &str) -> Option<Place> {
-        let (host, port) = text.rsplit_once(':')?;
-        Some(Place::new(host, port.parse().ok()?))
-    }
-
-    fn is_name(&self) -> bool {
-        self.host.parse::<IpAddr>().is_err()
-    }
-
-    /// Whether an answer from here would settle it; `own` is the host that is in doubt.
-    fn speaks_for(&self, doubt: &Doubt, own: Option<&str>) -> bool {
-        own != Some(&*self.host)
-            && match doubt.silence {
-                // This host's own names ask no name server.
-                Silence::Names => self.is_name() && self.reach != Some(Reach::Loopback),
-                Silence::Way => self.reach.is_none_or(|reach| reach >= doubt.reach),
-            }
-    }
-
-    /// Connects; one that refuses has answered too.
-    fn answer(self, round: u64) -> Answer {
-        let found = (&*self.host, self.port).to_socket_addrs();
-        let mut addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
-        let is_near = |address: &SocketAddr| reach(address.ip()) == Reach::Loopback;
-        let is_named = self.is_name() && addresses.iter().any(|address| !is_near(address));
-        addresses.truncate(4);
-        let each = PATIENCE / addresses.len().max(1) as u32;
-        let answers = |address: &SocketAddr| match TcpStream::connect_timeout(address, each) {
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-            Ok(_) => true,
-        };
-        let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
-        Answer { round, host: self.host, is_named, reach }
-    }
-}
-
-/// Asks on a thread of its own; it may hang in a lookup for longer than anybody waits for it.
-fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
-    // Each thread has one of the channel's ends, and so have we and the caller.
-    if answers.sender_count() > ASKED_MAX {
-        return false;
-    }
-    let ask = move || {
-        // The judge may have ended.
-        let _ = answers.try_send(place.answer(round));
-    };
-    thread("canary").spawn(ask).is_ok()
 }
 
 /// The check as it was judged.

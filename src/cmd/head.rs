@@ -1,7 +1,7 @@
 //! The head of the road, the same for `run` and `probe`: watch and judge, each on a thread of its
 //! own. What comes after them takes records.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -81,7 +81,7 @@ impl Head {
             shared: Arc::clone(shared),
             screen: before.screen,
             node: Arc::clone(node),
-            soon: HashSet::new(),
+            soon: Stands::new(),
         };
         let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
         Ok(Head { stop, waker, watch, judge })

@@ -3,7 +3,7 @@
 //! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
 //! empty, or nobody takes records any more. On failure: there is none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -44,8 +44,8 @@ pub struct Judge {
     pub screen: Option<Arc<Mutex<Screen>>>,
     /// This node.
     pub node: Arc<str>,
-    /// Targets whose certificate ends soon, as was told.
-    pub soon: HashSet<Arc<str>>,
+    /// Targets whose certificate ends soon, as was told, and since when.
+    pub soon: Stands,
 }
 
 /// What the judge waits for.
@@ -163,7 +163,8 @@ impl Judge {
     /// Logs once that a certificate ends soon, until it does not.
     fn tell_soon(&mut self, outcome: &Outcome) {
         if outcome.cause == Some(Cause::CertificateSoon) {
-            if self.soon.insert(Arc::clone(&outcome.target)) {
+            let since = (outcome.verdict, outcome.due_ms);
+            if self.soon.insert(Arc::clone(&outcome.target), since).is_none() {
                 let why = outcome.error.as_deref().unwrap_or_default();
                 log::warn!("{}: {why}", outcome.target);
             }

@@ -37,8 +37,8 @@ pub struct Uplink {
     /// Targets may stand in for canaries.
     stands_in: bool,
     evidence: Evidence,
-    /// When each proxy answered last, by its host.
-    proxies: HashMap<String, Instant>,
+    /// Hosts of proxies, and when each answered last; few.
+    proxies: Vec<(String, Instant)>,
     held: Vec<Held>,
     round: Option<Round>,
     rounds: u64,
@@ -105,7 +105,7 @@ impl Uplink {
             targets: targets.iter().filter(eligible).filter_map(stand).collect(),
             stands_in,
             evidence: Evidence::default(),
-            proxies: HashMap::new(),
+            proxies: Vec::new(),
             held: Vec::new(),
             round: None,
             rounds: 0,
@@ -232,7 +232,8 @@ impl Uplink {
         }
         if let Some(reach) = answer.reach {
             self.evidence.answered(now, reach, false);
-            self.proxies.insert(answer.host.clone(), now);
+            self.proxies.retain(|(host, _)| *host != answer.host);
+            self.proxies.push((answer.host.clone(), now));
         }
         let round = self.round.as_mut().filter(|round| round.number == answer.round);
         let asked = round.map(|round| {
@@ -257,7 +258,9 @@ impl Uplink {
         }
         let (evidence, back, proxies) = (self.evidence, self.back, &self.proxies);
         let settled = self.held.extract_if(.., |held| match &held.via {
-            Some(proxy) => proxies.get(&proxy.host).is_some_and(|at| *at >= held.doubt.since),
+            Some(proxy) => {
+                proxies.iter().any(|(host, at)| *host == proxy.host && *at >= held.doubt.since)
+            }
             None => evidence.settles(&held.doubt),
         });
         let judged = settled.map(|Held { doubt, outcome, via }| match back {

@@ -1,7 +1,5 @@
 //! `sitewatch config`: check and print the configuration.
 
-use std::collections::BTreeSet;
-
 use super::{FINE, print, surroundings};
 use crate::args::{self, Common};
 use crate::config::{self, Config, EXAMPLE, Need};
@@ -38,9 +36,10 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
 
 /// Whether there are targets, and neither canaries nor another host that could stand in for them.
 fn asks_nobody(config: &Config) -> bool {
-    let hosts: BTreeSet<&str> = config.targets.iter().filter_map(|t| t.url.host_str()).collect();
+    let mut hosts = config.targets.iter().map(|target| target.url.host());
+    let Some(first) = hosts.next() else { return false };
     match &config.uplink.canaries {
-        Some(canaries) => canaries.is_empty() && !hosts.is_empty(),
-        None => config.kafka.is_none() && hosts.len() == 1,
+        Some(canaries) => canaries.is_empty(),
+        None => config.kafka.is_none() && hosts.all(|host| host == first),
     }
 }

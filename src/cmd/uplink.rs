@@ -309,21 +309,20 @@ impl Uplink {
     fn begin(&mut self, now: Instant) {
         let mut chosen = self.canaries.clone();
         if self.stands_in {
-            let mut all: Vec<&Stand> = self.targets.values().collect();
-            all.sort_by_key(|stand| std::cmp::Reverse(stand.answered));
             for silence in [Silence::Names, Silence::Way] {
                 // Who speaks for the farthest speaks for all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);
                 let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
-                let mut found = 0;
-                for Stand { place, .. } in &all {
-                    let is_new = chosen.iter().all(|other| other.host != place.host);
-                    if found < STAND_INS && is_new && place.speaks_for(doubt, None) {
-                        chosen.push(place.clone());
-                        found += 1;
-                    }
+                // Those that answered last.
+                for _ in 0..STAND_INS {
+                    let able = self.targets.values().filter(|Stand { place, .. }| {
+                        place.speaks_for(doubt, None)
+                            && chosen.iter().all(|other| other.host != place.host)
+                    });
+                    let latest = able.max_by_key(|stand| stand.answered);
+                    chosen.extend(latest.map(|stand| stand.place.clone()));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and how
 //! a target's own keys and the defaults make one [`Target`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -335,14 +335,14 @@ fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
     let entries = item.entries("a table, such as { Content-Type = \"^text/html\" }")?;
     let count = entries.len();
     let mut all: Vec<HeaderExpression> = Vec::new();
-    let mut names = BTreeSet::new();
+    let mut names: Vec<&str> = Vec::with_capacity(count);
     for entry in entries {
         if let Err(error) = header(entry.name, "") {
             entry.fault_at_key(error.to_string());
-        } else if names.contains(&entry.name.to_ascii_lowercase()) {
+        } else if names.iter().any(|name| name.eq_ignore_ascii_case(entry.name)) {
             entry.fault_at_key(format!("header {} is set twice", quoted(entry.name)));
         } else if let Some(expressions) = expressions(entry) {
-            names.insert(entry.name.to_ascii_lowercase());
+            names.push(entry.name);
             let named = |expression| HeaderExpression { name: entry.name.to_owned(), expression };
             all.extend(expressions.into_iter().map(named));
         }

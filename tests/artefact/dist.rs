@@ -77,7 +77,7 @@ fn release_files_are_whole_and_the_same_twice() {
             "SQLite is in the public domain",
             "\nRust's standard library\n",
             "\nregex-lite ",
-            "Mozilla Public License",
+            "Community Data License Agreement",
             "Federico Giraud",
             "Amanieu d'Antras",
         ] {

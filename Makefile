@@ -22,7 +22,7 @@ status:
 # The release build comes first: tests run without a network, and one of them types `make run`.
 # Of the static files one for ARM is built and tested, under emulation; `make test-all` has them all.
 # They are built with what Debian 12 has: elsewhere there is none unless ARTEFACTS asks for it.
-debian12 = $$(. /etc/os-release 2>/dev/null; [ "$$VERSION_CODENAME" != bookworm ] || echo yes)
+debian12 = $$(. /etc/os-release 2>/dev/null; [ "$$ID$$VERSION_CODENAME" != debianbookworm ] || echo yes)
 ARTEFACTS ?= $(shell [ -z "$(debian12)" ] || echo armv7-unknown-linux-musleabihf)
 test: build
 	@[ -z "$(ARTEFACTS)" ] || cross/build --cached $(ARTEFACTS)

@@ -10,10 +10,10 @@ targets = $$(. cross/toolchain && echo $$targets)
 build:
 	@.ci/with build cargo build --release --locked
 
-# The example keeps its data here, not in /var/lib.
+# The example keeps its data here, not in /var/lib, and does not wait for a clock.
 run status: export STATE_DIRECTORY := $(or $(STATE_DIRECTORY),state)
 run: build
-	@exec $(binary) run -c config.example
+	@exec $(binary) run -c config.example -c tests/data/clock.toml
 
 status:
 	@exec $(binary) status -c config.example

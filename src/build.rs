@@ -12,6 +12,7 @@ fn main() {
     refuse_wrong_clock();
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     tell("SITEWATCH_COMMIT", Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
+    tell("SITEWATCH_COMMIT_S", Command::new("git").args(["log", "-1", "--format=%ct"]));
     tell("SITEWATCH_RUSTC", Command::new(rustc).arg("--version"));
     let target = std::env::var("TARGET").unwrap_or_default();
     println!("cargo::rustc-env=SITEWATCH_TARGET={target}");

@@ -1,16 +1,67 @@
-//! The clocks, in one place: what day it is, in the units of the records. Durations are taken
-//! from the monotonic clock ([`std::time::Instant`]), never from differences of these.
+//! The clocks, in one place: what day it is, in the units of the records, and whether the kernel
+//! believes it. Durations are taken from the monotonic clock ([`std::time::Instant`]), never from
+//! differences of these.
 //!
 //! By the kernel's 64-bit call on every target: std's `SystemTime::now` takes the 32-bit one on
 //! 32-bit musl and panics from 2038-01-19T03:14:08Z on. Reckoning with a `SystemTime` that was
 //! made from a number is 64-bit everywhere.
 
+mod kernel;
+pub mod moment;
+#[cfg(debug_assertions)]
+mod told;
+
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use self::moment::{Circumstances, Moment};
 
 /// Microseconds since 1970, UTC. Negative before; clamped at the ends of `i64`.
 pub fn now_us() -> i64 {
-    micros(clock_gettime(ClockId::Realtime))
+    let now_us = micros(clock_gettime(ClockId::Realtime));
+    #[cfg(debug_assertions)]
+    let now_us = now_us + told::read().ahead_us;
+    now_us
 }
+
+/// What all the clocks say now.
+pub fn moment() -> Moment {
+    let (now_us, awake_us) = (now_us(), micros(clock_gettime(ClockId::Monotonic)));
+    let up_us = micros(clock_gettime(ClockId::Boottime));
+    #[cfg(debug_assertions)]
+    let up_us = up_us + told::read().asleep_us;
+    Moment { now_us, awake_us, up_us }
+}
+
+/// Whether the kernel calls the clock synchronised: somebody, such as an NTP daemon, has told it
+/// so. None: it cannot be asked.
+pub fn is_synchronised() -> Option<bool> {
+    #[cfg(debug_assertions)]
+    if let Some(told) = told::read().is_synchronised {
+        return Some(told);
+    }
+    kernel::is_synchronised()
+}
+
+/// What is to be considered before a check is dated, after so much waiting of `clock_wait` at most.
+pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
+    let up_us = micros(clock_gettime(ClockId::Boottime));
+    #[cfg(debug_assertions)]
+    let up_us = told::read().up_us.unwrap_or(up_us);
+    let (now_ms, is_synchronised) = (now_ms(), is_synchronised());
+    Circumstances { now_ms, made_ms: MADE_MS, is_synchronised, up_us, waited, clock_wait }
+}
+
+/// When the commit was made that this is built from, in milliseconds since 1970; 0 where the build
+/// did not know.
+pub const MADE_MS: i64 = match option_env!("SITEWATCH_COMMIT_S") {
+    Some(text) => match i64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds * 1000,
+        Err(_) => 0,
+    },
+    None => 0,
+};
 
 /// Milliseconds since 1970, UTC, rounded down.
 pub fn now_ms() -> i64 {

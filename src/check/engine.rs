@@ -68,6 +68,11 @@ impl<T> Engine<T> {
         self.multi.waker()
     }
 
+    /// Trusts these roots from the next check on.
+    pub fn trust(&mut self, trust: Trust) {
+        self.trust = trust;
+    }
+
     /// How many checks are under way.
     pub fn in_flight(&self) -> usize {
         self.flights.len() + self.ended.len()

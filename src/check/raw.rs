@@ -1,5 +1,6 @@
-//! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because it is the
-//! only unsafe code of the program; each block says why it is sound.
+//! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because with
+//! the question of `clock::kernel` it is the only unsafe code of the program; each block says why it
+//! is sound.
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 

@@ -1,14 +1,19 @@
 //! The head of the road: starts each check when it is due, and hands on what came back.
 //!
-//! Takes: targets, and the newest due time that is stored of each. Gives: [`Found`]. Ends when:
-//! told to stop; then no check starts, those in flight end, and what is open after
+//! Takes: a [`Plan`], and others later, each in the place of the one before. Gives: [`Found`]. Ends
+//! when: told to stop; then no check starts, those in flight end, and what is open after
 //! `stop_timeout` is a gap. On failure: libcurl's own trouble ends it with an error.
+//!
+//! It begins once the clock can be believed, and follows it when it is stepped: then the grid is
+//! planned anew, and the checks under way are unknown.
 //!
 //! It runs on a thread of its own and does nothing else, so that nothing disturbs a measurement:
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
 //! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
 
-use std::collections::VecDeque;
+mod planned;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +24,13 @@ use super::engine::Engine;
 use super::room::{Held, Room};
 use super::trust::Trust;
 use crate::clock;
+use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
-use crate::model::judge::{Order, Reply};
+use crate::model::judge::{Fault, Order, Reply};
 use crate::model::outcome::{Cause, Gap, GapCause, Outcome};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
-use crate::model::uplink::Silence;
+use crate::model::uplink::{Canaries, Silence};
 use crate::stop::Stop;
 
 /// Replies that may wait for the judge before checks wait too.
@@ -35,8 +41,8 @@ const MARGIN: usize = 4;
 const TURN: Duration = Duration::from_secs(1);
 /// How soon a start is tried again that waits for others to let go of their room.
 const RETRY: Duration = Duration::from_millis(5);
-/// The clock was stepped if it differs from the monotonic one by more than this, in µs.
-const STEP_US: i64 = 1_000_000;
+/// How often it is looked whether the clock can be believed.
+const CLOCK_TURN: Duration = Duration::from_millis(500);
 
 /// What the watch has found.
 pub enum Found {
@@ -46,8 +52,20 @@ pub enum Found {
     Gap(Gap),
     /// A check that was to be tried again, which a stop has kept from it.
     Failed(Box<Failed>),
-    /// The clock was stepped back: from here on, outcomes are of this run.
+    /// From here on, outcomes are of this run: it begins, or the clock was stepped back.
     Run(u32),
+    /// From here on these are the targets.
+    Targets(Vec<Arc<Target>>, Canaries),
+}
+
+/// What is to be watched.
+pub struct Plan {
+    /// All targets; no two have the same name.
+    pub targets: Vec<Arc<Target>>,
+    /// Roots for them.
+    pub trust: Trust,
+    /// Who tells our own network's trouble from theirs; for the judge.
+    pub canaries: Canaries,
 }
 
 /// What the judge tells of a check of a target with several attempts.
@@ -114,6 +132,31 @@ pub struct Limits {
     pub bodies_max: usize,
     /// How long checks in flight may go on after a stop.
     pub stop_timeout: Duration,
+    /// How long a clock that is not synchronised is waited for on a host that has just booted.
+    pub clock_wait: Duration,
+}
+
+/// The line to a watch under way, from any thread.
+#[derive(Clone)]
+pub struct Control {
+    plans: Sender<Plan>,
+    waker: MultiWaker,
+}
+
+impl Control {
+    /// Gives it another plan.
+    pub fn plan(&self, plan: Plan) {
+        // One that has ended plans no more.
+        let _ = self.plans.try_send(plan);
+        self.wake();
+    }
+
+    /// Makes it look at once whether it is told to stop.
+    pub fn wake(&self) {
+        if self.waker.wakeup().is_err() {
+            log::debug!("the watch cannot be woken: it looks within a second");
+        }
+    }
 }
 
 /// A number for a run: 31 random bits.
@@ -132,7 +175,7 @@ pub struct Watch {
     node: Arc<str>,
     run: u32,
     limits: Limits,
-    engine: Engine<(usize, Order)>,
+    engine: Engine<Flying>,
     schedule: Schedule,
     room: Room,
     /// Room that each target's body needed last, in bytes.
@@ -141,42 +184,51 @@ pub struct Watch {
     again: VecDeque<Box<Failed>>,
     judged: Receiver<Judged>,
     judged_in: Sender<Judged>,
+    plans: Receiver<Plan>,
+    plans_in: Sender<Plan>,
     out: Sender<Found>,
-    /// Wall clock less monotonic clock, in µs, at the last turn.
-    offset_us: i64,
-    born: Instant,
+    /// The clocks at the last turn, and what was said of them when they last jumped.
+    moment: Moment,
+    jumped: String,
+    /// How often the clock jumped.
+    jumps: u32,
+}
+
+/// A check under way.
+struct Flying {
+    index: usize,
+    order: Order,
+    /// As in [`Watch::jumps`], when it began.
+    jumps: u32,
 }
 
 impl Watch {
-    /// A watch over `targets`; `stored` gives the newest due time that is stored of a target.
+    /// A watch of nothing yet.
     pub fn new(
-        targets: Vec<Arc<Target>>,
-        stored: impl Fn(&str) -> Option<i64>,
         (node, run): (Arc<str>, u32),
         limits: Limits,
-        trust: Trust,
         out: Sender<Found>,
     ) -> Watch {
-        let grid = targets.iter().map(|t| (&*t.name, t.interval_ms(), stored(&t.name)));
-        let schedule = Schedule::new(grid, &node, clock::now_ms());
         let (judged_in, judged) = smol::channel::unbounded();
-        // Of a body that was never seen, all that may be kept.
-        let first = |target: &Arc<Target>| if target.wants_body() { target.max_body } else { 0 };
+        let (plans_in, plans) = smol::channel::unbounded();
         Watch {
-            needs: targets.iter().map(first).collect(),
-            room: Room::new(limits.bodies_max),
-            engine: Engine::new(trust),
-            offset_us: clock::now_us(),
-            born: Instant::now(),
-            targets,
+            targets: Vec::new(),
             node,
             run,
             limits,
-            schedule,
-            out,
+            engine: Engine::new(Trust::default()),
+            schedule: Schedule::default(),
+            room: Room::new(limits.bodies_max),
+            needs: Vec::new(),
             again: VecDeque::new(),
             judged,
             judged_in,
+            plans,
+            plans_in,
+            out,
+            moment: clock::moment(),
+            jumped: String::new(),
+            jumps: 0,
         }
     }
 
@@ -185,21 +237,39 @@ impl Watch {
         Line { judged: self.judged_in.clone(), waker: self.engine.waker() }
     }
 
-    /// Makes the watch look at once whether it is told to stop; from any thread.
-    pub fn waker(&self) -> MultiWaker {
-        self.engine.waker()
+    /// For whoever stops it, or plans anew.
+    pub fn control(&self) -> Control {
+        Control { plans: self.plans_in.clone(), waker: self.engine.waker() }
     }
 
-    /// Watches until told to stop.
+    /// Watches what is planned until told to stop. `newest`: the newest due time that is stored of
+    /// each target.
     ///
     /// # Errors
     /// libcurl's own trouble.
-    pub fn run(mut self, stop: &Stop) -> Result<(), Error> {
+    pub fn run(
+        mut self,
+        plan: Plan,
+        newest: BTreeMap<String, i64>,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        self.await_clock(stop)?;
+        if !stop.is_told() {
+            self.give(Found::Run(self.run));
+            self.plan(plan, &newest);
+        }
+        drop(newest);
         while !stop.is_told() {
             self.follow_clock();
             self.hear();
+            while let Ok(plan) = self.plans.try_recv() {
+                self.plan(plan, &BTreeMap::new());
+            }
             let wait = self.start_again().unwrap_or_else(|| self.start_due());
             self.turn(wait)?;
+            if self.is_past() {
+                self.await_clock(stop)?;
+            }
         }
         for (target, missed) in self.schedule.stop(clock::now_ms()) {
             self.gap(target, missed);
@@ -216,10 +286,40 @@ impl Watch {
         // From here on the judge keeps what it would have had tried again.
         self.judged.close();
         self.settle();
-        for (target, order) in self.engine.abandon() {
+        for Flying { index, order, .. } in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
-            self.gap(target, Missed { from_ms, to_ms, count: 1, cause });
+            self.gap(index, Missed { from_ms, to_ms, count: 1, cause });
+        }
+        Ok(())
+    }
+
+    /// The clock says that this program was not made yet.
+    fn is_past(&self) -> bool {
+        self.moment.now_us < clock::MADE_MS * 1000
+    }
+
+    /// Waits until the clock can be believed, or for as long as is allowed. No check starts; those
+    /// under way go on.
+    fn await_clock(&mut self, stop: &Stop) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut said = None;
+        while !stop.is_told() {
+            let waited = began.elapsed();
+            let now = clock::circumstances(waited, self.limits.clock_wait);
+            let Some(doubt) = now.doubt() else { break };
+            if said.replace(doubt) != Some(doubt) {
+                log::warn!("no check until the clock is set: {}", planned::why(doubt, &now));
+            }
+            self.turn(CLOCK_TURN)?;
+            self.hear();
+            self.follow_clock();
+        }
+        if let Some(doubt) = said.filter(|_| !stop.is_told()) {
+            let seconds = began.elapsed().as_secs();
+            let is_set = doubt == Doubt::Past || clock::is_synchronised() != Some(false);
+            let state = if is_set { "set" } else { "still not synchronised" };
+            log::info!("the clock is {state} after {seconds} s: checks begin");
         }
         Ok(())
     }
@@ -244,10 +344,14 @@ impl Watch {
                 self.again.push_front(failed);
                 return Some(if is_full { TURN } else { RETRY });
             };
-            let target = Arc::clone(&self.targets[failed.index]);
-            self.engine.start(target, held, (failed.index, failed.order));
+            let Failed { index, order, target, .. } = *failed;
+            self.start(target, held, index, order);
         }
         None
+    }
+
+    fn start(&mut self, target: Arc<Target>, held: Held, index: usize, order: Order) {
+        self.engine.start(target, held, Flying { index, order, jumps: self.jumps });
     }
 
     /// While stopping nothing is tried again: what was judged holds.
@@ -289,14 +393,24 @@ impl Watch {
                 attempt: 1,
             };
             let target = Arc::clone(&self.targets[slot.target]);
-            self.engine.start(target, held, (slot.target, order));
+            self.start(target, held, slot.target, order);
         }
     }
 
     /// One turn of the engine; hands on what has ended.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
-        for done in self.engine.turn(wait)? {
-            let (index, order) = done.tag;
+        let ended = self.engine.turn(wait)?;
+        if !ended.is_empty() {
+            // Before what has ended is believed.
+            self.follow_clock();
+        }
+        for mut done in ended {
+            let Flying { index, order, jumps } = done.tag;
+            if jumps != self.jumps {
+                let text = format!("the clock cannot be believed: {}", self.jumped);
+                done.reply.fault = Some(Fault { cause: Cause::Clock, text });
+                done.reply.silence = None;
+            }
             // The judge says whether it was the last attempt.
             if done.target.attempts == 1 {
                 self.schedule.done(index);
@@ -317,21 +431,25 @@ impl Watch {
         Ok(())
     }
 
-    /// Plans the grid anew when the clock was stepped.
+    /// Plans the grid anew when the clock was stepped, or this host was suspended.
     fn follow_clock(&mut self) {
-        let elapsed_us = self.born.elapsed().as_micros() as i64;
-        let offset_us = clock::now_us() - elapsed_us;
-        let step_us = offset_us - self.offset_us;
-        self.offset_us = offset_us;
-        if step_us.abs() < STEP_US {
-            return;
-        }
-        log::warn!("the clock was stepped by {} ms: the schedule is planned anew", step_us / 1000);
-        if step_us < 0 {
+        let moment = clock::moment();
+        let before = std::mem::replace(&mut self.moment, moment);
+        let Some(jump) = moment.since(before) else { return };
+        self.jumped = planned::words(jump);
+        self.jumps = self.jumps.wrapping_add(1);
+        log::warn!("{}: the schedule is planned anew", self.jumped);
+        let is_back = jump.stepped_us < 0;
+        if is_back {
             self.run = draw_run();
             self.give(Found::Run(self.run));
         }
-        for (target, missed) in self.schedule.step(clock::now_ms()) {
+        if self.is_past() {
+            // The grid stays where it is until the clock is back.
+            return;
+        }
+        let cause = if jump.slept_us > 0 { GapCause::Suspend } else { GapCause::Clock };
+        for (target, missed) in self.schedule.step(clock::now_ms(), cause, is_back) {
             self.gap(target, missed);
         }
     }

@@ -1,6 +1,6 @@
 //! `sitewatch config`: check and print the configuration.
 
-use super::{FINE, print, surroundings};
+use super::{FINE, head, print, surroundings};
 use crate::args::{self, Common};
 use crate::config::{self, Config, EXAMPLE, Need};
 use crate::error::Error;
@@ -28,7 +28,9 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
             let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };
             let targets = count(config.targets.len() as u64, "target");
             let note = if asks_nobody(&config) { ALONE } else { "" };
-            print(&format!("fine: {targets}{kafka}{postgres}\n{note}"))
+            let crowd = head::crowd(&config).map(|text| format!("note: {text}\n"));
+            let crowd = crowd.unwrap_or_default();
+            print(&format!("fine: {targets}{kafka}{postgres}\n{note}{crowd}"))
         }
     }?;
     Ok(FINE)

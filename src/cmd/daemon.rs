@@ -1,11 +1,12 @@
 //! What all daemons share: signals, `/health`, and waiting for the last stage to end.
 
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use async_io::Async;
+use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use smol::channel::Receiver;
 use smol::future::FutureExt;
@@ -43,6 +44,10 @@ impl Shared {
     }
 }
 
+fn is_on_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// A thread with a small stack.
 pub fn thread(name: &str) -> Builder {
     Builder::new().name(name.to_owned()).stack_size(STACK)
@@ -52,6 +57,24 @@ pub fn thread(name: &str) -> Builder {
 pub struct Daemon {
     listener: Option<Async<TcpListener>>,
     signals: Signals,
+    /// It was started on a terminal.
+    on_terminal: bool,
+}
+
+/// What a daemon does when it is told something.
+pub trait Obey {
+    /// Ends as it should: told to stop for the first time.
+    fn stop(&mut self);
+    /// Told a second time: the last word before it leaves at once.
+    fn leave(&mut self) {}
+    /// SIGHUP.
+    fn hang_up(&mut self);
+    /// How often it looks around by itself, in [`Obey::look`].
+    fn looks_every(&self) -> Option<Duration> {
+        None
+    }
+    /// Looks around.
+    fn look(&mut self) {}
 }
 
 impl Daemon {
@@ -61,18 +84,17 @@ impl Daemon {
     /// The address is taken.
     pub fn new(config: &Config) -> Result<Daemon, Error> {
         let listener = config.serve.listen.map(http::listen).transpose()?;
-        let signals = Signals::new([Signal::Int, Signal::Term]).cannot("catch signals")?;
-        Ok(Daemon { listener, signals })
+        let signals = [Signal::Int, Signal::Term, Signal::Hup];
+        let signals = Signals::new(signals).cannot("catch signals")?;
+        Ok(Daemon { listener, signals, on_terminal: is_on_terminal() })
     }
 
-    /// Serves, and obeys signals, until `ended` is closed: the first calls `stop`, the second
-    /// `leave` and leaves at once.
+    /// Serves, and has `obey` obey signals, until `ended` is closed.
     pub fn oversee(
         mut self,
         shared: &Arc<Shared>,
         ended: &Receiver<()>,
-        stop: impl Fn(),
-        leave: impl Fn(),
+        daemon: &mut dyn Obey,
     ) {
         let shared = Arc::clone(shared);
         let answer = move |path: &str| match path {
@@ -87,16 +109,35 @@ impl Daemon {
         };
         let obey = async {
             let mut told: Option<Instant> = None;
-            while let Some(signal) = self.signals.next().await {
+            loop {
+                let look = async {
+                    match daemon.looks_every() {
+                        Some(every) if told.is_none() => drop(Timer::after(every).await),
+                        _ => smol::future::pending().await,
+                    }
+                    None
+                };
+                let signal = async { self.signals.next().await };
+                let Some(signal) = signal.or(look).await else {
+                    daemon.look();
+                    continue;
+                };
                 let Ok(signal) = signal else { continue };
+                // A terminal that is gone ends what ran on it, as ever.
+                if signal == Signal::Hup && self.on_terminal == is_on_terminal() {
+                    if told.is_none() {
+                        daemon.hang_up();
+                    }
+                    continue;
+                }
                 if told.is_some_and(|told| told.elapsed() < SAME_SIGNAL) {
                     continue;
                 }
                 if told.replace(Instant::now()).is_some() {
-                    leave();
+                    daemon.leave();
                     std::process::exit(128 + signal as i32);
                 }
-                stop();
+                daemon.stop();
             }
         };
         let end = async { ended.recv().await.unwrap_or(()) };

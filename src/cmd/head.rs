@@ -10,9 +10,11 @@ use super::daemon::{Shared, thread};
 use super::judge::{Give, Judge, Stands};
 use super::uplink::Uplink;
 use crate::check::trust::Trust;
-use crate::check::watch::{Limits, Watch};
+use crate::check::watch::{Control, Limits, Plan, Watch};
 use crate::config::Config;
 use crate::error::{Context, Error};
+use crate::model::target::Target;
+use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stop::Stop;
 
@@ -27,16 +29,49 @@ pub struct Before {
     pub screen: Option<Arc<Mutex<Screen>>>,
 }
 
+/// What a configuration plans.
+///
+/// # Errors
+/// A `ca_file` that cannot be read or holds no certificate.
+pub fn plan(config: &Config) -> Result<Plan, Error> {
+    let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
+    if let Some(text) = crowd(config) {
+        log::warn!("{text}");
+    }
+    let brokers = || config.kafka.as_ref().map(|kafka| kafka.brokers.clone());
+    let configured = config.uplink.canaries.clone();
+    let stands_in = configured.is_none();
+    let hosts = configured.or_else(brokers).unwrap_or_default();
+    Ok(Plan { targets: config.targets.clone(), trust, canaries: Canaries { hosts, stands_in } })
+}
+
+/// That checks would wait for one another if every target timed out, if so: a site that is down
+/// must not delay those that are up.
+pub fn crowd(config: &Config) -> Option<String> {
+    let share = |target: &Arc<Target>| {
+        let longest = target.timeout.as_secs_f64() * f64::from(target.attempts);
+        longest / target.interval.as_secs_f64()
+    };
+    let most = config.targets.iter().map(share).sum::<f64>().ceil() as usize;
+    let room = config.probe.max_in_flight;
+    (most > room).then(|| {
+        format!(
+            "if every target timed out, {most} checks would be under way at once, and \
+             max_in_flight is {room}: slots would be missed; raise it, or lower timeout"
+        )
+    })
+}
+
 /// The two stages under way.
 pub struct Head {
     stop: Stop,
-    waker: curl::multi::MultiWaker,
+    control: Control,
     watch: JoinHandle<Result<(), Error>>,
     judge: JoinHandle<()>,
 }
 
 impl Head {
-    /// Starts to watch the configured targets as `node`; records go to `give`, which is dropped
+    /// Starts to watch what is planned as `node`; what is found goes to `give`, which is dropped
     /// when the last has been given.
     ///
     /// # Errors
@@ -44,39 +79,35 @@ impl Head {
     pub fn start(
         config: &Config,
         (node, run): (&Arc<str>, u32),
-        trust: Trust,
+        plan: Plan,
         before: Before,
         shared: &Arc<Shared>,
         give: Give,
     ) -> Result<Head, Error> {
         let (found_in, found) = smol::channel::unbounded();
         // libcurl's handles stay on the thread that made them; only the waker comes back.
-        let (targets, owner, newest) = (config.targets.clone(), Arc::clone(node), before.newest);
+        let (owner, newest) = (Arc::clone(node), before.newest);
         let limits = Limits {
             max_in_flight: config.probe.max_in_flight,
             bodies_max: config.probe.bodies_max,
             stop_timeout: config.probe.stop_timeout,
+            clock_wait: config.probe.clock_wait,
         };
-        let (stop, (waker_in, waker)) = (Stop::default(), sync_channel(1));
+        let (stop, (lines_in, lines)) = (Stop::default(), sync_channel(1));
         let told = stop.clone();
         let watch = thread("watch").spawn(move || {
-            let stored = move |name: &str| newest.get(name).copied();
-            let watch = Watch::new(targets, stored, (owner, run), limits, trust, found_in);
-            let _ = waker_in.send((watch.waker(), watch.line()));
-            watch.run(&told)
+            let watch = Watch::new((owner, run), limits, found_in);
+            let _ = lines_in.send((watch.control(), watch.line()));
+            watch.run(plan, newest, &told)
         });
         let watch = watch.cannot("start a thread")?;
-        let (waker, line) = waker.recv().cannot("start the watch")?;
-        let brokers = || config.kafka.as_ref().map(|kafka| kafka.brokers.clone());
-        let configured = config.uplink.canaries.clone();
-        let stands_in = configured.is_none();
-        let canaries = configured.or_else(brokers).unwrap_or_default();
-        let uplink = Uplink::new(&config.targets, &canaries, stands_in);
+        let (control, line) = lines.recv().cannot("start the watch")?;
         let judge = Judge {
             found,
             give,
             line,
-            uplink,
+            run,
+            uplink: Uplink::default(),
             stands: before.stands,
             shared: Arc::clone(shared),
             screen: before.screen,
@@ -84,15 +115,18 @@ impl Head {
             soon: Stands::new(),
         };
         let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
-        Ok(Head { stop, waker, watch, judge })
+        Ok(Head { stop, control, watch, judge })
+    }
+
+    /// For whoever plans anew.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Starts no more checks; those under way end.
     pub fn stop(&self) {
         self.stop.tell();
-        if self.waker.wakeup().is_err() {
-            log::debug!("the watch cannot be woken: it looks within a second");
-        }
+        self.control.wake();
         log::info!("stopping: checks under way end first; a second signal leaves at once");
     }
 

@@ -3,7 +3,7 @@
 //! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
 //! empty, or nobody takes records any more. On failure: there is none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
+use crate::model::target::Target;
 use crate::show::screen::Screen;
 use crate::show::text::reason;
 use crate::show::time::span;
@@ -23,8 +24,16 @@ use crate::show::time::span;
 /// A state, and since when, in milliseconds since 1970.
 pub type Stands = HashMap<Arc<str>, (Verdict, i64)>;
 
-/// Takes a record, waiting while there is no room; false: nobody takes any more.
-pub type Give = Box<dyn Fn(Record) -> bool + Send>;
+/// Takes what is given, waiting while there is no room; false: nobody takes any more.
+pub type Give = Box<dyn Fn(Given) -> bool + Send>;
+
+/// What the next stage gets.
+pub enum Given {
+    /// A record.
+    Record(Record),
+    /// From here on these are the targets, in that run: to be told of.
+    Targets(Vec<Arc<Target>>, u32),
+}
 
 /// The stage.
 pub struct Judge {
@@ -34,6 +43,8 @@ pub struct Judge {
     pub give: Give,
     /// Back to the watch.
     pub line: Line,
+    /// The present run.
+    pub run: u32,
     /// Holds what may be our own fault.
     pub uplink: Uplink,
     /// How each target stands.
@@ -102,15 +113,37 @@ impl Judge {
                 log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
                 Record::Gap(gap)
             }
-            Found::Run(run) => Record::Node(NodeState::new(&self.node, run, clock::now_ms())),
+            Found::Run(run) => {
+                self.run = run;
+                let mut state = NodeState::new(&self.node, run, clock::now_ms());
+                state.clock_synced = clock::is_synchronised();
+                Record::Node(state)
+            }
+            Found::Targets(targets, canaries) => {
+                self.uplink.plan(&targets, &canaries);
+                self.plan(&targets);
+                return (self.give)(Given::Targets(targets, self.run));
+            }
         };
-        (self.give)(record)
+        (self.give)(Given::Record(record))
+    }
+
+    /// Forgets what is not watched any more.
+    fn plan(&mut self, targets: &[Arc<Target>]) {
+        let names: HashSet<&str> = targets.iter().map(|target| &*target.name).collect();
+        self.stands.retain(|name, _| names.contains(&**name));
+        self.soon.retain(|name, _| names.contains(&**name));
+        self.shared.change(|health| health.targets = targets.len() as u64);
+        if let Some(screen) = &self.screen {
+            let shown = targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
+            screen.lock().unwrap_or_else(PoisonError::into_inner).targets(shown);
+        }
     }
 
     fn give_all(&mut self, settled: impl IntoIterator<Item = Settled>) -> bool {
         settled.into_iter().all(|settled| {
             let record = self.settled(settled);
-            (self.give)(record)
+            (self.give)(Given::Record(record))
         })
     }
 

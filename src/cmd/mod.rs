@@ -6,6 +6,7 @@ mod daemon;
 mod head;
 mod judge;
 mod probe;
+mod reload;
 mod run;
 mod service;
 mod status;
@@ -110,17 +111,22 @@ fn surroundings(common: &Common) -> Result<(Environment, Vec<std::path::PathBuf>
 }
 
 fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_minute: u32) {
-    let level = match common.verbose {
-        _ if common.quiet => level.min(LevelFilter::Warn),
-        0 => level,
-        1 => level.max(LevelFilter::Debug),
-        _ => LevelFilter::Trace,
-    };
+    let level = self::level(common, level);
     let format = match format {
         LogFormat::Text => crate::log::Format::Text,
         LogFormat::Json => crate::log::Format::Json,
     };
     crate::log::start(level, format, max_per_minute, crate::clock::now_ms);
+}
+
+/// What is logged, by the configuration and the command line.
+fn level(common: &Common, configured: LevelFilter) -> LevelFilter {
+    match common.verbose {
+        _ if common.quiet => configured.min(LevelFilter::Warn),
+        0 => configured,
+        1 => configured.max(LevelFilter::Debug),
+        _ => LevelFilter::Trace,
+    }
 }
 
 /// Writes to stdout. A reader that has gone (`| head`) is no error.

@@ -21,7 +21,7 @@ use self::canary::{Ask, PATIENCE, Place, ask};
 use crate::model::judge::Reply;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 use crate::model::target::Target;
-use crate::model::uplink::{Doubt, Evidence, Reach, Silence, reach};
+use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
 use crate::show::time::span;
 
 /// How soon after a round the next may begin.
@@ -87,23 +87,14 @@ struct Round {
     open: usize,
 }
 
-impl Uplink {
-    /// For these targets. `canaries`: those of the configuration, else of Kafka; `stands_in`:
-    /// targets may stand in for them.
-    pub fn new(targets: &[Arc<Target>], canaries: &[String], stands_in: bool) -> Uplink {
+/// With nobody to ask yet.
+impl Default for Uplink {
+    fn default() -> Uplink {
         let (answers_in, answers) = smol::channel::unbounded();
-        let stand = |target: &Arc<Target>| {
-            let host = target.connect.resolve.map(|address| address.to_string());
-            let host = host.or_else(|| Some(target.url.host_str()?.to_owned()))?;
-            let place = Place::new(&host, target.url.port_or_known_default()?);
-            Some((Arc::clone(&target.name), Stand { place, answered: None }))
-        };
-        // Where a proxy stands between, a connection of our own says nothing.
-        let eligible = |target: &&Arc<Target>| target.connect.proxy.is_none();
         Uplink {
-            canaries: canaries.iter().filter_map(|text| Place::read(text)).collect(),
-            targets: targets.iter().filter(eligible).filter_map(stand).collect(),
-            stands_in,
+            canaries: Vec::new(),
+            targets: HashMap::new(),
+            stands_in: false,
             evidence: Evidence::default(),
             proxies: Vec::new(),
             held: Vec::new(),
@@ -117,6 +108,26 @@ impl Uplink {
             away: None,
             back: None,
         }
+    }
+}
+
+impl Uplink {
+    /// From now on these are the targets and the canaries. What is known of those that stay is kept.
+    pub fn plan(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
+        let mut old = std::mem::take(&mut self.targets);
+        let mut stand = |target: &Arc<Target>| {
+            let host = target.connect.resolve.map(|address| address.to_string());
+            let host = host.or_else(|| Some(target.url.host_str()?.to_owned()))?;
+            let place = Place::new(&host, target.url.port_or_known_default()?);
+            let known = old.remove(&target.name).filter(|known| known.place.is_same(&place));
+            let stand = known.unwrap_or(Stand { place, answered: None });
+            Some((Arc::clone(&target.name), stand))
+        };
+        // Where a proxy stands between, a connection of our own says nothing.
+        let eligible = targets.iter().filter(|target| target.connect.proxy.is_none());
+        self.targets = eligible.filter_map(&mut stand).collect();
+        self.canaries = canaries.hosts.iter().filter_map(|text| Place::read(text)).collect();
+        self.stands_in = canaries.stands_in;
     }
 
     /// Takes in what a reply shows: that something answered there, whatever it said. Gives the

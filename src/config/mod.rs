@@ -35,7 +35,10 @@ pub use environment::Environment;
 pub use fault::{Fault, Faults, Place};
 pub use print::print;
 pub use read::{Need, read};
-pub use sections::{Log, LogFormat, Probe, Retention, Serve, Spool, Sqlite, Uplink, Write};
+pub use sections::{
+    Log, LogFormat, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write,
+};
+pub use source::files;
 pub use target::{header, lone_target};
 
 /// The file that is read when none is named.
@@ -58,6 +61,10 @@ pub struct Config {
     /// What is watched: every `[[target]]`, then `targets`, then the lines of `targets_file`, each
     /// in the order written; no two have the same name.
     pub targets: Vec<Arc<Target>>,
+    /// `targets_file`, if there is one.
+    pub targets_file: Option<PathBuf>,
+    /// When the configuration is read again.
+    pub reload: ReloadOn,
     /// `[probe]`
     pub probe: Probe,
     /// `[uplink]`

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::property::is_secret;
 use super::units::{show_duration, show_size};
-use super::{Config, Kafka, LogFormat};
+use super::{Config, Kafka, LogFormat, ReloadOn};
 use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion, word};
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Login, Target};
@@ -22,10 +22,12 @@ pub fn print(config: &Config) -> String {
     let mut page = Page(String::new());
     page.maybe("node", config.node.as_deref().map(quoted));
     page.line("state_dir", path(&config.state_dir));
+    page.line("reload", quoted(word(&ReloadOn::ALL, config.reload)));
     page.table("[probe]");
     page.line("max_in_flight", config.probe.max_in_flight);
     page.line("bodies_max", size(config.probe.bodies_max));
     page.line("stop_timeout", quoted(&show_duration(config.probe.stop_timeout)));
+    page.line("clock_wait", quoted(&show_duration(config.probe.clock_wait)));
     page.table("[uplink]");
     let canaries = config.uplink.canaries.as_ref();
     page.maybe("canaries", canaries.map(|all| list(all.iter().map(|canary| quoted(canary)))));

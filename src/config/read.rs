@@ -16,7 +16,7 @@ use super::source::{self, At, Source};
 use super::table::{Reader, Section};
 use super::target::{self, Keys};
 use super::units::show_size;
-use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, Sqlite};
+use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
 
 /// What is told at the start of the first file.
@@ -70,6 +70,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     };
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
+    let reload = top.read("reload", |it| it.choice(&ReloadOn::ALL)).unwrap_or_default();
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
     let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &reader);
     let before = reader.count();
@@ -110,6 +111,8 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         node,
         state_dir,
         targets: targets.done,
+        targets_file: list.map(|list| list.path),
+        reload,
         probe,
         uplink,
         spool,

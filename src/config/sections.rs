@@ -16,6 +16,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
+/// When the configuration is read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReloadOn {
+    /// On SIGHUP.
+    #[default]
+    Signal,
+    /// Then, and when its files change.
+    Watch,
+}
+
+impl ReloadOn {
+    /// All of them by their words.
+    pub const ALL: [(&str, ReloadOn); 2] =
+        [("signal", ReloadOn::Signal), ("watch", ReloadOn::Watch)];
+}
+
 /// How much the checks may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -25,11 +41,19 @@ pub struct Probe {
     pub bodies_max: usize,
     /// How long checks under way may go on once told to stop; 0 s to 10 min, default 10 s.
     pub stop_timeout: Duration,
+    /// How long a clock that is not synchronised is waited for on a host that has just booted; 0 s
+    /// to 1 h, default 2 min.
+    pub clock_wait: Duration,
 }
 
 impl Default for Probe {
     fn default() -> Probe {
-        Probe { max_in_flight: 100, bodies_max: 4 << 20, stop_timeout: Duration::from_secs(10) }
+        Probe {
+            max_in_flight: 100,
+            bodies_max: 4 << 20,
+            stop_timeout: Duration::from_secs(10),
+            clock_wait: 2 * MINUTE,
+        }
     }
 }
 
@@ -149,6 +173,9 @@ pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
         stop_timeout: section
             .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
             .unwrap_or(default.stop_timeout),
+        clock_wait: section
+            .read("clock_wait", |it| it.duration(Duration::ZERO, HOUR))
+            .unwrap_or(default.clock_wait),
     };
     section.finish();
     (probe, bodies.map(|set| set.at))

@@ -37,7 +37,7 @@ pub(super) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut order = 0;
     for path in paths {
-        match files(path) {
+        match files_of(path) {
             Ok(files) => {
                 for file in files {
                     match Source::load(
@@ -160,8 +160,14 @@ pub(super) fn cause(error: &io::Error) -> String {
     }
 }
 
+/// The files that `paths` name, folders opened up as far as they can be.
+pub fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let each = |path: &PathBuf| files_of(path).unwrap_or_else(|_| vec![path.clone()]);
+    paths.iter().flat_map(each).collect()
+}
+
 /// `path` itself, or if it is a folder its `*.toml` in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }

@@ -5,6 +5,9 @@
 //! The grid of a target: due times are `phase + k · interval` ms since 1970, with
 //! phase = FNV-1a(target, NUL, node) modulo the interval: the load is spread, and a restart
 //! keeps the same grid. At most one check of a target is under way.
+//!
+//! Targets come and go by [`Schedule::plan`]; one whose interval stays keeps its place on the grid
+//! and its check under way.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,6 +17,9 @@ use super::outcome::GapCause;
 /// A target whose next slot is further away than this is checked for the slot that has just
 /// passed, within the same time after the start.
 const FIRST_WITHIN_MS: i64 = 10_000;
+/// How long the number of a target that is gone is kept for its name: the longest interval, so that
+/// one that comes back is not checked again for a slot that it was checked for.
+const KEPT_MS: i64 = 24 * 3_600_000;
 
 /// FNV-1a, 64 bits, of target, NUL and node: the same in every version.
 pub fn hash(target: &str, node: &str) -> u64 {
@@ -26,7 +32,7 @@ pub fn hash(target: &str, node: &str) -> u64 {
 /// A slot to be checked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Index of the target, in the order given to [`Schedule::new`].
+    /// Number of the target, as in [`Wanted::index`].
     pub target: usize,
     /// Its due time, in milliseconds since 1970.
     pub due_ms: i64,
@@ -47,11 +53,27 @@ pub struct Missed {
     pub cause: GapCause,
 }
 
+/// A target that is to be scheduled.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its number: the one that it has, else one that [`Schedule::is_free`], else the next.
+    pub index: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// Time between two slots, in milliseconds.
+    pub interval_ms: i64,
+    /// The newest due time that is stored of it.
+    pub stored_ms: Option<i64>,
+}
+
 #[derive(Debug)]
 struct Entry {
     interval_ms: i64,
-    /// The next slot to be checked; on the grid.
+    phase_ms: i64,
+    /// The next slot to be checked, or the one that is being checked.
     due_ms: i64,
+    /// The newest slot that a check was started for, since the clock was last stepped back.
+    checked_ms: Option<i64>,
     state: State,
 }
 
@@ -63,10 +85,14 @@ enum State {
     Ready,
     /// Under way.
     Running,
+    /// No target any more, its last check under way.
+    Leaving,
+    /// No target any more.
+    Gone,
 }
 
 /// All targets' due times.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Schedule {
     entries: Vec<Entry>,
     /// When each waiting entry is to be started, soonest first.
@@ -76,33 +102,89 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule from `now_ms` on. `targets` gives each target's name, interval in ms, and the
-    /// newest due time that is already stored.
+    /// A schedule of these targets alone, from `now_ms` on.
     pub fn new<'a>(
-        targets: impl Iterator<Item = (&'a str, i64, Option<i64>)>,
+        targets: impl Iterator<Item = Wanted<'a>>,
         node: &str,
         now_ms: i64,
     ) -> Schedule {
-        let mut schedule =
-            Schedule { entries: Vec::new(), waiting: BinaryHeap::new(), ready: VecDeque::new() };
-        for (index, (name, interval_ms, stored_ms)) in targets.enumerate() {
-            let interval_ms = interval_ms.max(1);
-            let hash = hash(name, node);
-            let phase_ms = (hash % interval_ms as u64) as i64;
-            let next_ms = now_ms + 1 + (phase_ms - now_ms - 1).rem_euclid(interval_ms);
-            let passed_ms = next_ms - interval_ms;
-            let soon = next_ms - now_ms <= FIRST_WITHIN_MS;
-            let (due_ms, start_ms) = if soon || stored_ms.is_some_and(|s| s >= passed_ms) {
-                (next_ms, next_ms)
-            } else {
-                // Other bits of the hash than those that make the phase of common intervals.
-                let spread = ((hash >> 32) % FIRST_WITHIN_MS as u64) as i64;
-                (passed_ms, now_ms + spread)
-            };
-            schedule.entries.push(Entry { interval_ms, due_ms, state: State::Waiting });
-            schedule.waiting.push(Reverse((start_ms, index)));
-        }
+        let mut schedule = Schedule::default();
+        schedule.plan(targets, node, now_ms);
         schedule
+    }
+
+    /// From `now_ms` on these are the targets. New ones are checked within 10 s, and so are those
+    /// whose interval is another, each on its new grid. Gives the slots of others that had come
+    /// due and are not checked any more (`stop`).
+    pub fn plan<'a>(
+        &mut self,
+        targets: impl Iterator<Item = Wanted<'a>>,
+        node: &str,
+        now_ms: i64,
+    ) -> Vec<(usize, Missed)> {
+        self.wake(now_ms);
+        let mut gaps = Vec::new();
+        // The entries that start anew, and those that are wanted at all.
+        let mut starts: Vec<Reverse<(i64, usize)>> = Vec::new();
+        let mut wanted = vec![false; self.entries.len()];
+        for target in targets {
+            let Wanted { index, name, interval_ms, stored_ms } = target;
+            let interval_ms = interval_ms.max(1);
+            let old = self.entries.get_mut(index);
+            if let (Some(wanted), true) = (wanted.get_mut(index), old.is_some()) {
+                *wanted = true;
+            }
+            let mut checked_ms = stored_ms;
+            if let Some(entry) = old {
+                checked_ms = entry.checked_ms.max(stored_ms);
+                let is_same = entry.interval_ms == interval_ms;
+                match entry.state {
+                    State::Waiting | State::Ready if is_same => continue,
+                    State::Running | State::Leaving => {
+                        entry.state = State::Running;
+                        (entry.interval_ms, entry.phase_ms) =
+                            (interval_ms, phase_ms(name, node, interval_ms));
+                        continue;
+                    }
+                    State::Ready => gaps.push((index, entry.missed_until(entry.due_ms, now_ms))),
+                    State::Waiting | State::Gone => {}
+                }
+            }
+            let (entry, start_ms) = Entry::new(name, node, interval_ms, checked_ms, now_ms);
+            starts.push(Reverse((start_ms, index)));
+            match self.entries.get_mut(index) {
+                Some(old) => *old = entry,
+                None => self.entries.push(entry),
+            }
+        }
+        let others = self.entries.iter_mut().enumerate().zip(wanted);
+        for ((index, entry), _) in others.filter(|(_, wanted)| !wanted) {
+            entry.state = match entry.state {
+                State::Ready => {
+                    gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
+                    State::Gone
+                }
+                State::Running | State::Leaving => State::Leaving,
+                State::Waiting | State::Gone => State::Gone,
+            };
+        }
+        let mut anew: Vec<usize> = starts.iter().map(|Reverse((_, index))| *index).collect();
+        anew.sort_unstable();
+        let entries = &self.entries;
+        let stays = |index: &usize, state| {
+            anew.binary_search(index).is_err() && entries[*index].state == state
+        };
+        self.ready.retain(|index| stays(index, State::Ready));
+        self.waiting.retain(|Reverse((_, index))| stays(index, State::Waiting));
+        self.waiting.extend(starts);
+        gaps
+    }
+
+    /// Whether that number may be given to a target of another name.
+    pub fn is_free(&self, index: usize, now_ms: i64) -> bool {
+        self.entries.get(index).is_none_or(|entry| {
+            entry.state == State::Gone && entry.checked_ms.is_none_or(|ms| ms + KEPT_MS < now_ms)
+        })
     }
 
     /// The next slot to start, if one's time has come. The caller starts it and says
@@ -113,6 +195,7 @@ impl Schedule {
         let entry = &mut self.entries[target];
         entry.state = State::Running;
         let missed = skip_to(entry, now_ms);
+        entry.checked_ms = Some(entry.due_ms);
         Some(Slot { target, due_ms: entry.due_ms, missed })
     }
 
@@ -130,10 +213,14 @@ impl Schedule {
     /// The check of this target has ended: its next slot counts.
     pub fn done(&mut self, target: usize) {
         let entry = &mut self.entries[target];
-        if entry.state == State::Running {
-            entry.due_ms += entry.interval_ms;
-            entry.state = State::Waiting;
-            self.waiting.push(Reverse((entry.due_ms, target)));
+        match entry.state {
+            State::Running => {
+                entry.due_ms = entry.slot_after(entry.due_ms);
+                entry.state = State::Waiting;
+                self.waiting.push(Reverse((entry.due_ms, target)));
+            }
+            State::Leaving => entry.state = State::Gone,
+            State::Waiting | State::Ready | State::Gone => {}
         }
     }
 
@@ -143,41 +230,34 @@ impl Schedule {
         self.waiting.peek().map(|Reverse((start_ms, _))| *start_ms)
     }
 
-    /// The clock was stepped: slots that were jumped over are missed (`clock`), and the others
-    /// wait for the first slot of the grid after `now_ms`. Gives those that were missed.
-    pub fn step(&mut self, now_ms: i64) -> Vec<(usize, Missed)> {
+    /// The clock was stepped, or this host was suspended: slots that were jumped over are missed,
+    /// for that `cause`, and the others wait for the first slot of the grid after `now_ms`. Gives
+    /// those that were missed. `is_new_run`: what was checked before has keys of another run.
+    pub fn step(&mut self, now_ms: i64, cause: GapCause, is_new_run: bool) -> Vec<(usize, Missed)> {
         self.waiting.clear();
         self.ready.clear();
         let mut gaps = Vec::new();
         for (index, entry) in self.entries.iter_mut().enumerate() {
+            if is_new_run {
+                entry.checked_ms = None;
+            }
+            let first_ms = match entry.state {
+                State::Gone | State::Leaving => continue,
+                State::Running => entry.slot_after(entry.due_ms),
+                State::Waiting | State::Ready => entry.due_ms,
+            };
+            if first_ms <= now_ms {
+                gaps.push((index, Missed { cause, ..entry.missed_until(first_ms, now_ms) }));
+            }
+            let next_ms = entry.slot_after(now_ms);
             if entry.state == State::Running {
-                // Its end finds the grid behind or ahead: `done` adds one interval.
-                let steps = (now_ms - entry.due_ms).div_euclid(entry.interval_ms);
-                let from_ms = entry.due_ms + entry.interval_ms;
-                entry.due_ms += steps * entry.interval_ms;
-                if steps > 0 {
-                    let (to_ms, count, cause) = (entry.due_ms, steps as u64, GapCause::Clock);
-                    gaps.push((index, Missed { from_ms, to_ms, count, cause }));
-                }
-                continue;
+                // Its end finds the grid behind or ahead, and goes on to the slot after this.
+                entry.due_ms = next_ms - entry.interval_ms;
+            } else {
+                entry.due_ms = next_ms;
+                entry.state = State::Waiting;
+                self.waiting.push(Reverse((next_ms, index)));
             }
-            if entry.due_ms <= now_ms {
-                let steps = (now_ms - entry.due_ms) / entry.interval_ms + 1;
-                let to_ms = entry.due_ms + (steps - 1) * entry.interval_ms;
-                gaps.push((
-                    index,
-                    Missed {
-                        from_ms: entry.due_ms,
-                        to_ms,
-                        count: steps as u64,
-                        cause: GapCause::Clock,
-                    },
-                ));
-            }
-            let ahead = (entry.due_ms - now_ms - 1).rem_euclid(entry.interval_ms);
-            entry.due_ms = now_ms + 1 + ahead;
-            entry.state = State::Waiting;
-            self.waiting.push(Reverse((entry.due_ms, index)));
         }
         gaps
     }
@@ -193,16 +273,12 @@ impl Schedule {
             let from_ms = match entry.state {
                 State::Ready => entry.due_ms,
                 // Its own slot is being checked; those that came since are not.
-                State::Running => entry.due_ms + entry.interval_ms,
-                State::Waiting => continue,
+                State::Running => entry.slot_after(entry.due_ms),
+                State::Waiting | State::Leaving | State::Gone => continue,
             };
-            if from_ms > now_ms {
-                continue;
+            if from_ms <= now_ms {
+                gaps.push((target, entry.missed_until(from_ms, now_ms)));
             }
-            let more = (now_ms - from_ms) / entry.interval_ms;
-            let to_ms = from_ms + more * entry.interval_ms;
-            let count = more as u64 + 1;
-            gaps.push((target, Missed { from_ms, to_ms, count, cause: GapCause::Stop }));
         }
         gaps
     }
@@ -217,6 +293,48 @@ impl Schedule {
             self.ready.push_back(index);
         }
     }
+}
+
+impl Entry {
+    /// An entry that waits, and when it is to start.
+    fn new(
+        name: &str,
+        node: &str,
+        interval_ms: i64,
+        checked_ms: Option<i64>,
+        now_ms: i64,
+    ) -> (Entry, i64) {
+        let (phase_ms, state) = (phase_ms(name, node, interval_ms), State::Waiting);
+        let mut entry = Entry { interval_ms, phase_ms, due_ms: 0, checked_ms, state };
+        let next_ms = entry.slot_after(now_ms);
+        let passed_ms = next_ms - interval_ms;
+        let soon = next_ms - now_ms <= FIRST_WITHIN_MS;
+        if soon || checked_ms.is_some_and(|ms| ms >= passed_ms) {
+            entry.due_ms = next_ms;
+            return (entry, next_ms);
+        }
+        entry.due_ms = passed_ms;
+        // Other bits of the hash than those that make the phase of common intervals.
+        let spread = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
+        (entry, now_ms + spread)
+    }
+
+    /// The first slot of its grid after `ms`.
+    fn slot_after(&self, ms: i64) -> i64 {
+        ms + 1 + (self.phase_ms - ms - 1).rem_euclid(self.interval_ms)
+    }
+
+    /// Its slots from `from_ms` until `now_ms`, which is not before, as not checked.
+    fn missed_until(&self, from_ms: i64, now_ms: i64) -> Missed {
+        let more = (now_ms - from_ms).max(0) / self.interval_ms;
+        let to_ms = from_ms + more * self.interval_ms;
+        Missed { from_ms, to_ms, count: more as u64 + 1, cause: GapCause::Stop }
+    }
+}
+
+/// Where a target's grid begins.
+fn phase_ms(name: &str, node: &str, interval_ms: i64) -> i64 {
+    (hash(name, node) % interval_ms as u64) as i64
 }
 
 /// Moves an entry to the newest slot that is due, and tells which it passed over.
@@ -237,8 +355,17 @@ mod tests {
 
     const NOW: i64 = 1_790_000_000_000;
 
+    fn wanted(
+        index: usize,
+        name: &str,
+        interval_ms: i64,
+        stored_ms: Option<i64>,
+    ) -> Wanted<'_> {
+        Wanted { index, name, interval_ms, stored_ms }
+    }
+
     fn one(interval_ms: i64, stored: Option<i64>) -> Schedule {
-        Schedule::new([("site", interval_ms, stored)].into_iter(), "node", NOW)
+        Schedule::new([wanted(0, "site", interval_ms, stored)].into_iter(), "node", NOW)
     }
 
     #[test]
@@ -284,7 +411,8 @@ mod tests {
     #[test]
     fn the_grid_goes_on_past_2038_and_2106() {
         for now in [2_147_483_647_999, 4_294_967_295_999, 253_402_300_799_000] {
-            let mut schedule = Schedule::new([("site", 5000, None)].into_iter(), "node", now);
+            let mut schedule =
+                Schedule::new([wanted(0, "site", 5000, None)].into_iter(), "node", now);
             let first = schedule.next_ms().unwrap();
             assert!((now + 1..=now + 5000).contains(&first), "{first} after {now}");
             assert_eq!(first.rem_euclid(5000), (hash("site", "node") % 5000) as i64);
@@ -296,7 +424,7 @@ mod tests {
     #[test]
     fn first_checks_are_spread() {
         let names: Vec<String> = (0..1000).map(|i| format!("site {i}")).collect();
-        let targets = names.iter().map(|name| (name.as_str(), 60_000, None));
+        let targets = names.iter().enumerate().map(|(i, name)| wanted(i, name, 60_000, None));
         let mut schedule = Schedule::new(targets, "node", NOW);
         for second in 0..10 {
             let mut started = 0;
@@ -361,23 +489,92 @@ mod tests {
     fn a_clock_stepped_ahead_leaves_one_gap_and_one_stepped_back_none() {
         let mut schedule = one(1000, None);
         let first = schedule.next_ms().unwrap();
-        let gaps = schedule.step(first + 3_600_000);
+        let gaps = schedule.step(first + 3_600_000, GapCause::Clock, false);
         assert_eq!(gaps.len(), 1);
         assert_eq!((gaps[0].1.from_ms, gaps[0].1.count), (first, 3601));
         assert_eq!(gaps[0].1.cause, GapCause::Clock);
         assert_eq!(schedule.next_ms(), Some(first + 3_601_000));
-        assert_eq!(schedule.step(first), []);
+        assert_eq!(schedule.step(first, GapCause::Clock, true), []);
         assert_eq!(schedule.next_ms(), Some(first + 1000));
         // Under way while the clock steps ahead: the slots behind its own are missed.
         schedule.next(first + 1000).unwrap();
-        let gaps = schedule.step(first + 4500);
+        let gaps = schedule.step(first + 4500, GapCause::Suspend, false);
         assert_eq!((gaps[0].1.from_ms, gaps[0].1.to_ms), (first + 2000, first + 4000));
+        assert_eq!((gaps[0].1.count, gaps[0].1.cause), (3, GapCause::Suspend));
         schedule.done(0);
-        assert_eq!(schedule.step(first), []);
+        assert_eq!(schedule.step(first, GapCause::Clock, true), []);
         // Under way while the clock steps back: it goes on from the new time.
         schedule.next(first + 1000).unwrap();
-        assert_eq!(schedule.step(first - 10_500), []);
+        assert_eq!(schedule.step(first - 10_500, GapCause::Clock, true), []);
         schedule.done(0);
         assert_eq!(schedule.next_ms(), Some(first - 10_000));
+    }
+
+    #[test]
+    fn a_plan_leaves_alone_what_stays() {
+        let names = ["a", "b", "c"];
+        let all = |interval_ms| {
+            names.iter().enumerate().map(move |(i, name)| wanted(i, name, interval_ms, None))
+        };
+        let mut schedule = Schedule::new(all(5000), "node", NOW);
+        let due: Vec<i64> = schedule.entries.iter().map(|entry| entry.due_ms).collect();
+        let waiting = schedule.waiting.len();
+        assert_eq!(schedule.plan(all(5000), "node", NOW + 1), []);
+        assert_eq!(schedule.entries.iter().map(|entry| entry.due_ms).collect::<Vec<_>>(), due);
+        assert_eq!(schedule.waiting.len(), waiting);
+        // One that is under way ends, and goes on where it would have.
+        let now = due.iter().copied().min().unwrap();
+        let slot = schedule.next(now).unwrap();
+        assert_eq!(schedule.plan(all(5000), "node", now), []);
+        assert_eq!(schedule.peek(), None);
+        schedule.done(slot.target);
+        assert_eq!(schedule.entries[slot.target].due_ms, now + 5000);
+        // One whose interval changes while it is under way goes on along the new grid.
+        let slot = schedule.next(now + 5000).unwrap();
+        schedule.plan(all(7000), "node", now + 5000);
+        schedule.done(slot.target);
+        let next = schedule.entries[slot.target].due_ms;
+        assert!((slot.due_ms + 1..=slot.due_ms + 7000).contains(&next));
+        let phase = (hash(names[slot.target], "node") % 7000) as i64;
+        assert_eq!(next.rem_euclid(7000), phase);
+    }
+
+    #[test]
+    fn a_plan_drops_what_is_not_wanted_and_says_what_was_due() {
+        let mut schedule = one(1000, None);
+        let first = schedule.next_ms().unwrap();
+        let gaps = schedule.plan([].into_iter(), "node", first + 1200);
+        let (from_ms, to_ms) = (first, first + 1000);
+        assert_eq!(gaps, [(0, Missed { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
+        assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
+        assert_eq!(schedule.stop(first + 9000), []);
+        // One that leaves under way ends, and plans no more.
+        let mut schedule = one(1000, None);
+        schedule.next(first).unwrap();
+        assert_eq!(schedule.plan([].into_iter(), "node", first + 10), []);
+        assert!(!schedule.is_free(0, first + KEPT_MS + 1));
+        schedule.done(0);
+        assert_eq!(schedule.next_ms(), None);
+        assert!(!schedule.is_free(0, first + KEPT_MS) && schedule.is_free(0, first + KEPT_MS + 1));
+        assert!(schedule.is_free(1, first));
+    }
+
+    #[test]
+    fn no_slot_is_checked_twice_by_a_plan() {
+        let hour = 3_600_000;
+        let mut schedule = one(hour, None);
+        let start = schedule.next_ms().unwrap();
+        let slot = schedule.next(start).unwrap();
+        schedule.done(0);
+        // It goes, and comes back within the same slot.
+        schedule.plan([].into_iter(), "node", start + 1);
+        assert_eq!(schedule.next_ms(), None);
+        schedule.plan([wanted(0, "site", hour, None)].into_iter(), "node", start + 2);
+        assert_eq!(schedule.next_ms(), Some(slot.due_ms + hour));
+        // A grid of half the interval has the same slots, and others between.
+        let later = slot.due_ms + hour / 4;
+        schedule.plan([wanted(0, "site", hour / 2, None)].into_iter(), "node", later.max(start + 3));
+        let next = schedule.next_ms().unwrap();
+        assert!(next > start + 2 && schedule.entries[0].due_ms > slot.due_ms, "{next}");
     }
 }

@@ -4,6 +4,15 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
+/// Who is asked whether our own network is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Canaries {
+    /// `host:port` or `[address]:port`.
+    pub hosts: Vec<String>,
+    /// Targets may stand in for them.
+    pub stands_in: bool,
+}
+
 /// How far away an address is: one farther out proves the way to those nearer, not the other way
 /// round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

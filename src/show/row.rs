@@ -63,13 +63,17 @@ impl Columns {
 impl Row {
     /// A target that is waiting for its first check.
     pub(super) fn new(name: &str, url: &str) -> Row {
-        let same = name.trim_end_matches('/') == url.trim_end_matches('/');
-        Row {
-            name: clean(name).into_owned(),
-            url: if same { String::new() } else { clean(url).into_owned() },
-            last: None,
-            marks: VecDeque::with_capacity(MARKS),
-        }
+        let (name, last) = (clean(name).into_owned(), None);
+        let mut row = Row { name, url: String::new(), last, marks: VecDeque::with_capacity(MARKS) };
+        row.leads_to(url);
+        row
+    }
+
+    /// Its URL is this from now on.
+    pub(super) fn leads_to(&mut self, url: &str) {
+        let url = clean(url);
+        let is_name = self.name.trim_end_matches('/') == url.trim_end_matches('/');
+        self.url = if is_name { String::new() } else { url.into_owned() };
     }
 
     /// Takes a check.

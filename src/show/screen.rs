@@ -47,30 +47,33 @@ struct Note {
 }
 
 impl Screen {
-    /// A screen before the first check. `store` is where the checks go, `targets` their names
-    /// and shown URLs as configured.
-    pub fn new(
-        node: &str,
-        store: &str,
-        started_ms: i64,
-        targets: impl IntoIterator<Item = (Arc<str>, String)>,
-    ) -> Screen {
-        let mut rows = Vec::new();
-        let mut index = HashMap::new();
-        for (name, url) in targets {
-            rows.push(Row::new(&name, &url));
-            index.insert(name, rows.len() - 1);
-        }
+    /// A screen before the first check, of no targets yet. `store` is where the checks go.
+    pub fn new(node: &str, store: &str, started_ms: i64) -> Screen {
         Screen {
             node: clean(node).into_owned(),
             store: clean(store).into_owned(),
             started_ms,
             checks: 0,
-            longest: rows.iter().map(Row::columns).max().unwrap_or(0),
-            rows,
-            index,
+            longest: 0,
+            rows: Vec::new(),
+            index: HashMap::new(),
             notes: VecDeque::with_capacity(NOTES),
         }
+    }
+
+    /// Shows these targets, by their names and shown URLs; those that it shows already as they
+    /// stand.
+    pub fn targets(&mut self, targets: impl IntoIterator<Item = (Arc<str>, String)>) {
+        let mut old: Vec<Option<Row>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let index = std::mem::take(&mut self.index);
+        for (name, url) in targets {
+            let known = index.get(&name).and_then(|i| old[*i].take());
+            let mut row = known.unwrap_or_else(|| Row::new(&name, &url));
+            row.leads_to(&url);
+            self.index.insert(name, self.rows.len());
+            self.rows.push(row);
+        }
+        self.longest = self.rows.iter().map(Row::columns).max().unwrap_or(0);
     }
 
     /// Takes a check. One of a target that is not on the screen is only counted.
@@ -267,7 +270,9 @@ mod tests {
     fn screen(names: &[&str]) -> Screen {
         let targets =
             names.iter().map(|name| (Arc::from(*name), format!("https://{name}.example/")));
-        Screen::new("lab", "/var/lib/sitewatch/sitewatch.db", NOW - 11_100_000, targets)
+        let mut screen = Screen::new("lab", "/var/lib/sitewatch/sitewatch.db", NOW - 11_100_000);
+        screen.targets(targets);
+        screen
     }
 
     fn lively() -> Screen {

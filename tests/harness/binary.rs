@@ -39,8 +39,9 @@ pub struct Sitewatch {
 
 impl Sitewatch {
     /// The program as built by cargo, without arguments. Its environment holds `PATH`, `HOME`
-    /// and `STATE_DIRECTORY` (two folders of this call alone), `TZ=UTC` and `LC_ALL=C`; no
-    /// proxies, nothing else.
+    /// and `STATE_DIRECTORY` (two folders of this call alone), `TZ=UTC` and `LC_ALL=C`; and, for
+    /// builds that heed it, `SITEWATCH_CLOCK`, a file `clock` in its folder that says of the clock
+    /// that it is set, as it may not be on a machine that has just booted; no proxies, nothing else.
     pub fn new() -> Sitewatch {
         Sitewatch::program(env!("CARGO_BIN_EXE_sitewatch"))
     }
@@ -50,11 +51,13 @@ impl Sitewatch {
         let home = Temp::new();
         let state = home.join("state");
         std::fs::create_dir(&state).unwrap();
+        let clock = home.write("clock", "synchronised=true");
         let mut command = surrounded(path, &home);
         command
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", home.path())
             .env("STATE_DIRECTORY", &state)
+            .env("SITEWATCH_CLOCK", clock)
             .env("TZ", "UTC")
             .env("LC_ALL", "C");
         Sitewatch { command, home, deadline: DEADLINE, stdin: Vec::new() }

@@ -14,14 +14,14 @@ mod find;
 mod send;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::send::{Left, Send};
-use super::daemon::{Daemon, Shared, thread};
-use super::head::{Before, Head};
+use super::daemon::{Daemon, Obey, Shared, thread};
+use super::head::{self, Before, Head};
+use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
-use crate::check::trust::Trust;
 use crate::check::watch::draw_run;
 use crate::config::Need;
 use crate::error::{Context, Error};
@@ -43,17 +43,17 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     keep_own(&mut config, &node)?;
     let kafka = config.kafka.clone().ok_or_else(|| Error::new("[kafka] is missing"))?;
     let run = draw_run();
-    let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
+    let plan = head::plan(&config)?;
     let shared = Shared::new(Health {
         role: Role::Probe,
         node: node.to_string(),
         targets: config.targets.len() as u64,
         ..Health::default()
     });
-    let (records_in, records) = smol::channel::bounded(RECORDS);
+    let (given_in, given) = smol::channel::bounded(RECORDS);
     let stopped = Arc::new(OnceLock::new());
     let told = Arc::clone(&stopped);
-    let send = Send::new(&config, &kafka, (&node, run), records, Arc::clone(&shared), told)?;
+    let send = Send::new(&config, &kafka, (&node, run), given, Arc::clone(&shared), told)?;
     let daemon = Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -68,13 +68,12 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         left
     });
     let send = send.cannot("start a thread")?;
-    let give = Box::new(move |record| records_in.send_blocking(record).is_ok());
-    let head = Head::start(&config, (&node, run), trust, Before::default(), &shared, give)?;
-    let stop = || {
-        stopped.get_or_init(Instant::now);
-        head.stop();
-    };
-    daemon.oversee(&shared, &ended, stop, || ());
+    let give = Box::new(move |given| given_in.send_blocking(given).is_ok());
+    let head = Head::start(&config, (&node, run), plan, Before::default(), &shared, give)?;
+    let reload = Reload::new(common, Need::Probe, &node, config, head.control());
+    let mut told = Told { stopped, head: &head, reload };
+    daemon.oversee(&shared, &ended, &mut told);
+    drop(told);
 
     let watched = head.join();
     let left = send.join().map_err(|_| Error::new("a thread of this program broke down"))?;
@@ -91,4 +90,30 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     }
     log::info!("stopped: everything is delivered");
     Ok(FINE)
+}
+
+/// What a probe does when it is told something.
+struct Told<'a> {
+    stopped: Arc<OnceLock<Instant>>,
+    head: &'a Head,
+    reload: Reload<'a>,
+}
+
+impl Obey for Told<'_> {
+    fn stop(&mut self) {
+        self.stopped.get_or_init(Instant::now);
+        self.head.stop();
+    }
+
+    fn hang_up(&mut self) {
+        self.reload.reload();
+    }
+
+    fn looks_every(&self) -> Option<Duration> {
+        self.reload.is_watching().then_some(LOOK_EVERY)
+    }
+
+    fn look(&mut self) {
+        self.reload.look();
+    }
 }

@@ -1,6 +1,6 @@
 //! The last stage of `probe`: holds records until the brokers have them.
 //!
-//! Takes: records, and what became of those that were sent. Gives: nothing. Ends when: nobody
+//! Takes: records, the targets to be told of, and what became of those that were sent. Gives: nothing. Ends when: nobody
 //! gives records any more and all are delivered, or `stop_timeout` is over. On failure: holds the
 //! records, sends them again, and past its memory lets the oldest go, counted, and told as a loss
 //! once Kafka is back.
@@ -16,6 +16,7 @@ use super::announce::Announcer;
 use super::find::{Finder, Found};
 use crate::clock;
 use crate::cmd::daemon::Shared;
+use crate::cmd::judge::Given;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
 use crate::kafka::{Change, Delivery, Link, Topic};
@@ -45,7 +46,7 @@ pub struct Send {
     link: Arc<Link>,
     finder: Finder,
     outbox: Outbox,
-    records: Receiver<Record>,
+    given: Receiver<Given>,
     shared: Arc<Shared>,
     announcer: Announcer,
     stop_timeout: Duration,
@@ -80,7 +81,7 @@ pub struct Left {
 
 /// What happens.
 enum Event {
-    Record(Record),
+    Given(Given),
     Ended,
     Told(u64, Delivery),
     Found(Found),
@@ -96,7 +97,7 @@ impl Send {
         config: &Config,
         kafka: &Kafka,
         (node, run): (&Arc<str>, u32),
-        records: Receiver<Record>,
+        given: Receiver<Given>,
         shared: Arc<Shared>,
         stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Send, Error> {
@@ -106,9 +107,9 @@ impl Send {
             finder: Finder::new(kafka, &link)?,
             link,
             outbox: Outbox::new(config.spool.memory),
-            records,
+            given,
             shared,
-            announcer: Announcer::new(node, run, &config.targets),
+            announcer: Announcer::new(node, run),
             stop_timeout: config.probe.stop_timeout,
             stopped,
             topic: kafka.topic.clone(),
@@ -166,9 +167,9 @@ impl Send {
         let told = async {
             self.finder.told().await.map_or(Event::Nothing, |(id, told)| Event::Told(id, told))
         };
-        let record = async {
-            match self.records.recv().await {
-                Ok(record) => Event::Record(record),
+        let given = async {
+            match self.given.recv().await {
+                Ok(given) => Event::Given(given),
                 Err(_) if is_open => Event::Ended,
                 Err(_) => smol::future::pending().await,
             }
@@ -178,17 +179,14 @@ impl Send {
             Timer::after(retry).await;
             Event::Nothing
         };
-        smol::block_on(told.or(record).or(found).or(tick))
+        smol::block_on(told.or(given).or(found).or(tick))
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Record(record) => {
-                if let Record::Node(state) = &record {
-                    self.announcer.change_run(state.run);
-                }
-                self.hold(&record);
-            }
+            Event::Given(Given::Record(Record::Node(state))) => self.announcer.begin(state.run),
+            Event::Given(Given::Record(record)) => self.hold(&record),
+            Event::Given(Given::Targets(targets, _)) => self.announcer.change_targets(targets),
             Event::Told(id, delivery) => self.settle(id, delivery),
             Event::Found(found) => self.take_found(found),
             Event::Ended | Event::Nothing => {}

@@ -14,21 +14,22 @@ mod view;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use self::keep::{Keep, Left};
 use self::view::View;
-use super::daemon::{Daemon, Shared, thread};
-use super::head::{Before, Head};
-use super::judge::Stands;
+use super::daemon::{Daemon, Obey, Shared, thread};
+use super::head::{self, Before, Head};
+use super::judge::{Given, Stands};
+use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
-use crate::check::trust::Trust;
-use crate::check::watch::draw_run;
+use crate::check::watch::{Plan, draw_run};
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
 use crate::model::batch;
-use crate::model::record::{NodeState, Record, TargetState};
+use crate::model::record::{Record, TargetState};
 use crate::model::report::standing;
 use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
@@ -37,8 +38,6 @@ use crate::store::{Sqlite, Store};
 
 /// Records between judge and store, at most; the judge waits when it is full.
 const RECORDS: usize = 64;
-/// Targets that are announced at once: all of them at once would be kept twice.
-const ANNOUNCED: usize = 1000;
 
 /// Watches until told to stop.
 ///
@@ -49,45 +48,57 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
     keep_own(&mut config, &node)?;
     let run = draw_run();
-    let mut store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
+    let store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
     let _claim = Sqlite::claim(&config.sqlite.path).map_err(|e| Error::new(e.to_string()))?;
     let daemon = Daemon::new(&config)?;
-    announce(&mut store, &config, &node, run).map_err(|error| Error::new(error.to_string()))?;
-    let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
+    if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
+        log::info!("no write-ahead log can be had on this file system: using a rollback journal");
+    }
+    let plan = head::plan(&config)?;
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
-    let stages = start(&config, (&node, run), store, trust, screen)?;
+    let stages = start(&config, (&node, run), store, plan, screen)?;
     log::info!(
         "watching {} as {node}, storing in {}",
         count(config.targets.len() as u64, "target"),
         config.sqlite.path.display()
     );
-    let close = || view.iter().for_each(View::close);
-    daemon.oversee(&stages.shared, &stages.ended, || stages.head.stop(), close);
-    close();
+    let reload = Reload::new(common, Need::Targets, &node, config, stages.head.control());
+    let mut told = Told { head: &stages.head, view: view.as_ref(), reload };
+    daemon.oversee(&stages.shared, &stages.ended, &mut told);
+    told.leave();
     stages.join()
 }
 
-/// Stores what this node and its targets are, before the first check.
-fn announce(
-    store: &mut Sqlite,
-    config: &Config,
-    node: &Arc<str>,
-    run: u32,
-) -> Result<(), crate::store::StoreError> {
-    if store.uses_rollback_journal()? {
-        log::info!("no write-ahead log can be had on this file system: using a rollback journal");
+/// What it does when it is told something.
+struct Told<'a> {
+    head: &'a Head,
+    view: Option<&'a View>,
+    reload: Reload<'a>,
+}
+
+impl Obey for Told<'_> {
+    fn stop(&mut self) {
+        self.head.stop();
     }
-    let sent_ms = clock::now_ms();
-    store.write(&mut [Record::Node(NodeState::new(node, run, sent_ms))].iter(), sent_ms)?;
-    for targets in config.targets.chunks(ANNOUNCED) {
-        let state = |target| Box::new(TargetState::new(target, node, run, sent_ms));
-        let states = targets.iter().map(|target| Record::Target(state(target)));
-        store.write(&mut states.collect::<Vec<_>>().iter(), sent_ms)?;
+
+    fn leave(&mut self) {
+        self.view.iter().for_each(|view| view.close());
     }
-    Ok(())
+
+    fn hang_up(&mut self) {
+        self.reload.reload();
+    }
+
+    fn looks_every(&self) -> Option<Duration> {
+        self.reload.is_watching().then_some(LOOK_EVERY)
+    }
+
+    fn look(&mut self) {
+        self.reload.look();
+    }
 }
 
 /// The stages under way.
@@ -104,7 +115,7 @@ fn start(
     config: &Config,
     (node, run): (&Arc<str>, u32),
     mut store: Sqlite,
-    trust: Trust,
+    plan: Plan,
     screen: Option<Arc<Mutex<Screen>>>,
 ) -> Result<Stages, Error> {
     let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
@@ -144,8 +155,15 @@ fn start(
     });
     let keep = keep.cannot("start a thread")?;
     let before = Before { newest, stands, screen };
-    let give = Box::new(move |record| records_in.send(record).is_ok());
-    let head = Head::start(config, (node, run), trust, before, &shared, give)?;
+    let owner = Arc::clone(node);
+    let give = Box::new(move |given| match given {
+        Given::Record(record) => records_in.send(record).is_ok(),
+        Given::Targets(targets, run) => targets.iter().all(|target| {
+            let state = TargetState::new(target, &owner, run, clock::now_ms());
+            records_in.send(Record::Target(Box::new(state))).is_ok()
+        }),
+    });
+    let head = Head::start(config, (node, run), plan, before, &shared, give)?;
     Ok(Stages { shared, ended, head, keep })
 }
 

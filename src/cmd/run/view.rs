@@ -28,7 +28,7 @@ pub struct View {
 }
 
 impl View {
-    /// Shows the targets, if stdout is a terminal. The log goes to the screen too, unless stderr
+    /// Shows the screen, if stdout is a terminal. The log goes to the screen too, unless stderr
     /// is elsewhere.
     ///
     /// # Errors
@@ -37,9 +37,8 @@ impl View {
         if !std::io::stdout().is_terminal() {
             return Ok(None);
         }
-        let names = config.targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
         let path = config.sqlite.path.display().to_string();
-        let screen = Arc::new(Mutex::new(Screen::new(node, &path, clock::now_ms(), names)));
+        let screen = Arc::new(Mutex::new(Screen::new(node, &path, clock::now_ms())));
         let shown = Arc::new(Mutex::new(true));
         let view = View { screen: Arc::clone(&screen), shown: Arc::clone(&shown) };
         let frames = thread::Builder::new().name("view".to_owned());

@@ -55,6 +55,11 @@ impl Place {
         Some(Place::new(host, port.parse().ok()?))
     }
 
+    /// Whether it is the same host and port, whatever is known of where that is.
+    pub fn is_same(&self, other: &Place) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
     fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }

@@ -26,8 +26,9 @@ fn answered(address: &str) -> Reply {
 }
 
 fn uplink(targets: &[Arc<Target>], canaries: &[&str]) -> Uplink {
-    let canaries: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
-    let mut uplink = Uplink::new(targets, &canaries, canaries.is_empty());
+    let hosts: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
+    let mut uplink = Uplink::default();
+    uplink.plan(targets, &Canaries { stands_in: hosts.is_empty(), hosts });
     uplink.ask = |_, _, _| true;
     uplink
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use self::gather::Limits;
 use self::keep::{Keep, Left};
 use self::read::Read;
-use super::daemon::{Daemon, Shared, thread};
+use super::daemon::{Daemon, Obey, Shared, thread};
 use super::{BAD_NEWS, FINE, load};
 use crate::args::{self, Common};
 use crate::config::{Config, Kafka, Need, Postgres};
@@ -114,22 +114,8 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let started = thread("read").spawn(move || drop(end_in.send(read.run())));
     started.cannot("start a thread")?;
     let patience = config.probe.stop_timeout;
-    let tell = || {
-        stop.tell();
-        log::info!("stopping: what was read is stored first; a second signal leaves at once");
-        let too_late = too_late.clone();
-        // A server that has fallen silent holds its caller, and must not hold us.
-        let waiting = thread("limit").spawn(move || {
-            std::thread::sleep(patience + GRACE);
-            if let Some(ended) = too_late.upgrade() {
-                ended.close();
-            }
-        });
-        if let Err(error) = waiting {
-            log::debug!("no limit to stopping: {error}");
-        }
-    };
-    daemon.oversee(&shared, &ended, tell, || ());
+    let mut told = Told { stop: stop.clone(), too_late, patience };
+    daemon.oversee(&shared, &ended, &mut told);
 
     let rest = stop
         .told_at()
@@ -161,6 +147,35 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         Err(RecvTimeoutError::Disconnected) => return Err(broken()),
     }
     Ok(FINE)
+}
+
+/// What a writer does when it is told something.
+struct Told {
+    stop: Stop,
+    too_late: smol::channel::WeakSender<()>,
+    patience: Duration,
+}
+
+impl Obey for Told {
+    fn stop(&mut self) {
+        self.stop.tell();
+        log::info!("stopping: what was read is stored first; a second signal leaves at once");
+        let (too_late, patience) = (self.too_late.clone(), self.patience);
+        // A server that has fallen silent holds its caller, and must not hold us.
+        let waiting = thread("limit").spawn(move || {
+            std::thread::sleep(patience + GRACE);
+            if let Some(ended) = too_late.upgrade() {
+                ended.close();
+            }
+        });
+        if let Err(error) = waiting {
+            log::debug!("no limit to stopping: {error}");
+        }
+    }
+
+    fn hang_up(&mut self) {
+        log::info!("SIGHUP: a writer reads its configuration at its start alone");
+    }
 }
 
 fn broken() -> Error {

@@ -1,0 +1,92 @@
+//! How a watch comes by its targets, and what it says of the clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Found, Plan, Watch};
+use crate::clock;
+use crate::clock::moment::{Circumstances, Doubt, Jump};
+use crate::date;
+use crate::model::schedule::Wanted;
+use crate::model::target::Target;
+
+impl Watch {
+    /// From now on this is watched. What stays keeps its number, and with it its place on the grid,
+    /// its check under way and the room that its body needs.
+    pub(super) fn plan(&mut self, plan: Plan, newest: &BTreeMap<String, i64>) {
+        let Plan { targets, trust, canaries } = plan;
+        let now_ms = clock::now_ms();
+        let numbers = self.numbers(&targets, now_ms);
+        let wanted = targets.iter().zip(&numbers).map(|(target, index)| Wanted {
+            index: *index,
+            name: &target.name,
+            interval_ms: target.interval_ms(),
+            stored_ms: newest.get(&*target.name).copied(),
+        });
+        for (target, missed) in self.schedule.plan(wanted, &self.node, now_ms) {
+            self.gap(target, missed);
+        }
+        for (target, index) in targets.iter().zip(numbers) {
+            // Of a body that was never seen, all that may be kept.
+            let first = if target.wants_body() { target.max_body } else { 0 };
+            match self.targets.get_mut(index) {
+                Some(old) => {
+                    let is_same = old.name == target.name && old.wants_body();
+                    let need = &mut self.needs[index];
+                    *need = if is_same { (*need).min(first) } else { first };
+                    *old = Arc::clone(target);
+                }
+                None => {
+                    self.targets.push(Arc::clone(target));
+                    self.needs.push(first);
+                }
+            }
+        }
+        self.engine.trust(trust);
+        self.give(Found::Targets(targets, canaries));
+    }
+
+    /// The number of each target: the one that its name has, else a free one, in ascending order.
+    fn numbers(&self, targets: &[Arc<Target>], now_ms: i64) -> Vec<usize> {
+        let known: HashMap<&str, usize> =
+            self.targets.iter().enumerate().map(|(index, old)| (&*old.name, index)).collect();
+        let own: Vec<Option<usize>> =
+            targets.iter().map(|target| known.get(&*target.name).copied()).collect();
+        let mut is_taken = vec![false; self.targets.len()];
+        own.iter().flatten().for_each(|index| is_taken[*index] = true);
+        let is_open = |index: &usize| !is_taken.get(*index).is_some_and(|taken| *taken);
+        let mut free =
+            (0..).filter(|index| is_open(index) && self.schedule.is_free(*index, now_ms));
+        own.into_iter().map(|index| index.or_else(|| free.next()).unwrap_or(usize::MAX)).collect()
+    }
+}
+
+/// What has happened to the clock.
+pub(super) fn words(jump: Jump) -> String {
+    let seconds = |us: i64| format!("{:.1} s", us as f64 / 1e6);
+    let stepped = |us: i64| {
+        let way = if us < 0 { "back" } else { "ahead" };
+        format!("the clock was stepped {way} by {}", seconds(us.abs()))
+    };
+    match (jump.stepped_us, jump.slept_us) {
+        (us, 0) => stepped(us),
+        (0, us) => format!("this host was suspended for {}", seconds(us)),
+        (us, slept) => format!("this host was suspended for {}, and {}", seconds(slept), stepped(us)),
+    }
+}
+
+/// Why no check starts.
+pub(super) fn why(doubt: Doubt, now: &Circumstances) -> String {
+    match doubt {
+        Doubt::Past => format!(
+            "it says {}, before this program was made ({})",
+            date::rfc3339(now.now_ms),
+            date::rfc3339(now.made_ms)
+        ),
+        Doubt::Unsynchronised => format!(
+            "this host has just booted, and the kernel calls it unsynchronised; at most {} s \
+             (clock_wait)",
+            now.clock_wait.as_secs()
+        ),
+    }
+}

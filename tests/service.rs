@@ -71,6 +71,7 @@ fn the_unit_is_hardened_and_starts_the_mode() {
         let unit = printed("--systemd", mode);
         let command = format!("/usr/local/bin/sitewatch {mode} -c /etc/sitewatch/config.toml");
         assert_eq!(value(&unit, "ExecStart"), command);
+        assert_eq!(unit.contains("\nExecReload=/bin/kill -HUP $MAINPID\n"), mode != "write");
         starts(&command);
         for line in [
             "Type=exec",

@@ -25,7 +25,12 @@ struct Kind {
     memory_max: u32,
     /// What the folder for data in memory means on a router.
     state: &'static str,
+    /// What it is told that is to read its configuration again.
+    reload: &'static str,
 }
+
+/// New targets, without a restart: `systemctl reload sitewatch`.
+const RELOAD: &str = "ExecReload=/bin/kill -HUP $MAINPID\n";
 
 impl Kind {
     /// `run` takes 15 MB for 1000 targets, a probe that and what waits for Kafka; a writer whose
@@ -41,6 +46,7 @@ impl Kind {
                         USB storage with a file system that\n# knows owners (ext4): \
                         /mnt/usb/sitewatch-data. Else set [sqlite] max_size to a few\n# MiB. The \
                         router's own flash would wear out.",
+                reload: RELOAD,
             },
             Mode::Probe => Kind {
                 mode: "probe",
@@ -48,6 +54,7 @@ impl Kind {
                 memory_high: 64,
                 memory_max: 96,
                 state: "a probe\n# keeps nothing there yet.",
+                reload: RELOAD,
             },
             Mode::Write => Kind {
                 mode: "write",
@@ -55,6 +62,7 @@ impl Kind {
                 memory_high: 256,
                 memory_max: 384,
                 state: "a writer\n# keeps nothing there.",
+                reload: "",
             },
         }
     }
@@ -66,6 +74,7 @@ impl Kind {
             .replace("@memory_max@", &self.memory_max.to_string())
             .replace("@data@", &(u64::from(self.memory_max) << 20).to_string())
             .replace("@state@", self.state)
+            .replace("@reload@", self.reload)
     }
 }
 

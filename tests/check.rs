@@ -12,7 +12,9 @@ mod reach;
 mod redirects;
 mod replies;
 mod requests;
+mod reuse;
 mod sizes;
+mod tcp;
 
 use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,6 +163,11 @@ pub fn down(cause: &'static str, status: i64) -> Want {
     Want { verdict: "down", cause, ..up(status) }
 }
 
+/// A connection that was made: its last phase.
+fn connected(last: &'static str) -> Want {
+    Want { verdict: "up", responded: true, last: Some(last), ..Want::default() }
+}
+
 /// It did not respond: the phase in which it broke.
 pub fn broken(cause: &'static str, last: &'static str) -> Want {
     Want { verdict: "down", cause, last: Some(last), ..Want::default() }
@@ -268,7 +275,7 @@ impl Want {
             record.has("status_ok").to_string(),
             self.status.is_some().to_string(),
         );
-        if self.responded && matches!(self.verdict, "up" | "slow") {
+        if self.status.is_some() && matches!(self.verdict, "up" | "slow") {
             same("status_ok", format!("{:?}", flag("status_ok")), "Some(true)".into());
         }
         for (name, value) in &self.fields {

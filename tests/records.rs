@@ -51,6 +51,7 @@ pub fn outcome(site: &str, node: &str, due_ms: i64, verdict: Verdict) -> Outcome
         cert_expires_s: None,
         chain_expires_s: None,
         certificate: None,
+        fell_back: false,
         reused: None,
         hops: Vec::new(),
     }

@@ -148,7 +148,8 @@ fn a_broken_file_changes_nothing_and_says_why() {
     running.signal(Signal::HUP);
     running.await_stderr("c.toml:1:1: cannot read this file: there is none", DEADLINE);
     // What cannot change under way is said, and the rest counts.
-    let more = "[probe]\nmax_in_flight = 7\n[serve]\nlisten = '127.0.0.1:1'\n[log]\nlevel = 'debug'\n";
+    let more =
+        "[probe]\nmax_in_flight = 7\n[serve]\nlisten = '127.0.0.1:1'\n[log]\nlevel = 'debug'\n";
     folder.write("c.toml", fine.clone() + &target(&site, "b", "") + more);
     running.signal(Signal::HUP);
     running.await_stderr("needs a restart to count: [probe], [serve]", DEADLINE);

@@ -4,13 +4,15 @@
 //! gives those that have ended. It never blocks longer than it is told.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::easy::Easy2;
-use curl::multi::{Easy2Handle, Multi, MultiWaker};
+use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 
 use super::hop::{End, Flight};
+use super::kept::Kept;
 use super::raw;
 use super::room::Held;
 use super::trust::Trust;
@@ -29,6 +31,10 @@ pub struct Engine<T> {
     multi: Multi,
     trust: Trust,
     flights: HashMap<usize, Under<T>>,
+    /// Those of the flights that wait for a greeting.
+    listening: Vec<usize>,
+    /// Connections that targets keep, by their names.
+    kept: HashMap<Arc<str>, Rc<Kept>>,
     next_token: usize,
     /// Checks that ended before they could begin.
     ended: Vec<Done<T>>,
@@ -57,10 +63,11 @@ impl<T> Engine<T> {
     /// An engine that trusts these roots.
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
-        let (flights, ended) = (HashMap::new(), Vec::new());
+        let (flights, kept) = (HashMap::new(), HashMap::new());
+        let (listening, ended) = (Vec::new(), Vec::new());
         let multi = Multi::new();
         raw::look_up_freely(&multi, LOOKUPS);
-        Engine { multi, trust, flights, next_token: 0, ended }
+        Engine { multi, trust, flights, listening, kept, next_token: 0, ended }
     }
 
     /// Ends a turn early, from any thread.
@@ -68,9 +75,10 @@ impl<T> Engine<T> {
         self.multi.waker()
     }
 
-    /// Trusts these roots from the next check on.
+    /// Trusts these roots from the next check on; no connection made before is used any more.
     pub fn trust(&mut self, trust: Trust) {
         self.trust = trust;
+        self.kept.clear();
     }
 
     /// How many checks are under way.
@@ -80,8 +88,18 @@ impl<T> Engine<T> {
 
     /// Starts a check. `held` is room for its body, to begin with.
     pub fn start(&mut self, target: Arc<Target>, held: Held, tag: T) {
-        let flight = Box::new(Flight::new(target, Instant::now()));
+        let kept = target.connect.reuse.then(|| self.kept_of(&target)).flatten();
+        let flight = Box::new(Flight::new(target, kept, Instant::now()));
         self.launch(flight, held, tag);
+    }
+
+    fn kept_of(&mut self, target: &Target) -> Option<Rc<Kept>> {
+        if let Some(kept) = self.kept.get(&target.name) {
+            return Some(Rc::clone(kept));
+        }
+        let kept = Rc::new(Kept::new()?);
+        self.kept.insert(Arc::clone(&target.name), Rc::clone(&kept));
+        Some(kept)
     }
 
     /// Moves all checks on, waits for at most `timeout` if none has ended, and gives those that
@@ -93,7 +111,8 @@ impl<T> Engine<T> {
         self.multi.perform().cannot("go on with the checks")?;
         self.collect();
         if self.ended.is_empty() && !timeout.is_zero() {
-            self.multi.poll(&mut [], timeout).cannot("wait for the checks")?;
+            let (mut sockets, timeout) = self.sockets(timeout);
+            self.multi.poll(&mut sockets, timeout).cannot("wait for the checks")?;
             self.multi.perform().cannot("go on with the checks")?;
             self.collect();
         }
@@ -146,6 +165,38 @@ impl<T> Engine<T> {
         self.ended.push(Done { tag, target, reply, held });
     }
 
+    /// What is to be waited for besides libcurl's own, and for how long.
+    fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
+        let under = self.listening.iter().filter_map(|token| self.flights.get(token));
+        let now = Instant::now();
+        let left =
+            under.clone().map(|under| under.flight.deadline().saturating_duration_since(now));
+        // Rounded up to whole milliseconds, as poll knows no others.
+        let left = left.min().map(|left| left + Duration::from_millis(1));
+        let sockets = under.filter_map(|under| {
+            let mut socket = WaitFd::new();
+            socket.set_fd(raw::socket(&under.handle)?);
+            socket.poll_on_read(true);
+            Some(socket)
+        });
+        (sockets.collect(), left.map_or(timeout, |left| left.min(timeout)))
+    }
+
+    /// Reads the greetings that are waited for; gives those that are over.
+    fn listen(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
+        let (mut over, now) = (Vec::new(), Instant::now());
+        self.listening.retain(|token| {
+            let Some(Under { handle, flight, .. }) = self.flights.get_mut(token) else {
+                return false;
+            };
+            let end = flight.listen(handle, now);
+            let goes_on = end.is_none();
+            over.extend(end.map(|end| (*token, end)));
+            goes_on
+        });
+        over
+    }
+
     /// Takes the transfers that have ended out of libcurl. A next hop that is launched for one
     /// may end there and then, or see others end: all of them, lest a turn waits in vain.
     fn collect(&mut self) {
@@ -154,14 +205,18 @@ impl<T> Engine<T> {
 
     /// False: none had ended.
     fn collect_once(&mut self) -> bool {
-        let mut results = Vec::new();
+        let (mut results, mut connected) = (Vec::new(), Vec::new());
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
             let Some(under) = self.flights.get(&token) else { return };
-            if let Some(result) = message.result_for2(&under.handle) {
-                results.push((token, result));
+            match message.result_for2(&under.handle) {
+                Some(Ok(())) if under.flight.awaits_greeting() => connected.push(token),
+                Some(result) => results.push((token, result)),
+                None => {}
             }
         });
+        self.listening.append(&mut connected);
+        results.append(&mut self.listen());
         let any = !results.is_empty();
         for (token, result) in results {
             let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };

@@ -1,22 +1,31 @@
 //! One hop of a check: a request to one URL over a connection of its own, and what its transfer
-//! tells. Fresh name, fresh connection, full handshake, so that each phase is real.
+//! tells. Fresh name, fresh connection, full handshake, so that each phase is real; unless the
+//! target asks for its connections to be kept.
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, List};
+use curl::multi::Easy2Handle;
 use url::Url;
 
 use super::certificate;
 use super::fault::{fault, silence};
+use super::kept::{Kept, Known};
 use super::raw;
-use super::reach::{Reach, is_at_home};
+use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
 use super::trust::{Roots, Trust};
 use super::wire::{Limits, Stopped, Wire};
+use crate::clock;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
+
+/// How long a connection is kept beyond two intervals.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// A check under way: where it is, and what is behind it.
 pub struct Flight {
@@ -31,6 +40,10 @@ pub struct Flight {
     /// The hops that led on.
     hops: Vec<Hop>,
     deadline: Instant,
+    /// Connections of earlier checks of this target.
+    kept: Option<Rc<Kept>>,
+    /// So far it went over those.
+    reused: bool,
 }
 
 /// How a hop ended.
@@ -42,8 +55,8 @@ pub enum End {
 }
 
 impl Flight {
-    /// The first hop of a check that begins at `now`.
-    pub fn new(target: Arc<Target>, now: Instant) -> Flight {
+    /// The first hop of a check that begins at `now`; `kept`: connections of earlier checks.
+    pub fn new(target: Arc<Target>, kept: Option<Rc<Kept>>, now: Instant) -> Flight {
         Flight {
             url: target.url.clone(),
             method: target.method,
@@ -52,6 +65,8 @@ impl Flight {
             phases: Phases::default(),
             hops: Vec::new(),
             deadline: now + target.timeout,
+            kept,
+            reused: true,
             target,
         }
     }
@@ -70,7 +85,7 @@ impl Flight {
         }
         let roots = match trust.of(target) {
             Ok(roots) => roots,
-            Err(error) if self.url.scheme() == "https" => {
+            Err(error) if self.is_tls() => {
                 let fault = Fault { cause: Cause::Internal, text: error.to_string() };
                 return Err(Box::new(self.reply(self.phases, Some(fault))));
             }
@@ -82,7 +97,8 @@ impl Flight {
             target: Arc::clone(&self.target),
             follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
-        let mut easy = Easy2::new(Wire::new(limits, roots.cloned(), held));
+        let wire = Wire::new(limits, roots.cloned(), self.kept.clone(), held);
+        let mut easy = Easy2::new(wire);
         match self.configure(&mut easy, left) {
             Ok(()) => Ok(easy),
             Err(error) => {
@@ -99,9 +115,14 @@ impl Flight {
         let mut list = List::new();
         let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
         self.reach().configure(easy, &mut list)?;
-        // Nothing of an earlier check is used again.
-        easy.fresh_connect(true)?;
-        easy.forbid_reuse(true)?;
+        // Nothing of an earlier check is used again, unless the target wants its connection kept.
+        let kept = self.kept.as_ref();
+        kept.iter().for_each(|kept| kept.pool.lend(easy));
+        let now_s = clock::now_ms().div_euclid(1000);
+        easy.fresh_connect(kept.is_none_or(|kept| kept.is_over(&self.url, now_s)))?;
+        // A plain connection is listened to when it is made; it goes with its handle.
+        easy.forbid_reuse(kept.is_none() && !target.is_tcp())?;
+        easy.maxage_conn(target.interval * 2 + KEPT)?;
         easy.ssl_sessionid_cache(false)?;
         easy.dns_cache_timeout(Duration::ZERO)?;
         easy.certinfo(true)?;
@@ -162,20 +183,91 @@ impl Flight {
         Reach::new(&self.target, &self.url)
     }
 
+    fn is_tls(&self) -> bool {
+        speaks_tls(&self.target, &self.url)
+    }
+
+    /// Whether it waits for what is said first, once it is connected.
+    pub fn awaits_greeting(&self) -> bool {
+        self.target.is_tcp() && !self.target.matches.is_empty()
+    }
+
+    /// When it must be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Reads what has come of a greeting; none: it goes on.
+    pub fn listen(
+        &self,
+        handle: &mut Easy2Handle<Wire>,
+        now: Instant,
+    ) -> Option<Result<(), curl::Error>> {
+        let mut buffer = [0; 4096];
+        let end = loop {
+            match raw::receive(handle, &mut buffer) {
+                Err(error) => break Err(error),
+                Ok(Some(0)) => break Ok(()),
+                Ok(Some(count)) => {
+                    let is_full = !handle.get_mut().greeted(&buffer[..count]);
+                    if is_full || self.is_greeted(&handle.get_ref().body) {
+                        break Ok(());
+                    }
+                }
+                // Who has said something has answered: what it was is judged.
+                Ok(None) if now >= self.deadline && !handle.get_ref().body.is_empty() => {
+                    break Ok(());
+                }
+                Ok(None) if now >= self.deadline => {
+                    break Err(curl::Error::new(curl_sys::CURLE_OPERATION_TIMEDOUT));
+                }
+                Ok(None) => return None,
+            }
+        };
+        let wire = handle.get_mut();
+        wire.over_after = Some(wire.started.elapsed());
+        Some(end)
+    }
+
+    /// Whether all has been said that is waited for.
+    fn is_greeted(&self, said: &[u8]) -> bool {
+        let said = String::from_utf8_lossy(said);
+        self.target.matches.iter().all(|wanted| wanted.find(&said).is_some())
+    }
+
     /// What follows from a transfer that has ended.
     pub fn end(
         mut self: Box<Flight>,
         mut easy: Easy2<Wire>,
         result: Result<(), curl::Error>,
     ) -> End {
-        let hop = phases(&mut easy, &self.url, self.reach().looks_up());
+        let is_reused = self.kept.is_some() && raw::connects(&easy) == 0 && result.is_ok();
+        self.reused &= is_reused;
+        let shape = Shape {
+            connects: !is_reused,
+            looks_up: self.reach().looks_up(),
+            is_tls: self.is_tls(),
+            speaks: !self.target.is_tcp() || self.awaits_greeting(),
+        };
+        let hop = phases(&mut easy, &shape);
         self.phases.add(&hop);
         let url = self.url.clone();
         let errno = raw::os_errno(&easy);
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
         let connect_status = easy.http_connectcode().unwrap_or_default();
-        let chain = if self.url.scheme() == "https" { raw::chain(&easy) } else { Vec::new() };
+        let chain = if shape.is_tls { raw::chain(&easy) } else { Vec::new() };
+        let (mut ends, mut whose) = (certificate::ends(&chain), certificate::whose(&chain));
+        if let Some(kept) = easy.get_ref().kept() {
+            match ends {
+                Some(ends) => kept.learn(&url, Known { ends, whose: whose.clone() }),
+                None if is_reused => {
+                    let known = kept.known(&url);
+                    (ends, whose) = known.map_or((None, None), |k| (Some(k.ends), k.whose));
+                }
+                None => {}
+            }
+        }
         let roots = easy.get_ref().roots().cloned();
         let wire = easy.get_mut();
         let mut silent = None;
@@ -202,7 +294,12 @@ impl Flight {
                 Some(fault)
             }
         };
-        if fault.is_none() && wire.head.final_status().is_none() {
+        let is_tcp = self.target.is_tcp();
+        if is_tcp && fault.is_none() && shape.speaks && !wire.spoke {
+            let text = "the connection was closed before anything was said";
+            fault = Some(Fault { cause: Cause::Protocol, text: text.to_owned() });
+        }
+        if !is_tcp && fault.is_none() && wire.head.final_status().is_none() {
             let text = match wire.head.complete {
                 true => "the reply is not HTTP: its status is no number of three digits",
                 false => "the connection was closed without a reply",
@@ -232,7 +329,6 @@ impl Flight {
                 Err(text) => astray = Some(Fault { cause: Cause::Protocol, text }),
             }
         }
-        let ends = certificate::ends(&chain);
         let mut held = wire.take_held();
         held.shrink(wire.body.len());
         let status = wire.head.final_status();
@@ -246,11 +342,13 @@ impl Flight {
             body: std::mem::take(&mut wire.body),
             headers: std::mem::take(&mut wire.head.asked),
             bytes: wire.bytes,
+            fell_back: fell_back(wire, address.as_deref()),
             address,
             http: wire.head.http,
             cert_expires_s: ends.map(|ends| ends.leaf_s),
             chain_expires_s: ends.map(|ends| ends.chain_s),
-            certificate: certificate::whose(&chain),
+            certificate: whose,
+            reused: self.kept.is_some().then_some(self.reused),
             ..self.reply(self.phases, fault)
         };
         End::Reply(Box::new(reply), held)
@@ -306,9 +404,31 @@ fn no_socket(wire: &Wire) -> Fault {
     Fault { cause: Cause::Internal, text: format!("cannot open a socket: {why}") }
 }
 
+/// Whether it is connected by another family of addresses than that which was tried first.
+fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
+    const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
+    let address = address.and_then(|text| text.parse::<IpAddr>().ok());
+    match (wire.family, address) {
+        (Some(first), Some(address)) => (first == IPV6) != address.is_ipv6(),
+        _ => false,
+    }
+}
+
+/// Which phases a hop has.
+struct Shape {
+    /// A connection is made for it.
+    connects: bool,
+    /// A name is looked up here.
+    looks_up: bool,
+    /// TLS is spoken.
+    is_tls: bool,
+    /// Something is waited for once it is connected.
+    speaks: bool,
+}
+
 /// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
 /// from ours.
-fn phases(easy: &mut Easy2<Wire>, url: &Url, looks_up: bool) -> Phases {
+fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     let us = |time: Result<Duration, curl::Error>| {
         time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0)
     };
@@ -316,13 +436,15 @@ fn phases(easy: &mut Easy2<Wire>, url: &Url, looks_up: bool) -> Phases {
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
     let wire = easy.get_ref();
     let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64);
-    let is_https = url.scheme() == "https";
 
-    let named = if looks_up { ours(wire.socket_after) } else { Some(0) };
+    let named = if shape.looks_up { ours(wire.socket_after) } else { Some(0) };
     let connected = connect.or(ours(wire.tls_after));
-    let secured = if is_https { tls } else { connected };
-    let spoke = first.filter(|_| wire.spoke);
-    let reached = [named, connected, secured, spoke];
+    let secured = if shape.is_tls { tls } else { connected };
+    let spoke = ours(wire.greeted_after).or(first.filter(|_| wire.spoke));
+    let reached = match shape.connects {
+        true => [named, connected, secured, spoke, ours(wire.over_after)],
+        false => [spoke, None, None, None, None],
+    };
     let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64);
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
@@ -331,11 +453,11 @@ fn phases(easy: &mut Easy2<Wire>, url: &Url, looks_up: bool) -> Phases {
     let mut cursor = 0;
     let mut cut = false;
     let slots = [
-        (&mut phases.dns_us, named, true),
-        (&mut phases.connect_us, connected, true),
-        (&mut phases.tls_us, secured, is_https),
-        (&mut phases.first_byte_us, spoke, true),
-        (&mut phases.transfer_us, Some(total), true),
+        (&mut phases.dns_us, named, shape.connects),
+        (&mut phases.connect_us, connected, shape.connects),
+        (&mut phases.tls_us, secured, shape.connects && shape.is_tls),
+        (&mut phases.first_byte_us, spoke, shape.speaks),
+        (&mut phases.transfer_us, Some(total), shape.speaks),
     ];
     for (slot, end, exists) in slots {
         if cut || !exists {

@@ -13,6 +13,7 @@ pub mod watch;
 mod certificate;
 mod fault;
 mod hop;
+mod kept;
 mod raw;
 mod reach;
 mod room;

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr;
 
 use curl::easy::Easy2;
-use curl::multi::Multi;
+use curl::multi::{Easy2Handle, Multi};
 use foreign_types::ForeignType;
 use openssl::x509::store::X509Store;
 
@@ -92,6 +92,97 @@ pub fn chain<H>(easy: &Easy2<H>) -> Vec<Vec<Vec<u8>>> {
         }
     }
     chain
+}
+
+/// Connections that are kept for those who share it, and for nobody else. Of one thread.
+#[derive(Debug)]
+pub struct Pool(*mut curl_sys::CURLSH);
+
+impl Pool {
+    /// An empty one. None: no memory.
+    pub fn new() -> Option<Pool> {
+        const CONNECT: curl_sys::curl_lock_data = curl_sys::CURL_LOCK_DATA_CONNECT;
+        // SAFETY: a share is made and told what it holds; only this thread uses it, so it needs no
+        // locks.
+        unsafe {
+            let share = curl_sys::curl_share_init();
+            if share.is_null() {
+                return None;
+            }
+            let pool = Pool(share);
+            let code = curl_sys::curl_share_setopt(share, curl_sys::CURLSHOPT_SHARE, CONNECT);
+            (code == curl_sys::CURLSHE_OK).then_some(pool)
+        }
+    }
+
+    /// Has a handle keep its connection here, and look for one. The pool must outlive the handle.
+    pub fn lend<H>(&self, easy: &Easy2<H>) {
+        // SAFETY: both are alive for the call; the caller sees to it that the pool stays so.
+        unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, self.0) };
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: it was made by curl_share_init, and no handle has it any more; one that has is
+        // refused, and the share is not freed.
+        unsafe { curl_sys::curl_share_cleanup(self.0) };
+    }
+}
+
+/// How many connections a transfer has opened; 0: it went over one that was kept.
+pub fn connects<H>(easy: &Easy2<H>) -> u32 {
+    let mut count: c_long = 0;
+    // SAFETY: CURLINFO_NUM_CONNECTS stores a long.
+    let code = unsafe {
+        curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_NUM_CONNECTS, &raw mut count)
+    };
+    if code == curl_sys::CURLE_OK { count.max(0) as u32 } else { 0 }
+}
+
+/// Connects without ALPN: what is spoken then is no HTTP.
+pub fn speak_no_http<H>(easy: &Easy2<H>) {
+    // Of curl/curl.h, not yet in curl-sys.
+    const SSL_ENABLE_ALPN: curl_sys::CURLoption = 226;
+    // SAFETY: the handle is alive for the call, and the option takes a long.
+    unsafe { curl_sys::curl_easy_setopt(easy.raw(), SSL_ENABLE_ALPN, c_long::from(0)) };
+}
+
+/// The socket of a handle that was only to connect.
+pub fn socket<H>(handle: &Easy2Handle<H>) -> Option<curl_sys::curl_socket_t> {
+    // Of curl/curl.h, not yet in curl-sys: CURLINFO_SOCKET + 44.
+    const ACTIVESOCKET: curl_sys::CURLINFO = 0x0050_0000 + 44;
+    let mut socket: curl_sys::curl_socket_t = -1;
+    // SAFETY: CURLINFO_ACTIVESOCKET stores a socket's number.
+    let code = unsafe { curl_sys::curl_easy_getinfo(handle.raw(), ACTIVESOCKET, &raw mut socket) };
+    (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
+}
+
+/// Reads what has come for a handle that was only to connect: how many bytes, 0 at the end; none
+/// while there is nothing yet.
+///
+/// # Errors
+/// The connection broke.
+pub fn receive<H>(
+    handle: &Easy2Handle<H>,
+    buffer: &mut [u8],
+) -> Result<Option<usize>, curl::Error> {
+    let mut count = 0;
+    // SAFETY: the handle is alive and still in its multi, which has its connection; at most the
+    // buffer's length is written to it.
+    let code = unsafe {
+        curl_sys::curl_easy_recv(
+            handle.raw(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            &raw mut count,
+        )
+    };
+    match code {
+        curl_sys::CURLE_OK => Ok(Some(count)),
+        curl_sys::CURLE_AGAIN => Ok(None),
+        code => Err(curl::Error::new(code)),
+    }
 }
 
 /// Whether the handle has an error of the system with it, such as ECONNREFUSED; 0 if none.

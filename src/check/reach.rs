@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
+use std::borrow::Cow;
+
 use curl::easy::{Easy2, HttpVersion as CurlHttp, IpResolve, List, SslVersion};
 use curl_sys::CURLcode;
-use url::{Host, Url};
+use url::Url;
 
+use super::raw;
 use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;
-use crate::model::target::Target;
+use crate::model::target::{Target, is_name};
 
 /// How one hop is reached.
 pub struct Reach<'a> {
@@ -22,6 +25,10 @@ pub struct Reach<'a> {
     is_at_home: bool,
     /// A header of the user's says who is asked.
     says_host: bool,
+    /// It is a connection that is checked, not a site.
+    is_tcp: bool,
+    /// TLS is spoken on it.
+    is_tls: bool,
 }
 
 impl<'a> Reach<'a> {
@@ -33,6 +40,8 @@ impl<'a> Reach<'a> {
             is_its_host: url.host() == target.url.host(),
             is_at_home: is_at_home(target, url),
             says_host: target.headers.iter().any(|h| h.name.eq_ignore_ascii_case("host")),
+            is_tcp: target.is_tcp(),
+            is_tls: speaks_tls(target, url),
         }
     }
 
@@ -44,7 +53,7 @@ impl<'a> Reach<'a> {
     /// The name that TLS asks for, where it is another than the host's.
     fn server_name(&self) -> Option<&str> {
         let name = self.connect.server_name.as_deref();
-        name.filter(|_| self.is_its_host && self.url.scheme() == "https")
+        name.filter(|_| self.is_its_host && self.is_tls)
     }
 
     /// Whether a name is looked up here.
@@ -58,15 +67,16 @@ impl<'a> Reach<'a> {
     /// Sets the URL and the way. `headers` gets a line where the URL is another than it seems.
     pub fn configure(&self, easy: &mut Easy2<Wire>, headers: &mut List) -> Result<(), curl::Error> {
         let connect = self.connect;
+        let own = self.own_url();
         match self.server_name() {
-            None => easy.url(self.url.as_str())?,
+            None => easy.url(own.as_str())?,
             // libcurl asks TLS for the URL's host: so that is the name, and the site gets its own.
             Some(name) => {
-                let mut url = self.url.clone();
+                let mut url = own.into_owned();
                 // It was read as the name of a host.
                 let _ = url.set_host(Some(name));
                 easy.url(url.as_str())?;
-                if !self.says_host {
+                if !self.says_host && !self.is_tcp {
                     headers.append(&format!("Host: {}", authority(self.url)))?;
                 }
             }
@@ -98,12 +108,28 @@ impl<'a> Reach<'a> {
             TlsVersion::V1_2 => SslVersion::Tlsv12,
             TlsVersion::V1_3 => SslVersion::Tlsv13,
         })?;
+        if self.is_tcp {
+            easy.connect_only(true)?;
+            raw::speak_no_http(easy);
+        }
         easy.http_version(match connect.http {
             HttpVersion::Auto => CurlHttp::V2TLS,
             HttpVersion::V1_1 => CurlHttp::V11,
-            HttpVersion::V2 if self.url.scheme() == "https" => CurlHttp::V2TLS,
+            HttpVersion::V2 if self.is_tls => CurlHttp::V2TLS,
             HttpVersion::V2 => CurlHttp::V2PriorKnowledge,
         })
+    }
+
+    /// The URL as libcurl is told it: a connection is one of HTTP's, on which nothing is said.
+    fn own_url(&self) -> Cow<'a, Url> {
+        if !self.is_tcp {
+            return Cow::Borrowed(self.url);
+        }
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let port = self.url.port().unwrap_or_default();
+        let text = format!("{scheme}://{}:{port}/", host(self.url));
+        // Host and port were read as those of such a URL.
+        Url::parse(&text).map_or(Cow::Borrowed(self.url), Cow::Owned)
     }
 
     fn proxy(&self, easy: &mut Easy2<Wire>) -> Result<(), curl::Error> {
@@ -111,6 +137,7 @@ impl<'a> Reach<'a> {
         let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
         let port = proxy.url.port_or_known_default().unwrap_or_default();
         easy.proxy(&format!("{}://{}:{port}", proxy.url.scheme(), host(&proxy.url)))?;
+        easy.http_proxy_tunnel(self.is_tcp)?;
         // No host is left out, whatever the environment says.
         easy.noproxy("")?;
         if let Some(login) = &proxy.login {
@@ -169,15 +196,12 @@ const PROXY: CURLcode = 97;
 
 /// Whether a hop to `url` goes to the target's own origin, so that its secrets may travel.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {
-    url.origin().is_tuple() && url.origin() == target.url.origin()
+    target.is_tcp() || url.origin().is_tuple() && url.origin() == target.url.origin()
 }
 
-/// Whether its host is a name; of a scheme that is not the web's it may look like one.
-fn is_name(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(text)) => text.parse::<IpAddr>().is_err(),
-        _ => false,
-    }
+/// Whether TLS is spoken on a hop to `url`.
+pub fn speaks_tls(target: &Target, url: &Url) -> bool {
+    url.scheme() == "https" || target.is_tcp() && target.connect.tls
 }
 
 /// The host as it stands in a URL: an IPv6 address in brackets.

@@ -204,11 +204,7 @@ struct Flying {
 
 impl Watch {
     /// A watch of nothing yet.
-    pub fn new(
-        (node, run): (Arc<str>, u32),
-        limits: Limits,
-        out: Sender<Found>,
-    ) -> Watch {
+    pub fn new((node, run): (Arc<str>, u32), limits: Limits, out: Sender<Found>) -> Watch {
         let (judged_in, judged) = smol::channel::unbounded();
         let (plans_in, plans) = smol::channel::unbounded();
         Watch {

@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::os::fd::IntoRawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use curl::easy::{Handler, WriteError};
 use socket2::Socket;
 use url::Url;
 
+use super::kept::Kept;
 use super::raw;
 use super::room::Held;
 use super::trust::Roots;
@@ -23,11 +25,15 @@ pub struct Wire {
     pub socket_after: Option<Duration>,
     /// Every socket was of the same family of addresses.
     pub one_family: bool,
-    family: Option<i32>,
+    /// Of the first socket: AF_INET or AF_INET6.
+    pub family: Option<i32>,
     /// When the TLS context was made: TCP is connected.
     pub tls_after: Option<Duration>,
     /// Something of a reply has arrived.
     pub spoke: bool,
+    /// Of a greeting: when its first byte came, and when it was over.
+    pub greeted_after: Option<Duration>,
+    pub over_after: Option<Duration>,
     /// What has arrived of the header.
     pub head: Head,
     /// The body as far as it is kept.
@@ -42,6 +48,8 @@ pub struct Wire {
     pub held: Held,
     limits: Limits,
     roots: Option<Roots>,
+    /// Outlives the handle that this belongs to.
+    kept: Option<Rc<Kept>>,
 }
 
 /// What is read of a reply.
@@ -84,8 +92,8 @@ pub enum Stopped {
 }
 
 impl Wire {
-    /// For one hop. `roots`: what TLS verifies against.
-    pub fn new(limits: Limits, roots: Option<Roots>, held: Held) -> Wire {
+    /// For one hop. `roots`: what TLS verifies against; `kept`: connections of earlier checks.
+    pub fn new(limits: Limits, roots: Option<Roots>, kept: Option<Rc<Kept>>, held: Held) -> Wire {
         Wire {
             started: Instant::now(),
             socket_after: None,
@@ -93,6 +101,8 @@ impl Wire {
             family: None,
             tls_after: None,
             spoke: false,
+            greeted_after: None,
+            over_after: None,
             head: Head::default(),
             body: Vec::new(),
             bytes: 0,
@@ -101,7 +111,21 @@ impl Wire {
             held,
             limits,
             roots,
+            kept,
         }
+    }
+
+    /// The connections of earlier checks.
+    pub fn kept(&self) -> Option<&Rc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    /// Takes what was said first; false: no more is read of it.
+    pub fn greeted(&mut self, bytes: &[u8]) -> bool {
+        let after = self.started.elapsed();
+        self.greeted_after.get_or_insert(after);
+        self.spoke = true;
+        self.write(bytes).is_ok_and(|taken| taken == bytes.len())
     }
 
     /// What TLS verifies against.
@@ -238,7 +262,7 @@ impl Handler for Wire {
         protocol: i32,
     ) -> Option<curl_sys::curl_socket_t> {
         self.socket_after.get_or_insert_with(|| self.started.elapsed());
-        self.one_family &= self.family.replace(family).is_none_or(|before| before == family);
+        self.one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => Some(socket.into_raw_fd()),
             Err(error) => {

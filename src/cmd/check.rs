@@ -154,6 +154,12 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
             "ca-file" => target.ca_file = Some(PathBuf::from(value)),
             _ => target.verify = false,
         }
+        let of_connections = ["match", "timeout", "slow-after", "ca-file", "insecure"];
+        if target.is_tcp() && !of_connections.contains(key) {
+            return Err(Error::new(format!(
+                "--{key}: a connection has none; --match is what it says first"
+            )));
+        }
     }
     Ok(target)
 }

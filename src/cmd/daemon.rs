@@ -90,12 +90,7 @@ impl Daemon {
     }
 
     /// Serves, and has `obey` obey signals, until `ended` is closed.
-    pub fn oversee(
-        mut self,
-        shared: &Arc<Shared>,
-        ended: &Receiver<()>,
-        daemon: &mut dyn Obey,
-    ) {
+    pub fn oversee(mut self, shared: &Arc<Shared>, ended: &Receiver<()>, daemon: &mut dyn Obey) {
         let shared = Arc::clone(shared);
         let answer = move |path: &str| match path {
             "/health" => shared.response(),

@@ -20,7 +20,7 @@ pub use self::canary::Answer;
 use self::canary::{Ask, PATIENCE, Place, ask};
 use crate::model::judge::Reply;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
-use crate::model::target::Target;
+use crate::model::target::{Target, is_name};
 use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
 use crate::show::time::span;
 
@@ -142,7 +142,7 @@ impl Uplink {
             stand.answered = Some(now);
             stand.place.reach = Some(reach);
         }
-        let by_name = target.connect.resolve.is_none() && target.url.domain().is_some();
+        let by_name = target.connect.resolve.is_none() && is_name(&target.url);
         self.evidence.answered(now, reach, by_name);
         self.settled(now)
     }

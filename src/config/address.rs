@@ -33,16 +33,20 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         _ => (None, text),
     };
     if let Some(scheme) = scheme
-        && !["http", "https"].iter().any(|allowed| scheme.eq_ignore_ascii_case(allowed))
+        && !["http", "https", "tcp"].iter().any(|allowed| scheme.eq_ignore_ascii_case(allowed))
     {
-        return Err(format!("has the scheme \"{scheme}\": allowed are http and https"));
+        return Err(format!("has the scheme \"{scheme}\": allowed are http, https and tcp"));
     }
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let host_at = authority.rfind('@').map_or(0, |at| at + 1);
     if authority[host_at..].is_empty() {
         return Err("has no host: write it like https://example.org/".into());
     }
-    let (url, login) = taken_apart(&format!("{}://{rest}", scheme.unwrap_or("https")))?;
+    let is_tcp = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("tcp"));
+    let (url, login) = match scheme {
+        _ if is_tcp => (host_and_port(rest)?, None),
+        scheme => taken_apart(&format!("{}://{rest}", scheme.unwrap_or("https")))?,
+    };
     let shown = &rest[host_at..];
     let shown = &shown[..shown.find(['?', '#']).unwrap_or(shown.len())];
     let name = match scheme {
@@ -50,6 +54,22 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         None => shown.to_string(),
     };
     Ok(Address { url, login, name })
+}
+
+/// A URL of `tcp`, from what stands behind its `://`.
+fn host_and_port(text: &str) -> Result<Url, String> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    if text.contains(['/', '?', '#', '@']) {
+        return Err("is more than a host and a port: write it like tcp://example.org:25".into());
+    }
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    let Some(Ok(port @ 1..)) = port else {
+        return Err("has no port: write it like tcp://example.org:25".into());
+    };
+    // The host is read as that of any site, in whatever script.
+    let (site, _) = taken_apart(&format!("https://{text}"))?;
+    let host = site.host_str().unwrap_or_default();
+    Url::parse(&format!("tcp://{host}:{port}")).map_err(|error| format!("is not a URL: {error}"))
 }
 
 /// A URL without user, password and fragment, and these two.

@@ -30,6 +30,8 @@ pub(super) struct Keys<'a> {
     server_name: Option<String>,
     tls_min: Option<TlsVersion>,
     http: Option<HttpVersion>,
+    tls: Option<bool>,
+    reuse: Option<bool>,
     auth: Option<Set<'a, Auth>>,
 }
 
@@ -56,6 +58,8 @@ impl<'a> Keys<'a> {
             server_name: section.read("server_name", server_name),
             tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::ALL)),
             http: section.read("http", |it| it.choice(&HttpVersion::ALL)),
+            tls: section.read("tls", Item::boolean),
+            reuse: section.read("reuse", Item::boolean),
             auth: auth.or(bearer),
         }
     }
@@ -78,6 +82,8 @@ impl<'a> Keys<'a> {
             server_name: plain(&self.server_name, &defaults.server_name),
             tls_min: plain(&self.tls_min, &defaults.tls_min).unwrap_or_default(),
             http: plain(&self.http, &defaults.http).unwrap_or_default(),
+            tls: plain(&self.tls, &defaults.tls).unwrap_or_default(),
+            reuse: plain(&self.reuse, &defaults.reuse).unwrap_or_default(),
         };
         // The URL's login and a header of the target's own are nearer to it than a default.
         let told = target.login.is_some() || has_authorization(target);

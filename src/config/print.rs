@@ -106,6 +106,24 @@ impl Page {
         self.line("interval", quoted(&show_duration(target.interval)));
         self.line("timeout", quoted(&show_duration(target.timeout)));
         self.line("attempts", target.attempts);
+        if target.is_tcp() {
+            self.maybe("expect", target.matches.first().map(|wanted| quoted(wanted.as_str())));
+            self.line("tls", target.connect.tls);
+        } else {
+            self.http(target);
+        }
+        let slow_after = target.slow_after.map(show_duration);
+        self.maybe("slow_after", slow_after.as_deref().map(quoted));
+        self.line("verify", target.verify);
+        self.line("min_cert_days", target.min_cert_days);
+        self.maybe("ca_file", target.ca_file.as_deref().map(path));
+        self.connect(&target.connect);
+        self.line("own_network", target.own_network);
+        self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
+        self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
+    }
+
+    fn http(&mut self, target: &Target) {
         self.line("method", quoted(target.method.as_str()));
         self.line("headers", table(target.headers.iter().map(header)));
         let body = if target.body.0.is_empty() { "" } else { HIDDEN };
@@ -116,19 +134,12 @@ impl Page {
         self.line("reject", expressions(&target.rejects));
         self.line("match_header", header_expressions(&target.header_matches));
         self.line("reject_header", header_expressions(&target.header_rejects));
-        let slow_after = target.slow_after.map(show_duration);
-        self.maybe("slow_after", slow_after.as_deref().map(quoted));
         self.line("max_redirects", target.max_redirects);
         self.line("max_body", size(target.max_body));
         self.line("excerpt", size(target.excerpt));
-        self.line("verify", target.verify);
-        self.line("min_cert_days", target.min_cert_days);
-        self.maybe("ca_file", target.ca_file.as_deref().map(path));
-        self.connect(&target.connect);
+        self.line("http", quoted(word(&HttpVersion::ALL, target.connect.http)));
+        self.line("reuse", target.connect.reuse);
         self.maybe("bearer", target.bearer.as_ref().map(|_| quoted(HIDDEN)));
-        self.line("own_network", target.own_network);
-        self.line("labels", table(target.labels.iter().map(|(k, v)| (quoted(k), quoted(v)))));
-        self.line("nodes", list(target.nodes.iter().map(|node| quoted(node))));
     }
 
     fn connect(&mut self, connect: &Connect) {
@@ -140,7 +151,6 @@ impl Page {
         self.identity(connect.identity.as_deref());
         self.maybe("server_name", connect.server_name.as_deref().map(quoted));
         self.line("tls_min", quoted(word(&TlsVersion::ALL, connect.tls_min)));
-        self.line("http", quoted(word(&HttpVersion::ALL, connect.http)));
     }
 
     fn identity(&mut self, identity: Option<&Identity>) {

@@ -190,6 +190,9 @@ impl<'a> Targets<'a> {
         let has_name = section.has("name");
         let address = section.set("url", |it| target::url(it, "a URL in quotes"));
         let name = section.set("name", |it| it.words(1, NAME_MAX));
+        if let Some(address) = &address {
+            target::refuse_others(&section, &address.value.url);
+        }
         let keys = Keys::read(&mut section);
         let broken = self.reader.count() > before;
         section.finish();

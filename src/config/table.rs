@@ -174,6 +174,11 @@ impl<'a> Section<'a> {
         self.left.contains_key(name)
     }
 
+    /// Where that key stands, if it is there and was not asked for yet.
+    pub fn place(&self, name: &str) -> Option<At<'a>> {
+        Some(self.left.get(name)?.first()?.key)
+    }
+
     /// Takes note of a fault of the table as a whole.
     pub fn fault(&self, text: impl Into<String>) {
         self.reader.fault(self.at, text);

@@ -28,6 +28,10 @@ pub struct Connect {
     pub tls_min: TlsVersion,
     /// Which HTTP is spoken.
     pub http: HttpVersion,
+    /// Of `tcp` alone: TLS is spoken from the first byte on.
+    pub tls: bool,
+    /// The connection is kept from check to check.
+    pub reuse: bool,
 }
 
 /// Kinds of addresses.

@@ -58,6 +58,10 @@ pub struct Reply {
     pub chain_expires_s: Option<i64>,
     /// As in [`Outcome::certificate`].
     pub certificate: Option<String>,
+    /// Of a target that keeps its connections: whether it went over those alone.
+    pub reused: Option<bool>,
+    /// As in [`Outcome::fell_back`].
+    pub fell_back: bool,
 }
 
 /// What kept a reply from being whole.
@@ -126,7 +130,8 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         cert_expires_s: reply.cert_expires_s,
         chain_expires_s: reply.chain_expires_s,
         certificate: reply.certificate,
-        reused: None,
+        reused: reply.reused,
+        fell_back: reply.fell_back,
         hops: reply.hops,
     }
 }

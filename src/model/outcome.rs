@@ -66,6 +66,9 @@ pub struct Outcome {
     pub chain_expires_s: Option<i64>,
     /// Whose the leaf is and who has issued it, for people who look now; in no record.
     pub certificate: Option<String>,
+    /// An address of one family answered after one of the other had been tried in vain, for people
+    /// who look now; in no record.
+    pub fell_back: bool,
     /// Whether the connection was one of an earlier check; none: not said.
     pub reused: Option<bool>,
     /// Every request in its order, if redirects were followed; else empty.

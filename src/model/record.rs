@@ -75,11 +75,11 @@ pub struct TargetState {
     pub sent_ms: i64,
     /// URL without user, password and query.
     pub url: String,
-    /// Method.
+    /// Method; none of `tcp`.
     pub method: String,
-    /// Accepted status codes, as text.
+    /// Accepted status codes, as text; none of `tcp`.
     pub expected_status: String,
-    /// The expressions that must be found, one a line.
+    /// The expressions that must be found, one a line; of `tcp` in what is said first.
     pub matches: String,
     /// The expressions that must not be found, one a line.
     pub rejects: String,
@@ -95,14 +95,15 @@ impl TargetState {
         let lines = |list: &[Expression]| {
             list.iter().map(Expression::as_str).collect::<Vec<_>>().join("\n")
         };
+        let is_tcp = target.is_tcp();
         TargetState {
             target: Arc::clone(&target.name),
             node: Arc::clone(node),
             run,
             sent_ms,
             url: target.shown_url(),
-            method: target.method.as_str().to_owned(),
-            expected_status: target.status.to_string(),
+            method: if is_tcp { String::new() } else { target.method.as_str().to_owned() },
+            expected_status: if is_tcp { String::new() } else { target.status.to_string() },
             matches: lines(&target.matches),
             rejects: lines(&target.rejects),
             interval_ms: target.interval_ms(),

@@ -103,11 +103,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// A schedule of these targets alone, from `now_ms` on.
-    pub fn new<'a>(
-        targets: impl Iterator<Item = Wanted<'a>>,
-        node: &str,
-        now_ms: i64,
-    ) -> Schedule {
+    pub fn new<'a>(targets: impl Iterator<Item = Wanted<'a>>, node: &str, now_ms: i64) -> Schedule {
         let mut schedule = Schedule::default();
         schedule.plan(targets, node, now_ms);
         schedule
@@ -355,12 +351,7 @@ mod tests {
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn wanted(
-        index: usize,
-        name: &str,
-        interval_ms: i64,
-        stored_ms: Option<i64>,
-    ) -> Wanted<'_> {
+    fn wanted(index: usize, name: &str, interval_ms: i64, stored_ms: Option<i64>) -> Wanted<'_> {
         Wanted { index, name, interval_ms, stored_ms }
     }
 
@@ -573,7 +564,11 @@ mod tests {
         assert_eq!(schedule.next_ms(), Some(slot.due_ms + hour));
         // A grid of half the interval has the same slots, and others between.
         let later = slot.due_ms + hour / 4;
-        schedule.plan([wanted(0, "site", hour / 2, None)].into_iter(), "node", later.max(start + 3));
+        schedule.plan(
+            [wanted(0, "site", hour / 2, None)].into_iter(),
+            "node",
+            later.max(start + 3),
+        );
         let next = schedule.next_ms().unwrap();
         assert!(next > start + 2 && schedule.entries[0].due_ms > slot.due_ms, "{next}");
     }

@@ -1,5 +1,6 @@
 //! What is watched, and what is asked of it: one [`Target`], immutable once it is read.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
+use url::{Host, Url};
 
 use super::connect::Connect;
 use super::expression::Expression;
@@ -20,7 +21,8 @@ pub const NAME_MAX: usize = 128;
 pub struct Target {
     /// Unique within a configuration; 1 to [`NAME_MAX`] characters.
     pub name: Arc<str>,
-    /// `http` or `https`; never holds a user or a password.
+    /// `http` or `https`; or `tcp` with host and port alone, where only a connection is made. Never
+    /// holds a user or a password.
     pub url: Url,
     /// User and password, of the URL or of `basic`; sent to the URL's own origin alone.
     pub login: Option<Login>,
@@ -42,7 +44,7 @@ pub struct Target {
     pub body: Secret,
     /// Status codes that are accepted.
     pub status: StatusSet,
-    /// Every one of these must be found in the body.
+    /// Every one of these must be found in the body; of `tcp`, in what is said first (`expect`).
     pub matches: Vec<Expression>,
     /// None of these may be found in the body.
     pub rejects: Vec<Expression>,
@@ -117,6 +119,11 @@ impl Target {
         all.into_iter().any(|of| of.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// Whether only a connection is made, and perhaps a greeting awaited.
+    pub fn is_tcp(&self) -> bool {
+        self.url.scheme() == "tcp"
+    }
+
     /// The interval in milliseconds, as the grid and the record count it.
     pub fn interval_ms(&self) -> i64 {
         self.interval.as_millis() as i64
@@ -146,6 +153,14 @@ fn fits(pattern: &str, name: &str) -> bool {
         inner = after;
     }
     true
+}
+
+/// Whether its host is a name; of a scheme that is not the web's an address may look like one.
+pub fn is_name(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(text)) => text.parse::<IpAddr>().is_err(),
+        _ => false,
+    }
 }
 
 /// `url` without user, password, query and fragment: what a log, a record or a page may show.

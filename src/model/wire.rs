@@ -344,6 +344,7 @@ impl Reader {
             cert_expires_s: self.number(F::CertExpiresS, SECONDS)?,
             chain_expires_s: self.number(F::ChainExpiresS, SECONDS)?,
             certificate: None,
+            fell_back: false,
             reused: self.truth(F::Reused)?,
             hops: self.hops()?,
         })

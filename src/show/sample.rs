@@ -54,6 +54,7 @@ pub fn outcome() -> Outcome {
         cert_expires_s: Some(NOW / 1000 + 40 * 86_400 + 75_599),
         chain_expires_s: Some(NOW / 1000 + 400 * 86_400),
         certificate: None,
+        fell_back: false,
         reused: None,
         hops: Vec::new(),
     }

@@ -64,7 +64,8 @@ impl Screen {
     /// Shows these targets, by their names and shown URLs; those that it shows already as they
     /// stand.
     pub fn targets(&mut self, targets: impl IntoIterator<Item = (Arc<str>, String)>) {
-        let mut old: Vec<Option<Row>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut old: Vec<Option<Row>> =
+            std::mem::take(&mut self.rows).into_iter().map(Some).collect();
         let index = std::mem::take(&mut self.index);
         for (name, url) in targets {
             let known = index.get(&name).and_then(|i| old[*i].take());

@@ -88,6 +88,14 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
     if outcome.status.is_some() {
         parts.push((Style::Plain, count(outcome.bytes, "byte")));
     }
+    if outcome.reused == Some(true) {
+        parts.push((Style::Plain, "kept connection".to_owned()));
+    }
+    if outcome.fell_back {
+        let is_v4 = outcome.address.as_ref().is_some_and(|address| !address.contains(':'));
+        let first = if is_v4 { "IPv6" } else { "IPv4" };
+        parts.push((Style::Slow, format!("{first} tried in vain")));
+    }
     if outcome.redirects > 0 {
         parts.push((Style::Plain, count(outcome.redirects.into(), "redirect")));
     }

@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod dead;
 pub mod deflate;
 pub mod dns;
+pub mod greeter;
 pub mod http2;
 pub mod json;
 pub mod kafka;

@@ -71,7 +71,9 @@ pub(super) fn words(jump: Jump) -> String {
     match (jump.stepped_us, jump.slept_us) {
         (us, 0) => stepped(us),
         (0, us) => format!("this host was suspended for {}", seconds(us)),
-        (us, slept) => format!("this host was suspended for {}, and {}", seconds(slept), stepped(us)),
+        (us, slept) => {
+            format!("this host was suspended for {}, and {}", seconds(slept), stepped(us))
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn keys_that_are_commented_out_show_their_default() {
             || starts(toml, &["ca_file", "labels", "nodes", "path", "cert_file", "key_file"])
             || starts(toml, &["[kafka.", "key_password", "mechanism", "username", "password"])
             || starts(toml, &["linger.ms", "client.rack", "resolve", "interface", "proxy"])
-            || starts(toml, &["basic", "bearer", "server_name", "canaries"])
+            || starts(toml, &["basic", "bearer", "server_name", "canaries", "expect"])
     };
     let without = uncommented(road).replace("?sslrootcert=postgres-ca.pem", "");
     let with = uncommented(|toml| !samples(toml)).replace("?sslrootcert=postgres-ca.pem", "");

@@ -16,7 +16,7 @@ fn a_targets_defaults_are_those_of_a_lone_one() {
     let fault = lone_target("ftp://u:secret@example.org").unwrap_err();
     assert_eq!(
         fault.to_string(),
-        "\"ftp://***@example.org\" has the scheme \"ftp\": allowed are http and https"
+        "\"ftp://***@example.org\" has the scheme \"ftp\": allowed are http, https and tcp"
     );
 }
 
@@ -123,6 +123,8 @@ fn the_way_to_a_target_is_read() {
         server_name = "WWW.example"
         tls_min = "1.3"
         http = "2"
+        tls = true
+        reuse = true
         basic = "user:hush"
         [[target]]
         url = "own.example"
@@ -157,6 +159,8 @@ fn the_way_to_a_target_is_read() {
         server_name: Some("www.example".to_owned()),
         tls_min: TlsVersion::V1_3,
         http: HttpVersion::V2,
+        tls: true,
+        reuse: true,
     };
     assert_eq!(list.connect, way);
     assert_eq!(header.connect, way);
@@ -183,5 +187,52 @@ fn the_way_to_a_target_is_read() {
     for secret in ["hush", "secret", "token"] {
         let shown = format!("{printed}{config:?}");
         assert!(!shown.contains(secret), "{secret} is shown: {shown}");
+    }
+}
+
+#[test]
+fn a_plain_connection_has_what_is_not_of_http() {
+    let text = r#"
+        [defaults]
+        interval = "30s"
+        method = "POST"
+        body = "b"
+        match = ["m"]
+        status = 204
+        max_body = "1MiB"
+        excerpt = "1KiB"
+        http = "2"
+        reuse = true
+        expect = "^220"
+        tls = true
+        min_cert_days = 7
+        [[target]]
+        url = "tcp://Пример.example:25"
+        expect = "ready"
+        [[target]]
+        url = "TCP://[2001:db8::1]:443/"
+        tls = false
+        [[target]]
+        name = "site"
+        url = "example.org"
+    "#;
+    let config = config("tcp", text).unwrap();
+    let [mail, plain, site] = &config.targets[..] else { panic!("{:?}", config.targets) };
+    assert_eq!(mail.url.as_str(), "tcp://xn--e1afmkfd.example:25");
+    assert_eq!(&*mail.name, "tcp://Пример.example:25");
+    assert_eq!(mail.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["ready"]);
+    assert_eq!((mail.method, mail.body.0.as_str(), mail.excerpt), (Method::Get, "", 0));
+    assert_eq!((mail.interval, mail.min_cert_days), (Duration::from_secs(30), 7));
+    assert!(mail.connect.tls && !mail.connect.reuse && !plain.connect.tls);
+    assert_eq!(plain.url.as_str(), "tcp://[2001:db8::1]:443");
+    assert_eq!(plain.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["^220"]);
+    // To a site the keys of connections mean nothing.
+    assert_eq!(site.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["m"]);
+    assert!(site.connect.reuse && site.method == Method::Post && !site.is_tcp());
+    let printed = print(&config);
+    let again = print(&super::config("tcp", &printed).unwrap());
+    assert_eq!(again.replace("\"***\"", "\"b\""), printed.replace("\"***\"", "\"b\""));
+    for line in ["expect = \"ready\"", "expect = \"^220\"", "tls = true", "reuse = true"] {
+        assert!(printed.lines().any(|of| of == line), "no {line} in {printed}");
     }
 }

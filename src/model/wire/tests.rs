@@ -47,6 +47,7 @@ fn full() -> Vec<Record> {
         cert_expires_s: Some(0),
         chain_expires_s: Some(-1),
         certificate: None,
+        fell_back: false,
         reused: Some(false),
         hops: vec![hop.clone(), Hop { url: "x".to_owned(), ..Hop::default() }],
         ..outcome()

@@ -274,3 +274,47 @@ fn no_other_http_than_asked_for() {
             .key("http = '2'"),
     ]);
 }
+
+#[test]
+fn a_family_that_is_tried_in_vain_is_told() {
+    let site = Listener::http();
+    site.always(Script::ok("x"));
+    let url = site.url_at("localhost", "/");
+    let text = |args: &[&str]| Sitewatch::new().args(["check"]).args(args).run();
+    let both = text(&[&url]);
+    assert!(both.code == Some(0) && both.stdout.contains("IPv6 tried in vain"), "{both:?}");
+    for plain in [text(&[&site.url("/")]), record_text(&url, "family = 4")] {
+        assert!(plain.code == Some(0) && !plain.stdout.contains("in vain"), "{plain:?}");
+    }
+}
+
+/// The same as [`record`], for people.
+fn record_text(url: &str, lines: &str) -> crate::harness::binary::Output {
+    let text = format!("[[target]]\nname = 'case'\nurl = '{url}'\n{lines}\n");
+    Sitewatch::new().file("c.toml", text).args(["check", "-c", "c.toml", "case"]).run()
+}
+
+#[test]
+fn no_route_for_one_of_two_families_is_not_our_trouble_alone() {
+    // A network of its own: loopback, and no route to anywhere.
+    let checked = |hosts: &str| {
+        let script = "ip link set lo up && mount --bind hosts /etc/hosts && exec \"$@\"";
+        let program = Sitewatch::program("unshare").file("hosts", hosts);
+        let done = program
+            .args(["--net", "--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_sitewatch")])
+            .args(["check", "http://both.example:1/", "--format", "json"])
+            .run();
+        assert_eq!(done.stdout.lines().count(), 1, "{done:?}");
+        let record = json::parse(&done.stdout);
+        (record.text("verdict").to_owned(), record.text("cause").to_owned())
+    };
+    let is = |verdict: &str, cause: &str| (verdict.to_owned(), cause.to_owned());
+    // The one that can be reached refuses: that is the site's.
+    let both = "2001:db8::1 both.example\n127.0.0.1 both.example\n";
+    assert_eq!(checked(both), is("down", "connect"));
+    assert_eq!(checked("192.0.2.1 both.example\n::1 both.example\n"), is("down", "connect"));
+    // None can be reached: that is ours.
+    assert_eq!(checked("2001:db8::1 both.example\n"), is("unknown", "uplink"));
+    let none = "2001:db8::1 both.example\n2001:db8::2 both.example\n";
+    assert_eq!(checked(none), is("unknown", "uplink"));
+}

@@ -5,7 +5,7 @@ binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
 artefacts = $${SITEWATCH_ARTEFACTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/sitewatch/artefacts}
 targets = $$(. cross/toolchain && echo $$targets)
 
-.PHONY: build run status test test-all demo lint size bench-run bench-write bench-memory
+.PHONY: build run status test test-all demo lint size bench-check bench-run bench-write bench-memory
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -50,6 +50,10 @@ size: ARTEFACTS = $(targets)
 size:
 	@cross/build --cached --symbols $(ARTEFACTS)
 	@.ci/with build cargo test --locked --quiet --bench size -- "$(artefacts)" $(ARTEFACTS)
+
+# What a check costs beside a bare handshake, how late it is and how true; CASES, SECONDS, PROGRAM.
+bench-check:
+	@.ci/with test cargo bench --locked --bench check
 
 # What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.
 bench-run:

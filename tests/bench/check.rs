@@ -1,0 +1,296 @@
+//! `make bench-check`: what a check costs, how late it is and how true, against a site in a process
+//! of its own on this machine, beside the floor: a bare handshake and one GET. Prints ratios of one
+//! run, and fails where one of those that are promised is missed.
+//!
+//! `SECONDS` (15; how long each case is measured), `CASES` (all, or some of: cost roots targets lag
+//! rate phases expressions memory), `PROGRAM` (another build, such as a static file).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    unused_imports,
+    reason = "a program for the terminal that uses a part of the harness"
+)]
+
+#[path = "check/floor.rs"]
+mod floor;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod measure;
+#[path = "check/site.rs"]
+mod site;
+#[path = "check/watched.rs"]
+mod watched;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use harness::{Temp, certs};
+use measure::{mb, number};
+use openssl::x509::X509;
+use site::{Kind, Site};
+use sitewatch::model::expression::Expression;
+use watched::{Case, Found};
+
+/// The program has one processor, the site the other.
+const OURS: &str = "0";
+const THEIRS: &str = "1";
+/// A page of a KiB.
+const PAGE: &str = "/1024";
+
+/// What all cases have in common.
+struct Bench {
+    site: Site,
+    /// Mozilla's roots and the site's; the site's alone.
+    all_roots: PathBuf,
+    one_root: PathBuf,
+    seconds: u64,
+    cases: Vec<String>,
+    /// What was missed of what is promised.
+    missed: Vec<String>,
+    _folder: Temp,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.first().map(String::as_str) {
+        Some("site") => site::serve(Path::new(&words[1])),
+        Some("floor") => floor::run(&words[1..]),
+        _ => return Bench::new().run(),
+    }
+    ExitCode::SUCCESS
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = Temp::new();
+        let root = &certs::set().authority;
+        let own = root.certificate().to_pem().unwrap();
+        let mut all = own.clone();
+        for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+            all.extend(X509::from_der(der).unwrap().to_pem().unwrap());
+        }
+        let cases = std::env::var("CASES").unwrap_or_default();
+        Bench {
+            site: Site::start(root, THEIRS),
+            all_roots: folder.write("all.pem", all),
+            one_root: folder.write("one.pem", own),
+            seconds: number("SECONDS", 15),
+            cases: cases.split_whitespace().map(str::to_owned).collect(),
+            missed: Vec::new(),
+            _folder: folder,
+        }
+    }
+
+    fn run(mut self) -> ExitCode {
+        if self.wants("cost") {
+            self.cost();
+        }
+        if self.wants("lag") {
+            self.lag();
+        }
+        if self.wants("rate") {
+            self.rate();
+        }
+        if self.wants("phases") {
+            self.phases();
+        }
+        if self.wants("expressions") {
+            expressions();
+        }
+        if self.wants("memory") {
+            self.memory();
+        }
+        self.missed.iter().for_each(|text| println!("missed: {text}"));
+        if self.missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn wants(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|of| of == case)
+    }
+
+    /// So many targets on the program's processor.
+    fn case(&self, kind: Kind, targets: u64, interval_s: u64) -> Case<'_> {
+        Case {
+            site: &self.site,
+            kind,
+            path: PAGE,
+            targets,
+            interval_s,
+            seconds: self.seconds,
+            roots: &self.all_roots,
+            processors: OURS,
+            keys: "",
+        }
+    }
+
+    fn promise(&mut self, holds: bool, text: String) {
+        if !holds {
+            self.missed.push(text);
+        }
+    }
+
+    /// CPU of a check, and of the floor.
+    fn cost(&mut self) {
+        println!("CPU of one check of 1 KiB, in ms; storing included; roots: Mozilla's and ours");
+        println!("{:<34}{:>8}{:>8}{:>8}{:>12}", "", "check", "floor", "ratio", "checks/s");
+        let mut costs = Vec::new();
+        let kinds = [
+            ("HTTP", Kind::Http, 400),
+            ("HTTPS, TLS 1.3, ECDSA", Kind::Ecdsa, 200),
+            ("HTTPS, TLS 1.3, RSA", Kind::Rsa, 200),
+        ];
+        for (name, kind, targets) in kinds {
+            let floor = floor::cost(&self.site, kind, PAGE, 2000, &self.all_roots, OURS);
+            let found = self.case(kind, targets, 1).run();
+            let ratio = found.cpu_ms / floor;
+            println!("{name:<34}{:>8.3}{floor:>8.3}{ratio:>8.2}{:>12.0}", found.cpu_ms, found.rate);
+            self.promise(
+                kind == Kind::Http || ratio <= 1.5,
+                format!("{name} costs {ratio:.2} times the floor, not 1.5"),
+            );
+            costs.push(found.cpu_ms);
+        }
+        let ratio = costs[0] / costs[1];
+        println!("HTTP of HTTPS (ECDSA)              {ratio:.2}");
+        self.promise(ratio <= 0.2, format!("HTTP costs {ratio:.2} of HTTPS, not a fifth"));
+        let one = Case { roots: &self.one_root, ..self.case(Kind::Ecdsa, 200, 1) }.run();
+        let many = self.case(Kind::Ecdsa, 2000, 10).run();
+        for (name, found, of) in
+            [("one root", &one, "roots"), ("10 times the targets", &many, "targets")]
+        {
+            let ratio = found.cpu_ms / costs[1];
+            println!("ECDSA with {name:<23}{:>8.3}  {ratio:.2} of the above", found.cpu_ms);
+            let grows = if of == "roots" { 1.0 / ratio } else { ratio };
+            self.promise(grows < 1.15, format!("CPU grows with the number of {of}: {grows:.2}"));
+        }
+    }
+
+    /// How late checks start.
+    fn lag(&mut self) {
+        println!("\nlag, in ms                             p50     p99     max   missed  checks/s");
+        let seconds = self.seconds.max(30);
+        let calm = Case { seconds, ..self.case(Kind::Ecdsa, 1000, 15) }.run();
+        let busy = self.case(Kind::Http, 1000, 1).run();
+        for (name, found) in
+            [("1000 HTTPS targets every 15 s", &calm), ("1000 HTTP targets every second", &busy)]
+        {
+            let [p50, p99, max] = found.lag_ms;
+            println!(
+                "{name:<35}{p50:>8.2}{p99:>8.2}{max:>8.2}{:>9}{:>10.0}",
+                found.missed, found.rate
+            );
+        }
+        let p99 = calm.lag_ms[1];
+        self.promise(p99 < 5.0, format!("lag p99 is {p99:.2} ms, not under 5"));
+        let missed = busy.missed;
+        self.promise(missed == 0, format!("{missed} slots missed at 1000 checks a second"));
+    }
+
+    /// How many checks one processor does.
+    fn rate(&self) {
+        println!("\nchecks a second on one processor, asked for more than it can");
+        for (name, kind, targets) in [("HTTP", Kind::Http, 6000), ("HTTPS", Kind::Ecdsa, 3000)] {
+            let keys = "[probe]\nmax_in_flight = 500\nclock_wait = '0s'\n";
+            let found = Case { keys, ..self.case(kind, targets, 1) }.run();
+            let cpu = found.rate * found.cpu_ms / 10.0;
+            println!(
+                "{name:<10}{:>8.0}   ({cpu:.0} % of the processor; {} were not up)",
+                found.rate, found.failed
+            );
+        }
+    }
+
+    /// What is measured, against what the site says.
+    fn phases(&mut self) {
+        println!("\nerror of each phase, in ms: measured less what the site has made it wait");
+        println!("{:<30}{:>22}{:>22}{:>22}", "p50, p99, largest", "TLS", "first byte", "transfer");
+        let keys = "match = 'tls=.*'";
+        for (name, targets, interval_s, busy) in [
+            ("idle, 10 a second", 10, 1, false),
+            ("67 a second", 1000, 15, false),
+            ("67 a second, busy", 1000, 15, true),
+        ] {
+            let path = "/wait/30/20";
+            let seconds = self.seconds.max(interval_s * 2);
+            let case = Case { path, keys, seconds, ..self.case(Kind::Late, targets, interval_s) };
+            // Beside it, checks that keep both processors at work.
+            let found = std::thread::scope(|scope| {
+                let load = || Case { seconds: seconds + 1, ..self.case(Kind::Ecdsa, 200, 1) }.run();
+                let load = busy.then(|| scope.spawn(load));
+                let found = case.run();
+                load.map(|load| load.join().unwrap());
+                found
+            });
+            print!("{name:<30}");
+            let mut within = [0.0; 3];
+            for (i, within) in within.iter_mut().enumerate() {
+                let mut errors: Vec<f64> =
+                    found.phases.iter().map(|p| (p[i].0 - p[i].1) / 1000.0).collect();
+                errors.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+                let at =
+                    |percent: usize| errors.get((errors.len() * percent / 100).saturating_sub(1));
+                let [p50, p99, max] = [50, 99, 100].map(|p| at(p).copied().unwrap_or(f64::NAN));
+                print!("  {p50:>6.2}{p99:>7.2}{max:>7.2}");
+                let fits =
+                    |p: &[(f64, f64); 3]| (p[i].0 - p[i].1).abs() <= (p[i].1 * 0.05).max(1000.0);
+                let count = found.phases.iter().filter(|p| fits(p)).count();
+                *within = count as f64 / found.phases.len().max(1) as f64 * 100.0;
+            }
+            println!(
+                "\n{:<30}  {:.1} / {:.1} / {:.1} % within 1 ms or 5 %",
+                "", within[0], within[1], within[2]
+            );
+        }
+    }
+
+    /// What a target takes in memory.
+    fn memory(&mut self) {
+        println!("\nresident memory, in MB at most, of targets that wait for their turn");
+        let idle = |targets| Case { seconds: 1, ..self.case(Kind::Ecdsa, targets, 3600) }.run();
+        let (few, many) = (idle(1000).peak_kib, idle(10_000).peak_kib);
+        let each = (many - few) as f64 * 1024.0 / 9000.0;
+        println!("1000 targets    {:.1}\n10,000 targets  {:.1}", mb(few), mb(many));
+        println!("a target        {each:.0} bytes");
+    }
+}
+
+/// CPU of an expression over a page, in ms.
+fn expressions() {
+    println!(
+        "\nan expression over a page, in ms            10 KiB         100 KiB         256 KiB"
+    );
+    println!(
+        "{:<34}{:>10}{:>6}{:>10}{:>6}{:>10}{:>6}",
+        "", "hit", "miss", "hit", "miss", "hit", "miss"
+    );
+    let kinds = [
+        ("plain text", "Add to basket"),
+        ("begins with text", "Add to .*basket"),
+        ("holds text", r"\d+ items? in stock"),
+        ("case does not count", "(?i)add to basket"),
+        ("no text at all", r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    ];
+    for (name, text) in kinds {
+        let expression = Expression::new(text).unwrap();
+        print!("{name:<34}");
+        for kib in [10, 100, 256] {
+            let filler = "filler text of a page, neither long nor short. ".repeat(kib * 1024 / 47);
+            let hit = filler.clone() + "Add to basket: 12 items in stock since 2026-11-21";
+            for (page, wanted) in [(&hit, true), (&filler, false)] {
+                let began = Instant::now();
+                let mut count = 0;
+                while count < 5 || began.elapsed() < Duration::from_millis(100) {
+                    assert_eq!(expression.find(page).is_some(), wanted, "{text}");
+                    count += 1;
+                }
+                let ms = began.elapsed().as_secs_f64() * 1000.0 / f64::from(count);
+                print!("{ms:>width$.2}", width = if wanted { 10 } else { 6 });
+            }
+        }
+        println!();
+    }
+}

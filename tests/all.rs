@@ -30,6 +30,7 @@ mod readme;
 mod records;
 mod recount;
 mod reload;
+mod resolver;
 mod road;
 mod roots;
 mod rows;

@@ -14,6 +14,7 @@ use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 use super::hop::{End, Flight};
 use super::kept::Kept;
 use super::raw;
+use super::resolve::{Question, Resolver};
 use super::room::Held;
 use super::trust::Trust;
 use super::wire::Wire;
@@ -22,14 +23,16 @@ use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// Names looked up at once; each takes a thread while it lasts. As many as the checks that are
-/// in flight by default: a name that waited for a thread would look slow.
+/// Names that libcurl looks up itself at once: those of proxies.
 const LOOKUPS: u16 = 100;
 
 /// Checks under way; each carries a tag of the caller's.
 pub struct Engine<T> {
     multi: Multi,
     trust: Trust,
+    resolver: Resolver,
+    /// Those whose name is being looked up.
+    looking: HashMap<usize, Looking<T>>,
     flights: HashMap<usize, Under<T>>,
     /// Those of the flights that wait for a greeting.
     listening: Vec<usize>,
@@ -38,6 +41,14 @@ pub struct Engine<T> {
     next_token: usize,
     /// Checks that ended before they could begin.
     ended: Vec<Done<T>>,
+}
+
+/// A hop whose name is being looked up.
+struct Looking<T> {
+    flight: Box<Flight>,
+    question: Question,
+    held: Held,
+    tag: T,
 }
 
 /// A hop under way.
@@ -67,7 +78,8 @@ impl<T> Engine<T> {
         let (listening, ended) = (Vec::new(), Vec::new());
         let multi = Multi::new();
         raw::look_up_freely(&multi, LOOKUPS);
-        Engine { multi, trust, flights, listening, kept, next_token: 0, ended }
+        let (resolver, looking) = (Resolver::new(multi.waker()), HashMap::new());
+        Engine { multi, trust, resolver, looking, flights, listening, kept, next_token: 0, ended }
     }
 
     /// Ends a turn early, from any thread.
@@ -83,7 +95,7 @@ impl<T> Engine<T> {
 
     /// How many checks are under way.
     pub fn in_flight(&self) -> usize {
-        self.flights.len() + self.ended.len()
+        self.looking.len() + self.flights.len() + self.ended.len()
     }
 
     /// Starts a check. `held` is room for its body, to begin with.
@@ -121,18 +133,52 @@ impl<T> Engine<T> {
 
     /// Cuts all checks that are under way, and gives their tags.
     pub fn abandon(&mut self) -> Vec<T> {
-        let flights = std::mem::take(&mut self.flights);
-        flights
-            .into_values()
-            .map(|under| {
-                drop(self.multi.remove2(under.handle));
-                under.tag
-            })
-            .collect()
+        let flights = std::mem::take(&mut self.flights).into_values().map(|under| {
+            drop(self.multi.remove2(under.handle));
+            under.tag
+        });
+        let looking = std::mem::take(&mut self.looking).into_values().map(|looking| looking.tag);
+        flights.chain(looking).collect()
     }
 
     /// Sends a check on its next hop.
     fn launch(&mut self, flight: Box<Flight>, held: Held, tag: T) {
+        let Some(question) = flight.question() else { return self.connect(flight, held, tag) };
+        let token = self.next_token;
+        self.next_token = self.next_token.wrapping_add(1);
+        self.resolver.ask(question.clone(), token, Instant::now());
+        self.looking.insert(token, Looking { flight, question, held, tag });
+    }
+
+    /// Goes on with those whose name was found, or whose time is over. False: there are none.
+    fn look(&mut self) -> bool {
+        let answers = if self.looking.is_empty() { Vec::new() } else { self.resolver.answers() };
+        let now = Instant::now();
+        let mut any = false;
+        for (token, addresses) in answers {
+            let Some(looking) = self.looking.remove(&token) else { continue };
+            any = true;
+            let Looking { mut flight, held, tag, .. } = looking;
+            match flight.found(addresses) {
+                Ok(()) => self.connect(flight, held, tag),
+                Err(reply) => self.end(flight.target, *reply, Some(held), tag),
+            }
+        }
+        let late = self.looking.iter().filter(|(_, looking)| looking.flight.deadline() <= now);
+        let late: Vec<usize> = late.map(|(token, _)| *token).collect();
+        for token in late {
+            let Some(looking) = self.looking.remove(&token) else { continue };
+            any = true;
+            let Looking { mut flight, question, held, tag } = looking;
+            self.resolver.forget(&question, token);
+            let reply = flight.lost();
+            self.end(flight.target, *reply, Some(held), tag);
+        }
+        any
+    }
+
+    /// Sends a check on its next hop, whose name is known.
+    fn connect(&mut self, flight: Box<Flight>, held: Held, tag: T) {
         let easy = match flight.request(&self.trust, held) {
             Ok(easy) => easy,
             Err(reply) => return self.end(flight.target, *reply, None, tag),
@@ -169,8 +215,9 @@ impl<T> Engine<T> {
     fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
         let under = self.listening.iter().filter_map(|token| self.flights.get(token));
         let now = Instant::now();
-        let left =
-            under.clone().map(|under| under.flight.deadline().saturating_duration_since(now));
+        let open = under.clone().map(|under| under.flight.deadline());
+        let open = open.chain(self.looking.values().map(|looking| looking.flight.deadline()));
+        let left = open.map(|deadline| deadline.saturating_duration_since(now));
         // Rounded up to whole milliseconds, as poll knows no others.
         let left = left.min().map(|left| left + Duration::from_millis(1));
         let sockets = under.filter_map(|under| {
@@ -200,7 +247,7 @@ impl<T> Engine<T> {
     /// Takes the transfers that have ended out of libcurl. A next hop that is launched for one
     /// may end there and then, or see others end: all of them, lest a turn waits in vain.
     fn collect(&mut self) {
-        while self.collect_once() {}
+        while self.look() | self.collect_once() {}
     }
 
     /// False: none had ended.

@@ -16,6 +16,7 @@ use super::fault::{fault, silence};
 use super::kept::{Kept, Known};
 use super::raw;
 use super::reach::{Reach, is_at_home, speaks_tls};
+use super::resolve::{Addresses, Question};
 use super::room::Held;
 use super::trust::{Roots, Trust};
 use super::wire::{Limits, Stopped, Wire};
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
+use crate::model::uplink::Silence;
 
 /// How long a connection is kept beyond two intervals.
 const KEPT: Duration = Duration::from_secs(60);
@@ -44,6 +46,9 @@ pub struct Flight {
     kept: Option<Rc<Kept>>,
     /// So far it went over those.
     reused: bool,
+    /// When this hop began, and what was found of its name, after what time.
+    began: Instant,
+    found: Option<(Duration, Addresses)>,
 }
 
 /// How a hop ended.
@@ -67,8 +72,48 @@ impl Flight {
             deadline: now + target.timeout,
             kept,
             reused: true,
+            began: now,
+            found: None,
             target,
         }
+    }
+
+    /// The name that is to be looked up first. Who keeps connections may need none.
+    pub fn question(&self) -> Option<Question> {
+        if self.kept.is_some() { None } else { self.reach().question() }
+    }
+
+    /// Takes what was found of it.
+    ///
+    /// # Errors
+    /// Nothing: the reply that the check ends with.
+    pub fn found(&mut self, addresses: Addresses) -> Result<(), Box<Reply>> {
+        if addresses.is_empty() {
+            let host = self.url.host_str().unwrap_or_default();
+            let text = format!("cannot find an address of {host}");
+            return Err(self.unnamed(Fault { cause: Cause::Dns, text }));
+        }
+        self.found = Some((self.began.elapsed(), addresses));
+        Ok(())
+    }
+
+    /// Nothing was found in time: the reply that the check ends with.
+    pub fn lost(&mut self) -> Box<Reply> {
+        let phases = Phases { dns_us: Some(0), ..Phases::default() };
+        let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
+        self.unnamed(fault)
+    }
+
+    /// The end of a check whose name was not found.
+    fn unnamed(&mut self, fault: Fault) -> Box<Reply> {
+        let us = self.began.elapsed().as_micros() as u64;
+        let hop = Phases { dns_us: Some(us), ..Phases::default() };
+        self.phases.add(&hop);
+        if !self.hops.is_empty() {
+            self.hops.push(named(&self.url, None, None, hop));
+        }
+        let silence = Some(Silence::Names);
+        Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
     }
 
     /// A handle that makes this hop's request.
@@ -97,7 +142,8 @@ impl Flight {
             target: Arc::clone(&self.target),
             follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
-        let wire = Wire::new(limits, roots.cloned(), self.kept.clone(), held);
+        let mut wire = Wire::new(limits, roots.cloned(), self.kept.clone(), held);
+        wire.looked = self.found.as_ref().map_or(Duration::ZERO, |(looked, _)| *looked);
         let mut easy = Easy2::new(wire);
         match self.configure(&mut easy, left) {
             Ok(()) => Ok(easy),
@@ -115,6 +161,9 @@ impl Flight {
         let mut list = List::new();
         let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
         self.reach().configure(easy, &mut list)?;
+        if let Some((_, addresses)) = &self.found {
+            self.reach().answer(easy, addresses)?;
+        }
         // Nothing of an earlier check is used again, unless the target wants its connection kept.
         let kept = self.kept.as_ref();
         kept.iter().for_each(|kept| kept.pool.lend(easy));
@@ -124,9 +173,12 @@ impl Flight {
         easy.forbid_reuse(kept.is_none() && !target.is_tcp())?;
         easy.maxage_conn(target.interval * 2 + KEPT)?;
         easy.ssl_sessionid_cache(false)?;
-        easy.dns_cache_timeout(Duration::ZERO)?;
+        // What it is told holds for this hop: the least that it knows.
+        let told = if self.found.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
+        easy.dns_cache_timeout(told)?;
         easy.certinfo(true)?;
         raw::forget_roots(easy);
+        raw::speak_curves(easy);
         raw::hide_proxy_headers(easy);
         easy.ssl_verify_peer(target.verify)?;
         easy.ssl_verify_host(target.verify)?;
@@ -375,6 +427,7 @@ impl Flight {
         }
         self.url = next;
         self.redirects += 1;
+        (self.began, self.found) = (Instant::now(), None);
         Ok(())
     }
 
@@ -429,15 +482,24 @@ struct Shape {
 /// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
 /// from ours.
 fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
+    // libcurl's times, and ours, begin where the lookup has ended.
+    let looked_us = easy.get_ref().looked.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {
-        time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0)
+        let us = time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0);
+        us.map(|us| us + looked_us)
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
     let wire = easy.get_ref();
-    let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64);
+    let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64 + looked_us);
 
-    let named = if shape.looks_up { ours(wire.socket_after) } else { Some(0) };
+    let named = if looked_us > 0 {
+        Some(looked_us)
+    } else if shape.looks_up {
+        ours(wire.socket_after)
+    } else {
+        Some(0)
+    };
     let connected = connect.or(ours(wire.tls_after));
     let secured = if shape.is_tls { tls } else { connected };
     let spoke = ours(wire.greeted_after).or(first.filter(|_| wire.spoke));
@@ -445,7 +507,7 @@ fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
         true => [named, connected, secured, spoke, ours(wire.over_after)],
         false => [spoke, None, None, None, None],
     };
-    let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64);
+    let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64 + looked_us);
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
     // Each phase from where the one before it ended; the first that was not ended was cut.

@@ -16,6 +16,7 @@ mod hop;
 mod kept;
 mod raw;
 mod reach;
+mod resolve;
 mod room;
 mod wire;
 

@@ -9,6 +9,7 @@ use curl_sys::CURLcode;
 use url::Url;
 
 use super::raw;
+use super::resolve::Question;
 use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
@@ -62,6 +63,28 @@ impl<'a> Reach<'a> {
             Some(proxy) => is_name(&proxy.url),
             None => self.address().is_none() && is_name(self.url),
         }
+    }
+
+    /// The name that is looked up before libcurl begins; none where there is nothing to look up, or
+    /// where libcurl does it: names of proxies, and those that always mean this host.
+    pub fn question(&self) -> Option<Question> {
+        let host = self.url.host_str()?.trim_end_matches('.');
+        let is_own = host == "localhost" || host.ends_with(".localhost");
+        let looks_up = self.connect.proxy.is_none() && self.looks_up() && !is_own;
+        looks_up.then(|| Question {
+            host: self.url.host_str().unwrap_or_default().to_owned(),
+            family: self.connect.family,
+        })
+    }
+
+    /// Tells libcurl what was found.
+    pub fn answer(&self, easy: &mut Easy2<Wire>, found: &[IpAddr]) -> Result<(), curl::Error> {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        let found: Vec<String> = found.iter().map(|address| bracketed(*address)).collect();
+        let mut list = List::new();
+        // With a plus it is not kept for ever; it is told anew for each hop.
+        list.append(&format!("+{}:{port}:{}", host(self.url), found.join(",")))?;
+        easy.resolve(list)
     }
 
     /// Sets the URL and the way. `headers` gets a line where the URL is another than it seems.

@@ -21,6 +21,8 @@ use crate::model::target::Target;
 pub struct Wire {
     /// When the hop was started; set anew just before libcurl begins with it.
     pub started: Instant,
+    /// How long the name was looked up before libcurl began.
+    pub looked: Duration,
     /// When the first socket was opened: the name is looked up.
     pub socket_after: Option<Duration>,
     /// Every socket was of the same family of addresses.
@@ -96,6 +98,7 @@ impl Wire {
     pub fn new(limits: Limits, roots: Option<Roots>, kept: Option<Rc<Kept>>, held: Held) -> Wire {
         Wire {
             started: Instant::now(),
+            looked: Duration::ZERO,
             socket_after: None,
             one_family: true,
             family: None,

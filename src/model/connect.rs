@@ -35,7 +35,7 @@ pub struct Connect {
 }
 
 /// Kinds of addresses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Family {
     /// Both, IPv6 with a head start (RFC 8305).
     #[default]

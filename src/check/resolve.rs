@@ -1,0 +1,274 @@
+//! Names looked up by the system's resolver, each in a thread while it lasts, so that none waits
+//! for another. libcurl's own threads would do, but for one thing: a lookup that nobody answers
+//! hangs for 10 s and more after its check is over, at each check another, until ten dead names have
+//! all threads and delay everybody. So here a name that hangs gets no more than a second try beside
+//! the first; what comes later waits for that one.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use curl::multi::MultiWaker;
+use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
+
+use crate::model::connect::Family;
+
+/// Names looked up at once. As many as the checks that are in flight by default: a name that
+/// waited for a thread would look slow.
+const LOOKUPS: usize = 100;
+/// A lookup that takes longer hangs.
+const HANGS: Duration = Duration::from_secs(1);
+/// Lookups of one name that may hang at once; half of the threads are for first ones alone.
+const HANGING: usize = 2;
+/// Stack of each thread, in bytes: what the C library's resolver needs, with its plugins on hosts.
+const STACK: usize = 256 * 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// A name, in ASCII.
+    pub host: String,
+    /// Addresses of which kind.
+    pub family: Family,
+}
+
+/// The addresses, in the order in which they are to be tried; empty: there are none, or nobody
+/// could tell.
+pub type Addresses = Arc<[IpAddr]>;
+
+/// Who looks up.
+pub struct Resolver(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    waker: MultiWaker,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: HashMap<Question, Vec<Lookup>>,
+    /// For want of a thread.
+    waiting: VecDeque<(Question, usize)>,
+    threads: usize,
+    answers: Vec<(usize, Addresses)>,
+    next_id: usize,
+}
+
+/// One call of the system's resolver.
+struct Lookup {
+    id: usize,
+    began: Instant,
+    /// Who waits for it; nobody, if their time is over.
+    tokens: Vec<usize>,
+}
+
+impl Resolver {
+    /// One that ends a turn of `waker`'s when it has an answer.
+    pub fn new(waker: MultiWaker) -> Resolver {
+        Resolver(Arc::new(Shared { state: Mutex::default(), waker }))
+    }
+
+    /// Looks a name up for whoever has that token.
+    pub fn ask(&self, question: Question, token: usize, now: Instant) {
+        let mut state = self.0.state();
+        let Some(id) = state.begin(&question, token, now) else { return };
+        state.threads += 1;
+        drop(state);
+        let (shared, asked) = (Arc::clone(&self.0), question.clone());
+        let look = move || shared.work(asked, id);
+        let spawned =
+            thread::Builder::new().name("lookup".to_owned()).stack_size(STACK).spawn(look);
+        if spawned.is_err() {
+            // As without an answer: it is our trouble, and found to be that by the canaries.
+            self.0.state().threads -= 1;
+            self.0.end(&question, id, &Addresses::default());
+        }
+    }
+
+    /// The answers that have come, each with its token.
+    pub fn answers(&self) -> Vec<(usize, Addresses)> {
+        std::mem::take(&mut self.0.state().answers)
+    }
+
+    /// Nobody waits for that answer any more.
+    pub fn forget(&self, question: &Question, token: usize) {
+        let mut state = self.0.state();
+        let lookups = state.under_way.get_mut(question).into_iter().flatten();
+        lookups.for_each(|lookup| lookup.tokens.retain(|other| *other != token));
+        state.waiting.retain(|(_, other)| *other != token);
+        state.answers.retain(|(other, _)| *other != token);
+    }
+}
+
+impl State {
+    /// Where it is waited for the answer; the number of a lookup, if that is to begin.
+    fn begin(&mut self, question: &Question, token: usize, now: Instant) -> Option<usize> {
+        let known = self.under_way.get_mut(question);
+        let hang = known.as_deref().map_or(0, |all| {
+            all.iter().filter(|lookup| now.saturating_duration_since(lookup.began) >= HANGS).count()
+        });
+        let room = if hang == 0 { LOOKUPS } else { LOOKUPS / 2 };
+        if hang < HANGING && self.threads < room {
+            let id = self.next_id;
+            self.next_id = self.next_id.wrapping_add(1);
+            let lookup = Lookup { id, began: now, tokens: vec![token] };
+            self.under_way.entry(question.clone()).or_default().push(lookup);
+            return Some(id);
+        }
+        // The newest knows most.
+        match known.and_then(|all| all.last_mut()) {
+            Some(newest) => newest.tokens.push(token),
+            None => self.waiting.push_back((question.clone(), token)),
+        }
+        None
+    }
+
+    /// A lookup has ended. Gives the next, if any waits for a thread.
+    fn end(
+        &mut self,
+        question: &Question,
+        id: usize,
+        addresses: &Addresses,
+    ) -> Option<(Question, usize)> {
+        if let Some(all) = self.under_way.get_mut(question) {
+            let ended = all.extract_if(.., |lookup| lookup.id == id);
+            let tokens: Vec<usize> = ended.flat_map(|lookup| lookup.tokens).collect();
+            if all.is_empty() {
+                self.under_way.remove(question);
+            }
+            self.answers.extend(tokens.into_iter().map(|token| (token, Arc::clone(addresses))));
+        }
+        while let Some((next, token)) = self.waiting.pop_front() {
+            // This thread takes it on, and counts no longer as the one that it was.
+            self.threads -= 1;
+            let begun = self.begin(&next, token, Instant::now());
+            self.threads += 1;
+            if let Some(id) = begun {
+                return Some((next, id));
+            }
+        }
+        None
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's life.
+    fn work(&self, question: Question, id: usize) {
+        let mut next = Some((question, id));
+        while let Some((question, id)) = next.take() {
+            let addresses = look_up(&question);
+            next = self.end(&question, id, &addresses);
+        }
+        self.state().threads -= 1;
+    }
+
+    fn end(
+        &self,
+        question: &Question,
+        id: usize,
+        addresses: &Addresses,
+    ) -> Option<(Question, usize)> {
+        let next = self.state().end(question, id, addresses);
+        // An engine that is gone needs no answer.
+        let _ = self.waker.wakeup();
+        next
+    }
+}
+
+/// Asks the system's resolver.
+fn look_up(question: &Question) -> Addresses {
+    let address = match question.family {
+        Family::Any => 0,
+        Family::V4 => AddrFamily::Inet.into(),
+        Family::V6 => AddrFamily::Inet6.into(),
+    };
+    let socktype = SockType::Stream.into();
+    let hints = AddrInfoHints { socktype, address, ..AddrInfoHints::default() };
+    let found = getaddrinfo(Some(&question.host), None, Some(hints));
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found.into_iter().flatten().flatten() {
+        let address = address.sockaddr.ip();
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn question(host: &str) -> Question {
+        Question { host: host.to_owned(), family: Family::Any }
+    }
+
+    impl State {
+        /// As [`Resolver::ask`], without a thread.
+        fn ask(&mut self, host: &str, token: usize, now: Instant) -> Option<usize> {
+            let id = self.begin(&question(host), token, now);
+            self.threads += usize::from(id.is_some());
+            id
+        }
+
+        /// Its thread has ended too, unless it took on another.
+        fn ended(&mut self, host: &str, id: usize) -> Option<(Question, usize)> {
+            let next = self.end(&question(host), id, &Addresses::default());
+            self.threads -= usize::from(next.is_none());
+            next
+        }
+    }
+
+    #[test]
+    fn a_name_that_hangs_gets_a_second_try_and_no_third() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let first = state.ask("dead", 1, now).unwrap();
+        // Not hanging yet: each check has its own.
+        let beside = state.ask("dead", 2, now).unwrap();
+        assert_eq!(state.ended("dead", beside), None);
+        assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [2]);
+        let second = state.ask("dead", 3, now + SECOND).unwrap();
+        assert_eq!(state.ask("dead", 4, now + 2 * SECOND), None);
+        assert_eq!(state.ask("dead", 5, now + 3 * SECOND), None);
+        assert_eq!((state.threads, state.under_way.len()), (2, 1));
+        // Others are free.
+        assert!(state.ask("alive", 6, now + 3 * SECOND).is_some());
+        // Who came later waits for the second.
+        state.ended("dead", first);
+        assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [1]);
+        state.ended("dead", second);
+        let tokens: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
+        assert_eq!(tokens, [3, 4, 5]);
+        assert!(state.ask("dead", 7, now + 20 * SECOND).is_some());
+    }
+
+    #[test]
+    fn first_tries_have_half_of_the_threads_for_themselves() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let name = |i: usize| format!("name-{i}");
+        let ids: Vec<usize> = (0..60).map(|i| state.ask(&name(i), i, now).unwrap()).collect();
+        assert_eq!(state.ask(&name(0), 100, now + SECOND), None);
+        for i in 60..LOOKUPS {
+            assert!(state.ask(&name(i), i, now + SECOND).is_some());
+        }
+        // No thread is left: the next waits, and has that of the first that ends.
+        assert_eq!(state.ask("late", 200, now + SECOND), None);
+        assert_eq!(state.ask("later", 201, now + SECOND), None);
+        let (next, id) = state.ended(&name(0), ids[0]).unwrap();
+        assert_eq!((next.host.as_str(), state.threads), ("late", LOOKUPS));
+        let tokens: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
+        assert_eq!(tokens, [0, 100]);
+        let (next, id) = state.ended("late", id).unwrap();
+        assert_eq!(next.host, "later");
+        assert_eq!(state.ended("later", id), None);
+        assert_eq!(state.threads, LOOKUPS - 1);
+    }
+}

@@ -54,6 +54,41 @@ fn watch(config: &str, length: Duration) -> (Stored, u64) {
     (stored, peak)
 }
 
+/// Descriptors for some of the checks that are due at once.
+#[test]
+fn descriptors_that_run_out_are_our_trouble() {
+    let (listener, folder) = (Listener::http(), Temp::new());
+    listener.always(Script::ok("x").serial().delay_first_byte(Duration::from_millis(600)));
+    let mut config = config(&listener, 40, "[defaults]\ninterval = '1s'");
+    // By name, too: to look it up takes some.
+    for i in 0..20 {
+        let url = listener.url_at("named.example", "/");
+        write!(config, "[[target]]\nname = 'named-{i}'\nurl = '{url}'\n").unwrap();
+    }
+    let script = "mount --bind hosts /etc/hosts && ulimit -n 30 && exec \"$@\"";
+    let mut running = Sitewatch::program("unshare")
+        .file("c.toml", config)
+        .file("hosts", "127.0.0.1 named.example\n")
+        .env("STATE_DIRECTORY", folder.path())
+        .args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_sitewatch")])
+        .args(["run", "-c", "c.toml"])
+        .spawn();
+    running.await_stderr("watching", DEADLINE);
+    let began = Instant::now();
+    eventually(DEADLINE, "its time", || began.elapsed() >= Duration::from_secs(5));
+    running.signal(Signal::TERM);
+    let done = running.wait(DEADLINE);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let stored = Stored::read(&folder.join("sitewatch.db"));
+    stored.is_whole("here");
+    let of = |verdict: &str| stored.checks.iter().filter(|row| row.verdict == verdict).count();
+    assert!(of("up") > 20 && of("unknown") > 20, "{} up, {} unknown", of("up"), of("unknown"));
+    for row in &stored.checks {
+        let is_ours = row.verdict == "unknown" && row.cause == "overload";
+        assert!(row.verdict == "up" || is_ours, "{row:?}");
+    }
+}
+
 fn serials(stored: &Stored) -> BTreeSet<u64> {
     let serials: Vec<u64> = stored.checks.iter().map(|row| row.serial().unwrap()).collect();
     let once: BTreeSet<u64> = serials.iter().copied().collect();

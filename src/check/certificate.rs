@@ -1,14 +1,28 @@
 //! The certificates of a handshake: when they end, and what is wrong with a chain that was
-//! refused. Both from the one handshake of the check, which libcurl notes before it verifies.
+//! refused. Both from the one handshake of the check, as OpenSSL verifies it.
+
+use std::sync::{Arc, Mutex};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
-use openssl::stack::Stack;
-use openssl::x509::store::X509StoreRef;
-use openssl::x509::{X509, X509StoreContext};
+use openssl::x509::{X509, X509NameRef};
 
 use crate::date;
 use crate::model::outcome::Cause;
+
+/// Where a handshake shows its certificates.
+pub type Seen = Arc<Mutex<Option<Shown>>>;
+
+/// What it has shown.
+pub struct Shown {
+    /// As they were sent, leaf first.
+    pub certificates: Vec<X509>,
+    /// What OpenSSL thinks of them: one of its X509_V_ numbers; 0: they are good, but perhaps for
+    /// another name.
+    pub error: i32,
+    /// Which of them that is about.
+    pub depth: usize,
+}
 
 /// When a chain ends, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,47 +33,42 @@ pub struct Ends {
     pub chain_s: i64,
 }
 
-/// Ends of a chain, from libcurl's lines. None: no certificate, or no date that can be read.
-pub fn ends(chain: &[Vec<Vec<u8>>]) -> Option<Ends> {
-    let of =
-        |lines: &Vec<Vec<u8>>| seconds(std::str::from_utf8(value(lines, "Expire date")?).ok()?);
-    let leaf_s = of(chain.first()?)?;
-    let chain_s = chain.iter().filter_map(of).min()?;
+/// Ends of a chain. None: no certificate, or no date that can be read.
+pub fn ends(chain: &[X509]) -> Option<Ends> {
+    let leaf_s = seconds(chain.first()?.not_after())?;
+    let chain_s = chain.iter().filter_map(|of| seconds(of.not_after())).min()?;
     Some(Ends { leaf_s, chain_s })
 }
 
 /// Whose the leaf is and who has issued it: `example.org, issued by R11`.
-pub fn whose(chain: &[Vec<Vec<u8>>]) -> Option<String> {
+pub fn whose(chain: &[X509]) -> Option<String> {
     let leaf = chain.first()?;
-    let name = |line| value(leaf, line).map(|text| named(&String::from_utf8_lossy(text)));
-    Some(format!("{}, issued by {}", name("Subject")?, name("Issuer")?))
+    Some(format!("{}, issued by {}", named(leaf.subject_name()), named(leaf.issuer_name())))
 }
 
-/// Of OpenSSL's line for a name, `C=US, O=Let's Encrypt, CN=R11`, the common name, else all of it.
-fn named(line: &str) -> String {
-    let common = line.rsplit(", ").find_map(|part| part.strip_prefix("CN="));
-    match common.unwrap_or(line) {
-        "" => "no name".to_owned(),
-        name => name.to_owned(),
+/// The common name, else all of it: `C=US, O=Let's Encrypt`.
+fn named(name: &X509NameRef) -> String {
+    if let Some(common) = common_name(name) {
+        return common;
     }
+    let part = |entry: &openssl::x509::X509NameEntryRef| {
+        let key = entry.object().nid().short_name().unwrap_or("?");
+        Some(format!("{key}={}", entry.data().to_string().ok()?))
+    };
+    let parts: Vec<String> = name.entries().filter_map(part).collect();
+    if parts.is_empty() { "no name".to_owned() } else { parts.join(", ") }
 }
 
-/// What is wrong with a chain that libcurl refused: the cause, and why, for people.
-///
-/// libcurl looks at the name first and then tells nothing of the dates, so the chain is verified
-/// here once more against the same roots: expired comes before untrusted, before the name.
-pub fn diagnose(
-    chain: &[Vec<Vec<u8>>],
-    roots: &X509StoreRef,
-    why: &str,
-) -> Option<(Cause, String)> {
-    let certificates: Vec<X509> =
-        chain.iter().filter_map(|lines| X509::from_pem(value(lines, "Cert")?).ok()).collect();
+fn common_name(name: &X509NameRef) -> Option<String> {
+    let last = name.entries_by_nid(Nid::COMMONNAME).last()?;
+    last.data().to_string().ok().filter(|text| !text.is_empty())
+}
+
+/// What is wrong with a chain that was refused: the cause, and why, for people. `why`: libcurl's
+/// words.
+pub fn diagnose(shown: &Shown, why: &str) -> Option<(Cause, String)> {
+    let certificates = &shown.certificates[..];
     let leaf = certificates.first()?;
-    let mut others = Stack::new().ok()?;
-    for certificate in certificates.iter().skip(1) {
-        others.push(certificate.clone()).ok()?;
-    }
     // An untrusted root is met before the dates are looked at, and an expired one stops there:
     // so the dates of what was sent are looked at first.
     let now = Asn1Time::days_from_now(0).ok()?;
@@ -67,19 +76,12 @@ pub fn diagnose(
     if let Some(depth) = expired {
         let text = format!(
             "{} ended on {}",
-            which(&certificates, depth),
+            which(certificates, depth),
             day(certificates[depth].not_after())
         );
         return Some((Cause::CertificateExpired, text));
     }
-    let mut context = X509StoreContext::new().ok()?;
-    let (valid, error, depth) = context
-        .init(roots, leaf, &others, |context| {
-            let valid = context.verify_cert()?;
-            Ok((valid, context.error(), context.error_depth()))
-        })
-        .ok()?;
-    let (code, text) = (error.as_raw(), error.error_string());
+    let (code, depth, valid) = (shown.error, shown.depth, shown.error == openssl_sys::X509_V_OK);
     if valid && why.contains("subject name") {
         let names = names(leaf);
         return Some((Cause::CertificateName, format!("the certificate is for {names}")));
@@ -98,10 +100,8 @@ pub fn diagnose(
         | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE => Cause::CertificateUntrusted,
         _ => Cause::Certificate,
     };
-    let at = certificates.get(depth as usize).unwrap_or(leaf);
-    let issuer = at.issuer_name().entries_by_nid(Nid::COMMONNAME).next();
-    let issuer = issuer.and_then(|name| name.data().to_string().ok());
-    let text = match (code, issuer) {
+    let at = certificates.get(depth).unwrap_or(leaf);
+    let text = match (code, common_name(at.issuer_name())) {
         (openssl_sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, _) => {
             "self-signed: set ca_file to trust it".to_owned()
         }
@@ -111,17 +111,22 @@ pub fn diagnose(
             Some(issuer),
         ) => format!("issued by {issuer:?}, which is neither trusted here nor sent along"),
         (openssl_sys::X509_V_ERR_CERT_NOT_YET_VALID, _) => {
-            format!("{} begins on {}", which(&certificates, depth as usize), day(at.not_before()))
+            format!("{} begins on {}", which(certificates, depth), day(at.not_before()))
         }
-        _ => format!("{}: {text}", which(&certificates, depth as usize)),
+        _ => format!("{}: {}", which(certificates, depth), super::raw::words(code)),
     };
     Some((cause, text))
 }
 
 /// A certificate's time as all our times are written.
 fn day(time: &Asn1TimeRef) -> String {
-    let text = time.to_string();
-    seconds(&text).map_or(text, |s| date::rfc3339(s.saturating_mul(1000)))
+    seconds(time).map_or_else(|| time.to_string(), |s| date::rfc3339(s.saturating_mul(1000)))
+}
+
+/// A certificate's time in seconds since 1970.
+fn seconds(time: &Asn1TimeRef) -> Option<i64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }
 
 /// Which certificate of the chain it is: `the certificate`, or one behind it by its name.
@@ -129,8 +134,7 @@ fn which(certificates: &[X509], depth: usize) -> String {
     let Some(one) = certificates.get(depth).filter(|_| depth > 0) else {
         return "the certificate".to_owned();
     };
-    let name = one.subject_name().entries_by_nid(Nid::COMMONNAME).next();
-    match name.and_then(|name| name.data().to_string().ok()) {
+    match common_name(one.subject_name()) {
         Some(name) => format!("the chain's certificate {name:?}"),
         None => format!("certificate {depth} of the chain"),
     }
@@ -160,60 +164,28 @@ fn names(certificate: &X509) -> String {
     }
 }
 
-/// The value of libcurl's line of that name.
-fn value<'a>(lines: &'a [Vec<u8>], name: &str) -> Option<&'a [u8]> {
-    lines.iter().find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))
-}
-
-/// Seconds since 1970 of OpenSSL's text for a time, such as `Nov  1 09:30:00 2026 GMT`.
-fn seconds(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_ascii_whitespace();
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    let day: u8 = words.next()?.parse().ok()?;
-    let time = words.next()?.split('.').next()?;
-    let year: u16 = words.next()?.parse().ok()?;
-    let mut time = time.split(':').map(|part| part.parse::<u8>().ok());
-    let mut part = || time.next().flatten();
-    date::seconds(year, month as u8, day, part()?, part()?, part()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_of_openssl_are_read() {
+    fn times_are_read() {
         for (text, want) in [
-            ("Nov 21 03:00:00 2026 GMT", Some(1_795_230_000)),
-            ("Nov  1 09:30:00 2026 GMT", Some(1_793_525_400)),
-            ("Jan  1 00:00:00 1970 GMT", Some(0)),
-            ("Feb 29 23:59:59 2040 GMT", Some(2_214_172_799)),
+            ("20261121030000Z", 1_795_230_000),
+            ("19700101000000Z", 0),
+            ("19691231235959Z", -1),
+            ("20400229235959Z", 2_214_172_799),
             // The last that is an ASN.1 UTCTime, and the first that is a GeneralizedTime.
-            ("Dec 31 23:59:59 2049 GMT", Some(2_524_607_999)),
-            ("Jan  1 00:00:00 2050 GMT", Some(2_524_608_000)),
-            ("Feb  7 06:28:16 2106 GMT", Some(4_294_967_296)),
-            ("Nov 21 03:00:00 2120 GMT", Some(4_761_601_200)),
-            ("Dec 31 23:59:59 9999 GMT", Some(253_402_300_799)),
-            ("Foo 31 23:59:59 9999 GMT", None),
-            ("Bad time value", None),
-            ("", None),
+            ("20491231235959Z", 2_524_607_999),
+            ("20500101000000Z", 2_524_608_000),
+            ("21060207062816Z", 4_294_967_296),
+            ("21201121030000Z", 4_761_601_200),
+            ("99991231235959Z", 253_402_300_799),
         ] {
-            assert_eq!(seconds(text), want, "{text}");
+            let time = Asn1Time::from_str(text).unwrap();
+            assert_eq!(seconds(&time), Some(want), "{text}");
         }
-    }
-
-    #[test]
-    fn the_earliest_end_of_a_chain() {
-        let line = |text: &str| vec![text.as_bytes().to_vec()];
-        let chain = [
-            line("Expire date:Nov 21 03:00:00 2030 GMT"),
-            line("Expire date:Nov 21 03:00:00 2026 GMT"),
-        ];
-        let ends = ends(&chain).unwrap();
-        assert_eq!((ends.leaf_s - ends.chain_s) / 86_400, 1461);
-        assert_eq!(super::ends(&[]), None);
+        let time = Asn1Time::from_str("21201121030000Z").unwrap();
+        assert_eq!(day(&time), "2120-11-21T03:00:00Z");
     }
 }

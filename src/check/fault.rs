@@ -25,7 +25,8 @@ pub fn fault(
         // No route: we have none, and the site has nothing to do with it; unless it has addresses of
         // another family, of which only the last one's error is told.
         curl_sys::CURLE_COULDNT_CONNECT if one_family && is_no_route(errno) => Cause::Uplink,
-        curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Internal,
+        curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Overload,
+        curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
@@ -94,10 +95,9 @@ fn is_no_route(errno: i32) -> bool {
     [Errno::NETUNREACH, Errno::NETDOWN].iter().any(|of| of.raw_os_error() == errno)
 }
 
-/// Of ports, descriptors or memory.
-fn is_no_means(errno: i32) -> bool {
-    let all =
-        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::PERM];
+/// Of ports, descriptors or memory: more is asked of this machine than it has.
+pub fn is_no_means(errno: i32) -> bool {
+    let all = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     all.iter().any(|of| of.raw_os_error() == errno)
 }
 

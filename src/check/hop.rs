@@ -12,13 +12,13 @@ use curl::multi::Easy2Handle;
 use url::Url;
 
 use super::certificate;
-use super::fault::{fault, silence};
+use super::fault::{fault, is_no_means, silence};
 use super::kept::{Kept, Known};
 use super::raw;
 use super::reach::{Reach, is_at_home, speaks_tls};
 use super::resolve::{Addresses, Question};
 use super::room::Held;
-use super::trust::{Roots, Trust};
+use super::trust::Trust;
 use super::wire::{Limits, Stopped, Wire};
 use crate::clock;
 use crate::model::judge::{Fault, Reply};
@@ -48,7 +48,7 @@ pub struct Flight {
     reused: bool,
     /// When this hop began, and what was found of its name, after what time.
     began: Instant,
-    found: Option<(Duration, Addresses)>,
+    found: Option<(Duration, Arc<[IpAddr]>)>,
 }
 
 /// How a hop ended.
@@ -88,10 +88,17 @@ impl Flight {
     /// # Errors
     /// Nothing: the reply that the check ends with.
     pub fn found(&mut self, addresses: Addresses) -> Result<(), Box<Reply>> {
+        let addresses = match addresses {
+            Ok(addresses) => addresses,
+            Err(why) => {
+                let fault = Fault { cause: Cause::Overload, text: why.to_string() };
+                return Err(self.unnamed(fault, None));
+            }
+        };
         if addresses.is_empty() {
             let host = self.url.host_str().unwrap_or_default();
             let text = format!("cannot find an address of {host}");
-            return Err(self.unnamed(Fault { cause: Cause::Dns, text }));
+            return Err(self.unnamed(Fault { cause: Cause::Dns, text }, Some(Silence::Names)));
         }
         self.found = Some((self.began.elapsed(), addresses));
         Ok(())
@@ -101,18 +108,17 @@ impl Flight {
     pub fn lost(&mut self) -> Box<Reply> {
         let phases = Phases { dns_us: Some(0), ..Phases::default() };
         let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
-        self.unnamed(fault)
+        self.unnamed(fault, Some(Silence::Names))
     }
 
     /// The end of a check whose name was not found.
-    fn unnamed(&mut self, fault: Fault) -> Box<Reply> {
+    fn unnamed(&mut self, fault: Fault, silence: Option<Silence>) -> Box<Reply> {
         let us = self.began.elapsed().as_micros() as u64;
         let hop = Phases { dns_us: Some(us), ..Phases::default() };
         self.phases.add(&hop);
         if !self.hops.is_empty() {
             self.hops.push(named(&self.url, None, None, hop));
         }
-        let silence = Some(Silence::Names);
         Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
     }
 
@@ -176,7 +182,6 @@ impl Flight {
         // What it is told holds for this hop: the least that it knows.
         let told = if self.found.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
         easy.dns_cache_timeout(told)?;
-        easy.certinfo(true)?;
         raw::forget_roots(easy);
         raw::speak_curves(easy);
         raw::hide_proxy_headers(easy);
@@ -308,8 +313,9 @@ impl Flight {
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
         let connect_status = easy.http_connectcode().unwrap_or_default();
-        let chain = if shape.is_tls { raw::chain(&easy) } else { Vec::new() };
-        let (mut ends, mut whose) = (certificate::ends(&chain), certificate::whose(&chain));
+        let shown = easy.get_mut().take_shown();
+        let chain = shown.as_ref().map_or(&[][..], |shown| &shown.certificates);
+        let (mut ends, mut whose) = (certificate::ends(chain), certificate::whose(chain));
         if let Some(kept) = easy.get_ref().kept() {
             match ends {
                 Some(ends) => kept.learn(&url, Known { ends, whose: whose.clone() }),
@@ -320,7 +326,6 @@ impl Flight {
                 None => {}
             }
         }
-        let roots = easy.get_ref().roots().cloned();
         let wire = easy.get_mut();
         let mut silent = None;
         let mut fault = match (result, wire.stopped) {
@@ -338,8 +343,8 @@ impl Flight {
                     self.fault_of(error.code(), why, (errno, wire.one_family), &hop)
                 });
                 if fault.cause == Cause::Certificate
-                    && let Some(Roots(store)) = &roots
-                    && let Some((cause, text)) = certificate::diagnose(&chain, store, why)
+                    && let Some(shown) = &shown
+                    && let Some((cause, text)) = certificate::diagnose(shown, why)
                 {
                     fault = Fault { cause, text };
                 }
@@ -453,8 +458,10 @@ fn named(url: &Url, address: Option<String>, status: Option<u16>, phases: Phases
 }
 
 fn no_socket(wire: &Wire) -> Fault {
+    let errno = wire.no_socket.as_ref().and_then(std::io::Error::raw_os_error).unwrap_or(0);
+    let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
     let why = wire.no_socket.as_ref().map(ToString::to_string).unwrap_or_default();
-    Fault { cause: Cause::Internal, text: format!("cannot open a socket: {why}") }
+    Fault { cause, text: format!("cannot open a socket: {why}") }
 }
 
 /// Whether it is connected by another family of addresses than that which was tried first.

@@ -6,15 +6,32 @@
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi};
-use foreign_types::ForeignType;
+use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::ex_data::Index;
+use openssl::ssl::SslContext;
+use openssl::stack::StackRef;
 use openssl::x509::store::X509Store;
+use openssl::x509::{X509, X509VerifyResult};
+
+use super::certificate::{Seen, Shown};
 
 unsafe extern "C" {
     /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
     fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
+    /// OpenSSL: verifies chains by `callback`, which gets `argument`.
+    fn SSL_CTX_set_cert_verify_callback(
+        context: *mut openssl_sys::SSL_CTX,
+        callback: Option<extern "C" fn(*mut openssl_sys::X509_STORE_CTX, *mut c_void) -> c_int>,
+        argument: *mut c_void,
+    );
+    /// OpenSSL: what the other side has sent, leaf first.
+    fn X509_STORE_CTX_get0_untrusted(
+        context: *const openssl_sys::X509_STORE_CTX,
+    ) -> *mut openssl_sys::stack_st_X509;
 }
 
 /// Unsets the roots that the `curl` crate finds and sets for every handle: they would be parsed
@@ -65,33 +82,53 @@ pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
     true
 }
 
-/// What libcurl noted of the chain that the server sent, leaf first: for each certificate its
-/// `Name:value` lines, as CURLOPT_CERTINFO makes them.
-pub fn chain<H>(easy: &Easy2<H>) -> Vec<Vec<Vec<u8>>> {
-    let mut info: *mut curl_sys::curl_certinfo = ptr::null_mut();
-    let mut chain = Vec::new();
-    // SAFETY: CURLINFO_CERTINFO stores a pointer to a struct that the handle owns until its next
-    // transfer or its end; nothing happens to the handle while we copy. The struct holds
-    // `num_of_certs` lists, each of nodes with a C string, ended by null.
+/// Has a TLS context show the certificates of its handshakes, also of those that fail, to `seen`.
+/// (libcurl's own way, CURLOPT_CERTINFO, writes all of them out as text, an eighth of a check's
+/// work.) `context`: as above. False: it could not be done.
+pub fn show_chain(context: *mut c_void, seen: &Seen) -> bool {
+    /// Where a context keeps its `Seen`, which goes with it.
+    static PLACE: OnceLock<Option<Index<SslContext, Seen>>> = OnceLock::new();
+    let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
+    let (Some(place), false) = (place, context.is_null()) else { return false };
+    let seen = Box::into_raw(Box::new(Arc::clone(seen)));
+    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which
+    // OpenSSL drops with the context; `look` gets a pointer to it, and is called in handshakes
+    // alone, each of which keeps the context.
     unsafe {
-        let code =
-            curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_CERTINFO, &raw mut info);
-        if code != curl_sys::CURLE_OK || info.is_null() || (*info).certinfo.is_null() {
-            return chain;
+        if openssl_sys::SSL_CTX_set_ex_data(context.cast(), place.as_raw(), seen.cast()) != 1 {
+            drop(Box::from_raw(seen));
+            return false;
         }
-        for i in 0..(*info).num_of_certs.max(0) as usize {
-            let mut lines = Vec::new();
-            let mut node = *(*info).certinfo.add(i);
-            while !node.is_null() {
-                if !(*node).data.is_null() {
-                    lines.push(CStr::from_ptr((*node).data).to_bytes().to_vec());
-                }
-                node = (*node).next;
-            }
-            chain.push(lines);
-        }
+        SSL_CTX_set_cert_verify_callback(context.cast(), Some(look), seen.cast());
     }
-    chain
+    true
+}
+
+/// OpenSSL's words for one of its X509_V_ numbers.
+pub fn words(code: i32) -> &'static str {
+    // SAFETY: any number is taken.
+    unsafe { X509VerifyResult::from_raw(code) }.error_string()
+}
+
+/// Verifies a chain as OpenSSL would without us, and takes note of it.
+extern "C" fn look(context: *mut openssl_sys::X509_STORE_CTX, seen: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL gives a context that is ready to be verified, and what was set with this
+    // callback: a `Seen` that is alive, as above. The stack of what was sent is the context's; each
+    // certificate in it gets one more owner.
+    unsafe {
+        let verified = openssl_sys::X509_verify_cert(context);
+        let sent = X509_STORE_CTX_get0_untrusted(context);
+        let certificates = match sent.is_null() {
+            true => Vec::new(),
+            false => StackRef::<X509>::from_ptr(sent).iter().map(ToOwned::to_owned).collect(),
+        };
+        let error = openssl_sys::X509_STORE_CTX_get_error(context);
+        let depth = openssl_sys::X509_STORE_CTX_get_error_depth(context).max(0) as usize;
+        let seen = &*seen.cast_const().cast::<Seen>();
+        let shown = Shown { certificates, error, depth };
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+        verified
+    }
 }
 
 /// Connections that are kept for those who share it, and for nobody else. Of one thread.

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use curl::multi::MultiWaker;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
+use rustix::process::{Resource, getrlimit};
 
+use super::fault::is_no_means;
 use crate::model::connect::Family;
 
 /// Names looked up at once. As many as the checks that are in flight by default: a name that
@@ -25,6 +27,9 @@ const HANGING: usize = 2;
 /// Stack of each thread, in bytes: what the C library's resolver needs, with its plugins on hosts.
 const STACK: usize = 256 * 1024;
 
+/// What some lookups at once may need of descriptors.
+const DESCRIPTORS: u64 = 16;
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Question {
@@ -35,8 +40,8 @@ pub struct Question {
 }
 
 /// The addresses, in the order in which they are to be tried; empty: there are none, or nobody
-/// could tell.
-pub type Addresses = Arc<[IpAddr]>;
+/// could tell. An error is trouble of this machine: why it could not ask.
+pub type Addresses = Result<Arc<[IpAddr]>, Arc<str>>;
 
 /// Who looks up.
 pub struct Resolver(Arc<Shared>);
@@ -80,10 +85,9 @@ impl Resolver {
         let look = move || shared.work(asked, id);
         let spawned =
             thread::Builder::new().name("lookup".to_owned()).stack_size(STACK).spawn(look);
-        if spawned.is_err() {
-            // As without an answer: it is our trouble, and found to be that by the canaries.
+        if let Err(error) = spawned {
             self.0.state().threads -= 1;
-            self.0.end(&question, id, &Addresses::default());
+            self.0.end(&question, id, &Err(format!("no thread to look it up: {error}").into()));
         }
     }
 
@@ -138,7 +142,7 @@ impl State {
             if all.is_empty() {
                 self.under_way.remove(question);
             }
-            self.answers.extend(tokens.into_iter().map(|token| (token, Arc::clone(addresses))));
+            self.answers.extend(tokens.into_iter().map(|token| (token, addresses.clone())));
         }
         while let Some((next, token)) = self.waiting.pop_front() {
             // This thread takes it on, and counts no longer as the one that it was.
@@ -198,7 +202,20 @@ fn look_up(question: &Question) -> Addresses {
             addresses.push(address);
         }
     }
-    addresses.into()
+    if addresses.is_empty() && is_short_of_descriptors() {
+        return Err("too few descriptors to look a name up".into());
+    }
+    Ok(addresses.into())
+}
+
+/// Whether so few are left that the resolver may have found none for its files and sockets: it says
+/// of that that there is no such name.
+fn is_short_of_descriptors() -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.count() as u64 + DESCRIPTORS >= limit,
+        Err(error) => is_no_means(error.raw_os_error().unwrap_or(0)),
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +238,7 @@ mod tests {
 
         /// Its thread has ended too, unless it took on another.
         fn ended(&mut self, host: &str, id: usize) -> Option<(Question, usize)> {
-            let next = self.end(&question(host), id, &Addresses::default());
+            let next = self.end(&question(host), id, &Err("".into()));
             self.threads -= usize::from(next.is_none());
             next
         }

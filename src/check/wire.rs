@@ -4,13 +4,14 @@
 use std::ffi::c_void;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use curl::easy::{Handler, WriteError};
 use socket2::Socket;
 use url::Url;
 
+use super::certificate::{Seen, Shown};
 use super::kept::Kept;
 use super::raw;
 use super::room::Held;
@@ -50,6 +51,8 @@ pub struct Wire {
     pub held: Held,
     limits: Limits,
     roots: Option<Roots>,
+    /// The certificates that the handshake has shown.
+    seen: Seen,
     /// Outlives the handle that this belongs to.
     kept: Option<Rc<Kept>>,
 }
@@ -114,8 +117,14 @@ impl Wire {
             held,
             limits,
             roots,
+            seen: Seen::default(),
             kept,
         }
+    }
+
+    /// The certificates that the handshake has shown, if there was one.
+    pub fn take_shown(&mut self) -> Option<Shown> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The connections of earlier checks.
@@ -129,11 +138,6 @@ impl Wire {
         self.greeted_after.get_or_insert(after);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
-    }
-
-    /// What TLS verifies against.
-    pub fn roots(&self) -> Option<&Roots> {
-        self.roots.as_ref()
     }
 
     /// Lets go of the room for the body.
@@ -250,11 +254,11 @@ impl Handler for Wire {
 
     fn ssl_ctx(&mut self, context: *mut c_void) -> Result<(), curl::Error> {
         self.tls_after.get_or_insert_with(|| self.started.elapsed());
-        match &self.roots {
-            Some(Roots(store)) if !raw::lend_store(context, store) => {
-                Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY))
-            }
-            _ => Ok(()),
+        let roots = self.roots.as_ref().map(|Roots(store)| store);
+        let is_lent = roots.is_none_or(|store| raw::lend_store(context, store));
+        match is_lent && raw::show_chain(context, &self.seen) {
+            true => Ok(()),
+            false => Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY)),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Certificates, each wrong in its own way, and the ends that are told of all of them.
 
+use openssl::ssl::SslVersion;
+
 use super::{Case, Want, broken, https, table, unknown, up};
 use crate::harness::certs::{self, Authority, Leaf};
-use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, json};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, Tls, json};
 
 /// The row of a leaf: the record tells its end, whatever else is wrong.
 fn row(name: &str, leaf: &Leaf, want: Want) -> Case {
@@ -191,4 +193,37 @@ fn roots_of_a_folder_count_too() {
         .args(["check", &site.url("/")])
         .run();
     assert_eq!(done.code, Some(1), "{done:?}");
+}
+
+#[test]
+fn a_certificate_that_ends_between_two_checks_is_seen_by_the_next() {
+    let now_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    let leaf = certs::set().authority.leaf_until(&["127.0.0.1"], now_s + 4);
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let leaf = match version {
+            SslVersion::TLS1_2 => &leaf,
+            _ => &certs::set().authority.leaf_until(&["127.0.0.1"], now_s + 11),
+        };
+        // It would resume a session, and keep the connection, if it were asked to.
+        let tls = Tls::new(leaf).versions(version, version);
+        let site = Listener::bind(([127, 0, 0, 1], 0), Some(&tls));
+        site.always(Script::ok("x").keep_alive());
+        let done = Sitewatch::new()
+            .env("SSL_CERT_FILE", certs::ca_file())
+            .args(["check", &site.url("/"), "--format", "json", "--count", "7", "--every", "1s"])
+            .run();
+        assert_eq!(done.code, Some(1), "{done:?}");
+        let records = json::lines(&done.stdout);
+        let first_bad = records.iter().position(|record| record.text("verdict") != "up").unwrap();
+        assert!((1..records.len()).contains(&first_bad), "{done:?}");
+        for (i, record) in records.iter().enumerate() {
+            assert_eq!(record.int("cert_expires_s"), leaf.ends_s());
+            if i >= first_bad {
+                assert_eq!(record.text("cause"), "certificate_expired", "{record:?}");
+            }
+            // Never up at a time when it had ended.
+            let ended_s = record.int("due_ms") / 1000 - leaf.ends_s();
+            assert!(record.text("verdict") != "up" || ended_s <= 0, "{record:?}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 //! of its own on this machine, beside the floor: a bare handshake and one GET. Prints ratios of one
 //! run, and fails where one of those that are promised is missed.
 //!
-//! `SECONDS` (15; how long each case is measured), `CASES` (all, or some of: cost roots targets lag
+//! What else the machine does only adds: of `ROUNDS` (2) of check and floor in turn, the least counts.
+//!
+//! `SECONDS` (15; how long each case is measured), `CASES` (all, or some of: cost lag
 //! rate phases expressions memory), `PROGRAM` (another build, such as a static file).
 
 #![expect(
@@ -48,6 +50,7 @@ struct Bench {
     all_roots: PathBuf,
     one_root: PathBuf,
     seconds: u64,
+    rounds: u64,
     cases: Vec<String>,
     /// What was missed of what is promised.
     missed: Vec<String>,
@@ -79,6 +82,7 @@ impl Bench {
             all_roots: folder.write("all.pem", all),
             one_root: folder.write("one.pem", own),
             seconds: number("SECONDS", 15),
+            rounds: number("ROUNDS", 2),
             cases: cases.split_whitespace().map(str::to_owned).collect(),
             missed: Vec::new(),
             _folder: folder,
@@ -144,8 +148,14 @@ impl Bench {
             ("HTTPS, TLS 1.3, RSA", Kind::Rsa, 200),
         ];
         for (name, kind, targets) in kinds {
-            let floor = floor::cost(&self.site, kind, PAGE, 2000, &self.all_roots, OURS);
-            let found = self.case(kind, targets, 1).run();
+            let (mut floor, mut found) = (f64::INFINITY, None);
+            for _ in 0..self.rounds {
+                let roots = &self.all_roots;
+                floor = floor.min(floor::cost(&self.site, kind, PAGE, 2000, roots, OURS));
+                found = Some(least(found, self.case(kind, targets, 1).run()));
+                floor = floor.min(floor::cost(&self.site, kind, PAGE, 2000, roots, OURS));
+            }
+            let found = found.unwrap();
             let ratio = found.cpu_ms / floor;
             println!("{name:<34}{:>8.3}{floor:>8.3}{ratio:>8.2}{:>12.0}", found.cpu_ms, found.rate);
             self.promise(
@@ -157,8 +167,13 @@ impl Bench {
         let ratio = costs[0] / costs[1];
         println!("HTTP of HTTPS (ECDSA)              {ratio:.2}");
         self.promise(ratio <= 0.2, format!("HTTP costs {ratio:.2} of HTTPS, not a fifth"));
-        let one = Case { roots: &self.one_root, ..self.case(Kind::Ecdsa, 200, 1) }.run();
-        let many = self.case(Kind::Ecdsa, 2000, 10).run();
+        let (mut one, mut many) = (None, None);
+        for _ in 0..self.rounds {
+            let roots = &self.one_root;
+            one = Some(least(one, Case { roots, ..self.case(Kind::Ecdsa, 200, 1) }.run()));
+            many = Some(least(many, self.case(Kind::Ecdsa, 2000, 10).run()));
+        }
+        let (one, many) = (one.unwrap(), many.unwrap());
         for (name, found, of) in
             [("one root", &one, "roots"), ("10 times the targets", &many, "targets")]
         {
@@ -226,6 +241,7 @@ impl Bench {
                 found
             });
             print!("{name:<30}");
+            assert!(!found.phases.is_empty(), "{} checks were not up", found.failed);
             let mut within = [0.0; 3];
             for (i, within) in within.iter_mut().enumerate() {
                 let mut errors: Vec<f64> =
@@ -255,6 +271,14 @@ impl Bench {
         let each = (many - few) as f64 * 1024.0 / 9000.0;
         println!("1000 targets    {:.1}\n10,000 targets  {:.1}", mb(few), mb(many));
         println!("a target        {each:.0} bytes");
+    }
+}
+
+/// Of two runs the one that cost less.
+fn least(one: Option<Found>, other: Found) -> Found {
+    match one {
+        Some(one) if one.cpu_ms <= other.cpu_ms => one,
+        _ => other,
     }
 }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::expression::Expression;
+
 use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion};
 use crate::model::target::{Login, Method, Secret};
 
@@ -220,14 +222,14 @@ fn a_plain_connection_has_what_is_not_of_http() {
     let [mail, plain, site] = &config.targets[..] else { panic!("{:?}", config.targets) };
     assert_eq!(mail.url.as_str(), "tcp://xn--e1afmkfd.example:25");
     assert_eq!(&*mail.name, "tcp://Пример.example:25");
-    assert_eq!(mail.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["ready"]);
+    assert_eq!(mail.matches.iter().map(Expression::as_str).collect::<Vec<_>>(), ["ready"]);
     assert_eq!((mail.method, mail.body.0.as_str(), mail.excerpt), (Method::Get, "", 0));
     assert_eq!((mail.interval, mail.min_cert_days), (Duration::from_secs(30), 7));
     assert!(mail.connect.tls && !mail.connect.reuse && !plain.connect.tls);
     assert_eq!(plain.url.as_str(), "tcp://[2001:db8::1]:443");
-    assert_eq!(plain.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["^220"]);
+    assert_eq!(plain.matches.iter().map(Expression::as_str).collect::<Vec<_>>(), ["^220"]);
     // To a site the keys of connections mean nothing.
-    assert_eq!(site.matches.iter().map(|of| of.as_str()).collect::<Vec<_>>(), ["m"]);
+    assert_eq!(site.matches.iter().map(Expression::as_str).collect::<Vec<_>>(), ["m"]);
     assert!(site.connect.reuse && site.method == Method::Post && !site.is_tcp());
     let printed = print(&config);
     let again = print(&super::config("tcp", &printed).unwrap());

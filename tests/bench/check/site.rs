@@ -5,7 +5,7 @@
 //!     /1024           a body of so many bytes
 //!     /wait/30/20     ms before the reply, and before the end of its body, which says what the
 //!                     handshake (with a delay on its own port), that and the rest took, in µs:
-//!                     `tls=40112 first=30060 rest=20055`
+//!                     `tls=00040112 first=00030060 rest=00020055`
 //! ```
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -160,12 +160,18 @@ fn reply(mut stream: impl Read + Write, began: Instant) -> std::io::Result<()> {
     let [first, rest] = words[..] else { return Ok(()) };
     thread::sleep(Duration::from_millis(first));
     let spoke = Instant::now();
-    stream.write_all(format!("{head}\r\nit took ").as_bytes())?;
+    let size = "it took ".len() + said(0, 0, 0).len();
+    stream.write_all(format!("{head}Content-Length: {size}\r\n\r\nit took ").as_bytes())?;
     stream.flush()?;
     thread::sleep(Duration::from_millis(rest));
     let us = |from: Instant, to: Instant| (to - from).as_micros();
     let (tls, first) = (us(began, secured), us(secured, spoke));
     let rest = us(spoke, Instant::now());
-    stream.write_all(format!("tls={tls} first={first} rest={rest}\n").as_bytes())?;
+    stream.write_all(said(tls, first, rest).as_bytes())?;
     stream.flush()
+}
+
+/// What it took, always as long, in µs.
+fn said(tls: u128, first: u128, rest: u128) -> String {
+    format!("tls={tls:08} first={first:08} rest={rest:08}\n")
 }

@@ -15,7 +15,7 @@ use crate::harness::binary::Running;
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
 use crate::harness::{Listener, Script, Sitewatch, Temp, eventually};
-use crate::rows::Stored;
+use crate::rows::{Row, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const SECOND_US: i64 = 1_000_000;
@@ -90,7 +90,7 @@ impl Watched {
         let stored = Stored::read(&self.folder.join("sitewatch.db"));
         // Every answer is one check: no two had one key. Those that span a jump keep no serial.
         let clock = stored.checks.iter().filter(|row| row.cause == "clock").count();
-        let serials: BTreeSet<u64> = stored.checks.iter().filter_map(|row| row.serial()).collect();
+        let serials: BTreeSet<u64> = stored.checks.iter().filter_map(Row::serial).collect();
         assert_eq!(serials.len() + clock, stored.checks.len());
         assert_eq!(stored.checks.len(), self.site.settled(DEADLINE).len(), "{}", done.stderr);
         assert!(stored.checks.iter().all(|row| ["up", "unknown"].contains(&&*row.verdict)));

@@ -73,6 +73,7 @@ fn outcome(i: u64, targets: u64, begin_ms: i64) -> Outcome {
         cert_expires_s: Some(1_800_000_000),
         chain_expires_s: Some(1_800_000_000),
         certificate: None,
+        fell_back: false,
         reused: None,
         hops: Vec::new(),
     }

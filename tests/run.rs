@@ -95,3 +95,25 @@ fn what_was_answered_is_stored_once_and_judged_right() {
     assert_eq!(seen.header("x-key"), Some("headersecret"));
     assert!(seen.header("authorization").is_some_and(|value| value.starts_with("Basic ")));
 }
+
+#[test]
+fn too_many_targets_for_what_may_be_in_flight_are_warned_of() {
+    let config = |most: usize| {
+        let mut config = format!("[probe]\nmax_in_flight = {most}\n[defaults]\ninterval = '2s'\n");
+        for i in 0..4 {
+            config += &format!(
+                "[[target]]\nname = '{i}'\nurl = 'http://127.0.0.1:1/'\nattempts = 2\ntimeout = '900ms'\n"
+            );
+        }
+        config
+    };
+    let program = |most: usize| Sitewatch::new().file("c.toml", config(most));
+    let words = "if every target timed out, 4 checks would be under way at once, and max_in_flight is 3";
+    let checked = program(3).args(["config", "--check", "-c", "c.toml"]).run();
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stdout.contains(words), "{checked:?}");
+    let mut running = program(3).args(["run", "-c", "c.toml"]).spawn();
+    running.await_stderr(words, DEADLINE);
+    let fits = program(4).args(["config", "--check", "-c", "c.toml"]).run();
+    assert!(!fits.stdout.contains("max_in_flight"), "{fits:?}");
+}

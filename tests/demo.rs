@@ -81,7 +81,7 @@ fn show(interrupt: &Interrupt) -> Result<(), Stopped> {
     listener.on("/broken", Script::status(503).body("no database"));
 
     let watched = format!(
-        "node = \"office-pi\"\n[defaults]\ninterval = \"1s\"\n\
+        "node = \"office-pi\"\n[probe]\nclock_wait = \"0s\"\n[defaults]\ninterval = \"1s\"\n\
          [[target]]\nname = \"shop\"\nurl = \"{}\"\nmatch = \"Add to basket\"\n\
          [[target]]\nname = \"slow\"\nurl = \"{}\"\nslow_after = \"200ms\"\n\
          [[target]]\nname = \"broken\"\nurl = \"{}\"\n\

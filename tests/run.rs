@@ -108,7 +108,8 @@ fn too_many_targets_for_what_may_be_in_flight_are_warned_of() {
         config
     };
     let program = |most: usize| Sitewatch::new().file("c.toml", config(most));
-    let words = "if every target timed out, 4 checks would be under way at once, and max_in_flight is 3";
+    let words =
+        "if every target timed out, 4 checks would be under way at once, and max_in_flight is 3";
     let checked = program(3).args(["config", "--check", "-c", "c.toml"]).run();
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains(words), "{checked:?}");

@@ -102,8 +102,10 @@ fn it_needs_no_file_but_itself() {
         trusts_whom_it_should(&listener, "/ca.pem", || root.sitewatch());
 
         fs::create_dir(root.folder.join("state")).unwrap();
-        let config =
-            format!("node = 'here'\n[defaults]\nca_file = '/ca.pem'\n{}", target(&listener));
+        let config = format!(
+            "node = 'here'\n[probe]\nclock_wait = '0s'\n[defaults]\nca_file = '/ca.pem'\n{}",
+            target(&listener)
+        );
         root.folder.write("c.toml", config);
         let seen = listener.log().len();
         let mut running = root.sitewatch().args(["run", "-c", "/c.toml"]).spawn();

@@ -73,7 +73,7 @@ fn in_2040_it_is_2040() {
             listener.always(Script::ok("fine").serial());
         }
         let config = format!(
-            "node = 'here'\nstate_dir = '{}'\n[defaults]\ninterval = '3s'\nca_file = '{ca}'\n\
+            "node = 'here'\nstate_dir = '{}'\n[probe]\nclock_wait = '0s'\n[defaults]\ninterval = '3s'\nca_file = '{ca}'\n\
              [[target]]\nname = 'http'\nurl = '{}'\n[[target]]\nname = 'tls'\nurl = '{}'\n",
             folder.path().display(),
             http.url("/"),

@@ -77,7 +77,7 @@ fn probe(artefact: &Artefact, door: Door, tables: &str, listener: &Listener) -> 
     let (topic, broker) = (format!("art-{}", random()), Kafka::shared().door(door));
     let config = format!(
         "node = 'edge'\n[kafka]\nbrokers = ['{broker}']\ntopic = '{topic}'\n{tables}[probe]\n\
-         stop_timeout = '1s'\n{FAST}{}",
+         stop_timeout = '1s'\nclock_wait = '0s'\n{FAST}{}",
         targets(listener, 1)
     );
     let program = artefact.sitewatch().file("c.toml", config).args(["probe", "-c", "c.toml"]);

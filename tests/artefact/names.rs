@@ -27,7 +27,7 @@ fn a_change_counts_from_the_next_check_on() {
         let (folder, etc) = (Temp::new(), Temp::new());
         etc.write("resolv.conf", ignorant.resolv_conf());
         let config = format!(
-            "node = 'here'\nstate_dir = '{}'\n[[target]]\nname = 'site'\nurl = '{}'\ninterval = '2s'\n",
+            "node = 'here'\nstate_dir = '{}'\n[probe]\nclock_wait = '0s'\n[[target]]\nname = 'site'\nurl = '{}'\ninterval = '2s'\n",
             folder.path().display(),
             site.url_at(NAME, "/")
         );

@@ -63,7 +63,7 @@ fn arrives(artefact: &Artefact, road: &Road<'_>) {
     let listener = Listener::https(&certs::set().good);
     listener.always(Script::ok("fine").serial());
     let edge = format!(
-        "node = 'edge'\n{}[[target]]\nname = 'site'\nurl = '{}'\ninterval = '3s'\n\
+        "node = 'edge'\n{}[probe]\nclock_wait = '0s'\n[[target]]\nname = 'site'\nurl = '{}'\ninterval = '3s'\n\
          match = 'serial=[0-9]+'\n",
         kafka("edge"),
         listener.url("/")

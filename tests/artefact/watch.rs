@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_seconds;
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use super::{DEADLINE, each};
@@ -33,7 +34,7 @@ fn what_each_stores_is_what_was_answered() {
         ];
         let folder = Temp::new();
         let mut config = format!(
-            "node = 'here'\nstate_dir = '{}'\n[defaults]\ninterval = '3s'\nca_file = '{}'\n\
+            "node = 'here'\nstate_dir = '{}'\n[probe]\nclock_wait = '0s'\n[defaults]\ninterval = '3s'\nca_file = '{}'\n\
              match = 'serial=[0-9]+'\n",
             folder.path().display(),
             certs::ca_file().display()
@@ -56,7 +57,13 @@ fn what_each_stores_is_what_was_answered() {
         let done = running.wait(DEADLINE);
         assert_eq!(done.code, Some(0), "{done:?}");
 
-        let stored = Stored::read(&folder.join("sitewatch.db"));
+        let file = folder.join("sitewatch.db");
+        let stored = Stored::read(&file);
+        // The kernel has told what it thinks of the clock, by the C library of this target.
+        let synced: Option<bool> = Connection::open(&file)
+            .and_then(|db| db.query_row("SELECT clock_synced FROM node", [], |row| row.get(0)))
+            .unwrap();
+        assert!(synced.is_some(), "{}", done.stderr);
         stored.is_whole("here");
         assert!(stored.losses.is_empty(), "{:?}", stored.losses);
         for (name, _, want, truth) in &sites {

@@ -146,7 +146,10 @@ fn rollup_kib(pid: u32, field: &str) -> u64 {
 
 /// The configuration of a case, whose targets are paths of the listener.
 fn config(case: &Case, listener: &Listener, kafka: Option<&str>) -> String {
-    let mut text = format!("node = 'bench'\n[defaults]\ninterval = '{}s'\n", case.interval_s);
+    let mut text = format!(
+        "node = 'bench'\n[probe]\nclock_wait = '0s'\n[defaults]\ninterval = '{}s'\n",
+        case.interval_s
+    );
     text += "match = 'need[l]e'\n";
     if let Some(brokers) = kafka {
         text += &format!("[kafka]\nbrokers = ['{brokers}']\ntopic = 'bench-{}'\n", case.name);

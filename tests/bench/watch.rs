@@ -35,7 +35,9 @@ fn main() {
     listener.always(Script::ok(page));
 
     let temp = Temp::new();
-    let mut config = format!("[defaults]\ninterval = \"{interval_s}s\"\nmatch = \"need[l]e\"\n");
+    let mut config = format!(
+        "[probe]\nclock_wait = \"0s\"\n[defaults]\ninterval = \"{interval_s}s\"\nmatch = \"need[l]e\"\n"
+    );
     if is_https {
         config += &format!("ca_file = \"{}\"\n", certs::ca_file().display());
     }

@@ -125,7 +125,8 @@ fn day(time: &Asn1TimeRef) -> String {
 
 /// A certificate's time in seconds since 1970.
 fn seconds(time: &Asn1TimeRef) -> Option<i64> {
-    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    // Not from a number: on musl of 32 bits its `time_t` is not that of the crate.
+    let since = Asn1Time::from_str("19700101000000Z").ok()?.diff(time).ok()?;
     Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }
 

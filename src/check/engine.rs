@@ -170,8 +170,8 @@ impl<T> Engine<T> {
             let Some(looking) = self.looking.remove(&token) else { continue };
             any = true;
             let Looking { mut flight, question, held, tag } = looking;
-            self.resolver.forget(&question, token);
-            let reply = flight.lost();
+            let is_asked = self.resolver.forget(&question, token);
+            let reply = flight.lost(is_asked);
             self.end(flight.target, *reply, Some(held), tag);
         }
         any

@@ -78,9 +78,10 @@ impl Flight {
         }
     }
 
-    /// The name that is to be looked up first. Who keeps connections may need none.
+    /// The name that is to be looked up first. Who has kept a connection needs none.
     pub fn question(&self) -> Option<Question> {
-        if self.kept.is_some() { None } else { self.reach().question() }
+        let has_kept = self.kept.as_ref().is_some_and(|kept| kept.is_open.get());
+        if has_kept { None } else { self.reach().question() }
     }
 
     /// Takes what was found of it.
@@ -104,8 +105,13 @@ impl Flight {
         Ok(())
     }
 
-    /// Nothing was found in time: the reply that the check ends with.
-    pub fn lost(&mut self) -> Box<Reply> {
+    /// Nothing was found in time: the reply that the check ends with. `is_asked`: it was being
+    /// looked up; else no thread was free for that.
+    pub fn lost(&mut self, is_asked: bool) -> Box<Reply> {
+        if !is_asked {
+            let text = "too many names are being looked up: no thread was free".to_owned();
+            return self.unnamed(Fault { cause: Cause::Overload, text }, None);
+        }
         let phases = Phases { dns_us: Some(0), ..Phases::default() };
         let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
         self.unnamed(fault, Some(Silence::Names))
@@ -298,7 +304,11 @@ impl Flight {
         mut easy: Easy2<Wire>,
         result: Result<(), curl::Error>,
     ) -> End {
-        let is_reused = self.kept.is_some() && raw::connects(&easy) == 0 && result.is_ok();
+        // Also one that failed over it: it has an address, though no socket was opened for it.
+        let is_reused = self.kept.is_some()
+            && raw::connects(&easy) == 0
+            && easy.get_ref().socket_after.is_none()
+            && easy.primary_ip().ok().flatten().is_some_and(|ip| !ip.is_empty());
         self.reused &= is_reused;
         let shape = Shape {
             connects: !is_reused,
@@ -391,6 +401,9 @@ impl Flight {
         let status = wire.head.final_status();
         if !self.hops.is_empty() {
             self.hops.push(named(&url, address.clone(), status, hop));
+        }
+        if let Some(kept) = &self.kept {
+            kept.is_open.set(fault.is_none());
         }
         let reply = Reply {
             astray,

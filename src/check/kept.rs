@@ -1,7 +1,7 @@
 //! Connections that one target keeps from check to check (`reuse`), with what is known of the
 //! certificates behind them: a kept connection shows none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use url::Url;
@@ -17,6 +17,8 @@ const ORIGINS_MAX: usize = 16;
 pub struct Kept {
     /// The connections themselves.
     pub pool: Pool,
+    /// The last check was whole, so that its connection may be there.
+    pub is_open: Cell<bool>,
     certificates: RefCell<HashMap<String, Known>>,
 }
 
@@ -32,7 +34,8 @@ pub struct Known {
 impl Kept {
     /// None yet. None at all: no memory.
     pub fn new() -> Option<Kept> {
-        Some(Kept { pool: Pool::new()?, certificates: RefCell::default() })
+        let (is_open, certificates) = (Cell::new(false), RefCell::default());
+        Some(Kept { pool: Pool::new()?, is_open, certificates })
     }
 
     /// What is known of the certificate there.

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use curl::easy::{Easy2, HttpVersion as CurlHttp, IpResolve, List, SslVersion};
 use curl_sys::CURLcode;
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 use url::Url;
 
 use super::raw;
@@ -71,10 +74,12 @@ impl<'a> Reach<'a> {
         let host = self.url.host_str()?.trim_end_matches('.');
         let is_own = host == "localhost" || host.ends_with(".localhost");
         let looks_up = self.connect.proxy.is_none() && self.looks_up() && !is_own;
-        looks_up.then(|| Question {
-            host: self.url.host_str().unwrap_or_default().to_owned(),
-            family: self.connect.family,
-        })
+        let family = match self.connect.family {
+            Family::Any if !has_ipv6() => Family::V4,
+            family => family,
+        };
+        looks_up
+            .then(|| Question { host: self.url.host_str().unwrap_or_default().to_owned(), family })
     }
 
     /// Tells libcurl what was found.
@@ -212,6 +217,16 @@ impl<'a> Reach<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether this host's kernel knows IPv6 at all.
+fn has_ipv6() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    let unknown = Some(Errno::AFNOSUPPORT.raw_os_error());
+    *HAS.get_or_init(|| {
+        let tried = Socket::new(Domain::IPV6, Type::STREAM, None);
+        tried.err().and_then(|error| error.raw_os_error()) != unknown
+    })
 }
 
 /// CURLE_PROXY, not yet in curl-sys.

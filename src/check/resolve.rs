@@ -96,13 +96,16 @@ impl Resolver {
         std::mem::take(&mut self.0.state().answers)
     }
 
-    /// Nobody waits for that answer any more.
-    pub fn forget(&self, question: &Question, token: usize) {
+    /// Nobody waits for that answer any more. False: no thread has been free to look for it.
+    pub fn forget(&self, question: &Question, token: usize) -> bool {
         let mut state = self.0.state();
         let lookups = state.under_way.get_mut(question).into_iter().flatten();
         lookups.for_each(|lookup| lookup.tokens.retain(|other| *other != token));
+        let waiting = state.waiting.len();
         state.waiting.retain(|(_, other)| *other != token);
+        let is_asked = state.waiting.len() == waiting;
         state.answers.retain(|(other, _)| *other != token);
+        is_asked
     }
 }
 

@@ -27,7 +27,7 @@ use crate::clock;
 use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
 use crate::model::judge::{Fault, Order, Reply};
-use crate::model::outcome::{Cause, Gap, GapCause, Outcome};
+use crate::model::outcome::{Cause, Gap, GapCause, Outcome, Verdict};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
 use crate::model::uplink::{Canaries, Silence};
@@ -198,8 +198,6 @@ pub struct Watch {
 struct Flying {
     index: usize,
     order: Order,
-    /// As in [`Watch::jumps`], when it began.
-    jumps: u32,
 }
 
 impl Watch {
@@ -257,15 +255,21 @@ impl Watch {
         drop(newest);
         while !stop.is_told() {
             self.follow_clock();
+            if self.is_past() {
+                self.await_clock(stop)?;
+                // Slots that came due meanwhile.
+                for (target, missed) in self.schedule.step(clock::now_ms(), GapCause::Clock, false)
+                {
+                    self.gap(target, missed);
+                }
+                continue;
+            }
             self.hear();
             while let Ok(plan) = self.plans.try_recv() {
                 self.plan(plan, &BTreeMap::new());
             }
             let wait = self.start_again().unwrap_or_else(|| self.start_due());
             self.turn(wait)?;
-            if self.is_past() {
-                self.await_clock(stop)?;
-            }
         }
         for (target, missed) in self.schedule.stop(clock::now_ms()) {
             self.gap(target, missed);
@@ -282,7 +286,7 @@ impl Watch {
         // From here on the judge keeps what it would have had tried again.
         self.judged.close();
         self.settle();
-        for Flying { index, order, .. } in self.engine.abandon() {
+        for Flying { index, order } in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
             self.gap(index, Missed { from_ms, to_ms, count: 1, cause });
@@ -347,13 +351,18 @@ impl Watch {
     }
 
     fn start(&mut self, target: Arc<Target>, held: Held, index: usize, order: Order) {
-        self.engine.start(target, held, Flying { index, order, jumps: self.jumps });
+        self.engine.start(target, held, Flying { index, order });
     }
 
     /// While stopping nothing is tried again: what was judged holds.
     fn settle(&mut self) {
         self.hear();
-        for failed in std::mem::take(&mut self.again) {
+        for mut failed in std::mem::take(&mut self.again) {
+            if failed.order.jumps != self.jumps {
+                let Fault { cause, text } = self.unbelieved();
+                (failed.outcome.verdict, failed.outcome.cause) = (Verdict::Unknown, Some(cause));
+                (failed.outcome.error, failed.silence) = (Some(text), None);
+            }
             self.give(Found::Failed(failed));
         }
     }
@@ -387,6 +396,7 @@ impl Watch {
                 due_ms: slot.due_ms,
                 lag_us: now_us - slot.due_ms * 1000,
                 attempt: 1,
+                jumps: self.jumps,
             };
             let target = Arc::clone(&self.targets[slot.target]);
             self.start(target, held, slot.target, order);
@@ -401,10 +411,9 @@ impl Watch {
             self.follow_clock();
         }
         for mut done in ended {
-            let Flying { index, order, jumps } = done.tag;
-            if jumps != self.jumps {
-                let text = format!("the clock cannot be believed: {}", self.jumped);
-                done.reply.fault = Some(Fault { cause: Cause::Clock, text });
+            let Flying { index, order } = done.tag;
+            if order.jumps != self.jumps {
+                done.reply.fault = Some(self.unbelieved());
                 done.reply.silence = None;
             }
             // The judge says whether it was the last attempt.
@@ -425,6 +434,12 @@ impl Watch {
             self.give(Found::Reply(Box::new(Answer { index, target, order, reply, held })));
         }
         Ok(())
+    }
+
+    /// Why a check that spans a jump of the clock is unknown.
+    fn unbelieved(&self) -> Fault {
+        let text = format!("the clock cannot be believed: {}", self.jumped);
+        Fault { cause: Cause::Clock, text }
     }
 
     /// Plans the grid anew when the clock was stepped, or this host was suspended.

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use curl::easy::{Handler, WriteError};
+use rustix::io::Errno;
 use socket2::Socket;
 use url::Url;
 
@@ -272,6 +273,8 @@ impl Handler for Wire {
         self.one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => Some(socket.into_raw_fd()),
+            // A kind of address that this host does not know; it may have others.
+            Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => None,
             Err(error) => {
                 self.no_socket.get_or_insert(error);
                 None

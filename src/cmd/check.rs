@@ -195,6 +195,7 @@ impl Checks {
                     due_ms: clock::now_ms(),
                     lag_us: 0,
                     attempt: 1,
+                    jumps: 0,
                 });
                 self.engine.start(Arc::clone(&targets[index]), held, (index, order));
             }

@@ -1,6 +1,5 @@
 //! What all daemons share: signals, `/health`, and waiting for the last stage to end.
 
-use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
@@ -44,8 +43,9 @@ impl Shared {
     }
 }
 
+/// Whether it has a controlling terminal, wherever its output goes.
 fn is_on_terminal() -> bool {
-    std::io::stdout().is_terminal()
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// A thread with a small stack.

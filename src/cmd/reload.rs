@@ -1,7 +1,7 @@
 //! Another configuration for a daemon under way, on SIGHUP or when its files change: what it plans
 //! takes the place of what was planned. One that has faults changes nothing, and they are logged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::show::text::count;
 /// How often the files are looked at. What has changed is read once it has stayed the same for as
 /// long: it may still be being written.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Every how many looks files that were not taken are tried again, unchanged as they are.
+const TRY_EVERY: u32 = 10;
 
 /// What is under way, and where it came from.
 pub struct Reload<'a> {
@@ -28,6 +30,8 @@ pub struct Reload<'a> {
     /// The files as they were read, and as they were seen last.
     read: Vec<Seen>,
     seen: Vec<Seen>,
+    /// Why they were not taken, and how many looks ago.
+    failed: Option<(String, u32)>,
 }
 
 /// A file, and what tells it from another of its name: number, size, and when it was last written;
@@ -35,17 +39,23 @@ pub struct Reload<'a> {
 type Seen = (PathBuf, Option<[i64; 4]>);
 
 impl<'a> Reload<'a> {
-    /// For a daemon that watches what `config` plans.
+    /// For a daemon that watches what `config` plans, which was read from `since_us` on,
+    /// microseconds since 1970.
     pub fn new(
         common: &'a Common,
-        need: Need,
+        (need, since_us): (Need, i64),
         node: &Arc<str>,
         config: Config,
         control: Control,
     ) -> Reload<'a> {
-        let read = look(common, &config);
-        let (node, seen) = (Arc::clone(node), read.clone());
-        Reload { common, need, node, config, control, read, seen }
+        let seen = look(common, &config);
+        let mut read = seen.clone();
+        // What was written since may not be what was read.
+        for (_, state) in &mut read {
+            *state = state.filter(|[.., s, ns]| *s * 1_000_000 + *ns / 1000 < since_us);
+        }
+        let node = Arc::clone(node);
+        Reload { common, need, node, config, control, read, seen, failed: None }
     }
 
     /// Whether the files are to be looked at.
@@ -58,20 +68,33 @@ impl<'a> Reload<'a> {
         let now = look(self.common, &self.config);
         let before = std::mem::replace(&mut self.seen, now);
         if self.seen == before && self.seen != self.read {
-            self.reload();
+            return self.reload();
+        }
+        // What was missing may be there by now, where nobody has looked.
+        if let Some((why, looks)) = &mut self.failed {
+            *looks += 1;
+            if *looks % TRY_EVERY == 0 {
+                let why = why.clone();
+                self.read_again(Some(why));
+            }
         }
     }
 
     /// Reads the files again.
     pub fn reload(&mut self) {
+        self.read_again(None);
+    }
+
+    /// The same; `said`: a failure that need not be told again.
+    fn read_again(&mut self, said: Option<String>) {
         self.read = look(self.common, &self.config);
         self.seen.clone_from(&self.read);
-        if let Err(error) = self.try_reload() {
-            for line in error.to_string().lines() {
-                log::error!("{line}");
-            }
+        let why = self.try_reload().err().map(|error| error.to_string());
+        if let Some(why) = why.as_ref().filter(|why| said.as_ref() != Some(*why)) {
+            why.lines().for_each(|line| log::error!("{line}"));
             log::error!("not reloaded: all goes on as it was configured before");
         }
+        self.failed = why.map(|why| (why, 0));
     }
 
     fn try_reload(&mut self) -> Result<(), Error> {
@@ -91,8 +114,15 @@ impl<'a> Reload<'a> {
         // What needs a restart is compared with what is under way.
         let Config { targets, targets_file, uplink, reload, .. } = new;
         self.config = Config { targets, targets_file, uplink, reload, ..self.config.clone() };
-        self.read = look(self.common, &self.config);
-        self.seen.clone_from(&self.read);
+        // Those that were known are as they were before they were read.
+        let known: HashMap<&Path, _> =
+            self.read.iter().map(|(path, state)| (&**path, *state)).collect();
+        let mut read = look(self.common, &self.config);
+        for (path, state) in &mut read {
+            *state = known.get(&**path).copied().unwrap_or(*state);
+        }
+        self.seen.clone_from(&read);
+        self.read = read;
         Ok(())
     }
 }

@@ -134,15 +134,18 @@ impl Uplink {
     /// checks that are settled by it.
     pub fn heard(&mut self, target: &Target, reply: &Reply, now: Instant) -> Vec<Settled> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        // A connection that fell silent was made some time ago.
-        let is_news = reply.silence.is_none() && target.connect.proxy.is_none();
+        // A connection that fell silent was made some time ago, and who slept in between knows
+        // nothing of now.
+        let is_clock = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Clock);
+        let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
         let Some(address) = address.filter(|_| is_news) else { return Vec::new() };
         let reach = reach(address);
         if let Some(stand) = self.targets.get_mut(&target.name).filter(|_| reply.redirects == 0) {
             stand.answered = Some(now);
             stand.place.reach = Some(reach);
         }
-        let by_name = target.connect.resolve.is_none() && is_name(&target.url);
+        let by_name =
+            target.connect.resolve.is_none() && is_name(&target.url) && reply.reused != Some(true);
         self.evidence.answered(now, reach, by_name);
         self.settled(now)
     }

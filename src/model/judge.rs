@@ -23,6 +23,8 @@ pub struct Order {
     pub lag_us: i64,
     /// Which attempt it is, from 1.
     pub attempt: u32,
+    /// How often the clock had jumped when the first attempt began.
+    pub jumps: u32,
 }
 
 /// What came back from a target.
@@ -231,7 +233,8 @@ pub(crate) mod tests {
     }
 
     fn judged(target: &Target, status: u16, body: &str) -> Outcome {
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
         let phases = Phases { first_byte_us: Some(2_000_000), ..Phases::default() };
         let body = body.as_bytes().to_vec();
         judge(target, &order, Reply { status: Some(status), body, phases, ..Reply::default() })
@@ -271,7 +274,8 @@ pub(crate) mod tests {
         let mut target = target("t");
         target.header_matches = vec![of("Vary", "b"), of("x-a", "^1$")];
         target.header_rejects = vec![of("X-A", "bad")];
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
         let judged = |headers: &[(&str, &str)]| {
             let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let headers = headers.iter().map(own).collect();
@@ -313,7 +317,8 @@ pub(crate) mod tests {
     fn a_certificate_that_ends_soon_is_a_remark() {
         const DAY_S: i64 = 86_400;
         let mut target = target("t");
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0, attempt: 1 };
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0, attempt: 1, jumps: 0 };
         let judged = |target: &Target, leaf: i64, chain: i64, status: u16| {
             let reply = Reply {
                 status: Some(status),
@@ -342,7 +347,8 @@ pub(crate) mod tests {
     #[test]
     fn a_fault_wins_and_ours_is_unknown() {
         let target = target("t");
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
         for (cause, verdict) in [
             (Cause::Timeout, Verdict::Down),
             (Cause::Internal, Verdict::Unknown),
@@ -362,7 +368,8 @@ pub(crate) mod tests {
         let mut target = target("t");
         target.matches = vec![Expression::new("(?s).+").unwrap()];
         target.excerpt = 8;
-        let order = Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1 };
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
         let body = b"a\0\xff\xfe and more".to_vec();
         let outcome = judge(&target, &order, Reply { body, status: Some(200), ..Reply::default() });
         assert_eq!(outcome.excerpt.as_deref(), Some("a\u{fffd}\u{fffd}"));

@@ -155,14 +155,10 @@ impl Schedule {
         }
         let others = self.entries.iter_mut().enumerate().zip(wanted);
         for ((index, entry), _) in others.filter(|(_, wanted)| !wanted) {
-            entry.state = match entry.state {
-                State::Ready => {
-                    gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
-                    State::Gone
-                }
-                State::Running | State::Leaving => State::Leaving,
-                State::Waiting | State::Gone => State::Gone,
-            };
+            if entry.state == State::Ready {
+                gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
+            }
+            entry.leave();
         }
         let mut anew: Vec<usize> = starts.iter().map(|Reverse((_, index))| *index).collect();
         anew.sort_unstable();
@@ -265,13 +261,17 @@ impl Schedule {
         self.ready.clear();
         self.waiting.clear();
         let mut gaps = Vec::new();
-        for (target, entry) in self.entries.iter().enumerate() {
+        for (target, entry) in self.entries.iter_mut().enumerate() {
             let from_ms = match entry.state {
                 State::Ready => entry.due_ms,
                 // Its own slot is being checked; those that came since are not.
                 State::Running => entry.slot_after(entry.due_ms),
-                State::Waiting | State::Leaving | State::Gone => continue,
+                State::Waiting | State::Leaving | State::Gone => {
+                    entry.leave();
+                    continue;
+                }
             };
+            entry.leave();
             if from_ms <= now_ms {
                 gaps.push((target, entry.missed_until(from_ms, now_ms)));
             }
@@ -313,6 +313,14 @@ impl Entry {
         // Other bits of the hash than those that make the phase of common intervals.
         let spread = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
         (entry, now_ms + spread)
+    }
+
+    /// It is no target any more, once its check under way has ended.
+    fn leave(&mut self) {
+        self.state = match self.state {
+            State::Running | State::Leaving => State::Leaving,
+            State::Waiting | State::Ready | State::Gone => State::Gone,
+        };
     }
 
     /// The first slot of its grid after `ms`.
@@ -461,6 +469,8 @@ mod tests {
             Missed { from_ms: first, to_ms: first + 1000, count: 2, cause: GapCause::Stop };
         assert_eq!(gaps, [(0, missed)]);
         assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
+        // Told once, whatever the clock does then.
+        assert_eq!(schedule.step(first + 99_000, GapCause::Clock, false), []);
     }
 
     #[test]

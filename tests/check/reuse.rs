@@ -80,6 +80,24 @@ fn a_connection_that_is_gone_is_made_anew() {
 }
 
 #[test]
+fn what_fails_on_a_kept_connection_is_the_site_s() {
+    let site = Listener::http();
+    let good = || Script::ok("x").keep_alive();
+    site.on_in_turn("/hangs", [good(), good(), Script::silence()]);
+    site.on_in_turn("/cut", [good(), good(), Script::ok("xxxx").cut_body_at(2)]);
+    let of = |path: &str| target(path, &site.url(path), "reuse = true\ntimeout = '500ms'");
+    let hangs = rounds(&of("/hangs"), 3, "50ms");
+    let cut = rounds(&of("/cut"), 3, "50ms");
+    assert_eq!(verdicts(&hangs), ["up", "up", "down"], "{hangs:?}");
+    let last = &hangs[2];
+    assert_eq!(last.text("error"), "no reply within 500 ms: waiting for the first byte");
+    assert!(last.flag("reused") && !last.has("dns_us") && last.int("first_byte_us") > 400_000);
+    let last = &cut[2];
+    assert_eq!((last.text("cause"), last.flag("reused")), ("protocol", true), "{cut:?}");
+    assert!(!last.has("dns_us") && last.has("transfer_us"), "{last:?}");
+}
+
+#[test]
 fn http_2_is_kept_too() {
     let site = Http2::start(&certs::set().good, "x");
     let records = rounds(&target("kept", &site.url("/"), "reuse = true\nhttp = '2'"), 3, "50ms");

@@ -23,6 +23,7 @@ use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
 use crate::check::watch::draw_run;
+use crate::clock;
 use crate::config::Need;
 use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
@@ -37,6 +38,7 @@ const RECORDS: usize = 64;
 /// # Errors
 /// Whatever keeps it from starting; that Kafka is away does not.
 pub fn probe(common: &Common) -> Result<u8, Error> {
+    let since_us = clock::now_us();
     let mut config = load(common, Need::Probe)?;
     let node = config.node.clone().ok_or_else(|| Error::new("node is missing"))?;
     let node: Arc<str> = node.into();
@@ -70,7 +72,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let send = send.cannot("start a thread")?;
     let give = Box::new(move |given| given_in.send_blocking(given).is_ok());
     let head = Head::start(&config, (&node, run), plan, Before::default(), &shared, give)?;
-    let reload = Reload::new(common, Need::Probe, &node, config, head.control());
+    let reload = Reload::new(common, (Need::Probe, since_us), &node, config, head.control());
     let mut told = Told { stopped, head: &head, reload };
     daemon.oversee(&shared, &ended, &mut told);
     drop(told);

@@ -44,6 +44,7 @@ const RECORDS: usize = 64;
 /// # Errors
 /// Whatever keeps it from starting.
 pub fn run(common: &Common) -> Result<u8, Error> {
+    let since_us = clock::now_us();
     let mut config = load(common, Need::Targets)?;
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
     keep_own(&mut config, &node)?;
@@ -65,7 +66,8 @@ pub fn run(common: &Common) -> Result<u8, Error> {
         count(config.targets.len() as u64, "target"),
         config.sqlite.path.display()
     );
-    let reload = Reload::new(common, Need::Targets, &node, config, stages.head.control());
+    let reload =
+        Reload::new(common, (Need::Targets, since_us), &node, config, stages.head.control());
     let mut told = Told { head: &stages.head, view: view.as_ref(), reload };
     daemon.oversee(&stages.shared, &stages.ended, &mut told);
     told.leave();

@@ -14,7 +14,7 @@ fn target(name: &str, host: &str) -> Arc<Target> {
 
 /// A check of it that nobody answered, one second long.
 fn silent(target: &Target, silence: Silence) -> (Option<Silence>, Outcome) {
-    let order = Order { node: "n".into(), run: 1, due_ms: 0, lag_us: 0, attempt: 1 };
+    let order = Order { node: "n".into(), run: 1, due_ms: 0, lag_us: 0, attempt: 1, jumps: 0 };
     let fault = Some(Fault { cause: Cause::Timeout, text: "no reply".to_owned() });
     let mut outcome = judge(target, &order, Reply { fault, ..Reply::default() });
     outcome.total_us = 1_000_000;

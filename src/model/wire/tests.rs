@@ -5,8 +5,14 @@ use super::*;
 const NOW: i64 = 1_795_230_000_000;
 
 fn outcome() -> Outcome {
-    let order =
-        Order { node: Arc::from("shop \"7\""), run: 5, due_ms: NOW, lag_us: 12, attempt: 1 };
+    let order = Order {
+        node: Arc::from("shop \"7\""),
+        run: 5,
+        due_ms: NOW,
+        lag_us: 12,
+        attempt: 1,
+        jumps: 0,
+    };
     let reply = Reply {
         status: Some(200),
         phases: Phases { dns_us: Some(0), connect_us: Some(7), ..Phases::default() },

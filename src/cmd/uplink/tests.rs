@@ -193,3 +193,18 @@ fn who_is_exempt_is_told_at_once() {
         assert_eq!(found, [want]);
     }
 }
+
+#[test]
+fn a_kept_connection_proves_no_name_server_and_who_slept_proves_nothing() {
+    let (a, b) = (target("a", "a.example"), target("b", "b.example"));
+    let mut uplink = uplink(&[a.clone(), b.clone()], &["canary.example:1"]);
+    let start = Instant::now() + 10 * SECOND;
+    assert!(uplink.doubt(&b, Silence::Names, start).is_none());
+    let later = start + SECOND;
+    let kept = Reply { reused: Some(true), ..answered("198.51.100.7") };
+    assert_eq!(verdicts(uplink.heard(&a, &kept, later)), []);
+    let slept = Some(Fault { cause: Cause::Clock, text: "suspended".to_owned() });
+    let slept = Reply { fault: slept, ..answered("198.51.100.7") };
+    assert_eq!(verdicts(uplink.heard(&a, &slept, later)), []);
+    assert_eq!(verdicts(uplink.heard(&a, &answered("198.51.100.7"), later)), [Verdict::Down]);
+}

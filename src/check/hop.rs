@@ -2,21 +2,23 @@
 //! tells. Fresh name, fresh connection, full handshake, so that each phase is real; unless the
 //! target asks for its connections to be kept.
 
+mod greeting;
+mod lookup;
+
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, List};
-use curl::multi::Easy2Handle;
 use url::Url;
 
 use super::certificate;
 use super::fault::{fault, is_no_means, silence};
 use super::kept::{Kept, Known};
+use super::phases::{Shape, fell_back, phases};
 use super::raw;
 use super::reach::{Reach, is_at_home, speaks_tls};
-use super::resolve::{Addresses, Question};
 use super::room::Held;
 use super::trust::Trust;
 use super::wire::{Limits, Stopped, Wire};
@@ -24,7 +26,6 @@ use crate::clock;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
-use crate::model::uplink::Silence;
 
 /// How long a connection is kept beyond two intervals.
 const KEPT: Duration = Duration::from_secs(60);
@@ -76,56 +77,6 @@ impl Flight {
             found: None,
             target,
         }
-    }
-
-    /// The name that is to be looked up first. Who has kept a connection needs none.
-    pub fn question(&self) -> Option<Question> {
-        let has_kept = self.kept.as_ref().is_some_and(|kept| kept.is_open.get());
-        if has_kept { None } else { self.reach().question() }
-    }
-
-    /// Takes what was found of it.
-    ///
-    /// # Errors
-    /// Nothing: the reply that the check ends with.
-    pub fn found(&mut self, addresses: Addresses) -> Result<(), Box<Reply>> {
-        let addresses = match addresses {
-            Ok(addresses) => addresses,
-            Err(why) => {
-                let fault = Fault { cause: Cause::Overload, text: why.to_string() };
-                return Err(self.unnamed(fault, None));
-            }
-        };
-        if addresses.is_empty() {
-            let host = self.url.host_str().unwrap_or_default();
-            let text = format!("cannot find an address of {host}");
-            return Err(self.unnamed(Fault { cause: Cause::Dns, text }, Some(Silence::Names)));
-        }
-        self.found = Some((self.began.elapsed(), addresses));
-        Ok(())
-    }
-
-    /// Nothing was found in time: the reply that the check ends with. `is_asked`: it was being
-    /// looked up; else no thread was free for that.
-    pub fn lost(&mut self, is_asked: bool) -> Box<Reply> {
-        if !is_asked {
-            let text = "too many names are being looked up: no thread was free".to_owned();
-            return self.unnamed(Fault { cause: Cause::Overload, text }, None);
-        }
-        let phases = Phases { dns_us: Some(0), ..Phases::default() };
-        let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
-        self.unnamed(fault, Some(Silence::Names))
-    }
-
-    /// The end of a check whose name was not found.
-    fn unnamed(&mut self, fault: Fault, silence: Option<Silence>) -> Box<Reply> {
-        let us = self.began.elapsed().as_micros() as u64;
-        let hop = Phases { dns_us: Some(us), ..Phases::default() };
-        self.phases.add(&hop);
-        if !self.hops.is_empty() {
-            self.hops.push(named(&self.url, None, None, hop));
-        }
-        Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
     }
 
     /// A handle that makes this hop's request.
@@ -250,52 +201,9 @@ impl Flight {
         speaks_tls(&self.target, &self.url)
     }
 
-    /// Whether it waits for what is said first, once it is connected.
-    pub fn awaits_greeting(&self) -> bool {
-        self.target.is_tcp() && !self.target.matches.is_empty()
-    }
-
     /// When it must be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
-    }
-
-    /// Reads what has come of a greeting; none: it goes on.
-    pub fn listen(
-        &self,
-        handle: &mut Easy2Handle<Wire>,
-        now: Instant,
-    ) -> Option<Result<(), curl::Error>> {
-        let mut buffer = [0; 4096];
-        let end = loop {
-            match raw::receive(handle, &mut buffer) {
-                Err(error) => break Err(error),
-                Ok(Some(0)) => break Ok(()),
-                Ok(Some(count)) => {
-                    let is_full = !handle.get_mut().greeted(&buffer[..count]);
-                    if is_full || self.is_greeted(&handle.get_ref().body) {
-                        break Ok(());
-                    }
-                }
-                // Who has said something has answered: what it was is judged.
-                Ok(None) if now >= self.deadline && !handle.get_ref().body.is_empty() => {
-                    break Ok(());
-                }
-                Ok(None) if now >= self.deadline => {
-                    break Err(curl::Error::new(curl_sys::CURLE_OPERATION_TIMEDOUT));
-                }
-                Ok(None) => return None,
-            }
-        };
-        let wire = handle.get_mut();
-        wire.over_after = Some(wire.started.elapsed());
-        Some(end)
-    }
-
-    /// Whether all has been said that is waited for.
-    fn is_greeted(&self, said: &[u8]) -> bool {
-        let said = String::from_utf8_lossy(said);
-        self.target.matches.iter().all(|wanted| wanted.find(&said).is_some())
     }
 
     /// What follows from a transfer that has ended.
@@ -475,80 +383,4 @@ fn no_socket(wire: &Wire) -> Fault {
     let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
     let why = wire.no_socket.as_ref().map(ToString::to_string).unwrap_or_default();
     Fault { cause, text: format!("cannot open a socket: {why}") }
-}
-
-/// Whether it is connected by another family of addresses than that which was tried first.
-fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
-    const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
-    let address = address.and_then(|text| text.parse::<IpAddr>().ok());
-    match (wire.family, address) {
-        (Some(first), Some(address)) => (first == IPV6) != address.is_ipv6(),
-        _ => false,
-    }
-}
-
-/// Which phases a hop has.
-struct Shape {
-    /// A connection is made for it.
-    connects: bool,
-    /// A name is looked up here.
-    looks_up: bool,
-    /// TLS is spoken.
-    is_tls: bool,
-    /// Something is waited for once it is connected.
-    speaks: bool,
-}
-
-/// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
-/// from ours.
-fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
-    // libcurl's times, and ours, begin where the lookup has ended.
-    let looked_us = easy.get_ref().looked.as_micros() as u64;
-    let us = |time: Result<Duration, curl::Error>| {
-        let us = time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0);
-        us.map(|us| us + looked_us)
-    };
-    let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
-    let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
-    let wire = easy.get_ref();
-    let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64 + looked_us);
-
-    let named = if looked_us > 0 {
-        Some(looked_us)
-    } else if shape.looks_up {
-        ours(wire.socket_after)
-    } else {
-        Some(0)
-    };
-    let connected = connect.or(ours(wire.tls_after));
-    let secured = if shape.is_tls { tls } else { connected };
-    let spoke = ours(wire.greeted_after).or(first.filter(|_| wire.spoke));
-    let reached = match shape.connects {
-        true => [named, connected, secured, spoke, ours(wire.over_after)],
-        false => [spoke, None, None, None, None],
-    };
-    let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64 + looked_us);
-    let total = reached.iter().flatten().copied().fold(total, u64::max);
-
-    // Each phase from where the one before it ended; the first that was not ended was cut.
-    let mut phases = Phases::default();
-    let mut cursor = 0;
-    let mut cut = false;
-    let slots = [
-        (&mut phases.dns_us, named, shape.connects),
-        (&mut phases.connect_us, connected, shape.connects),
-        (&mut phases.tls_us, secured, shape.connects && shape.is_tls),
-        (&mut phases.first_byte_us, spoke, shape.speaks),
-        (&mut phases.transfer_us, Some(total), shape.speaks),
-    ];
-    for (slot, end, exists) in slots {
-        if cut || !exists {
-            continue;
-        }
-        let until = end.unwrap_or(total).max(cursor);
-        *slot = Some(until - cursor);
-        cursor = until;
-        cut = end.is_none();
-    }
-    phases
 }

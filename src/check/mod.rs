@@ -14,6 +14,7 @@ mod certificate;
 mod fault;
 mod hop;
 mod kept;
+mod phases;
 mod raw;
 mod reach;
 mod resolve;

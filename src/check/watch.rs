@@ -11,26 +11,26 @@
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
 //! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
 
+mod ends;
 mod planned;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use curl::multi::MultiWaker;
-use smol::channel::{Receiver, Sender, TrySendError};
+use smol::channel::{Receiver, Sender};
 
+pub use self::ends::{Answer, Control, Failed, Found, Judged, Limits, Line, Plan, draw_run};
 use super::engine::Engine;
 use super::room::{Held, Room};
 use super::trust::Trust;
 use crate::clock;
 use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
-use crate::model::judge::{Fault, Order, Reply};
-use crate::model::outcome::{Cause, Gap, GapCause, Outcome, Verdict};
+use crate::model::judge::{Fault, Order};
+use crate::model::outcome::{Cause, Gap, GapCause, Verdict};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
-use crate::model::uplink::{Canaries, Silence};
 use crate::stop::Stop;
 
 /// Replies that may wait for the judge before checks wait too.
@@ -43,131 +43,6 @@ const TURN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(5);
 /// How often it is looked whether the clock can be believed.
 const CLOCK_TURN: Duration = Duration::from_millis(500);
-
-/// What the watch has found.
-pub enum Found {
-    /// A check has ended.
-    Reply(Box<Answer>),
-    /// Slots were missed.
-    Gap(Gap),
-    /// A check that was to be tried again, which a stop has kept from it.
-    Failed(Box<Failed>),
-    /// From here on, outcomes are of this run: it begins, or the clock was stepped back.
-    Run(u32),
-    /// From here on these are the targets.
-    Targets(Vec<Arc<Target>>, Canaries),
-}
-
-/// What is to be watched.
-pub struct Plan {
-    /// All targets; no two have the same name.
-    pub targets: Vec<Arc<Target>>,
-    /// Roots for them.
-    pub trust: Trust,
-    /// Who tells our own network's trouble from theirs; for the judge.
-    pub canaries: Canaries,
-}
-
-/// What the judge tells of a check of a target with several attempts.
-pub enum Judged {
-    /// It failed, and is to be tried again.
-    Failed(Box<Failed>),
-    /// That was its last attempt.
-    Done(usize),
-}
-
-/// A check that is to be tried again.
-pub struct Failed {
-    /// As in [`Answer::index`].
-    pub index: usize,
-    /// The next attempt.
-    pub order: Order,
-    /// What holds if there is none.
-    pub outcome: Outcome,
-    /// What was checked.
-    pub target: Arc<Target>,
-    /// As in [`Reply::silence`].
-    pub silence: Option<Silence>,
-}
-
-/// The judge's line to the watch.
-pub struct Line {
-    judged: Sender<Judged>,
-    waker: MultiWaker,
-}
-
-impl Line {
-    /// Tells the watch.
-    ///
-    /// # Errors
-    /// The watch has ended; what was to be told.
-    pub fn tell(&self, judged: Judged) -> Result<(), Judged> {
-        self.judged.try_send(judged).map_err(TrySendError::into_inner)?;
-        // One that cannot be woken looks within a second.
-        let _ = self.waker.wakeup();
-        Ok(())
-    }
-}
-
-/// A check that has ended, not judged yet.
-pub struct Answer {
-    /// Its place among the targets.
-    pub index: usize,
-    /// What was checked.
-    pub target: Arc<Target>,
-    /// Which check it was.
-    pub order: Order,
-    /// What came back.
-    pub reply: Reply,
-    /// The room that its body takes; to be dropped with the body.
-    pub held: Option<Held>,
-}
-
-/// Bounds on what is under way.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Checks in flight at once.
-    pub max_in_flight: usize,
-    /// Bytes of bodies held at once.
-    pub bodies_max: usize,
-    /// How long checks in flight may go on after a stop.
-    pub stop_timeout: Duration,
-    /// How long a clock that is not synchronised is waited for on a host that has just booted.
-    pub clock_wait: Duration,
-}
-
-/// The line to a watch under way, from any thread.
-#[derive(Clone)]
-pub struct Control {
-    plans: Sender<Plan>,
-    waker: MultiWaker,
-}
-
-impl Control {
-    /// Gives it another plan.
-    pub fn plan(&self, plan: Plan) {
-        // One that has ended plans no more.
-        let _ = self.plans.try_send(plan);
-        self.wake();
-    }
-
-    /// Makes it look at once whether it is told to stop.
-    pub fn wake(&self) {
-        if self.waker.wakeup().is_err() {
-            log::debug!("the watch cannot be woken: it looks within a second");
-        }
-    }
-}
-
-/// A number for a run: 31 random bits.
-pub fn draw_run() -> u32 {
-    let mut bytes = [0; 4];
-    if openssl::rand::rand_bytes(&mut bytes).is_err() {
-        // No randomness this early after boot: the time is the next best.
-        bytes = (clock::now_us() as u32).to_le_bytes();
-    }
-    u32::from_le_bytes(bytes) >> 1
-}
 
 /// The stage.
 pub struct Watch {

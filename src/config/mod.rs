@@ -11,6 +11,7 @@ mod identity;
 mod item;
 mod kafka;
 mod pairs;
+mod plain;
 mod postgres;
 mod print;
 mod property;

@@ -10,6 +10,7 @@ use super::environment::Environment;
 use super::fault::{Faults, quoted};
 use super::item::Item;
 use super::kafka::kafka;
+use super::plain;
 use super::postgres::postgres;
 use super::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
 use super::source::{self, At, Source};
@@ -191,7 +192,7 @@ impl<'a> Targets<'a> {
         let address = section.set("url", |it| target::url(it, "a URL in quotes"));
         let name = section.set("name", |it| it.words(1, NAME_MAX));
         if let Some(address) = &address {
-            target::refuse_others(&section, &address.value.url);
+            plain::refuse_others(&section, &address.value.url);
         }
         let keys = Keys::read(&mut section);
         let broken = self.reader.count() > before;

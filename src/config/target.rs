@@ -6,17 +6,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
 use super::address::{self, Address};
 use super::connect;
 use super::fault::quoted;
 use super::item::Item;
+use super::plain;
 use super::source::At;
 use super::table::{Reader, Section, Set};
 use super::units::{show_duration, show_size};
 use crate::error::Error;
-use crate::model::connect::{Connect, HttpVersion};
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Method, NAME_MAX, Secret, StatusSet, Target};
 
@@ -28,8 +26,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const BODY_MAX: u64 = 1 << 30;
 /// Largest `excerpt`, in bytes: a record has 64 KiB.
 const EXCERPT_MAX: u64 = 16 << 10;
-/// How much is read of what a plain connection says first, in bytes.
-const GREETING_MAX: usize = 16 << 10;
 /// Largest `max_redirects`.
 const REDIRECTS_MAX: u32 = 100;
 /// Largest `attempts`.
@@ -38,27 +34,6 @@ const ATTEMPTS_MAX: u32 = 10;
 const CERT_DAYS_MAX: u32 = 3650;
 /// Longest label, key or value, in characters.
 const LABEL_MAX: usize = 256;
-
-/// `target` without what means nothing to a connection on which no HTTP is spoken.
-pub fn plain_connection(target: Target, expect: Option<Expression>) -> Target {
-    let plain = Target::new(&target.name, target.url);
-    Target {
-        connect: Connect { http: HttpVersion::default(), reuse: false, ..target.connect },
-        interval: target.interval,
-        timeout: target.timeout,
-        attempts: target.attempts,
-        matches: expect.into_iter().collect(),
-        slow_after: target.slow_after,
-        max_body: GREETING_MAX,
-        verify: target.verify,
-        min_cert_days: target.min_cert_days,
-        ca_file: target.ca_file,
-        own_network: target.own_network,
-        labels: target.labels,
-        nodes: target.nodes,
-        ..plain
-    }
-}
 
 /// A target that no configuration names: the URL or bare domain `text`, every key at its
 /// default, named as in a configuration.
@@ -93,40 +68,6 @@ pub fn header(name: &str, value: &str) -> Result<Header, Error> {
         return Err(Error::new(text));
     }
     Ok(Header { name: name.to_string(), value: Secret(value.to_string()) })
-}
-
-/// Keys that mean something to HTTP alone, and to plain connections alone.
-const HTTP_ALONE: [&str; 15] = [
-    "method",
-    "headers",
-    "body",
-    "status",
-    "match",
-    "reject",
-    "match_header",
-    "reject_header",
-    "max_redirects",
-    "max_body",
-    "excerpt",
-    "http",
-    "basic",
-    "bearer",
-    "reuse",
-];
-const TCP_ALONE: [&str; 2] = ["expect", "tls"];
-
-/// Refuses the keys of a target that its URL has no use for; in `[defaults]` they do no harm.
-pub(super) fn refuse_others(section: &Section<'_>, url: &Url) {
-    let is_tcp = url.scheme() == "tcp";
-    let (others, ours, has) = match is_tcp {
-        true => (&HTTP_ALONE[..], "http and https", "tcp has tls and expect"),
-        false => (&TCP_ALONE[..], "tcp", "there are https:// and match"),
-    };
-    for name in others {
-        if let Some(at) = section.place(name) {
-            section.fault_at(at, format!("{name} is for {ours} alone: {has}"));
-        }
-    }
 }
 
 /// What a `[[target]]` or `[defaults]` sets.
@@ -227,7 +168,7 @@ impl<'a> Keys<'a> {
         self.connect.fill(&defaults.connect, &mut target);
         if target.is_tcp() {
             let expect = self.expect.as_ref().or(defaults.expect.as_ref());
-            target = plain_connection(target, expect.cloned());
+            target = plain::connection(target, expect.cloned());
         }
         target
     }

@@ -1,0 +1,59 @@
+//! The name of a hop, looked up before libcurl begins with it.
+
+use super::{Flight, named};
+use crate::check::resolve::{Addresses, Question};
+use crate::model::judge::{Fault, Reply};
+use crate::model::outcome::{Cause, Phases};
+use crate::model::uplink::Silence;
+
+impl Flight {
+    /// The name that is to be looked up first. Who has kept a connection needs none.
+    pub fn question(&self) -> Option<Question> {
+        let has_kept = self.kept.as_ref().is_some_and(|kept| kept.is_open.get());
+        if has_kept { None } else { self.reach().question() }
+    }
+
+    /// Takes what was found of it.
+    ///
+    /// # Errors
+    /// Nothing: the reply that the check ends with.
+    pub fn found(&mut self, addresses: Addresses) -> Result<(), Box<Reply>> {
+        let addresses = match addresses {
+            Ok(addresses) => addresses,
+            Err(why) => {
+                let fault = Fault { cause: Cause::Overload, text: why.to_string() };
+                return Err(self.unnamed(fault, None));
+            }
+        };
+        if addresses.is_empty() {
+            let host = self.url.host_str().unwrap_or_default();
+            let text = format!("cannot find an address of {host}");
+            return Err(self.unnamed(Fault { cause: Cause::Dns, text }, Some(Silence::Names)));
+        }
+        self.found = Some((self.began.elapsed(), addresses));
+        Ok(())
+    }
+
+    /// Nothing was found in time: the reply that the check ends with. `is_asked`: it was being
+    /// looked up; else no thread was free for that.
+    pub fn lost(&mut self, is_asked: bool) -> Box<Reply> {
+        if !is_asked {
+            let text = "too many names are being looked up: no thread was free".to_owned();
+            return self.unnamed(Fault { cause: Cause::Overload, text }, None);
+        }
+        let phases = Phases { dns_us: Some(0), ..Phases::default() };
+        let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
+        self.unnamed(fault, Some(Silence::Names))
+    }
+
+    /// The end of a check whose name was not found.
+    fn unnamed(&mut self, fault: Fault, silence: Option<Silence>) -> Box<Reply> {
+        let us = self.began.elapsed().as_micros() as u64;
+        let hop = Phases { dns_us: Some(us), ..Phases::default() };
+        self.phases.add(&hop);
+        if !self.hops.is_empty() {
+            self.hops.push(named(&self.url, None, None, hop));
+        }
+        Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
+    }
+}

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use super::measure::status_kib;
-use super::site::{Kind, Site};
+use super::site::{Kind, NAMES_AT, Site};
 use crate::harness::binary::{Running, cpu};
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
@@ -35,6 +35,8 @@ pub struct Case<'a> {
     pub roots: &'a Path,
     /// Processors that it may use: `0`, or `0,1`.
     pub processors: &'a str,
+    /// By names, which the site's own name server knows.
+    pub by_name: bool,
     /// More lines of `[defaults]`, and tables after it.
     pub keys: &'a str,
 }
@@ -54,8 +56,8 @@ pub struct Found {
     pub failed: i64,
     /// Memory at most, in KiB.
     pub peak_kib: u64,
-    /// µs of the phases as measured, and as the site has said: TLS, first byte, transfer.
-    pub phases: Vec<[(f64, f64); 3]>,
+    /// µs of the phases as measured, and as the site has said: name, TLS, first byte, transfer.
+    pub phases: Vec<[(f64, f64); 4]>,
 }
 
 impl Case<'_> {
@@ -68,7 +70,10 @@ impl Case<'_> {
         let scheme = if self.kind == Kind::Http { "http" } else { "https" };
         for i in 0..*targets {
             let address = self.site.address(self.kind, i);
-            let url = format!("{scheme}://{address}{}", self.path);
+            let port = address.port();
+            let named = format!("h{i}.bench.example:{port}");
+            let place = if self.by_name { named } else { address.to_string() };
+            let url = format!("{scheme}://{place}{}", self.path);
             writeln!(config, "[[target]]\nname = 'site {i}'\nurl = '{url}'").unwrap();
         }
         config
@@ -87,11 +92,14 @@ impl Case<'_> {
         } else {
             vec!["-c", "c.toml", "-c", clock]
         };
-        let mut running = Sitewatch::program("taskset")
+        let place = if self.by_name { "mount --bind resolv.conf /etc/resolv.conf &&" } else { "" };
+        let script = format!("{place} exec taskset -c {} \"$@\"", self.processors);
+        let mut running = Sitewatch::program("unshare")
             .file("c.toml", self.config(port))
+            .file("resolv.conf", format!("nameserver {NAMES_AT}\n"))
             .env("STATE_DIRECTORY", folder.path())
             .env("SSL_CERT_FILE", self.roots)
-            .args(["-c", self.processors, &program, "run"])
+            .args(["--mount", "sh", "-c", &script, "sh", &program, "run"])
             .args(files)
             .spawn();
         running.await_stderr("watching", Duration::from_secs(30));
@@ -152,9 +160,9 @@ impl Stored {
         self.one(&sql, 0) as f64 / 1000.0
     }
 
-    fn phases(&self) -> Vec<[(f64, f64); 3]> {
-        let sql = "SELECT matched, tls_us, first_byte_us, transfer_us FROM outcome
-                   WHERE matched LIKE 'tls=%' AND due_ms BETWEEN ? AND ?";
+    fn phases(&self) -> Vec<[(f64, f64); 4]> {
+        let sql = "SELECT matched, dns_us, tls_us, first_byte_us, transfer_us FROM outcome
+                   WHERE matched LIKE 'dns=%' AND due_ms BETWEEN ? AND ?";
         let mut rows = self.base.prepare(sql).unwrap();
         let rows = rows.query_map((self.from_ms, self.to_ms), |row| {
             let matched: String = row.get(0)?;
@@ -165,9 +173,10 @@ impl Stored {
             let measured =
                 |at: usize| row.get::<_, Option<i64>>(at).map(|us| us.unwrap_or(0) as f64);
             Ok([
-                (measured(1)?, said("tls=")),
-                (measured(2)?, said("first=")),
-                (measured(3)?, said("rest=")),
+                (measured(1)?, said("dns=")),
+                (measured(2)?, said("tls=")),
+                (measured(3)?, said("first=")),
+                (measured(4)?, said("rest=")),
             ])
         });
         rows.unwrap().map(Result::unwrap).collect()

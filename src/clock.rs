@@ -19,7 +19,7 @@ use self::moment::{Circumstances, Moment};
 
 /// Microseconds since 1970, UTC. Negative before; clamped at the ends of `i64`.
 pub fn now_us() -> i64 {
-    let now_us = micros(clock_gettime(ClockId::Realtime));
+    let now_us = read(ClockId::Realtime);
     #[cfg(debug_assertions)]
     let now_us = now_us + told::read().ahead_us;
     now_us
@@ -27,8 +27,8 @@ pub fn now_us() -> i64 {
 
 /// What all the clocks say now.
 pub fn moment() -> Moment {
-    let (now_us, awake_us) = (now_us(), micros(clock_gettime(ClockId::Monotonic)));
-    let up_us = micros(clock_gettime(ClockId::Boottime));
+    let (now_us, awake_us) = (now_us(), read(ClockId::Monotonic));
+    let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
     let up_us = up_us + told::read().asleep_us;
     Moment { now_us, awake_us, up_us }
@@ -46,7 +46,7 @@ pub fn is_synchronised() -> Option<bool> {
 
 /// What is to be considered before a check is dated, after so much waiting of `clock_wait` at most.
 pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
-    let up_us = micros(clock_gettime(ClockId::Boottime));
+    let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
     let up_us = told::read().up_us.unwrap_or(up_us);
     let (now_ms, is_synchronised) = (now_ms(), is_synchronised());
@@ -66,6 +66,11 @@ pub const MADE_MS: i64 = match option_env!("SITEWATCH_COMMIT_S") {
 /// Milliseconds since 1970, UTC, rounded down.
 pub fn now_ms() -> i64 {
     now_us().div_euclid(1000)
+}
+
+/// What a clock of the kernel's says, in microseconds.
+fn read(clock: ClockId) -> i64 {
+    micros(clock_gettime(clock))
 }
 
 /// The kernel's nanoseconds are of the second that has begun, before 1970 too.

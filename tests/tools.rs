@@ -65,7 +65,8 @@ fn the_environment_is_clean_and_the_folders_are_its_own() {
     let done = shell(script).env("EXTRA", "yes").run();
     let names: Vec<_> = done.stdout.lines().filter_map(|l| Some(l.split_once('=')?.0)).collect();
     // PWD and the like are the shell's own.
-    let wanted = ["EXTRA", "HOME", "LC_ALL", "PATH", "PWD", "STATE_DIRECTORY", "TZ"];
+    let wanted =
+        ["EXTRA", "HOME", "LC_ALL", "PATH", "PWD", "SITEWATCH_CLOCK", "STATE_DIRECTORY", "TZ"];
     assert!(names.iter().all(|name| wanted.contains(name) || *name == "_"), "{names:?}");
     assert!(wanted.iter().all(|name| names.contains(name)), "{names:?}");
     assert!(done.stdout.ends_with('\n') && done.code == Some(0), "{done:?}");

@@ -35,6 +35,7 @@ use measure::{mb, number};
 use openssl::x509::X509;
 use site::{Kind, Site};
 use sitewatch::model::expression::Expression;
+use sitewatch::model::target::Target;
 use watched::{Case, Found};
 
 /// The program has one processor, the site the other.
@@ -268,12 +269,21 @@ impl Bench {
 
     /// What a target takes in memory.
     fn memory(&mut self) {
-        println!("\nresident memory, in MB at most, of targets that wait for their turn");
+        println!("\nresident memory, in MB, of targets that were checked once: at most, and then");
         let idle = |targets| Case { seconds: 1, ..self.case(Kind::Ecdsa, targets, 3600) }.run();
-        let (few, many) = (idle(1000).peak_kib, idle(10_000).peak_kib);
-        let each = (many - few) as f64 * 1024.0 / 9000.0;
-        println!("1000 targets    {:.1}\n10,000 targets  {:.1}", mb(few), mb(many));
-        println!("a target        {each:.0} bytes");
+        let (few, many) = (idle(1000), idle(10_000));
+        for (name, found) in [("1000 targets", &few), ("10,000 targets", &many)] {
+            println!("{name:<16}{:>6.1}{:>6.1}", mb(found.peak_kib), mb(found.end_kib));
+        }
+        let each = (many.end_kib - few.end_kib) as f64 * 1024.0 / 9000.0;
+        // Without the texts that it points to.
+        let configured = size_of::<Target>() as f64;
+        println!("a target        {each:.0} bytes, {configured:.0} of them its configuration");
+        let beside = each - configured;
+        self.promise(
+            beside < 1024.0,
+            format!("{beside:.0} bytes a target beside its configuration"),
+        );
     }
 }
 

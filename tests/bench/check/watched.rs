@@ -54,8 +54,9 @@ pub struct Found {
     pub lag_ms: [f64; 3],
     /// Checks that were not up.
     pub failed: i64,
-    /// Memory at most, in KiB.
+    /// Memory at most, and in the end, in KiB.
     pub peak_kib: u64,
+    pub end_kib: u64,
     /// µs of the phases as measured, and as the site has said: name, TLS, first byte, transfer.
     pub phases: Vec<[(f64, f64); 4]>,
 }
@@ -107,7 +108,7 @@ impl Case<'_> {
         let (began, before, from_ms) = (Instant::now(), look(&running, port), now_ms());
         std::thread::sleep(Duration::from_secs(self.seconds));
         let (took, after, to_ms) = (began.elapsed(), look(&running, port), now_ms());
-        let peak_kib = status_kib(running.pid(), "VmHWM");
+        let [peak_kib, end_kib] = ["VmHWM", "VmRSS"].map(|of| status_kib(running.pid(), of));
         running.signal(Signal::TERM);
         let done = running.wait(Duration::from_secs(30));
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -121,6 +122,7 @@ impl Case<'_> {
             lag_ms: [50, 99, 100].map(|percent| stored.lag_ms(percent)),
             failed: stored.one("SELECT count(*) FROM outcome WHERE verdict <> 'up'", 0),
             peak_kib,
+            end_kib,
             phases: stored.phases(),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -53,6 +54,46 @@ fn a_thousand_targets_every_15_seconds_leave_no_gap() {
     });
     assert_eq!(checks, answered, "checks stored, and replies given");
     assert!(peak_kib < 40 * 1024, "{peak_kib} KiB resident");
+}
+
+#[test]
+fn more_than_a_thousand_checks_hang_at_once_and_others_go_on() {
+    const HANGING: usize = 1500;
+    // It never accepts: some connect and wait for a word, the others wait to be connected.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = silent.local_addr().unwrap();
+    let lively = Listener::http();
+    lively.always(Script::ok("x"));
+    let mut config = "[probe]\nmax_in_flight = 2000\nstop_timeout = '0s'\nclock_wait = '0s'\n\
+                      [defaults]\ninterval = '60s'\ntimeout = '30s'\n"
+        .to_owned();
+    for i in 0..HANGING {
+        writeln!(config, "[[target]]\nname = 'silent {i}'\nurl = 'http://{place}/'").unwrap();
+    }
+    let url = lively.url("/");
+    write!(config, "[[target]]\nname = 'lively'\nurl = '{url}'\ninterval = '1s'\ntimeout = '900ms'\n").unwrap();
+    let state = Temp::new();
+    // As a shell has it: more may be had, but must be asked for.
+    let mut running = Sitewatch::program("sh")
+        .file("c.toml", config)
+        .env("STATE_DIRECTORY", state.path())
+        .args(["-c", "ulimit -Sn 1024 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sitewatch")])
+        .args(["run", "-c", "c.toml"])
+        .spawn();
+    running.await_stderr("watching", Duration::from_secs(20));
+    let descriptors = format!("/proc/{}/fd", running.pid());
+    eventually(Duration::from_secs(25), "all of them under way", || {
+        fs::read_dir(&descriptors).is_ok_and(|open| open.count() > HANGING)
+    });
+    let before = lively.log().len();
+    eventually(Duration::from_secs(5), "checks beside them", || lively.log().len() >= before + 3);
+    running.signal(Signal::TERM);
+    let done = running.wait(Duration::from_secs(30));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let base = rusqlite::Connection::open(state.join("sitewatch.db")).unwrap();
+    let one = |sql: &str| -> i64 { base.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(one("SELECT count(*) FROM outcome WHERE verdict <> 'up'"), 0, "not up");
+    assert_eq!(one("SELECT count(*) FROM gap WHERE cause <> 'stop'"), 0, "gaps");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::daemon::{Shared, thread};
 use super::judge::{Give, Judge, Stands};
 use super::uplink::Uplink;
@@ -17,6 +19,11 @@ use crate::model::target::Target;
 use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stop::Stop;
+
+/// Sockets of one check at most: both families of addresses are tried at once.
+const SOCKETS: usize = 2;
+/// Descriptors that are open besides: files, the store, a broker's, lookups.
+const OTHERS: usize = 100;
 
 /// What is known before the first check.
 #[derive(Default)]
@@ -62,6 +69,27 @@ pub fn crowd(config: &Config) -> Option<String> {
     })
 }
 
+/// Asks for as many descriptors as `max_in_flight` checks may need; a shell allows 1024.
+fn ask_for_descriptors(max_in_flight: usize) {
+    let needed = (max_in_flight * SOCKETS + OTHERS) as u64;
+    let now = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+    if is_enough(now.current) {
+        return;
+    }
+    let asked = now.maximum.map_or(needed, |maximum| maximum.min(needed));
+    // What is refused is as if it had not been there to ask for.
+    let given = setrlimit(Resource::Nofile, Rlimit { current: Some(asked), ..now }).is_ok();
+    let limit = if given { Some(asked) } else { now.current };
+    if !is_enough(limit) {
+        let limit = limit.unwrap_or_default();
+        log::warn!(
+            "{limit} descriptors may be open (ulimit -n), and {max_in_flight} checks at once \
+             (max_in_flight) may need {needed}: those that find none are unknown"
+        );
+    }
+}
+
 /// The two stages under way.
 pub struct Head {
     stop: Stop,
@@ -85,6 +113,7 @@ impl Head {
         give: Give,
     ) -> Result<Head, Error> {
         let (found_in, found) = smol::channel::unbounded();
+        ask_for_descriptors(config.probe.max_in_flight);
         // libcurl's handles stay on the thread that made them; only the waker comes back.
         let (owner, newest) = (Arc::clone(node), before.newest);
         let limits = Limits {

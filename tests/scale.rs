@@ -71,7 +71,11 @@ fn more_than_a_thousand_checks_hang_at_once_and_others_go_on() {
         writeln!(config, "[[target]]\nname = 'silent {i}'\nurl = 'http://{place}/'").unwrap();
     }
     let url = lively.url("/");
-    write!(config, "[[target]]\nname = 'lively'\nurl = '{url}'\ninterval = '1s'\ntimeout = '900ms'\n").unwrap();
+    write!(
+        config,
+        "[[target]]\nname = 'lively'\nurl = '{url}'\ninterval = '1s'\ntimeout = '900ms'\n"
+    )
+    .unwrap();
     let state = Temp::new();
     // As a shell has it: more may be had, but must be asked for.
     let mut running = Sitewatch::program("sh")

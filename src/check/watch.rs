@@ -9,7 +9,9 @@
 //!
 //! It runs on a thread of its own and does nothing else, so that nothing disturbs a measurement:
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
-//! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
+//! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts. What is
+//! found within [`HOLD`] goes there together, since to wake another thread costs as much as a
+//! tenth of a check.
 
 mod ends;
 mod planned;
@@ -33,8 +35,12 @@ use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
 use crate::stop::Stop;
 
-/// Replies that may wait for the judge before checks wait too.
-const QUEUE: usize = 1024;
+/// Batches of replies that may wait for the judge before checks wait too.
+const QUEUE: usize = 64;
+/// At most so many, if the judge keeps up, make a batch.
+const BATCH: usize = 16;
+/// How long a reply may wait for others that are about to come.
+const HOLD: Duration = Duration::from_millis(20);
 /// Room that a body is given beyond its size of last time, in parts of that: pages grow.
 const MARGIN: usize = 4;
 /// Longest turn; a stepped clock is seen within it.
@@ -61,7 +67,10 @@ pub struct Watch {
     judged_in: Sender<Judged>,
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
-    out: Sender<Found>,
+    out: Sender<Vec<Found>>,
+    /// What is to be handed on, and since when.
+    found: Vec<Found>,
+    found_since: Instant,
     /// The clocks at the last turn, and what was said of them when they last jumped.
     moment: Moment,
     jumped: String,
@@ -77,7 +86,7 @@ struct Flying {
 
 impl Watch {
     /// A watch of nothing yet.
-    pub fn new((node, run): (Arc<str>, u32), limits: Limits, out: Sender<Found>) -> Watch {
+    pub fn new((node, run): (Arc<str>, u32), limits: Limits, out: Sender<Vec<Found>>) -> Watch {
         let (judged_in, judged) = smol::channel::unbounded();
         let (plans_in, plans) = smol::channel::unbounded();
         Watch {
@@ -95,6 +104,8 @@ impl Watch {
             plans,
             plans_in,
             out,
+            found: Vec::new(),
+            found_since: Instant::now(),
             moment: clock::moment(),
             jumped: String::new(),
             jumps: 0,
@@ -166,6 +177,7 @@ impl Watch {
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
             self.gap(index, Missed { from_ms, to_ms, count: 1, cause });
         }
+        self.hand_on();
         Ok(())
     }
 
@@ -217,6 +229,7 @@ impl Watch {
             let held = if is_full { None } else { self.room.take(self.needs[failed.index]) };
             let Some(held) = held else {
                 self.again.push_front(failed);
+                self.hand_on();
                 return Some(if is_full { TURN } else { RETRY });
             };
             let Failed { index, order, target, .. } = *failed;
@@ -260,7 +273,11 @@ impl Watch {
                 return RETRY;
             }
             let Some(next) = self.schedule.peek() else { return TURN };
-            let Some(held) = self.room.take(self.needs[next]) else { return RETRY };
+            let Some(held) = self.room.take(self.needs[next]) else {
+                // The judge lets go of what it has seen.
+                self.hand_on();
+                return RETRY;
+            };
             let Some(slot) = self.schedule.next(now_ms) else { return TURN };
             if let Some(missed) = slot.missed {
                 self.gap(slot.target, missed);
@@ -278,9 +295,14 @@ impl Watch {
         }
     }
 
-    /// One turn of the engine; hands on what has ended.
+    /// One turn of the engine. Before it waits, what was found is handed on, unless more is due
+    /// soon.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
+        if wait >= HOLD || self.found.len() >= BATCH || self.found_since.elapsed() >= HOLD {
+            self.hand_on();
+        }
         let ended = self.engine.turn(wait)?;
+        let ended_at = Instant::now();
         if !ended.is_empty() {
             // Before what has ended is believed.
             self.follow_clock();
@@ -306,7 +328,8 @@ impl Watch {
                 };
             }
             let (target, reply, held) = (done.target, done.reply, done.held);
-            self.give(Found::Reply(Box::new(Answer { index, target, order, reply, held })));
+            let answer = Answer { index, target, order, reply, held, ended_at };
+            self.give(Found::Reply(Box::new(answer)));
         }
         Ok(())
     }
@@ -340,9 +363,9 @@ impl Watch {
         }
     }
 
-    fn gap(&self, target: usize, missed: Missed) {
+    fn gap(&mut self, target: usize, missed: Missed) {
         let target = &self.targets[target];
-        self.give(Found::Gap(Gap {
+        let gap = Gap {
             target: Arc::clone(&target.name),
             node: Arc::clone(&self.node),
             run: self.run,
@@ -351,12 +374,22 @@ impl Watch {
             count: missed.count,
             interval_ms: target.interval_ms(),
             cause: missed.cause,
-        }));
+        };
+        self.give(Found::Gap(gap));
     }
 
-    fn give(&self, found: Found) {
-        // The queue has no bound of its own, so only a judge that is gone refuses; then we are
-        // stopping, and it has said why.
-        let _ = self.out.try_send(found);
+    fn give(&mut self, found: Found) {
+        if self.found.is_empty() {
+            self.found_since = Instant::now();
+        }
+        self.found.push(found);
+    }
+
+    fn hand_on(&mut self) {
+        if !self.found.is_empty() {
+            // The queue has no bound of its own, so only a judge that is gone refuses; then we are
+            // stopping, and it has said why.
+            let _ = self.out.try_send(std::mem::take(&mut self.found));
+        }
     }
 }

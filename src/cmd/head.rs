@@ -142,6 +142,7 @@ impl Head {
             screen: before.screen,
             node: Arc::clone(node),
             soon: Stands::new(),
+            records: Vec::new(),
         };
         let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
         Ok(Head { stop, control, watch, judge })

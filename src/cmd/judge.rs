@@ -29,16 +29,16 @@ pub type Give = Box<dyn Fn(Given) -> bool + Send>;
 
 /// What the next stage gets.
 pub enum Given {
-    /// A record.
-    Record(Record),
+    /// Records.
+    Records(Vec<Record>),
     /// From here on these are the targets, in that run: to be told of.
     Targets(Vec<Arc<Target>>, u32),
 }
 
 /// The stage.
 pub struct Judge {
-    /// What the watch found.
-    pub found: Receiver<Found>,
+    /// What the watch found, batch by batch.
+    pub found: Receiver<Vec<Found>>,
     /// To the next stage.
     pub give: Give,
     /// Back to the watch.
@@ -57,12 +57,14 @@ pub struct Judge {
     pub node: Arc<str>,
     /// Targets whose certificate ends soon, as was told, and since when.
     pub soon: Stands,
+    /// For the next stage.
+    pub records: Vec<Record>,
 }
 
 /// What the judge waits for.
 enum Event {
     /// None: the watch has ended.
-    Found(Option<Found>),
+    Found(Option<Vec<Found>>),
     Canary(Option<Answered>),
 }
 
@@ -74,14 +76,15 @@ impl Judge {
             let canary = async { Event::Canary(self.uplink.next().await) };
             // Whichever is there, in fairness: neither must wait for the other to be empty.
             let goes_on = match smol::block_on(smol::future::race(found, canary)) {
-                Event::Found(Some(found)) => self.take(found),
+                Event::Found(Some(found)) => found.into_iter().all(|found| self.take(found)),
                 Event::Canary(answer) => {
                     let settled = self.uplink.go_on(answer, Instant::now());
-                    self.give_all(settled)
+                    self.settle(settled);
+                    true
                 }
                 Event::Found(None) => break,
             };
-            if !goes_on {
+            if !goes_on || !self.give() {
                 return;
             }
         }
@@ -90,7 +93,8 @@ impl Judge {
         while self.uplink.is_holding() {
             let answer = smol::block_on(self.uplink.next());
             let settled = self.uplink.go_on(answer, Instant::now());
-            if !self.give_all(settled) {
+            self.settle(settled);
+            if !self.give() {
                 return;
             }
         }
@@ -98,34 +102,39 @@ impl Judge {
 
     /// False: nobody takes records any more.
     fn take(&mut self, found: Found) -> bool {
-        let record = match found {
+        match found {
             Found::Reply(answer) => {
                 let settled = self.judge(*answer);
-                return self.give_all(settled);
+                self.settle(settled);
             }
             Found::Failed(failed) => {
                 let Failed { target, silence, outcome, .. } = *failed;
                 let settled = self.uplink.take(&target, silence, outcome, Instant::now());
-                return self.give_all(settled);
+                self.settle(settled);
             }
             Found::Gap(gap) => {
                 self.shared.change(|health| health.missed += gap.count);
                 log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
-                Record::Gap(gap)
+                self.records.push(Record::Gap(gap));
             }
             Found::Run(run) => {
                 self.run = run;
                 let mut state = NodeState::new(&self.node, run, clock::now_ms());
                 state.clock_synced = clock::is_synchronised();
-                Record::Node(state)
+                self.records.push(Record::Node(state));
             }
             Found::Targets(targets, canaries) => {
                 self.uplink.plan(&targets, &canaries);
                 self.plan(&targets);
-                return (self.give)(Given::Targets(targets, self.run));
+                return self.give() && (self.give)(Given::Targets(targets, self.run));
             }
-        };
-        (self.give)(Given::Record(record))
+        }
+        true
+    }
+
+    /// Gives what there is to the next stage. False: nobody takes it any more.
+    fn give(&mut self) -> bool {
+        self.records.is_empty() || (self.give)(Given::Records(std::mem::take(&mut self.records)))
     }
 
     /// Forgets what is not watched any more.
@@ -140,17 +149,17 @@ impl Judge {
         }
     }
 
-    fn give_all(&mut self, settled: impl IntoIterator<Item = Settled>) -> bool {
-        settled.into_iter().all(|settled| {
+    fn settle(&mut self, settled: impl IntoIterator<Item = Settled>) {
+        for settled in settled {
             let record = self.settled(settled);
-            (self.give)(Given::Record(record))
-        })
+            self.records.push(record);
+        }
     }
 
     /// What is settled now: by what came back other checks too; nothing if it is tried again or in
     /// doubt.
     fn judge(&mut self, answer: Answer) -> Vec<Settled> {
-        let now = Instant::now();
+        let now = answer.ended_at;
         let (target, silence) = (Arc::clone(&answer.target), answer.reply.silence);
         let mut settled = self.uplink.heard(&target, &answer.reply, now);
         if let Some(outcome) = self.try_again(answer) {
@@ -161,7 +170,7 @@ impl Judge {
 
     /// None: it is tried again.
     fn try_again(&self, answer: Answer) -> Option<Outcome> {
-        let Answer { index, target, order, reply, held } = answer;
+        let Answer { index, target, order, reply, held, .. } = answer;
         let silence = reply.silence;
         let outcome = judge(&target, &order, reply);
         // The body is gone, and makes room before we wait for the next stage.

@@ -1,7 +1,7 @@
 //! What goes into the watch and what comes out of it: plans and the judge's word, checks and gaps.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use curl::multi::MultiWaker;
 use smol::channel::{Sender, TrySendError};
@@ -91,6 +91,8 @@ pub struct Answer {
     pub reply: Reply,
     /// The room that its body takes; to be dropped with the body.
     pub held: Option<Held>,
+    /// When it came back.
+    pub ended_at: Instant,
 }
 
 /// Bounds on what is under way.

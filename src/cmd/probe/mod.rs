@@ -30,8 +30,8 @@ use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
 
-/// Records between judge and sender, at most; the judge waits when it is full.
-const RECORDS: usize = 64;
+/// Batches of records between judge and sender, at most; the judge waits when it is full.
+const BATCHES: usize = 4;
 
 /// Watches and publishes until told to stop.
 ///
@@ -52,7 +52,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         targets: config.targets.len() as u64,
         ..Health::default()
     });
-    let (given_in, given) = smol::channel::bounded(RECORDS);
+    let (given_in, given) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
     let told = Arc::clone(&stopped);
     let send = Send::new(&config, &kafka, (&node, run), given, Arc::clone(&shared), told)?;

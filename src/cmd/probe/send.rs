@@ -184,8 +184,14 @@ impl Send {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Given(Given::Record(Record::Node(state))) => self.announcer.begin(state.run),
-            Event::Given(Given::Record(record)) => self.hold(&record),
+            Event::Given(Given::Records(records)) => {
+                for record in records {
+                    match record {
+                        Record::Node(state) => self.announcer.begin(state.run),
+                        record => self.hold(&record),
+                    }
+                }
+            }
             Event::Given(Given::Targets(targets, _)) => self.announcer.change_targets(targets),
             Event::Told(id, delivery) => self.settle(id, delivery),
             Event::Found(found) => self.take_found(found),

@@ -43,7 +43,7 @@ pub struct Left {
 
 impl<S: Store> Keep<S> {
     /// Stores until nobody sends any more. Gives what is left, if the store stays away.
-    pub fn run(mut self, records: &Receiver<Record>) -> Option<Left> {
+    pub fn run(mut self, records: &Receiver<Vec<Record>>) -> Option<Left> {
         let mut waiting = Waiting::new(self.limits);
         loop {
             let received = match waiting.due() {
@@ -51,7 +51,9 @@ impl<S: Store> Keep<S> {
                 Some(due) => records.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match received {
-                Ok(record) => waiting.push(record, &self.shared),
+                Ok(records) => {
+                    records.into_iter().for_each(|record| waiting.push(record, &self.shared));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -36,8 +36,10 @@ use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::store::{Sqlite, Store};
 
-/// Records between judge and store, at most; the judge waits when it is full.
-const RECORDS: usize = 64;
+/// Batches of records between judge and store, at most; the judge waits when it is full.
+const BATCHES: usize = 4;
+/// Of the targets so many at a time are told of.
+const BATCH: usize = 16;
 
 /// Watches until told to stop.
 ///
@@ -138,7 +140,7 @@ fn start(
         targets: config.targets.len() as u64,
         ..Health::default()
     });
-    let (records_in, records) = sync_channel(RECORDS);
+    let (records_in, records) = sync_channel(BATCHES);
     let (ended_in, ended) = smol::channel::bounded(1);
     let keep = Keep {
         store,
@@ -159,10 +161,11 @@ fn start(
     let before = Before { newest, stands, screen };
     let owner = Arc::clone(node);
     let give = Box::new(move |given| match given {
-        Given::Record(record) => records_in.send(record).is_ok(),
-        Given::Targets(targets, run) => targets.iter().all(|target| {
-            let state = TargetState::new(target, &owner, run, clock::now_ms());
-            records_in.send(Record::Target(Box::new(state))).is_ok()
+        Given::Records(records) => records_in.send(records).is_ok(),
+        Given::Targets(targets, run) => targets.chunks(BATCH).all(|targets| {
+            let state = |target| TargetState::new(target, &owner, run, clock::now_ms());
+            let records = targets.iter().map(|target| Record::Target(Box::new(state(target))));
+            records_in.send(records.collect()).is_ok()
         }),
     });
     let head = Head::start(config, (node, run), plan, before, &shared, give)?;

@@ -1,11 +1,13 @@
 //! The floor: a process that does nothing but what no check can do without. It connects, shakes
-//! hands with OpenSSL against the same roots, loaded once, asks for the page, reads it, and closes.
+//! hands with OpenSSL against the same roots, loaded once, asks for the page, reads it, and closes;
+//! as often a second as checks are made, or one after the other without a pause. The two differ: a
+//! processor that has slept has all to fetch anew.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslSessionCacheMode, SslVerifyMode, SslVersion,
@@ -14,15 +16,28 @@ use openssl::ssl::{
 use super::site::{Kind, Site};
 use crate::harness::binary::cpu;
 
-/// CPU of one such check, in ms: so many of them, one after the other, on that processor.
-pub fn cost(site: &Site, kind: Kind, path: &str, count: u64, roots: &Path, processor: &str) -> f64 {
-    let addresses = (0..count.min(16)).map(|i| site.address(kind, i).to_string());
+/// How often it is done.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// So often a second, for so many seconds.
+    Rate(u64, u64),
+    /// So many times, one after the other.
+    Count(u64),
+}
+
+/// CPU of one, in ms, on that processor.
+pub fn cost(site: &Site, kind: Kind, path: &str, pace: Pace, roots: &Path, processor: &str) -> f64 {
+    let addresses = (0..16).map(|i| site.address(kind, i).to_string());
+    let (rate, count) = match pace {
+        Pace::Rate(rate, seconds) => (rate, rate * seconds),
+        Pace::Count(count) => (0, count),
+    };
     let output = Command::new("taskset")
         .args(["-c", processor])
         .arg(std::env::current_exe().unwrap())
         .args(["floor", if kind == Kind::Http { "http" } else { "https" }])
         .arg(roots)
-        .args([path, &count.to_string()])
+        .args([path, &rate.to_string(), &count.to_string()])
         .args(addresses)
         .stderr(Stdio::inherit())
         .output()
@@ -33,14 +48,21 @@ pub fn cost(site: &Site, kind: Kind, path: &str, count: u64, roots: &Path, proce
 
 /// The process itself: prints the CPU of one, in ms.
 pub fn run(words: &[String]) {
-    let [scheme, roots, path, count, addresses @ ..] = words else { panic!("{words:?}") };
+    let [scheme, roots, path, rate, count, addresses @ ..] = words else { panic!("{words:?}") };
     let context = (scheme == "https").then(|| context(Path::new(roots)));
     let addresses: Vec<SocketAddr> = addresses.iter().map(|at| at.parse().unwrap()).collect();
     let count: usize = count.parse().unwrap();
+    let pause = rate.parse().ok().and_then(|rate: u32| Duration::from_secs(1).checked_div(rate));
     let turn = |i: usize| fetch(addresses[i % addresses.len()], path, context.as_ref());
     (0..count / 10).for_each(turn);
-    let before = cpu(std::process::id());
-    (0..count).for_each(turn);
+    let (began, before) = (Instant::now(), cpu(std::process::id()));
+    for i in 0..count {
+        if let Some(pause) = pause {
+            let due = began + pause * i as u32;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        turn(i);
+    }
     let used: Duration = cpu(std::process::id()) - before;
     println!("{}", used.as_secs_f64() * 1000.0 / count as f64);
 }

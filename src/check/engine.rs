@@ -155,11 +155,11 @@ impl<T> Engine<T> {
         let answers = if self.looking.is_empty() { Vec::new() } else { self.resolver.answers() };
         let now = Instant::now();
         let mut any = false;
-        for (token, addresses) in answers {
+        for (token, answer) in answers {
             let Some(looking) = self.looking.remove(&token) else { continue };
             any = true;
             let Looking { mut flight, held, tag, .. } = looking;
-            match flight.found(addresses) {
+            match flight.found(answer) {
                 Ok(()) => self.connect(flight, held, tag),
                 Err(reply) => self.end(flight.target, *reply, Some(held), tag),
             }

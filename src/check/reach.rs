@@ -234,7 +234,12 @@ const PROXY: CURLcode = 97;
 
 /// Whether a hop to `url` goes to the target's own origin, so that its secrets may travel.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {
-    target.is_tcp() || url.origin().is_tuple() && url.origin() == target.url.origin()
+    // As `Url::origin`, which would copy both.
+    let home = &target.url;
+    let is_origin = url.scheme() == home.scheme()
+        && url.host() == home.host()
+        && url.port_or_known_default() == home.port_or_known_default();
+    is_origin || target.is_tcp()
 }
 
 /// Whether TLS is spoken on a hop to `url`.

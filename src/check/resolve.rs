@@ -2,11 +2,12 @@
 //! for another. libcurl's own threads would do, but for one thing: a lookup that nobody answers
 //! hangs for 10 s and more after its check is over, at each check another, until ten dead names have
 //! all threads and delay everybody. So here a name that hangs gets no more than a second try beside
-//! the first; what comes later waits for that one.
+//! the first; what comes later waits for that one. A thread that has nothing to do stays for a while:
+//! to start one costs as much as many a lookup.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const LOOKUPS: usize = 100;
 const HANGS: Duration = Duration::from_secs(1);
 /// Lookups of one name that may hang at once; half of the threads are for first ones alone.
 const HANGING: usize = 2;
+/// How long a thread stays with nothing to do.
+const IDLE: Duration = Duration::from_secs(10);
 /// Stack of each thread, in bytes: what the C library's resolver needs, with its plugins on hosts.
 const STACK: usize = 256 * 1024;
 
@@ -43,11 +46,23 @@ pub struct Question {
 /// could tell. An error is trouble of this machine: why it could not ask.
 pub type Addresses = Result<Arc<[IpAddr]>, Arc<str>>;
 
+/// What a lookup came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What was found.
+    pub addresses: Addresses,
+    /// When it began, and when it ended: without the waits for a thread, and for whoever asked.
+    pub began: Instant,
+    pub ended: Instant,
+}
+
 /// Who looks up.
 pub struct Resolver(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    /// There is something to do for a thread that has nothing.
+    work: Condvar,
     waker: MultiWaker,
 }
 
@@ -56,8 +71,12 @@ struct State {
     under_way: HashMap<Question, Vec<Lookup>>,
     /// For want of a thread.
     waiting: VecDeque<(Question, usize)>,
+    /// Threads that look up; or are about to, and what.
     threads: usize,
-    answers: Vec<(usize, Addresses)>,
+    begun: VecDeque<(Question, usize)>,
+    /// Threads that have nothing to do.
+    idle: usize,
+    answers: Vec<(usize, Answer)>,
     next_id: usize,
 }
 
@@ -72,7 +91,7 @@ struct Lookup {
 impl Resolver {
     /// One that ends a turn of `waker`'s when it has an answer.
     pub fn new(waker: MultiWaker) -> Resolver {
-        Resolver(Arc::new(Shared { state: Mutex::default(), waker }))
+        Resolver(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), waker }))
     }
 
     /// Looks a name up for whoever has that token.
@@ -80,19 +99,31 @@ impl Resolver {
         let mut state = self.0.state();
         let Some(id) = state.begin(&question, token, now) else { return };
         state.threads += 1;
+        if state.idle > 0 {
+            state.idle -= 1;
+            state.begun.push_back((question, id));
+            drop(state);
+            self.0.work.notify_one();
+            return;
+        }
         drop(state);
         let (shared, asked) = (Arc::clone(&self.0), question.clone());
         let look = move || shared.work(asked, id);
         let spawned =
             thread::Builder::new().name("lookup".to_owned()).stack_size(STACK).spawn(look);
         if let Err(error) = spawned {
-            self.0.state().threads -= 1;
-            self.0.end(&question, id, &Err(format!("no thread to look it up: {error}").into()));
+            let addresses = Err(format!("no thread to look it up: {error}").into());
+            let mut state = self.0.state();
+            state.threads -= 1;
+            state.answer(&question, id, &Answer { addresses, began: now, ended: now });
+            drop(state);
+            // An engine that is gone needs no answer.
+            let _ = self.0.waker.wakeup();
         }
     }
 
     /// The answers that have come, each with its token.
-    pub fn answers(&self) -> Vec<(usize, Addresses)> {
+    pub fn answers(&self) -> Vec<(usize, Answer)> {
         std::mem::take(&mut self.0.state().answers)
     }
 
@@ -132,21 +163,20 @@ impl State {
         None
     }
 
-    /// A lookup has ended. Gives the next, if any waits for a thread.
-    fn end(
-        &mut self,
-        question: &Question,
-        id: usize,
-        addresses: &Addresses,
-    ) -> Option<(Question, usize)> {
+    /// A lookup has ended: tells who waits for it.
+    fn answer(&mut self, question: &Question, id: usize, answer: &Answer) {
         if let Some(all) = self.under_way.get_mut(question) {
             let ended = all.extract_if(.., |lookup| lookup.id == id);
             let tokens: Vec<usize> = ended.flat_map(|lookup| lookup.tokens).collect();
             if all.is_empty() {
                 self.under_way.remove(question);
             }
-            self.answers.extend(tokens.into_iter().map(|token| (token, addresses.clone())));
+            self.answers.extend(tokens.into_iter().map(|token| (token, answer.clone())));
         }
+    }
+
+    /// A thread is free. Gives what it is to look up next, if any waits for one.
+    fn next(&mut self) -> Option<(Question, usize)> {
         while let Some((next, token)) = self.waiting.pop_front() {
             // This thread takes it on, and counts no longer as the one that it was.
             self.threads -= 1;
@@ -169,22 +199,38 @@ impl Shared {
     fn work(&self, question: Question, id: usize) {
         let mut next = Some((question, id));
         while let Some((question, id)) = next.take() {
+            let began = Instant::now();
             let addresses = look_up(&question);
-            next = self.end(&question, id, &addresses);
+            let answer = Answer { addresses, began, ended: Instant::now() };
+            let mut state = self.state();
+            state.answer(&question, id, &answer);
+            next = state.next();
+            drop(state);
+            // An engine that is gone needs no answer.
+            let _ = self.waker.wakeup();
+            next = next.or_else(|| self.idle());
         }
-        self.state().threads -= 1;
     }
 
-    fn end(
-        &self,
-        question: &Question,
-        id: usize,
-        addresses: &Addresses,
-    ) -> Option<(Question, usize)> {
-        let next = self.state().end(question, id, addresses);
-        // An engine that is gone needs no answer.
-        let _ = self.waker.wakeup();
-        next
+    /// Waits for something to do. None: for too long.
+    fn idle(&self) -> Option<(Question, usize)> {
+        let mut state = self.state();
+        state.threads -= 1;
+        state.idle += 1;
+        let until = Instant::now() + IDLE;
+        loop {
+            // Whoever has put it there has counted this thread as one that works.
+            if let Some(begun) = state.begun.pop_front() {
+                return Some(begun);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.idle -= 1;
+                return None;
+            }
+            let woken = self.work.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -241,7 +287,10 @@ mod tests {
 
         /// Its thread has ended too, unless it took on another.
         fn ended(&mut self, host: &str, id: usize) -> Option<(Question, usize)> {
-            let next = self.end(&question(host), id, &Err("".into()));
+            let now = Instant::now();
+            let answer = Answer { addresses: Err("".into()), began: now, ended: now };
+            self.answer(&question(host), id, &answer);
+            let next = self.next();
             self.threads -= usize::from(next.is_none());
             next
         }
@@ -268,6 +317,28 @@ mod tests {
         let tokens: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
         assert_eq!(tokens, [3, 4, 5]);
         assert!(state.ask("dead", 7, now + 20 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_thread_that_has_done_one_lookup_does_the_next() {
+        let resolver = Resolver::new(curl::multi::Multi::new().waker());
+        let (began, deadline) = (Instant::now(), Instant::now() + 10 * SECOND);
+        for token in 0..3 {
+            resolver.ask(question("127.0.0.1"), token, Instant::now());
+            let mut answers = resolver.answers();
+            // Until its thread has nothing to do any more.
+            while answers.is_empty() || resolver.0.state().idle == 0 {
+                assert!(Instant::now() < deadline, "no answer");
+                thread::sleep(Duration::from_millis(1));
+                answers.extend(resolver.answers());
+            }
+            let (of, answer) = &answers[0];
+            let local = IpAddr::from([127, 0, 0, 1]);
+            assert_eq!((*of, answer.addresses.as_deref()), (token, Ok(&[local][..])));
+            assert!(began <= answer.began && answer.began <= answer.ended);
+        }
+        let state = resolver.0.state();
+        assert_eq!((state.threads, state.idle, state.begun.len()), (0, 1, 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::binary::{Output, Running};
-use crate::harness::{Dns, Listener, Script, Sitewatch, Temp, eventually};
+use crate::harness::{Dns, Fields, Listener, Script, Sitewatch, Temp, eventually, json};
 use crate::rows::{Row, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -53,25 +53,39 @@ impl Cable {
     /// Starts the program at its near end.
     #[track_caller]
     fn start(&self, config: &str, folder: &Temp, resolv_conf: Option<String>) -> Running {
+        let mut running = self.launch(&["run"], config, folder, resolv_conf);
+        running.await_stderr("watching", DEADLINE);
+        running
+    }
+
+    #[track_caller]
+    fn launch(
+        &self,
+        command: &[&str],
+        config: &str,
+        folder: &Temp,
+        resolv_conf: Option<String>,
+    ) -> Running {
+        let keys = [("interval", "interval = '1s'\n"), ("timeout", "timeout = '700ms'\n")];
+        let keys = keys.iter().filter(|(key, _)| !config.contains(key)).map(|(_, line)| *line);
         let text = format!(
-            "node = 'here'\nstate_dir = '{}'\n[defaults]\ntimeout = '700ms'\n{}{config}",
+            "node = 'here'\nstate_dir = '{}'\n[defaults]\n{}{config}",
             folder.path().display(),
-            if config.starts_with("interval") { "" } else { "interval = '1s'\n" },
+            keys.collect::<String>(),
         );
         let mut program = Sitewatch::program("unshare").file("c.toml", text);
         if let Some(text) = resolv_conf {
             program = program.file("resolv.conf", text);
         }
         let words = ["--net", "--mount", "sh", "-c", WAIT, &self.near];
-        let program =
-            program.args(words).args([env!("CARGO_BIN_EXE_sitewatch"), "run", "-c", "c.toml"]);
+        let program = program.args(words).args([env!("CARGO_BIN_EXE_sitewatch"), "-c", "c.toml"]);
+        let program = program.args(command);
         let mut running = program.spawn();
         running.await_stderr("plug me in", DEADLINE);
         let (name, near) = (&self.name, &self.near);
         ip(&format!("link add {name} type veth peer name up0 netns {}", running.pid()));
         ip(&format!("addr add {near}.1/24 dev {name}"));
         ip(&format!("link set {name} up"));
-        running.await_stderr("watching", DEADLINE);
         running
     }
 
@@ -179,6 +193,45 @@ fn a_site_that_is_silent_alone_is_down() {
     assert_eq!(kinds(&stored.of("dead")), [kind("down", "timeout")]);
     assert!(!done.stderr.contains("uplink"), "{}", done.stderr);
     assert_eq!(done.stderr.matches("dead is down").count(), 1, "{}", done.stderr);
+}
+
+#[test]
+fn a_check_now_asks_the_canaries_too() {
+    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+    let (good, dead, nobody) = (cable.site(1), cable.site(2), cable.site(3));
+    for dead in [&dead, &nobody] {
+        ip(&format!("addr del {dead}/32 dev lo"));
+        ip(&format!("route add blackhole {dead}/32"));
+    }
+    let (port, lone) = (site.address().port(), targets(&site, &[("lone", &dead)]));
+    let both = targets(&site, &[("dead", &dead), ("good", &good)]);
+    let asks = |host: &str| format!("[uplink]\ncanaries = ['{host}:{port}']\n");
+    let alone = "[uplink]\ncanaries = []\n".to_owned();
+    // The cable is put in while it begins: the first try may be lost.
+    let time = "interval = '4s'\ntimeout = '4s'\n";
+    for (config, code, verdicts) in [
+        (asks(&good) + &lone, 1, &[("lone", "down", "timeout")][..]),
+        (asks(&nobody) + &lone, 2, &[("lone", "unknown", "uplink")]),
+        // Nobody to ask; another that answers.
+        (alone + &lone, 1, &[("lone", "down", "timeout")]),
+        (both, 1, &[("dead", "down", "timeout"), ("good", "up", "")]),
+    ] {
+        let config = time.to_owned() + &config;
+        let command = ["check", "--all", "--format", "json"];
+        let done = cable.launch(&command, &config, &folder, None).wait(DEADLINE);
+        let found = json::lines(&done.stdout);
+        let found: Vec<(&str, &str, &str)> = found
+            .iter()
+            .map(|record| {
+                let cause = if record.has("cause") { record.text("cause") } else { "" };
+                (record.text("target"), record.text("verdict"), cause)
+            })
+            .collect();
+        assert_eq!((&found[..], done.code), (verdicts, Some(code)), "{config}: {done:?}");
+        let is_said = done.stderr.contains("the uplink is away");
+        assert_eq!(is_said, code == 2, "{done:?}");
+        let _ = Command::new("ip").args(["link", "del", &cable.name]).output();
+    }
 }
 
 #[test]

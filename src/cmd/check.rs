@@ -1,5 +1,5 @@
 //! `sitewatch check`: check now, and show what happened. The same engine and the same judge as
-//! `run`, without a schedule and without a store.
+//! `run`, the same doubts about our own network, without a schedule and without a store.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 
+use super::head::canaries;
+use super::uplink::{Settled, Uplink};
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
 use crate::check::Room;
@@ -22,6 +24,7 @@ use crate::model::expression::Expression;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::target::{Method, Secret, StatusSet, Target};
+use crate::model::uplink::Canaries;
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 
@@ -37,14 +40,16 @@ const TURN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Neither a URL nor a target, or a key that it does not take.
 pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
-    let (targets, node) = targets(common, options)?;
+    let Asked { targets, node, canaries } = asked(common, options)?;
     let trust = Trust::read(targets.iter().map(|target| &**target))?;
     let mut checks = Checks {
         engine: Engine::new(trust),
         room: Room::new(ROOM.max(targets.iter().map(|t| t.max_body).max().unwrap_or(0))),
         node: node.into(),
         run: draw_run(),
+        uplink: Uplink::default(),
     };
+    checks.uplink.plan(&targets, &canaries);
     let mut worst = FINE;
     let mut begins = Instant::now();
     for round in 0..options.count {
@@ -65,13 +70,23 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
     Ok(worst)
 }
 
-/// The targets that were asked for, and this node's name.
-fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, String), Error> {
+/// What was asked for.
+struct Asked {
+    targets: Vec<Arc<Target>>,
+    /// This node's name.
+    node: String,
+    /// Whose fault it is when nobody answers.
+    canaries: Canaries,
+}
+
+fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
     let is_url = |what: &String| what.contains("://");
+    let none = Canaries::default();
     if !options.all && common.configs.is_empty() && options.what.iter().all(is_url) {
         start_log(common, LevelFilter::Warn, LogFormat::Text, u32::MAX);
         let targets = options.what.iter().map(|url| lone(url, &options.keys));
-        return Ok((targets.collect::<Result<_, _>>()?, host_name()));
+        let (targets, node) = (targets.collect::<Result<_, _>>()?, host_name());
+        return Ok(Asked { targets, node, canaries: Canaries { stands_in: true, ..none } });
     }
     let mut config = match load(common, Need::Nothing) {
         // A bare domain needs no configuration either.
@@ -80,12 +95,13 @@ fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, 
     };
     let node =
         config.as_ref().ok().and_then(|config| config.node.clone()).unwrap_or_else(host_name);
+    let canaries = config.as_ref().map_or(none, canaries);
     if let (true, Ok(config)) = (options.all, &mut config) {
         if config.targets.is_empty() {
             return Err(Error::new("no target in the configuration"));
         }
         keep_own(config, &node)?;
-        return Ok((std::mem::take(&mut config.targets), node));
+        return Ok(Asked { targets: std::mem::take(&mut config.targets), node, canaries });
     }
     let known = config.as_ref().map_or(&[][..], |config| &config.targets);
     let mut targets = Vec::new();
@@ -104,7 +120,7 @@ fn targets(common: &Common, options: &args::Check) -> Result<(Vec<Arc<Target>>, 
             }
         });
     }
-    Ok((targets, node))
+    Ok(Asked { targets, node, canaries })
 }
 
 /// A target that no configuration knows.
@@ -170,6 +186,7 @@ struct Checks {
     room: Room,
     node: Arc<str>,
     run: u32,
+    uplink: Uplink,
 }
 
 impl Checks {
@@ -199,13 +216,29 @@ impl Checks {
                 });
                 self.engine.start(Arc::clone(&targets[index]), held, (index, order));
             }
-            for done in self.engine.turn(TURN)? {
-                let (index, order) = done.tag;
-                let outcome = judge(&done.target, &order, done.reply);
-                if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
-                    let order = Order { attempt: order.attempt + 1, ..order };
-                    waiting.push_front((index, Some(order)));
-                } else {
+            let mut settled = Vec::new();
+            if self.engine.in_flight() > 0 {
+                for done in self.engine.turn(TURN)? {
+                    let (index, order) = done.tag;
+                    let (now, silence) = (Instant::now(), done.reply.silence);
+                    settled.extend(self.uplink.heard(&done.target, &done.reply, now));
+                    let outcome = judge(&done.target, &order, done.reply);
+                    if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
+                        let order = Order { attempt: order.attempt + 1, ..order };
+                        waiting.push_front((index, Some(order)));
+                    } else {
+                        settled.extend(self.uplink.take(&done.target, silence, outcome, now));
+                    }
+                }
+            } else {
+                // Those that are left are in doubt: one round of the canaries settles them.
+                self.uplink.hasten();
+                let answer = smol::block_on(self.uplink.next());
+                settled = self.uplink.go_on(answer, Instant::now());
+            }
+            for Settled { outcome, .. } in settled {
+                let mut open = (given..targets.len()).filter(|index| outcomes[*index].is_none());
+                if let Some(index) = open.find(|index| targets[*index].name == outcome.target) {
                     outcomes[index] = Some(outcome);
                 }
             }

@@ -20,9 +20,9 @@ use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stop::Stop;
 
-/// Sockets of one check at most: both families of addresses are tried at once.
-const SOCKETS: usize = 2;
-/// Descriptors that are open besides: files, the store, a broker's, lookups.
+/// Descriptors that are asked for, as the service files have it.
+const DESCRIPTORS: u64 = 65_536;
+/// Those that are open besides checks: files, the store, a broker's, lookups.
 const OTHERS: usize = 100;
 
 /// What is known before the first check.
@@ -45,11 +45,15 @@ pub fn plan(config: &Config) -> Result<Plan, Error> {
     if let Some(text) = crowd(config) {
         log::warn!("{text}");
     }
+    Ok(Plan { targets: config.targets.clone(), trust, canaries: canaries(config) })
+}
+
+/// Who tells our own network's trouble from theirs.
+pub fn canaries(config: &Config) -> Canaries {
     let brokers = || config.kafka.as_ref().map(|kafka| kafka.brokers.clone());
     let configured = config.uplink.canaries.clone();
     let stands_in = configured.is_none();
-    let hosts = configured.or_else(brokers).unwrap_or_default();
-    Ok(Plan { targets: config.targets.clone(), trust, canaries: Canaries { hosts, stands_in } })
+    Canaries { hosts: configured.or_else(brokers).unwrap_or_default(), stands_in }
 }
 
 /// That checks would wait for one another if every target timed out, if so: a site that is down
@@ -69,23 +73,25 @@ pub fn crowd(config: &Config) -> Option<String> {
     })
 }
 
-/// Asks for as many descriptors as `max_in_flight` checks may need; a shell allows 1024.
-fn ask_for_descriptors(max_in_flight: usize) {
-    let needed = (max_in_flight * SOCKETS + OTHERS) as u64;
+/// Asks for as many descriptors as may be had: a shell allows 1024 until asked, which is little for a
+/// large `max_in_flight` or many connections that are kept.
+fn ask_for_descriptors(config: &Config) {
     let now = getrlimit(Resource::Nofile);
-    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
-    if is_enough(now.current) {
-        return;
-    }
-    let asked = now.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let asked = now.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let mut limit = now.current.unwrap_or(DESCRIPTORS);
     // What is refused is as if it had not been there to ask for.
-    let given = setrlimit(Resource::Nofile, Rlimit { current: Some(asked), ..now }).is_ok();
-    let limit = if given { Some(asked) } else { now.current };
-    if !is_enough(limit) {
-        let limit = limit.unwrap_or_default();
+    if limit < asked && setrlimit(Resource::Nofile, Rlimit { current: Some(asked), ..now }).is_ok()
+    {
+        limit = asked;
+    }
+    let room = config.probe.max_in_flight;
+    let kept = config.targets.iter().filter(|target| target.connect.reuse).count();
+    let needed = room + kept + OTHERS;
+    if limit < needed as u64 {
         log::warn!(
-            "{limit} descriptors may be open (ulimit -n), and {max_in_flight} checks at once \
-             (max_in_flight) may need {needed}: those that find none are unknown"
+            "{limit} descriptors may be open (ulimit -n), and {room} checks at once \
+             (max_in_flight) with {kept} kept connections need {needed} and more: checks that find \
+             none are unknown"
         );
     }
 }
@@ -113,7 +119,7 @@ impl Head {
         give: Give,
     ) -> Result<Head, Error> {
         let (found_in, found) = smol::channel::unbounded();
-        ask_for_descriptors(config.probe.max_in_flight);
+        ask_for_descriptors(config);
         // libcurl's handles stay on the thread that made them; only the waker comes back.
         let (owner, newest) = (Arc::clone(node), before.newest);
         let limits = Limits {

@@ -66,6 +66,8 @@ struct Held {
     outcome: Outcome,
     /// The proxy between, whose answer alone settles it.
     via: Option<Place>,
+    /// The last round that had begun when it came.
+    round: u64,
 }
 
 /// A check about which there is no doubt any more.
@@ -79,7 +81,6 @@ pub struct Settled {
 /// Canaries being asked.
 struct Round {
     number: u64,
-    began: Instant,
     ends: Instant,
     asked: Vec<Place>,
     /// Hosts of those that have answered.
@@ -176,7 +177,7 @@ impl Uplink {
             if no_route.is_some() || via.is_none() {
                 return Some(plain(outcome));
             }
-            self.held.push(Held { doubt, outcome, via });
+            self.hold(doubt, outcome, via);
             return None;
         }
         if doubt.reach == Reach::Loopback && silence == Silence::Way
@@ -187,8 +188,15 @@ impl Uplink {
         if self.back.is_some_and(|back| began < back) {
             return Some(unknown(outcome));
         }
-        self.held.push(Held { doubt, outcome, via: None });
+        if self.evidence.settles(&doubt) {
+            return Some(plain(outcome));
+        }
+        self.hold(doubt, outcome, None);
         None
+    }
+
+    fn hold(&mut self, doubt: Doubt, outcome: Outcome, via: Option<Place>) {
+        self.held.push(Held { doubt, outcome, via, round: self.rounds });
     }
 
     /// No more checks come: those that are held are settled by one round, which begins at once if
@@ -223,7 +231,7 @@ impl Uplink {
     /// Goes on with what [`Uplink::next`] gave; gives the checks that are settled by it.
     pub fn go_on(&mut self, answer: Option<Answer>, now: Instant) -> Vec<Settled> {
         if let Some(answer) = answer {
-            self.note(&answer, now);
+            self.note(&answer);
         }
         let mut settled = self.settled(now);
         match self.round.take() {
@@ -240,14 +248,14 @@ impl Uplink {
     }
 
     /// What a canary's answer tells, also of where it is.
-    fn note(&mut self, answer: &Answer, now: Instant) {
+    fn note(&mut self, answer: &Answer) {
         if answer.is_named {
-            self.evidence.named(now);
+            self.evidence.named(answer.at);
         }
         if let Some(reach) = answer.reach {
-            self.evidence.answered(now, reach, false);
+            self.evidence.answered(answer.at, reach, false);
             self.proxies.retain(|(host, _)| *host != answer.host);
-            self.proxies.push((answer.host.clone(), now));
+            self.proxies.push((answer.host.clone(), answer.at));
         }
         let round = self.round.as_mut().filter(|round| round.number == answer.round);
         let asked = round.map(|round| {
@@ -277,21 +285,21 @@ impl Uplink {
             }
             None => evidence.settles(&held.doubt),
         });
-        let judged = settled.map(|Held { doubt, outcome, via }| match back {
+        let judged = settled.map(|Held { doubt, outcome, via, .. }| match back {
             Some(back) if doubt.began < back && via.is_none() => unknown(outcome),
             _ => plain(outcome),
         });
         judged.collect()
     }
 
-    /// The end of a round. Of the checks that had ended before it began, those that somebody who was
+    /// The end of a round. Of the checks that were there when it began, those that somebody who was
     /// asked could have spoken for are unknown, the others down; later ones wait for the next.
     fn conclude(&mut self, round: &Round, now: Instant) -> Vec<Settled> {
         let is_last = self.is_last;
-        let held = self.held.extract_if(.., |held| is_last || held.doubt.since <= round.began);
+        let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
         let held: Vec<Held> = held.collect();
         let mut given = Vec::with_capacity(held.len());
-        for Held { doubt, outcome, via } in held {
+        for Held { doubt, outcome, via, round: came } in held {
             if let Some(proxy) = via {
                 let is_asked = round.asked.iter().any(|place| place.host == proxy.host);
                 let settled = if is_asked { unknown(outcome) } else { plain(outcome) };
@@ -301,10 +309,10 @@ impl Uplink {
             let own = self.targets.get(&outcome.target).map(|stand| &*stand.place.host);
             let mut could =
                 round.asked.iter().filter(|place| place.speaks_for(&doubt, own)).peekable();
-            // Of the last checks one that ended while the round was under way has no other: an answer
+            // Of the last checks one that came while the round was under way has no other: an answer
             // of some seconds ago must do.
             let is_heard = |place: &Place| round.heard.contains(&place.host);
-            if could.peek().is_none() || doubt.since > round.began && could.any(is_heard) {
+            if could.peek().is_none() || came >= round.number && could.any(is_heard) {
                 given.push(plain(outcome));
                 continue;
             }
@@ -352,14 +360,7 @@ impl Uplink {
             .filter(|place| (self.ask)(place.clone(), number, self.answers_in.clone()))
             .collect();
         let open = asked.len();
-        self.round = Some(Round {
-            number,
-            began: now,
-            ends: now + PATIENCE,
-            asked,
-            heard: Vec::new(),
-            open,
-        });
+        self.round = Some(Round { number, ends: now + PATIENCE, asked, heard: Vec::new(), open });
     }
 
     /// Whether anybody could settle it.

@@ -1,7 +1,7 @@
 //! Canaries: hosts that are connected to, to see whether anybody answers.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol::channel::Sender;
 
@@ -36,6 +36,8 @@ pub struct Answer {
     pub is_named: bool,
     /// Where it was, if it answered.
     pub reach: Option<Reach>,
+    /// When it did, or did not.
+    pub at: Instant,
 }
 
 impl Place {
@@ -87,7 +89,7 @@ impl Place {
             Ok(_) => true,
         };
         let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
-        Answer { round, host: self.host, is_named, reach }
+        Answer { round, host: self.host, is_named, reach, at: Instant::now() }
     }
 }
 

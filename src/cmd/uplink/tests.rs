@@ -43,7 +43,7 @@ impl Uplink {
     fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
         let reach = address.map(|text| reach(text.parse().unwrap()));
         let is_named = address.is_some() && host.parse::<IpAddr>().is_err();
-        let answer = Answer { round: self.rounds, host: host.to_owned(), is_named, reach };
+        let answer = Answer { round: self.rounds, host: host.to_owned(), is_named, reach, at: now };
         verdicts(self.go_on(Some(answer), now))
     }
 }
@@ -132,8 +132,8 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     assert_eq!(verdicts(both.heard(&own, &answered("127.0.0.1"), now + SECOND)), []);
     both.go_on(None, now + SECOND);
     // A name that is found is enough, though nobody answers there.
-    let answer =
-        Answer { round: both.rounds, host: "b.example".into(), is_named: true, reach: None };
+    let (host, at) = ("b.example".into(), now + 2 * SECOND);
+    let answer = Answer { round: both.rounds, host, is_named: true, reach: None, at };
     assert_eq!(verdicts(both.go_on(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
 }
 

@@ -47,6 +47,8 @@ pub struct Flight {
     kept: Option<Rc<Kept>>,
     /// So far it went over those.
     reused: bool,
+    /// How long names waited for a thread.
+    late: Duration,
     /// When this hop began, and what was found of its name, after what time.
     began: Instant,
     found: Option<(Duration, Arc<[IpAddr]>)>,
@@ -73,6 +75,7 @@ impl Flight {
             deadline: now + target.timeout,
             kept,
             reused: true,
+            late: Duration::ZERO,
             began: now,
             found: None,
             target,
@@ -369,7 +372,8 @@ impl Flight {
 
     fn reply(&self, phases: Phases, fault: Option<Fault>) -> Reply {
         let (redirects, hops) = (self.redirects, self.hops.clone());
-        Reply { phases, fault, redirects, hops, ..Reply::default() }
+        let late_us = self.late.as_micros() as i64;
+        Reply { phases, fault, redirects, hops, late_us, ..Reply::default() }
     }
 }
 

@@ -18,15 +18,15 @@ use rustix::process::{Resource, getrlimit};
 use super::fault::is_no_means;
 use crate::model::connect::Family;
 
-/// Names looked up at once. As many as the checks that are in flight by default: a name that
-/// waited for a thread would look slow.
+/// Names looked up at once: as many as the checks that are in flight by default.
 const LOOKUPS: usize = 100;
 /// A lookup that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(1);
 /// Lookups of one name that may hang at once; half of the threads are for first ones alone.
 const HANGING: usize = 2;
-/// How long a thread stays with nothing to do.
+/// How long a thread stays with nothing to do, and how many do.
 const IDLE: Duration = Duration::from_secs(10);
+const IDLE_MAX: usize = 4;
 /// Stack of each thread, in bytes: what the C library's resolver needs, with its plugins on hosts.
 const STACK: usize = 256 * 1024;
 
@@ -51,8 +51,9 @@ pub type Addresses = Result<Arc<[IpAddr]>, Arc<str>>;
 pub struct Answer {
     /// What was found.
     pub addresses: Addresses,
-    /// When it began, and when it ended: without the waits for a thread, and for whoever asked.
+    /// When it began: a thread was found.
     pub began: Instant,
+    /// When it ended, whenever who had asked looks.
     pub ended: Instant,
 }
 
@@ -71,11 +72,12 @@ struct State {
     under_way: HashMap<Question, Vec<Lookup>>,
     /// For want of a thread.
     waiting: VecDeque<(Question, usize)>,
-    /// Threads that look up; or are about to, and what.
+    /// Threads that look up, or are about to; at most [`LOOKUPS`].
     threads: usize,
-    begun: VecDeque<(Question, usize)>,
-    /// Threads that have nothing to do.
+    /// Threads that have nothing to do; at most [`IDLE_MAX`].
     idle: usize,
+    /// What those that were idle are about to look up; no more than they were.
+    begun: VecDeque<(Question, usize)>,
     answers: Vec<(usize, Answer)>,
     next_id: usize,
 }
@@ -205,18 +207,21 @@ impl Shared {
             let mut state = self.state();
             state.answer(&question, id, &answer);
             next = state.next();
+            let stays = next.is_none() && state.idle < IDLE_MAX;
+            state.threads -= usize::from(next.is_none());
+            state.idle += usize::from(stays);
             drop(state);
             // An engine that is gone needs no answer.
             let _ = self.waker.wakeup();
-            next = next.or_else(|| self.idle());
+            if stays {
+                next = self.idle();
+            }
         }
     }
 
     /// Waits for something to do. None: for too long.
     fn idle(&self) -> Option<(Question, usize)> {
         let mut state = self.state();
-        state.threads -= 1;
-        state.idle += 1;
         let until = Instant::now() + IDLE;
         loop {
             // Whoever has put it there has counted this thread as one that works.

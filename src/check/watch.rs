@@ -35,10 +35,11 @@ use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
 use crate::stop::Stop;
 
-/// Batches of replies that may wait for the judge before checks wait too.
-const QUEUE: usize = 64;
-/// At most so many, if the judge keeps up, make a batch.
+/// Replies that may wait for the judge before checks wait too.
+const QUEUE: usize = 1024;
+/// From so many on, or so many bytes of bodies, a batch is handed on.
 const BATCH: usize = 16;
+const BATCH_BYTES: usize = 64 * 1024;
 /// How long a reply may wait for others that are about to come.
 const HOLD: Duration = Duration::from_millis(20);
 /// Room that a body is given beyond its size of last time, in parts of that: pages grow.
@@ -68,9 +69,14 @@ pub struct Watch {
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
     out: Sender<Vec<Found>>,
-    /// What is to be handed on, and since when.
+    /// What is to be handed on with the next turn or one soon after; what one turn has found and
+    /// [`BATCH`] at most.
     found: Vec<Found>,
+    /// Since when; long ago if it is to be handed on at once.
     found_since: Instant,
+    found_bytes: usize,
+    /// How much was in each batch that still waits for the judge.
+    waiting: VecDeque<usize>,
     /// The clocks at the last turn, and what was said of them when they last jumped.
     moment: Moment,
     jumped: String,
@@ -106,6 +112,8 @@ impl Watch {
             out,
             found: Vec::new(),
             found_since: Instant::now(),
+            found_bytes: 0,
+            waiting: VecDeque::new(),
             moment: clock::moment(),
             jumped: String::new(),
             jumps: 0,
@@ -269,7 +277,7 @@ impl Watch {
             if self.engine.in_flight() >= self.limits.max_in_flight {
                 return TURN;
             }
-            if self.out.len() >= QUEUE {
+            if self.queued() >= QUEUE {
                 return RETRY;
             }
             let Some(next) = self.schedule.peek() else { return TURN };
@@ -298,10 +306,17 @@ impl Watch {
     /// One turn of the engine. Before it waits, what was found is handed on, unless more is due
     /// soon.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
-        if wait >= HOLD || self.found.len() >= BATCH || self.found_since.elapsed() >= HOLD {
+        let is_full = self.found.len() >= BATCH || self.found_bytes >= BATCH_BYTES;
+        if is_full || self.found_since.elapsed() + wait >= HOLD {
             self.hand_on();
         }
-        let ended = self.engine.turn(wait)?;
+        let ended = match self.engine.turn(wait) {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.hand_on();
+                return Err(error);
+            }
+        };
         let ended_at = Instant::now();
         if !ended.is_empty() {
             // Before what has ended is believed.
@@ -328,8 +343,13 @@ impl Watch {
                 };
             }
             let (target, reply, held) = (done.target, done.reply, done.held);
+            self.found_bytes += reply.body.len();
+            let is_tried_again = target.attempts > 1 && reply.fault.is_some();
             let answer = Answer { index, target, order, reply, held, ended_at };
             self.give(Found::Reply(Box::new(answer)));
+            if is_tried_again {
+                self.hand_on();
+            }
         }
         Ok(())
     }
@@ -385,8 +405,19 @@ impl Watch {
         self.found.push(found);
     }
 
+    /// How much waits for the judge.
+    fn queued(&mut self) -> usize {
+        while self.waiting.len() > self.out.len() {
+            self.waiting.pop_front();
+        }
+        self.waiting.iter().sum()
+    }
+
     fn hand_on(&mut self) {
         if !self.found.is_empty() {
+            self.queued();
+            self.waiting.push_back(self.found.len());
+            self.found_bytes = 0;
             // The queue has no bound of its own, so only a judge that is gone refuses; then we are
             // stopping, and it has said why.
             let _ = self.out.try_send(std::mem::take(&mut self.found));

@@ -64,6 +64,8 @@ pub struct Reply {
     pub reused: Option<bool>,
     /// As in [`Outcome::fell_back`].
     pub fell_back: bool,
+    /// How long it waited, once begun, for means of this machine: more of [`Outcome::lag_us`].
+    pub late_us: i64,
 }
 
 /// What kept a reply from being whole.
@@ -111,7 +113,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         node: Arc::clone(&order.node),
         run: order.run,
         due_ms: order.due_ms,
-        lag_us: order.lag_us,
+        lag_us: order.lag_us.saturating_add(reply.late_us),
         interval_ms: target.interval_ms(),
         verdict,
         cause: fault.as_ref().or(soon.as_ref()).map(|fault| fault.cause),

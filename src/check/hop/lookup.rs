@@ -20,8 +20,11 @@ impl Flight {
     /// # Errors
     /// Nothing: the reply that the check ends with.
     pub fn found(&mut self, answer: Answer) -> Result<(), Box<Reply>> {
-        // It may have begun for an earlier check.
-        let looked = answer.ended.saturating_duration_since(answer.began.max(self.began));
+        // It may have begun for an earlier check. If it began late, for want of a thread, that is
+        // our lag, and none of the site's time.
+        let late = answer.began.saturating_duration_since(self.began);
+        let looked = answer.ended.saturating_duration_since(self.began + late);
+        (self.late, self.deadline) = (self.late + late, self.deadline + late);
         let addresses = match answer.addresses {
             Ok(addresses) => addresses,
             Err(why) => {

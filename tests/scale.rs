@@ -1,5 +1,5 @@
-//! Many targets: 1000 of them every 15 seconds, for a minute; and 10,000 that start, run, are
-//! changed under way, and stop. What it costs is shown by benchmarks; here it must only hold.
+//! Many targets: 1000 of them every 15 seconds, for a minute; 1500 that hang at once; and 10,000 that
+//! start, run, are changed under way, and stop. What it costs is shown by benchmarks; here it must only hold.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -57,7 +57,7 @@ pub struct Judge {
     pub node: Arc<str>,
     /// Targets whose certificate ends soon, as was told, and since when.
     pub soon: Stands,
-    /// For the next stage.
+    /// For the next stage: what the batch under way has come to.
     pub records: Vec<Record>,
 }
 

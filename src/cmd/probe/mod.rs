@@ -30,8 +30,9 @@ use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
 
-/// Batches of records between judge and sender, at most; the judge waits when it is full.
-const BATCHES: usize = 4;
+/// Batches between judge and sender, at most, each of what has ended at once, some records; the judge
+/// waits when it is full.
+const BATCHES: usize = 64;
 
 /// Watches and publishes until told to stop.
 ///

@@ -36,8 +36,9 @@ use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::store::{Sqlite, Store};
 
-/// Batches of records between judge and store, at most; the judge waits when it is full.
-const BATCHES: usize = 4;
+/// Batches between judge and store, at most, each of what has ended at once, some records; the judge
+/// waits when it is full.
+const BATCHES: usize = 64;
 /// Of the targets so many at a time are told of.
 const BATCH: usize = 16;
 

@@ -52,7 +52,8 @@ pub fn run(words: &[String]) {
     let context = (scheme == "https").then(|| context(Path::new(roots)));
     let addresses: Vec<SocketAddr> = addresses.iter().map(|at| at.parse().unwrap()).collect();
     let count: usize = count.parse().unwrap();
-    let pause = rate.parse().ok().and_then(|rate: u32| Duration::from_secs(1).checked_div(rate));
+    let rate: u32 = rate.parse().unwrap();
+    let pause = Duration::from_secs(1).checked_div(rate);
     let turn = |i: usize| fetch(addresses[i % addresses.len()], path, context.as_ref());
     (0..count / 10).for_each(turn);
     let (began, before) = (Instant::now(), cpu(std::process::id()));

@@ -39,6 +39,8 @@ pub struct Case<'a> {
     pub by_name: bool,
     /// More lines of `[defaults]`, and tables after it.
     pub keys: &'a str,
+    /// Another build than the usual one.
+    pub program: Option<&'a str>,
 }
 
 /// What it came to.
@@ -83,8 +85,9 @@ impl Case<'_> {
     /// Runs it.
     pub fn run(&self) -> Found {
         let (folder, port) = (Temp::new(), free_port());
-        let program = std::env::var("PROGRAM");
-        let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_sitewatch").to_owned());
+        let usual = || env!("CARGO_BIN_EXE_sitewatch").to_owned();
+        let program = self.program.map(str::to_owned).or_else(|| std::env::var("PROGRAM").ok());
+        let program = program.unwrap_or_else(usual);
         let clock = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clock.toml");
         // The benchmark's own table of [probe] has the place of that of the file.
         let clock = if self.keys.contains("[probe]") { "c.toml" } else { clock };

@@ -9,11 +9,10 @@
 //!
 //! It runs on a thread of its own and does nothing else, so that nothing disturbs a measurement:
 //! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
-//! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts. What is
-//! found within [`HOLD`] goes there together, since to wake another thread costs as much as a
-//! tenth of a check.
+//! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
 
 mod ends;
+mod outlet;
 mod planned;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +22,7 @@ use std::time::{Duration, Instant};
 use smol::channel::{Receiver, Sender};
 
 pub use self::ends::{Answer, Control, Failed, Found, Judged, Limits, Line, Plan, draw_run};
+use self::outlet::Outlet;
 use super::engine::Engine;
 use super::room::{Held, Room};
 use super::trust::Trust;
@@ -37,11 +37,6 @@ use crate::stop::Stop;
 
 /// Replies that may wait for the judge before checks wait too.
 const QUEUE: usize = 1024;
-/// From so many on, or so many bytes of bodies, a batch is handed on.
-const BATCH: usize = 16;
-const BATCH_BYTES: usize = 64 * 1024;
-/// How long a reply may wait for others that are about to come.
-const HOLD: Duration = Duration::from_millis(20);
 /// Room that a body is given beyond its size of last time, in parts of that: pages grow.
 const MARGIN: usize = 4;
 /// Longest turn; a stepped clock is seen within it.
@@ -68,15 +63,7 @@ pub struct Watch {
     judged_in: Sender<Judged>,
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
-    out: Sender<Vec<Found>>,
-    /// What is to be handed on with the next turn or one soon after; what one turn has found and
-    /// [`BATCH`] at most.
-    found: Vec<Found>,
-    /// Since when; long ago if it is to be handed on at once.
-    found_since: Instant,
-    found_bytes: usize,
-    /// How much was in each batch that still waits for the judge.
-    waiting: VecDeque<usize>,
+    out: Outlet,
     /// The clocks at the last turn, and what was said of them when they last jumped.
     moment: Moment,
     jumped: String,
@@ -109,11 +96,7 @@ impl Watch {
             judged_in,
             plans,
             plans_in,
-            out,
-            found: Vec::new(),
-            found_since: Instant::now(),
-            found_bytes: 0,
-            waiting: VecDeque::new(),
+            out: Outlet::new(out),
             moment: clock::moment(),
             jumped: String::new(),
             jumps: 0,
@@ -185,7 +168,7 @@ impl Watch {
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
             self.gap(index, Missed { from_ms, to_ms, count: 1, cause });
         }
-        self.hand_on();
+        self.out.hand_on();
         Ok(())
     }
 
@@ -237,7 +220,7 @@ impl Watch {
             let held = if is_full { None } else { self.room.take(self.needs[failed.index]) };
             let Some(held) = held else {
                 self.again.push_front(failed);
-                self.hand_on();
+                self.out.hand_on();
                 return Some(if is_full { TURN } else { RETRY });
             };
             let Failed { index, order, target, .. } = *failed;
@@ -277,13 +260,13 @@ impl Watch {
             if self.engine.in_flight() >= self.limits.max_in_flight {
                 return TURN;
             }
-            if self.queued() >= QUEUE {
+            if self.out.queued() >= QUEUE {
                 return RETRY;
             }
             let Some(next) = self.schedule.peek() else { return TURN };
             let Some(held) = self.room.take(self.needs[next]) else {
                 // The judge lets go of what it has seen.
-                self.hand_on();
+                self.out.hand_on();
                 return RETRY;
             };
             let Some(slot) = self.schedule.next(now_ms) else { return TURN };
@@ -306,17 +289,8 @@ impl Watch {
     /// One turn of the engine. Before it waits, what was found is handed on, unless more is due
     /// soon.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
-        let is_full = self.found.len() >= BATCH || self.found_bytes >= BATCH_BYTES;
-        if is_full || self.found_since.elapsed() + wait >= HOLD {
-            self.hand_on();
-        }
-        let ended = match self.engine.turn(wait) {
-            Ok(ended) => ended,
-            Err(error) => {
-                self.hand_on();
-                return Err(error);
-            }
-        };
+        self.out.before(wait, Instant::now());
+        let ended = self.engine.turn(wait).inspect_err(|_| self.out.hand_on())?;
         let ended_at = Instant::now();
         if !ended.is_empty() {
             // Before what has ended is believed.
@@ -343,12 +317,12 @@ impl Watch {
                 };
             }
             let (target, reply, held) = (done.target, done.reply, done.held);
-            self.found_bytes += reply.body.len();
+            let bytes = reply.body.len();
             let is_tried_again = target.attempts > 1 && reply.fault.is_some();
             let answer = Answer { index, target, order, reply, held, ended_at };
-            self.give(Found::Reply(Box::new(answer)));
+            self.out.give(Found::Reply(Box::new(answer)), bytes, ended_at);
             if is_tried_again {
-                self.hand_on();
+                self.out.hand_on();
             }
         }
         Ok(())
@@ -399,28 +373,6 @@ impl Watch {
     }
 
     fn give(&mut self, found: Found) {
-        if self.found.is_empty() {
-            self.found_since = Instant::now();
-        }
-        self.found.push(found);
-    }
-
-    /// How much waits for the judge.
-    fn queued(&mut self) -> usize {
-        while self.waiting.len() > self.out.len() {
-            self.waiting.pop_front();
-        }
-        self.waiting.iter().sum()
-    }
-
-    fn hand_on(&mut self) {
-        if !self.found.is_empty() {
-            self.queued();
-            self.waiting.push_back(self.found.len());
-            self.found_bytes = 0;
-            // The queue has no bound of its own, so only a judge that is gone refuses; then we are
-            // stopping, and it has said why.
-            let _ = self.out.try_send(std::mem::take(&mut self.found));
-        }
+        self.out.give(found, 0, Instant::now());
     }
 }

@@ -205,19 +205,22 @@ fn a_check_now_asks_the_canaries_too() {
     }
     let (port, lone) = (site.address().port(), targets(&site, &[("lone", &dead)]));
     let both = targets(&site, &[("dead", &dead), ("good", &good)]);
+    let neither = targets(&site, &[("dead", &dead), ("nobody", &nobody)]);
     let asks = |host: &str| format!("[uplink]\ncanaries = ['{host}:{port}']\n");
     let alone = "[uplink]\ncanaries = []\n".to_owned();
     // The cable is put in while it begins: the first try may be lost.
     let time = "interval = '4s'\ntimeout = '4s'\n";
-    for (config, code, verdicts) in [
-        (asks(&good) + &lone, 1, &[("lone", "down", "timeout")][..]),
-        (asks(&nobody) + &lone, 2, &[("lone", "unknown", "uplink")]),
-        // Nobody to ask; another that answers.
-        (alone + &lone, 1, &[("lone", "down", "timeout")]),
-        (both, 1, &[("dead", "down", "timeout"), ("good", "up", "")]),
+    for (what, config, code, verdicts) in [
+        ("--all", asks(&good) + &lone, 1, &[("lone", "down", "timeout")][..]),
+        ("--all", asks(&nobody) + &lone, 2, &[("lone", "unknown", "uplink")]),
+        // Nobody to ask; another that answers; others that are asked, though they are not checked.
+        ("--all", alone + &lone, 1, &[("lone", "down", "timeout")]),
+        ("--all", both.clone(), 1, &[("dead", "down", "timeout"), ("good", "up", "")]),
+        ("dead", both, 1, &[("dead", "down", "timeout")]),
+        ("dead", neither, 2, &[("dead", "unknown", "uplink")]),
     ] {
         let config = time.to_owned() + &config;
-        let command = ["check", "--all", "--format", "json"];
+        let command = ["check", what, "--format", "json"];
         let done = cable.launch(&command, &config, &folder, None).wait(DEADLINE);
         let found = json::lines(&done.stdout);
         let found: Vec<(&str, &str, &str)> = found

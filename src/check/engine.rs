@@ -167,6 +167,13 @@ impl<T> Engine<T> {
         let late = self.looking.iter().filter(|(_, looking)| looking.flight.deadline() <= now);
         let late: Vec<usize> = late.map(|(token, _)| *token).collect();
         for token in late {
+            let Some(looking) = self.looking.get_mut(&token) else { continue };
+            if let Some(began) = self.resolver.began(&looking.question, token)
+                && looking.flight.begun(began)
+                && looking.flight.deadline() > now
+            {
+                continue;
+            }
             let Some(looking) = self.looking.remove(&token) else { continue };
             any = true;
             let Looking { mut flight, question, held, tag } = looking;

@@ -129,6 +129,13 @@ impl Resolver {
         std::mem::take(&mut self.0.state().answers)
     }
 
+    /// When the lookup began that this one waits for. None: it has not.
+    pub fn began(&self, question: &Question, token: usize) -> Option<Instant> {
+        let state = self.0.state();
+        let mut lookups = state.under_way.get(question).into_iter().flatten();
+        lookups.find(|lookup| lookup.tokens.contains(&token)).map(|lookup| lookup.began)
+    }
+
     /// Nobody waits for that answer any more. False: no thread has been free to look for it.
     pub fn forget(&self, question: &Question, token: usize) -> bool {
         let mut state = self.0.state();

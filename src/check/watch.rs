@@ -39,6 +39,8 @@ use crate::stop::Stop;
 const QUEUE: usize = 1024;
 /// Room that a body is given beyond its size of last time, in parts of that: pages grow.
 const MARGIN: usize = 4;
+/// Before it is handed on, a batch for the judge takes of the room for bodies one part in so many.
+const PARTS: usize = 16;
 /// Longest turn; a stepped clock is seen within it.
 const TURN: Duration = Duration::from_secs(1);
 /// How soon a start is tried again that waits for others to let go of their room.
@@ -96,7 +98,7 @@ impl Watch {
             judged_in,
             plans,
             plans_in,
-            out: Outlet::new(out),
+            out: Outlet::new(out, limits.bodies_max / PARTS),
             moment: clock::moment(),
             jumped: String::new(),
             jumps: 0,

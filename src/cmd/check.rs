@@ -40,16 +40,16 @@ const TURN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Neither a URL nor a target, or a key that it does not take.
 pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
-    let Asked { targets, node, canaries } = asked(common, options)?;
+    let Asked { targets, others, node, canaries } = asked(common, options)?;
     let trust = Trust::read(targets.iter().map(|target| &**target))?;
     let mut checks = Checks {
         engine: Engine::new(trust),
         room: Room::new(ROOM.max(targets.iter().map(|t| t.max_body).max().unwrap_or(0))),
         node: node.into(),
         run: draw_run(),
-        uplink: Uplink::default(),
+        known: others.into_iter().chain(targets.iter().cloned()).collect(),
+        canaries,
     };
-    checks.uplink.plan(&targets, &canaries);
     let mut worst = FINE;
     let mut begins = Instant::now();
     for round in 0..options.count {
@@ -73,6 +73,8 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
 /// What was asked for.
 struct Asked {
     targets: Vec<Arc<Target>>,
+    /// The configuration's other ones, which may stand in for canaries.
+    others: Vec<Arc<Target>>,
     /// This node's name.
     node: String,
     /// Whose fault it is when nobody answers.
@@ -81,16 +83,21 @@ struct Asked {
 
 fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
     let is_url = |what: &String| what.contains("://");
-    let none = Canaries::default();
+    let none = Canaries { stands_in: true, ..Canaries::default() };
+    let others = Vec::new();
     if !options.all && common.configs.is_empty() && options.what.iter().all(is_url) {
         start_log(common, LevelFilter::Warn, LogFormat::Text, u32::MAX);
         let targets = options.what.iter().map(|url| lone(url, &options.keys));
         let (targets, node) = (targets.collect::<Result<_, _>>()?, host_name());
-        return Ok(Asked { targets, node, canaries: Canaries { stands_in: true, ..none } });
+        return Ok(Asked { targets, others, node, canaries: none });
     }
     let mut config = match load(common, Need::Nothing) {
         // A bare domain needs no configuration either.
         Err(error) if options.all || !common.configs.is_empty() => return Err(error),
+        Err(error) => {
+            start_log(common, LevelFilter::Warn, LogFormat::Text, u32::MAX);
+            Err(error)
+        }
         read => read,
     };
     let node =
@@ -101,7 +108,8 @@ fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
             return Err(Error::new("no target in the configuration"));
         }
         keep_own(config, &node)?;
-        return Ok(Asked { targets: std::mem::take(&mut config.targets), node, canaries });
+        let targets = std::mem::take(&mut config.targets);
+        return Ok(Asked { targets, others, node, canaries });
     }
     let known = config.as_ref().map_or(&[][..], |config| &config.targets);
     let mut targets = Vec::new();
@@ -120,7 +128,8 @@ fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
             }
         });
     }
-    Ok(Asked { targets, node, canaries })
+    let others = known.to_vec();
+    Ok(Asked { targets, others, node, canaries })
 }
 
 /// A target that no configuration knows.
@@ -186,7 +195,9 @@ struct Checks {
     room: Room,
     node: Arc<str>,
     run: u32,
-    uplink: Uplink,
+    /// All targets that are known, and who else tells our own network's trouble from theirs.
+    known: Vec<Arc<Target>>,
+    canaries: Canaries,
 }
 
 impl Checks {
@@ -200,6 +211,9 @@ impl Checks {
             (0..targets.len()).map(|index| (index, None)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
         let mut given = 0;
+        // What is in doubt, and those it is about, in the same order.
+        let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
+        uplink.plan(&self.known, &self.canaries);
         while given < targets.len() {
             while self.engine.in_flight() < IN_FLIGHT
                 && let Some((index, _)) = waiting.front()
@@ -218,27 +232,34 @@ impl Checks {
             }
             let mut settled = Vec::new();
             if self.engine.in_flight() > 0 {
-                for done in self.engine.turn(TURN)? {
+                let ended = self.engine.turn(TURN)?;
+                let now = Instant::now();
+                for done in ended {
                     let (index, order) = done.tag;
-                    let (now, silence) = (Instant::now(), done.reply.silence);
-                    settled.extend(self.uplink.heard(&done.target, &done.reply, now));
+                    let silence = done.reply.silence;
+                    settled.extend(uplink.heard(&done.target, &done.reply, now));
                     let outcome = judge(&done.target, &order, done.reply);
                     if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
                         let order = Order { attempt: order.attempt + 1, ..order };
                         waiting.push_front((index, Some(order)));
-                    } else {
-                        settled.extend(self.uplink.take(&done.target, silence, outcome, now));
+                        continue;
+                    }
+                    match uplink.take(&done.target, silence, outcome, now) {
+                        Some(Settled { outcome, .. }) => outcomes[index] = Some(outcome),
+                        None => doubted.push_back(index),
                     }
                 }
             } else {
                 // Those that are left are in doubt: one round of the canaries settles them.
-                self.uplink.hasten();
-                let answer = smol::block_on(self.uplink.next());
-                settled = self.uplink.go_on(answer, Instant::now());
+                uplink.hasten();
+                let answer = smol::block_on(uplink.next());
+                settled = uplink.go_on(answer, Instant::now());
             }
             for Settled { outcome, .. } in settled {
-                let mut open = (given..targets.len()).filter(|index| outcomes[*index].is_none());
-                if let Some(index) = open.find(|index| targets[*index].name == outcome.target) {
+                let is_it = |index: &usize| targets[*index].name == outcome.target;
+                if let Some(index) = doubted.iter().position(is_it)
+                    && let Some(index) = doubted.remove(index)
+                {
                     outcomes[index] = Some(outcome);
                 }
             }

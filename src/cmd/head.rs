@@ -76,18 +76,19 @@ pub fn crowd(config: &Config) -> Option<String> {
 /// Asks for as many descriptors as may be had: a shell allows 1024 until asked, which is little for a
 /// large `max_in_flight` or many connections that are kept.
 fn ask_for_descriptors(config: &Config) {
+    let room = config.probe.max_in_flight;
+    let kept = config.targets.iter().filter(|target| target.connect.reuse).count();
+    let needed = (room + kept + OTHERS) as u64;
     let now = getrlimit(Resource::Nofile);
-    let asked = now.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
-    let mut limit = now.current.unwrap_or(DESCRIPTORS);
+    let Some(mut limit) = now.current else { return };
+    let wanted = needed.max(DESCRIPTORS);
+    let asked = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     // What is refused is as if it had not been there to ask for.
     if limit < asked && setrlimit(Resource::Nofile, Rlimit { current: Some(asked), ..now }).is_ok()
     {
         limit = asked;
     }
-    let room = config.probe.max_in_flight;
-    let kept = config.targets.iter().filter(|target| target.connect.reuse).count();
-    let needed = room + kept + OTHERS;
-    if limit < needed as u64 {
+    if limit < needed {
         log::warn!(
             "{limit} descriptors may be open (ulimit -n), and {room} checks at once \
              (max_in_flight) with {kept} kept connections need {needed} and more: checks that find \

@@ -1,6 +1,6 @@
 //! The name of a hop, looked up before libcurl begins with it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Flight, named};
 use crate::check::resolve::{Answer, Question};
@@ -15,16 +15,24 @@ impl Flight {
         if has_kept { None } else { self.reach().question() }
     }
 
+    /// Takes in when its lookup began. If that was late, for want of a thread, it is our lag, and
+    /// none of the site's time; all of that may at most double it. False: it was not.
+    pub fn begun(&mut self, at: Instant) -> bool {
+        let late = at.saturating_duration_since(self.began);
+        let more = late.min(self.target.timeout.saturating_sub(self.late));
+        (self.began, self.late) = (self.began + late, self.late + late);
+        self.deadline += more;
+        !more.is_zero()
+    }
+
     /// Takes what was found of it.
     ///
     /// # Errors
     /// Nothing: the reply that the check ends with.
     pub fn found(&mut self, answer: Answer) -> Result<(), Box<Reply>> {
-        // It may have begun for an earlier check. If it began late, for want of a thread, that is
-        // our lag, and none of the site's time.
-        let late = answer.began.saturating_duration_since(self.began);
-        let looked = answer.ended.saturating_duration_since(self.began + late);
-        (self.late, self.deadline) = (self.late + late, self.deadline + late);
+        self.begun(answer.began);
+        // It may have begun for an earlier check.
+        let looked = answer.ended.saturating_duration_since(self.began);
         let addresses = match answer.addresses {
             Ok(addresses) => addresses,
             Err(why) => {
@@ -47,8 +55,9 @@ impl Flight {
     pub fn lost(&mut self, is_asked: bool) -> Box<Reply> {
         let looked = self.began.elapsed();
         if !is_asked {
+            self.late += looked;
             let text = "too many names are being looked up: no thread was free".to_owned();
-            return self.unnamed(looked, Fault { cause: Cause::Overload, text }, None);
+            return self.unnamed(Duration::ZERO, Fault { cause: Cause::Overload, text }, None);
         }
         let phases = Phases { dns_us: Some(0), ..Phases::default() };
         let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
@@ -63,5 +72,29 @@ impl Flight {
             self.hops.push(named(&self.url, None, None, hop));
         }
         Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::target::Target;
+
+    #[test]
+    fn a_wait_for_a_thread_is_lag_and_at_most_doubles_the_time() {
+        let mut target = Target::new("t", "http://a.example/".parse().unwrap());
+        target.timeout = Duration::from_secs(5);
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut flight = Flight::new(Arc::new(target), None, start);
+        assert!(!flight.begun(start));
+        assert!(flight.begun(start + 3 * second));
+        // It is told once more, with the answer.
+        assert!(!flight.begun(start + 3 * second));
+        assert_eq!((flight.late, flight.deadline()), (3 * second, start + 8 * second));
+        assert!(flight.begun(start + 7 * second));
+        assert_eq!((flight.late, flight.deadline()), (7 * second, start + 10 * second));
+        assert!(!flight.begun(start + 9 * second));
     }
 }

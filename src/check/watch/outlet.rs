@@ -8,9 +8,8 @@ use smol::channel::Sender;
 
 use super::Found;
 
-/// From so many on, or so many bytes of bodies, a batch is handed on.
+/// From so many on a batch is handed on.
 const BATCH: usize = 16;
-const BATCH_BYTES: usize = 64 * 1024;
 /// How long what was found may wait for more that is about to come.
 const HOLD: Duration = Duration::from_millis(20);
 
@@ -20,16 +19,19 @@ pub struct Outlet {
     /// The batch to come: less than [`BATCH`], and what one turn has found.
     found: Vec<Found>,
     since: Instant,
+    /// Of bodies in it; from `most_bytes` on it is handed on.
     bytes: usize,
+    most_bytes: usize,
     /// How much was in each batch that may still wait at the other end.
     waiting: VecDeque<usize>,
 }
 
 impl Outlet {
-    /// One into that queue, which must have no bound of its own: it never blocks.
-    pub fn new(out: Sender<Vec<Found>>) -> Outlet {
+    /// One into that queue, which must have no bound of its own: it never blocks. A batch
+    /// with bodies of `most_bytes` waits for no more.
+    pub fn new(out: Sender<Vec<Found>>, most_bytes: usize) -> Outlet {
         let (found, waiting) = (Vec::new(), VecDeque::new());
-        Outlet { out, found, since: Instant::now(), bytes: 0, waiting }
+        Outlet { out, found, since: Instant::now(), bytes: 0, most_bytes, waiting }
     }
 
     /// Takes something, with a body of so many bytes.
@@ -43,7 +45,7 @@ impl Outlet {
 
     /// Before a wait of at most so long: hands on what would be late after it, or is much.
     pub fn before(&mut self, wait: Duration, now: Instant) {
-        let is_full = self.found.len() >= BATCH || self.bytes >= BATCH_BYTES;
+        let is_full = self.found.len() >= BATCH || self.bytes >= self.most_bytes;
         if is_full || now.saturating_duration_since(self.since) + wait >= HOLD {
             self.hand_on();
         }
@@ -85,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_found_goes_on_together_and_soon() {
         let (out, queue) = smol::channel::unbounded();
-        let mut outlet = Outlet::new(out);
+        let mut outlet = Outlet::new(out, 1000);
         let (start, soon) = (Instant::now(), Duration::from_millis(1));
         outlet.give(Found::Run(1), 0, start);
         outlet.before(soon, start);
@@ -101,7 +103,7 @@ mod tests {
         // It is much.
         (0..BATCH).for_each(|_| outlet.give(Found::Run(4), 0, start));
         outlet.before(soon, start);
-        outlet.give(Found::Run(5), BATCH_BYTES, start);
+        outlet.give(Found::Run(5), 1000, start);
         outlet.before(soon, start);
         assert_eq!(outlet.queued(), BATCH + 1);
         assert_eq!(sizes(&queue), [BATCH, 1]);

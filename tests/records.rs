@@ -8,8 +8,13 @@ use sitewatch::model::outcome::{Cause, Gap, GapCause, Loss, LossCause, Outcome, 
 use sitewatch::model::record::{Record, TargetState};
 use sitewatch::store::{Store, StoreError, Written};
 
-/// 2026-11-21T03:00:00Z, in milliseconds since 1970.
-pub const NOW: i64 = 1_795_230_000_000;
+use crate::harness::clock::hour_ms;
+
+/// The hour in which the tests began, in milliseconds since 1970: of today, since stores and reports
+/// judge rows by the clock.
+pub fn now() -> i64 {
+    hour_ms()
+}
 
 /// A check of `site` with an interval of a second, run 1.
 pub fn outcome(site: &str, node: &str, due_ms: i64, verdict: Verdict) -> Outcome {
@@ -100,7 +105,7 @@ pub fn target(site: &str, node: &str, sent_ms: i64, labels: &[(&str, &str)]) -> 
     }))
 }
 
-/// Stores these, now being [`NOW`].
+/// Stores these, now being [`now`].
 pub fn put(store: &mut dyn Store, records: &[Record]) -> Result<Written, StoreError> {
-    store.write(&mut records.iter(), NOW)
+    store.write(&mut records.iter(), now())
 }

@@ -5,13 +5,15 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::{Gap, Hop, Phases, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::store::{Sqlite, Store};
 
 use crate::harness::binary::Output;
+use crate::harness::clock::HOUR_MS;
 use crate::harness::{Sitewatch, Temp};
-use crate::records::{NOW, check, gap, outcome, put, target};
+use crate::records::{check, gap, now, outcome, put, target};
 
 fn text(path: &Path, query: &str) -> String {
     let connection = Connection::open(path).unwrap();
@@ -64,7 +66,7 @@ fn is_refused(store: &Path, words: &str) {
 fn every_field_has_its_column() {
     let folder = Temp::new();
     let path = folder.join("s.db");
-    let mut o = outcome("site", "a", NOW, Verdict::Slow);
+    let mut o = outcome("site", "a", now(), Verdict::Slow);
     o.phases = Phases {
         dns_us: Some(1),
         connect_us: Some(2),
@@ -88,8 +90,9 @@ fn every_field_has_its_column() {
         "SELECT ifnull({columns}, '-') FROM outcome JOIN target ON target.id = target_id
          JOIN node ON node.id = node_id"
     );
+    let due_ms = now();
     let want = format!(
-        "site a 7 {NOW} -8 9000 slow - 1 200 1 0 1 2 3 4 5 15 127.0.0.1 1.1 10 11 12 m x e 13 14 \
+        "site a 7 {due_ms} -8 9000 slow - 1 200 1 0 1 2 3 4 5 15 127.0.0.1 1.1 10 11 12 m x e 13 14 \
          1 [{{\"url\":\"h\",\"status\":15}}]"
     );
     assert_eq!(text(&path, &query), want);
@@ -115,7 +118,7 @@ fn a_file_with_a_log_goes_on_where_none_can_be_had() {
     let folder = Temp::new();
     let path = folder.join("s.db");
     let mut store = Sqlite::create(&path, u64::MAX).unwrap();
-    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
     // As a power cut leaves it: what was stored is in the log alone.
     let cut = Temp::new();
     for name in ["s.db", "s.db-wal"] {
@@ -128,9 +131,9 @@ fn a_file_with_a_log_goes_on_where_none_can_be_had() {
         let path = folder.join("s.db");
         let mut store = Sqlite::create(&path, u64::MAX).unwrap();
         assert!(store.uses_rollback_journal().unwrap());
-        put(&mut store, &[check("site", "a", NOW + 1000, Verdict::Up)]).unwrap();
+        put(&mut store, &[check("site", "a", now() + 1000, Verdict::Up)]).unwrap();
         // Readers do not mind that it is open.
-        assert_eq!(Sqlite::open(&path).unwrap().newest("a").unwrap()["site"], NOW + 1000);
+        assert_eq!(Sqlite::open(&path).unwrap().newest("a").unwrap()["site"], now() + 1000);
         assert_eq!(text(&path, "SELECT count(*) FROM outcome"), "2");
         drop(store);
         // The log is back once it can be had.
@@ -143,11 +146,11 @@ fn a_file_with_a_log_goes_on_where_none_can_be_had() {
 fn a_file_can_be_read_from_a_folder_that_cannot_be_written() {
     let folder = Temp::new();
     let path = folder.join("s.db");
-    let records = [check("site", "a", NOW, Verdict::Up), target("site", "a", NOW, &[])];
+    let records = [check("site", "a", now(), Verdict::Up), target("site", "a", now(), &[])];
     put(&mut Sqlite::create(&path, u64::MAX).unwrap(), &records).unwrap();
     let config = format!("[sqlite]\npath = '{}'\n", path.display());
     let script = format!(
-        "mount --bind {0} {0} && mount -o remount,bind,ro {0} && exec {1} status -c c.toml --since 2026-11-20 --until 2026-11-22 --format json",
+        "mount --bind {0} {0} && mount -o remount,bind,ro {0} && exec {1} status -c c.toml --since 25h --format json",
         folder.path().display(),
         env!("CARGO_BIN_EXE_sitewatch"),
     );
@@ -259,15 +262,15 @@ fn past_its_largest_size_the_oldest_checks_go_and_are_counted() {
         for batch in 0..batches {
             let mut records: Vec<Record> = (0..50)
                 .map(|i| {
-                    let due_ms = NOW + (batch * 50 + i) * 1000;
+                    let due_ms = now() + (batch * 50 + i) * 1000;
                     let mut outcome = outcome("site", "a", due_ms, Verdict::Up);
                     outcome.excerpt = (excerpt > 0).then(|| "x".repeat(excerpt));
                     Record::Check(Box::new(outcome))
                 })
                 .collect();
             records.push(Record::Gap(Gap {
-                from_ms: NOW + batch * 50_000 + 500,
-                ..gap("site", "a", NOW, 1)
+                from_ms: now() + batch * 50_000 + 500,
+                ..gap("site", "a", now(), 1)
             }));
             let written = put(&mut store, &records).unwrap();
             assert_eq!(written.checks, 50);
@@ -286,8 +289,8 @@ fn past_its_largest_size_the_oldest_checks_go_and_are_counted() {
         assert_eq!(count("SELECT count(*) FROM loss"), 1);
         // Those that went are the oldest, and the loss says from when to when.
         let first = count("SELECT min(due_ms) FROM outcome");
-        assert_eq!(first, NOW as u64 + expired * 1000);
-        assert_eq!(count("SELECT from_ms FROM loss"), NOW as u64);
+        assert_eq!(first, now() as u64 + expired * 1000);
+        assert_eq!(count("SELECT from_ms FROM loss"), now() as u64);
         assert!((first - 1000..first).contains(&count("SELECT to_ms FROM loss")));
         // No more of them went than needed: at least half of it is in use.
         if excerpt < 1000 {
@@ -297,7 +300,8 @@ fn past_its_largest_size_the_oldest_checks_go_and_are_counted() {
         let gaps = count("SELECT count(*) FROM gap");
         assert!(gaps <= (made - expired) / 50 + 1, "{gaps} gaps are left");
         assert_eq!(text(&path, "PRAGMA integrity_check"), "ok");
-        let told = over("status --since 2026-11-21 --until 2027-01-01", &path).stderr;
+        let [since, until] = [now(), now() + 24 * HOUR_MS].map(rfc3339);
+        let told = over(&format!("status --since {since} --until {until}"), &path).stderr;
         let want = format!("sitewatch: {expired} checks went to keep the store within max_size\n");
         assert_eq!(told, want);
     }
@@ -310,7 +314,7 @@ fn checks_of_one_moment_do_not_keep_a_store_from_shrinking() {
     let mut store = Sqlite::create(&path, 128 << 10).unwrap();
     for moment in 0..5 {
         let records: Vec<Record> = (0..400)
-            .map(|i| check(&format!("site {i}"), "a", NOW + moment * 1000, Verdict::Up))
+            .map(|i| check(&format!("site {i}"), "a", now() + moment * 1000, Verdict::Up))
             .collect();
         put(&mut store, &records).unwrap();
     }
@@ -325,8 +329,8 @@ fn a_damaged_file_is_told_and_nothing_breaks() {
     let path = folder.join("s.db");
     let mut store = Sqlite::create(&path, u64::MAX).unwrap();
     let records: Vec<Record> = (0..5000)
-        .map(|i| check("site", "a", NOW - i * 1000, Verdict::Up))
-        .chain([target("site", "a", NOW, &[])])
+        .map(|i| check("site", "a", now() - i * 1000, Verdict::Up))
+        .chain([target("site", "a", now(), &[])])
         .collect();
     put(&mut store, &records).unwrap();
     drop(store);

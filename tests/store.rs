@@ -13,7 +13,7 @@ use sitewatch::store::{Postgres, Sqlite, Store, Written};
 
 use crate::harness::Temp;
 use crate::postgres::{Fresh, settings};
-use crate::records::{NOW, check, gap, loss, outcome, put, target};
+use crate::records::{check, gap, loss, now, outcome, put, target};
 
 /// A store that can be opened again and again, by writers and by readers.
 trait Engine {
@@ -147,7 +147,7 @@ fn an_empty_store_has_nothing(engine: &dyn Engine) {
 
 fn checks_read_back_as_they_were(engine: &dyn Engine) {
     let outcomes = [Verdict::Up, Verdict::Slow, Verdict::Down, Verdict::Unknown].map(|verdict| {
-        let mut outcome = outcome("site", "a", NOW + verdict as i64, verdict);
+        let mut outcome = outcome("site", "a", now() + verdict as i64, verdict);
         outcome.responded = verdict != Verdict::Down;
         outcome.match_ok = (verdict != Verdict::Slow).then_some(verdict == Verdict::Up);
         outcome.status_ok = (verdict != Verdict::Down).then_some(verdict == Verdict::Up);
@@ -174,23 +174,24 @@ fn checks_read_back_as_they_were(engine: &dyn Engine) {
 }
 
 fn a_repeat_changes_nothing(engine: &dyn Engine) {
-    let records = [check("site", "a", NOW, Verdict::Up), check("site", "a", NOW, Verdict::Up)];
+    let records = [check("site", "a", now(), Verdict::Up), check("site", "a", now(), Verdict::Up)];
     assert_eq!(put(&mut *engine.writer(), &records).unwrap(), stored(1, 1));
     let before = (every_check(&mut *engine.reader()), engine.reader().states().unwrap());
     // Also one that says something else, and by a writer that knows nothing of the first.
-    let records = [check("site", "a", NOW, Verdict::Down), check("site", "a", NOW, Verdict::Up)];
+    let records =
+        [check("site", "a", now(), Verdict::Down), check("site", "a", now(), Verdict::Up)];
     assert_eq!(put(&mut *engine.writer(), &records).unwrap(), stored(0, 2));
     assert_eq!((every_check(&mut *engine.reader()), engine.reader().states().unwrap()), before);
 }
 
 fn another_run_of_the_same_slot_is_another_check(engine: &dyn Engine) {
-    let mut again = outcome("site", "a", NOW, Verdict::Up);
+    let mut again = outcome("site", "a", now(), Verdict::Up);
     again.run = 2;
     let records = [
-        check("site", "a", NOW, Verdict::Up),
+        check("site", "a", now(), Verdict::Up),
         Record::Check(Box::new(again)),
-        check("site", "b", NOW, Verdict::Up),
-        check("other", "a", NOW, Verdict::Up),
+        check("site", "b", now(), Verdict::Up),
+        check("other", "a", now(), Verdict::Up),
     ];
     assert_eq!(put(&mut *engine.writer(), &records).unwrap(), stored(4, 0));
     assert_eq!(every_check(&mut *engine.reader()).len(), 4);
@@ -199,14 +200,14 @@ fn another_run_of_the_same_slot_is_another_check(engine: &dyn Engine) {
 fn a_batch_is_stored_whole_or_not_at_all(engine: &dyn Engine) {
     let mut writer = engine.writer();
     let batch: Vec<Record> = (0..100)
-        .map(|i| check(&format!("site {i}"), "a", NOW + i, Verdict::Up))
-        .chain([Record::Gap(gap("gap", "a", NOW, 3)), loss("a", 1, NOW, NOW, 5)])
-        .chain([target("announced", "a", NOW, &[])])
+        .map(|i| check(&format!("site {i}"), "a", now() + i, Verdict::Up))
+        .chain([Record::Gap(gap("gap", "a", now(), 3)), loss("a", 1, now(), now(), 5)])
+        .chain([target("announced", "a", now(), &[])])
         .collect();
     let mut cut = batch.iter().inspect(|record| {
         assert!(!matches!(record, Record::Target(_)), "cut");
     });
-    let broken = catch_unwind(AssertUnwindSafe(|| writer.write(&mut cut, NOW)));
+    let broken = catch_unwind(AssertUnwindSafe(|| writer.write(&mut cut, now())));
     assert!(broken.is_err());
     let mut reader = engine.reader();
     assert!(every_check(&mut *reader).is_empty() && reader.targets().unwrap().is_empty());
@@ -222,14 +223,14 @@ fn a_batch_is_stored_whole_or_not_at_all(engine: &dyn Engine) {
 
 fn nobody_sees_a_batch_before_it_is_whole(engine: &dyn Engine) {
     let batch: Vec<Record> =
-        (0..50).map(|i| check("site", "a", NOW + i * 1000, Verdict::Up)).collect();
+        (0..50).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
     let mut writer = engine.writer();
     let mut looked = batch.iter().inspect(|_| {
         let mut reader = engine.reader();
         assert!(every_check(&mut *reader).is_empty());
         assert!(reader.states().unwrap().is_empty());
     });
-    writer.write(&mut looked, NOW).unwrap();
+    writer.write(&mut looked, now()).unwrap();
     assert_eq!(every_check(&mut *engine.reader()).len(), 50);
 }
 
@@ -237,40 +238,40 @@ fn a_window_is_half_open_and_in_order(engine: &dyn Engine) {
     // Given in no order at all.
     let records: Vec<Record> = (0..40)
         .map(|i| (i * 17) % 40)
-        .map(|i| check(if i % 2 == 0 { "even" } else { "odd" }, "a", NOW + i * 500, Verdict::Up))
+        .map(|i| check(if i % 2 == 0 { "even" } else { "odd" }, "a", now() + i * 500, Verdict::Up))
         .collect();
     put(&mut *engine.writer(), &records).unwrap();
     let mut reader = engine.reader();
     let due = |found: &[(Who, Check)]| found.iter().map(|(_, c)| c.due_ms).collect::<Vec<_>>();
-    let want: Vec<i64> = (10..20).map(|i| NOW + i * 500).collect();
-    assert_eq!(due(&checks(&mut *reader, NOW + 5000, NOW + 10_000)), want);
-    assert_eq!(due(&checks(&mut *reader, NOW + 4501, NOW + 9501)), want);
-    assert_eq!(checks(&mut *reader, NOW + 20_000, i64::MAX), []);
-    assert_eq!(checks(&mut *reader, NOW, NOW), []);
+    let want: Vec<i64> = (10..20).map(|i| now() + i * 500).collect();
+    assert_eq!(due(&checks(&mut *reader, now() + 5000, now() + 10_000)), want);
+    assert_eq!(due(&checks(&mut *reader, now() + 4501, now() + 9501)), want);
+    assert_eq!(checks(&mut *reader, now() + 20_000, i64::MAX), []);
+    assert_eq!(checks(&mut *reader, now(), now()), []);
     let all = every_check(&mut *reader);
-    assert_eq!(due(&all), (0..40).map(|i| NOW + i * 500).collect::<Vec<_>>());
-    assert!(all.iter().all(|(who, c)| (&*who.0 == "even") == ((c.due_ms - NOW) % 1000 == 0)));
+    assert_eq!(due(&all), (0..40).map(|i| now() + i * 500).collect::<Vec<_>>());
+    assert!(all.iter().all(|(who, c)| (&*who.0 == "even") == ((c.due_ms - now()) % 1000 == 0)));
 }
 
 fn the_newest_due_is_of_each_node_alone(engine: &dyn Engine) {
     let records = [
-        check("site", "a", NOW + 2000, Verdict::Up),
-        check("site", "a", NOW + 1000, Verdict::Down),
-        check("site", "b", NOW + 9000, Verdict::Unknown),
-        check("other", "a", NOW, Verdict::Up),
-        target("never", "a", NOW, &[]),
+        check("site", "a", now() + 2000, Verdict::Up),
+        check("site", "a", now() + 1000, Verdict::Down),
+        check("site", "b", now() + 9000, Verdict::Unknown),
+        check("other", "a", now(), Verdict::Up),
+        target("never", "a", now(), &[]),
     ];
     put(&mut *engine.writer(), &records).unwrap();
     let mut reader = engine.reader();
-    let want = BTreeMap::from([("site".to_owned(), NOW + 2000), ("other".to_owned(), NOW)]);
+    let want = BTreeMap::from([("site".to_owned(), now() + 2000), ("other".to_owned(), now())]);
     assert_eq!(reader.newest("a").unwrap(), want);
-    assert_eq!(reader.newest("b").unwrap()["site"], NOW + 9000);
+    assert_eq!(reader.newest("b").unwrap()["site"], now() + 9000);
     assert!(reader.newest("c").unwrap().is_empty());
 }
 
 fn a_state_lasts_while_it_is_the_same(engine: &dyn Engine) {
     let mut writer = engine.writer();
-    let mut due_ms = NOW;
+    let mut due_ms = now();
     // Up and slow are one state; each other change begins a new one.
     for (verdict, since) in [
         (Verdict::Up, 0),
@@ -286,10 +287,10 @@ fn a_state_lasts_while_it_is_the_same(engine: &dyn Engine) {
         put(&mut *writer, &[check("site", "a", due_ms, verdict)]).unwrap();
         let want = State {
             verdict,
-            since_ms: NOW + since * 1000,
+            since_ms: now() + since * 1000,
             last_due_ms: due_ms,
             interval_ms: 1000,
-            first_due_ms: NOW,
+            first_due_ms: now(),
         };
         assert_eq!(state(&mut *engine.reader(), "site", "a"), want);
         due_ms += 1000;
@@ -299,24 +300,24 @@ fn a_state_lasts_while_it_is_the_same(engine: &dyn Engine) {
 fn late_checks_do_not_turn_a_state_back(engine: &dyn Engine) {
     let mut writer = engine.writer();
     let batch =
-        [check("site", "a", NOW, Verdict::Up), check("site", "a", NOW + 5000, Verdict::Down)];
+        [check("site", "a", now(), Verdict::Up), check("site", "a", now() + 5000, Verdict::Down)];
     put(&mut *writer, &batch).unwrap();
     let before = state(&mut *engine.reader(), "site", "a");
-    let mut late = outcome("site", "a", NOW - 3000, Verdict::Up);
+    let mut late = outcome("site", "a", now() - 3000, Verdict::Up);
     late.interval_ms = 60_000;
     put(&mut *writer, &[Record::Check(Box::new(late))]).unwrap();
     let after = state(&mut *engine.reader(), "site", "a");
-    assert_eq!(after, State { first_due_ms: NOW - 3000, ..before });
-    assert_eq!(before.since_ms, NOW + 5000);
+    assert_eq!(after, State { first_due_ms: now() - 3000, ..before });
+    assert_eq!(before.since_ms, now() + 5000);
 }
 
 fn a_time_that_is_still_to_come_proves_nothing(engine: &dyn Engine) {
     let mut writer = engine.writer();
     let day = 86_400_000;
-    put(&mut *writer, &[check("site", "a", NOW + day, Verdict::Up)]).unwrap();
-    put(&mut *writer, &[check("site", "a", NOW, Verdict::Down)]).unwrap();
-    let now = state(&mut *engine.reader(), "site", "a");
-    assert_eq!((now.verdict, now.last_due_ms, now.since_ms), (Verdict::Down, NOW, NOW));
+    put(&mut *writer, &[check("site", "a", now() + day, Verdict::Up)]).unwrap();
+    put(&mut *writer, &[check("site", "a", now(), Verdict::Down)]).unwrap();
+    let state = state(&mut *engine.reader(), "site", "a");
+    assert_eq!((state.verdict, state.last_due_ms, state.since_ms), (Verdict::Down, now(), now()));
 }
 
 fn gaps_read_back_once(engine: &dyn Engine) {
@@ -325,7 +326,7 @@ fn gaps_read_back_once(engine: &dyn Engine) {
     let given: Vec<Gap> = causes
         .into_iter()
         .zip(0..)
-        .map(|(cause, i)| Gap { cause, ..gap("site", "a", NOW + i * 10_000, 3) })
+        .map(|(cause, i)| Gap { cause, ..gap("site", "a", now() + i * 10_000, 3) })
         .collect();
     let records: Vec<Record> = given.iter().cloned().map(Record::Gap).collect();
     for _ in 0..2 {
@@ -334,10 +335,10 @@ fn gaps_read_back_once(engine: &dyn Engine) {
     let mut reader = engine.reader();
     assert_eq!(gaps(&mut *reader, i64::MIN, i64::MAX), given);
     // The first has slots at 0, 1 and 2 s.
-    assert_eq!(gaps(&mut *reader, NOW + 2000, NOW + 10_000), given[..1]);
-    assert_eq!(gaps(&mut *reader, NOW + 2001, NOW + 10_000), []);
-    assert_eq!(gaps(&mut *reader, NOW - 5000, NOW), []);
-    assert_eq!(gaps(&mut *reader, NOW - 5000, NOW + 1), given[..1]);
+    assert_eq!(gaps(&mut *reader, now() + 2000, now() + 10_000), given[..1]);
+    assert_eq!(gaps(&mut *reader, now() + 2001, now() + 10_000), []);
+    assert_eq!(gaps(&mut *reader, now() - 5000, now()), []);
+    assert_eq!(gaps(&mut *reader, now() - 5000, now() + 1), given[..1]);
     assert!(reader.states().unwrap().is_empty(), "a gap is no check");
 }
 
@@ -346,16 +347,19 @@ fn losses_grow_and_never_shrink(engine: &dyn Engine) {
     let count = |from_ms, until_ms| {
         engine.reader().losses(from_ms, until_ms).unwrap().get("memory_full").copied()
     };
-    put(&mut *writer, &[loss("a", 1, NOW, NOW + 1000, 10)]).unwrap();
-    assert_eq!(count(NOW, NOW + 1), Some(10));
-    put(&mut *writer, &[loss("a", 1, NOW, NOW + 9000, 25)]).unwrap();
-    put(&mut *writer, &[loss("a", 1, NOW, NOW + 1000, 10)]).unwrap();
-    assert_eq!(count(NOW, NOW + 1), Some(25));
-    assert_eq!((count(NOW + 9000, i64::MAX), count(NOW + 9001, i64::MAX)), (Some(25), None));
-    assert_eq!(count(i64::MIN, NOW), None);
+    put(&mut *writer, &[loss("a", 1, now(), now() + 1000, 10)]).unwrap();
+    assert_eq!(count(now(), now() + 1), Some(10));
+    put(&mut *writer, &[loss("a", 1, now(), now() + 9000, 25)]).unwrap();
+    put(&mut *writer, &[loss("a", 1, now(), now() + 1000, 10)]).unwrap();
+    assert_eq!(count(now(), now() + 1), Some(25));
+    assert_eq!((count(now() + 9000, i64::MAX), count(now() + 9001, i64::MAX)), (Some(25), None));
+    assert_eq!(count(i64::MIN, now()), None);
     // Another start, run or node is another loss.
-    let others =
-        [loss("a", 1, NOW + 1, NOW + 1, 1), loss("a", 2, NOW, NOW, 2), loss("b", 1, NOW, NOW, 4)];
+    let others = [
+        loss("a", 1, now() + 1, now() + 1, 1),
+        loss("a", 2, now(), now(), 2),
+        loss("b", 1, now(), now(), 4),
+    ];
     put(&mut *writer, &others).unwrap();
     assert_eq!(count(i64::MIN, i64::MAX), Some(32));
 }
@@ -363,22 +367,22 @@ fn losses_grow_and_never_shrink(engine: &dyn Engine) {
 fn the_newest_announcement_wins(engine: &dyn Engine) {
     let mut writer = engine.writer();
     let labels = |site: &str| engine.reader().targets().unwrap()[site].clone();
-    put(&mut *writer, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut *writer, &[check("site", "a", now(), Verdict::Up)]).unwrap();
     assert!(labels("site").is_empty(), "never announced");
-    put(&mut *writer, &[target("site", "a", NOW, &[("team", "web"), ("ä\"", "\\ö")])]).unwrap();
+    put(&mut *writer, &[target("site", "a", now(), &[("team", "web"), ("ä\"", "\\ö")])]).unwrap();
     assert_eq!(labels("site").len(), 2);
     assert_eq!(labels("site")["ä\""], "\\ö");
-    put(&mut *writer, &[target("site", "b", NOW + 5, &[("team", "new")])]).unwrap();
-    put(&mut *writer, &[target("site", "a", NOW + 4, &[("team", "old")])]).unwrap();
+    put(&mut *writer, &[target("site", "b", now() + 5, &[("team", "new")])]).unwrap();
+    put(&mut *writer, &[target("site", "a", now() + 4, &[("team", "old")])]).unwrap();
     assert_eq!(labels("site"), BTreeMap::from([("team".to_owned(), "new".to_owned())]));
-    put(&mut *writer, &[target("site", "a", NOW + 6, &[])]).unwrap();
+    put(&mut *writer, &[target("site", "a", now() + 6, &[])]).unwrap();
     assert!(labels("site").is_empty());
     assert_eq!(every_check(&mut *engine.reader()).len(), 1);
 }
 
 fn any_text_is_kept(engine: &dyn Engine) {
     let name = "'; DROP TABLE outcome; -- \"監視\" \u{fffd} \u{1b}[2J\n\t%_ ".repeat(4);
-    let mut long = outcome(&name, "nœud", NOW, Verdict::Down);
+    let mut long = outcome(&name, "nœud", now(), Verdict::Down);
     long.excerpt = Some("ü".repeat(8192));
     long.error = Some("x'\"\\".repeat(128));
     long.matched = Some("\u{10ffff}".repeat(64));
@@ -388,7 +392,7 @@ fn any_text_is_kept(engine: &dyn Engine) {
     assert_eq!(put(&mut *engine.writer(), &[long]).unwrap(), stored(1, 0));
     let found = every_check(&mut *engine.reader());
     assert_eq!((found[0].0.clone(), found[0].1.total_us), (who(&name, "nœud"), i64::MAX as u64));
-    assert_eq!(engine.reader().newest("nœud").unwrap()[&name], NOW);
+    assert_eq!(engine.reader().newest("nœud").unwrap()[&name], now());
 }
 
 fn readers_and_the_writer_do_not_wait(engine: &dyn Engine) {
@@ -397,7 +401,7 @@ fn readers_and_the_writer_do_not_wait(engine: &dyn Engine) {
         let writing = scope.spawn(move || {
             for batch in 0..40 {
                 let records: Vec<Record> = (0..25)
-                    .map(|i| check("site", "a", NOW + (batch * 25 + i) * 1000, Verdict::Up))
+                    .map(|i| check("site", "a", now() + (batch * 25 + i) * 1000, Verdict::Up))
                     .collect();
                 assert_eq!(put(&mut *writer, &records).unwrap(), stored(25, 0));
             }
@@ -408,8 +412,8 @@ fn readers_and_the_writer_do_not_wait(engine: &dyn Engine) {
             let (count, states) = (every_check(&mut *reader).len(), reader.states().unwrap());
             assert!(count % 25 == 0 && count >= last, "{count} after {last}");
             let newest = states.get(&who("site", "a")).map_or(0, |state| {
-                assert_eq!(state.first_due_ms, NOW);
-                (state.last_due_ms - NOW) / 1000 + 1
+                assert_eq!(state.first_due_ms, now());
+                (state.last_due_ms - now()) / 1000 + 1
             });
             assert_eq!(newest, count as i64, "one reader sees one state of things");
             last = count;

@@ -16,6 +16,7 @@ pub mod artefact;
 pub mod binary;
 pub mod certs;
 pub mod client;
+pub mod clock;
 pub mod daemon;
 pub mod dead;
 pub mod deflate;

@@ -11,10 +11,10 @@ use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored,
 
 use super::settings;
 use crate::harness::{self, eventually};
-use crate::records::{NOW, check, put};
+use crate::records::{check, now, put};
 
 fn parcel(from: i64, next: i64) -> Parcel {
-    let records = (from..next).map(|i| check("site", "a", NOW + i * 1000, Verdict::Up)).collect();
+    let records = (from..next).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from, next, reset: false }];
     Parcel { records, marks, ..Parcel::default() }
 }
@@ -27,7 +27,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
     assert_eq!(store.prepare(), Ok(Ready::Yes));
     let mut next = 0;
     for round in 0..4 {
-        let stored = store.store(&parcel(next, next + 10), NOW);
+        let stored = store.store(&parcel(next, next + 10), now());
         let want = Written { checks: 10, repeats: 0, expired: 0 };
         assert_eq!(stored, Ok(Stored::Whole(want)), "round {round}");
         next += 10;
@@ -35,7 +35,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
             server.restart();
         } else {
             server.stop_hard();
-            let away = store.store(&parcel(next, next + 10), NOW).unwrap_err();
+            let away = store.store(&parcel(next, next + 10), now()).unwrap_err();
             let StoreError::Away { text } = &away else { panic!("{away:?}") };
             let want = "cannot connect to the database postgres at 127.0.0.1:";
             assert!(text.starts_with(want), "{text}");
@@ -52,12 +52,12 @@ fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
     assert_eq!(store.prepare(), Ok(Ready::Yes));
-    store.store(&parcel(0, 10), NOW).unwrap();
+    store.store(&parcel(0, 10), now()).unwrap();
     let mut other = server.client();
     other.batch_execute("BEGIN; LOCK TABLE sitewatch.kafka_offset").unwrap();
     let (done_in, done) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        scope.spawn(|| done_in.send(store.store(&parcel(10, 20), NOW)).unwrap());
+        scope.spawn(|| done_in.send(store.store(&parcel(10, 20), now())).unwrap());
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         eventually(Duration::from_secs(5), "somebody who waits", || server.psql(waiting) == "1");
         // Without a word: the connection ends, and nothing else.
@@ -66,7 +66,7 @@ fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
         assert!(matches!(stored, Err(StoreError::Away { .. })), "{stored:?}");
     });
     server.restart();
-    store.store(&parcel(10, 20), NOW).unwrap();
+    store.store(&parcel(10, 20), now()).unwrap();
     assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "20");
 }
 
@@ -109,7 +109,7 @@ fn a_connection_may_end_with_its_last_answer() {
     while store.prepare() != Ok(Ready::Yes) {}
     for i in 0..100 {
         // The end comes with the answer, or right behind it.
-        let stored = store.store(&parcel(i, i + 1), NOW);
+        let stored = store.store(&parcel(i, i + 1), now());
         assert!(matches!(stored, Ok(Stored::Whole(_))), "{stored:?}");
     }
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "100");
@@ -127,7 +127,7 @@ fn a_server_that_stands_still_is_given_up() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     assert!(error.to_string().ends_with("no answer within 2 s"), "{error}");
     server.resume();
-    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_call_is_given_up_when_we_are_to_stop() {
             thread::sleep(Duration::from_millis(300));
             stop.tell();
         });
-        let connected = store.store(&parcel(0, 10), NOW).unwrap_err();
+        let connected = store.store(&parcel(0, 10), now()).unwrap_err();
         let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
         fresh.heed(&stop, Duration::ZERO);
         (connected, fresh.offsets("", "").unwrap_err())
@@ -162,7 +162,7 @@ fn a_report_is_of_one_moment_or_of_none() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
     assert_eq!(store.prepare(), Ok(Ready::Yes));
-    store.store(&parcel(0, 10), NOW).unwrap();
+    store.store(&parcel(0, 10), now()).unwrap();
     let mut reader = Postgres::open(&settings(&server.url())).unwrap();
     assert_eq!(reader.states().unwrap().len(), 1);
     server.restart();
@@ -202,7 +202,7 @@ fn where_nobody_listens_it_says_so() {
 fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
     let fresh = super::Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(0, 5), NOW).unwrap();
+    store.store(&parcel(0, 5), now()).unwrap();
     // As a writer that was stopped in mid-transaction holds it; the server throws it out.
     let mut stopped = fresh.database.client();
     stopped
@@ -212,7 +212,7 @@ fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
         )
         .unwrap();
     let began = Instant::now();
-    assert!(matches!(store.store(&parcel(5, 10), NOW), Ok(Stored::Whole(_))));
+    assert!(matches!(store.store(&parcel(5, 10), now()), Ok(Stored::Whole(_))));
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     let limits = fresh.database.psql(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sitewatch' \

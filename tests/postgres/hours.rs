@@ -4,21 +4,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sitewatch::config::Retention;
+use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::{DeadLetter, Mark, Parcel, Postgres, Retained, Store, Stored, Written};
 
 use super::Fresh;
+use crate::harness::clock::HOUR_MS as HOUR;
 use crate::harness::eventually;
-use crate::records::{NOW, check, gap, loss, put};
-
-const HOUR: i64 = 3_600_000;
+use crate::records::{check, gap, loss, now, put};
 
 fn hours(fresh: &Fresh) -> String {
     fresh.database.psql(
         "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class JOIN pg_inherits \
          ON inhrelid = oid WHERE inhparent = 'sitewatch.outcome'::regclass",
     )
+}
+
+/// The partition of the hour so many hours after [`now`].
+fn partition(hour: i64) -> String {
+    let digits = rfc3339(now() + hour * HOUR).replace(['-', 'T'], "");
+    format!("outcome_{}", &digits[..10])
 }
 
 fn retention(checks: u64, dead_letters: u64) -> Retention {
@@ -32,9 +38,9 @@ fn hours_are_made_as_rows_need_them() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     assert_eq!(hours(&fresh), "");
-    let due = [NOW, NOW + HOUR - 1, NOW - 1, NOW + 23 * HOUR];
+    let due = [now(), now() + HOUR - 1, now() - 1, now() + 23 * HOUR];
     put(&mut store, &due.map(|due_ms| check("site", "a", due_ms, Verdict::Up))).unwrap();
-    assert_eq!(hours(&fresh), "outcome_2026112102 outcome_2026112103 outcome_2026112202");
+    assert_eq!(hours(&fresh), [-1, 0, 23].map(partition).join(" "));
     // With the times of 1970 and 9999, which nobody asks for but a stranger.
     put(&mut store, &[check("site", "a", 0, Verdict::Up)]).unwrap();
     put(&mut store, &[check("site", "a", 253_402_300_799_999, Verdict::Up)]).unwrap();
@@ -51,7 +57,7 @@ fn an_hour_is_made_once_by_many() {
             let mut store = fresh.writer();
             scope.spawn(move || {
                 for hour in 0..8 {
-                    let due_ms = NOW + hour * HOUR + number;
+                    let due_ms = now() + hour * HOUR + number;
                     put(&mut store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
                 }
             });
@@ -66,26 +72,26 @@ fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let records: Vec<Record> =
-        (0..250).rev().map(|hour| check("site", "a", NOW - hour * HOUR, Verdict::Up)).collect();
+        (0..250).rev().map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from: 0, next: 250, reset: false }];
     let parcel = Parcel { records, marks, ..Parcel::default() };
     for (checks, repeats) in [(250, 0), (0, 250)] {
         let written = Written { checks, repeats, expired: 0 };
-        assert_eq!(store.store(&parcel, NOW), Ok(Stored::Whole(written)));
+        assert_eq!(store.store(&parcel, now()), Ok(Stored::Whole(written)));
     }
     assert_eq!(hours(&fresh).split(' ').count(), 250);
     assert_eq!(store.offsets("", "").unwrap()[&0], 250);
     let state = store.states().unwrap().into_values().next().unwrap();
-    assert_eq!((state.first_due_ms, state.last_due_ms), (NOW - 249 * HOUR, NOW));
+    assert_eq!((state.first_due_ms, state.last_due_ms), (now() - 249 * HOUR, now()));
 }
 
 #[test]
 fn an_hour_that_is_gone_is_made_again() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    let at = |i| check("site", "a", NOW + i, Verdict::Up);
+    let at = |i| check("site", "a", now() + i, Verdict::Up);
     put(&mut store, &[at(0)]).unwrap();
-    fresh.database.psql("DROP TABLE sitewatch.outcome_2026112103");
+    fresh.database.psql(&format!("DROP TABLE sitewatch.{}", partition(0)));
     let stored = put(&mut store, &[at(0), at(1)]).unwrap();
     assert_eq!(stored, Written { checks: 2, repeats: 0, expired: 0 });
 }
@@ -94,41 +100,44 @@ fn an_hour_that_is_gone_is_made_again() {
 fn what_is_past_its_time_goes_and_does_not_come_back() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    let now = NOW + 30 * 60_000;
+    let later = now() + 30 * 60_000;
     let mut records: Vec<Record> =
-        (0..10).map(|hour| check("site", "a", NOW - hour * HOUR, Verdict::Up)).collect();
-    records.push(Record::Gap(gap("site", "a", NOW - 9 * HOUR, 3)));
-    records.push(Record::Gap(gap("site", "a", NOW - 5000, 3)));
-    records.extend([loss("a", 1, NOW - 9 * HOUR, NOW - 9 * HOUR, 1), loss("a", 1, NOW, NOW, 1)]);
-    store.write(&mut records.iter(), now).unwrap();
-    // Until half past three; the hour of three and a half hours ago is not over yet.
-    let gone = store.retain(&retention(3, 24), u64::MAX, now).unwrap();
+        (0..10).map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
+    records.push(Record::Gap(gap("site", "a", now() - 9 * HOUR, 3)));
+    records.push(Record::Gap(gap("site", "a", now() - 5000, 3)));
+    records.extend([
+        loss("a", 1, now() - 9 * HOUR, now() - 9 * HOUR, 1),
+        loss("a", 1, now(), now(), 1),
+    ]);
+    store.write(&mut records.iter(), later).unwrap();
+    // It is half past; the hour of three and a half hours ago is not over yet.
+    let gone = store.retain(&retention(3, 24), u64::MAX, later).unwrap();
     assert_eq!(gone, Retained { hours: 6, ..Retained::default() });
-    let left = "outcome_2026112100 outcome_2026112101 outcome_2026112102 outcome_2026112103";
+    let left = [-3, -2, -1, 0].map(partition).join(" ");
     assert_eq!(hours(&fresh), left);
     let rest = "SELECT (SELECT count(*) FROM sitewatch.gap), (SELECT count(*) FROM sitewatch.loss)";
     assert_eq!(fresh.database.psql(rest), "1|1");
 
     // What comes too late is counted, and nothing is made for it.
-    records.push(check("long gone", "b", NOW - 8 * HOUR, Verdict::Up));
-    let late = store.write(&mut records.iter(), now).unwrap();
+    records.push(check("long gone", "b", now() - 8 * HOUR, Verdict::Up));
+    let late = store.write(&mut records.iter(), later).unwrap();
     assert_eq!(late, Written { checks: 0, repeats: 3, expired: 8 });
-    assert_eq!((hours(&fresh), fresh.database.psql(rest)), (left.to_owned(), "1|1".to_owned()));
+    assert_eq!((hours(&fresh), fresh.database.psql(rest)), (left, "1|1".to_owned()));
     let names =
         "SELECT (SELECT count(*) FROM sitewatch.target), (SELECT count(*) FROM sitewatch.node)";
     assert_eq!(fresh.database.psql(names), "1|1");
-    assert_eq!(store.retain(&retention(3, 24), u64::MAX, now), Ok(Retained::default()));
+    assert_eq!(store.retain(&retention(3, 24), u64::MAX, later), Ok(Retained::default()));
 }
 
 #[test]
 fn a_long_reader_holds_up_nobody() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
     let mut reader = fresh.database.client();
     let mut reading = reader.transaction().unwrap();
     reading.query("SELECT FROM sitewatch.outcome", &[]).unwrap();
-    let later = NOW + 5 * HOUR;
+    let later = now() + 5 * HOUR;
     thread::scope(|scope| {
         let mut other = fresh.writer();
         let dropping = scope.spawn(move || {
@@ -153,11 +162,11 @@ fn many_hours_go_bit_by_bit() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let records: Vec<Record> =
-        (0..60).map(|hour| check("site", "a", NOW - hour * HOUR, Verdict::Up)).collect();
+        (0..60).map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
     put(&mut store, &records).unwrap();
     let mut gone = 0;
     eventually(Duration::from_secs(20), "all of them gone", || {
-        let retained = store.retain(&retention(1, 24), u64::MAX, NOW + 5 * HOUR).unwrap();
+        let retained = store.retain(&retention(1, 24), u64::MAX, now() + 5 * HOUR).unwrap();
         gone += retained.hours;
         assert_eq!(gone + retained.hours_left, 60);
         retained.hours_left == 0
@@ -183,18 +192,18 @@ fn letters(store: &mut Postgres, offsets: std::ops::Range<i64>, now_ms: i64) {
 fn dead_letters_go_by_age_and_then_by_size() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    letters(&mut store, 0..10, NOW - 30 * HOUR);
-    letters(&mut store, 10..400, NOW - HOUR);
-    letters(&mut store, 400..500, NOW);
-    let gone = store.retain(&retention(1, 24), 1 << 30, NOW).unwrap();
+    letters(&mut store, 0..10, now() - 30 * HOUR);
+    letters(&mut store, 10..400, now() - HOUR);
+    letters(&mut store, 400..500, now());
+    let gone = store.retain(&retention(1, 24), 1 << 30, now()).unwrap();
     assert_eq!(gone, Retained { letters_old: 10, ..Retained::default() });
     // Room for 200 of them; a row takes some 200 bytes beside its payload.
     let room = 200 * (1024 + 200);
-    let gone = store.retain(&retention(1, 24), room, NOW).unwrap();
+    let gone = store.retain(&retention(1, 24), room, now()).unwrap();
     assert_eq!(gone, Retained { letters_over: 290, ..Retained::default() });
     let left = "SELECT min(record_offset), count(*) FROM sitewatch.dead_letter";
     assert_eq!(fresh.database.psql(left), "300|200");
-    assert_eq!(store.retain(&retention(1, 24), room, NOW), Ok(Retained::default()));
+    assert_eq!(store.retain(&retention(1, 24), room, now()), Ok(Retained::default()));
 }
 
 #[test]
@@ -209,10 +218,10 @@ fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
         detail: String::new(),
     };
     let dead = (0..30_000).map(letter).collect();
-    store.store(&Parcel { dead, ..Parcel::default() }, NOW).unwrap();
+    store.store(&Parcel { dead, ..Parcel::default() }, now()).unwrap();
     let mut gone = 0;
     eventually(Duration::from_secs(20), "no more than there is room for", || {
-        let retained = store.retain(&retention(1, 24), 1000 * 200, NOW).unwrap();
+        let retained = store.retain(&retention(1, 24), 1000 * 200, now()).unwrap();
         gone += retained.letters_over;
         !retained.has_more
     });

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::{DeadLetter, Mark, Parcel, Postgres, Store, Stored, Written};
 
 use super::Fresh;
-use crate::records::{NOW, check, gap, loss, outcome, target};
+use crate::records::{check, gap, loss, now, outcome, target};
 
 fn mark(partition: i32, from: i64, next: i64) -> Mark {
     Mark { partition, from, next, reset: false }
@@ -21,7 +22,7 @@ fn parcel(marks: &[Mark], records: Vec<Record>) -> Parcel {
 }
 
 fn checks(due: std::ops::Range<i64>) -> Vec<Record> {
-    due.map(|i| check("site", "a", NOW + i * 1000, Verdict::Up)).collect()
+    due.map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect()
 }
 
 fn whole(checks: u64, repeats: u64) -> Stored {
@@ -38,11 +39,11 @@ fn marks_move_with_their_records() {
     let mut store = fresh.writer();
     assert_eq!(offsets(&mut store), BTreeMap::new());
     let first = parcel(&[mark(0, 0, 10), mark(3, 0, 7)], checks(0..10));
-    assert_eq!(store.store(&first, NOW), Ok(whole(10, 0)));
+    assert_eq!(store.store(&first, now()), Ok(whole(10, 0)));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 10), (3, 7)]));
     // One that moves nothing but a mark, and one that goes on.
-    assert_eq!(store.store(&parcel(&[mark(3, 7, 9)], Vec::new()), NOW), Ok(whole(0, 0)));
-    assert_eq!(store.store(&parcel(&[mark(0, 10, 12)], checks(10..12)), NOW), Ok(whole(2, 0)));
+    assert_eq!(store.store(&parcel(&[mark(3, 7, 9)], Vec::new()), now()), Ok(whole(0, 0)));
+    assert_eq!(store.store(&parcel(&[mark(0, 10, 12)], checks(10..12)), now()), Ok(whole(2, 0)));
     assert_eq!(offsets(&mut fresh.writer()), BTreeMap::from([(0, 12), (3, 9)]));
     // Another topic, and the same one elsewhere.
     for (topic, cluster) in [("topic", "other"), ("other", "cluster")] {
@@ -50,7 +51,7 @@ fn marks_move_with_their_records() {
         let (topic, cluster) = (topic.to_owned(), cluster.to_owned());
         let marks = vec![mark(0, 0, 1)];
         let other = Parcel { topic, cluster, marks, ..Parcel::default() };
-        assert_eq!(store.store(&other, NOW), Ok(whole(0, 0)));
+        assert_eq!(store.store(&other, now()), Ok(whole(0, 0)));
     }
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 12), (3, 9)]));
 }
@@ -59,28 +60,28 @@ fn marks_move_with_their_records() {
 fn a_parcel_from_ahead_of_the_store_is_not_stored() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[mark(0, 0, 10), mark(1, 0, 20)], checks(0..10)), NOW).unwrap();
+    store.store(&parcel(&[mark(0, 0, 10), mark(1, 0, 20)], checks(0..10)), now()).unwrap();
     // The store was restored from before 15 and 5 were stored.
     let marks = [mark(0, 15, 30), mark(1, 20, 25), mark(2, 5, 6)];
-    let older = store.store(&parcel(&marks, checks(10..20)), NOW);
+    let older = store.store(&parcel(&marks, checks(10..20)), now());
     assert_eq!(older, Ok(Stored::Older(vec![(0, 10), (2, 0)])));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 10), (1, 20)]));
     assert_eq!(fresh.database.psql("SELECT count(*) FROM sitewatch.outcome"), "10");
     // Read again from there it fits.
     let marks = [mark(0, 10, 30), mark(1, 20, 25), mark(2, 0, 6)];
-    assert_eq!(store.store(&parcel(&marks, checks(10..20)), NOW), Ok(whole(10, 0)));
+    assert_eq!(store.store(&parcel(&marks, checks(10..20)), now()), Ok(whole(10, 0)));
 }
 
 #[test]
 fn a_log_that_began_anew_moves_its_mark_back() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[mark(0, 0, 1000)], checks(0..5)), NOW).unwrap();
+    store.store(&parcel(&[mark(0, 0, 1000)], checks(0..5)), now()).unwrap();
     let reset = Mark { reset: true, ..mark(0, 1000, 3) };
-    assert_eq!(store.store(&parcel(&[reset], checks(5..8)), NOW), Ok(whole(3, 0)));
+    assert_eq!(store.store(&parcel(&[reset], checks(5..8)), now()), Ok(whole(3, 0)));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 3)]));
     // It was stored, but we did not hear of it.
-    let again = store.store(&parcel(&[reset], checks(5..8)), NOW);
+    let again = store.store(&parcel(&[reset], checks(5..8)), now());
     assert_eq!(again, Ok(Stored::Older(vec![(0, 3)])));
 }
 
@@ -97,21 +98,21 @@ fn everything(fresh: &Fresh) -> String {
 fn a_late_parcel_of_a_writer_that_was_replaced_changes_nothing() {
     let fresh = Fresh::new();
     let (mut zombie, mut heir) = (fresh.writer(), fresh.writer());
-    let mut both_runs = outcome("site", "a", NOW + 9000, Verdict::Down);
+    let mut both_runs = outcome("site", "a", now() + 9000, Verdict::Down);
     both_runs.run = 2;
     let mut all = checks(0..10);
-    all.extend([Record::Gap(gap("site", "a", NOW, 3)), loss("a", 1, NOW, NOW, 5)]);
-    all.push(target("site", "a", NOW, &[("team", "web")]));
+    all.extend([Record::Gap(gap("site", "a", now(), 3)), loss("a", 1, now(), now(), 5)]);
+    all.push(target("site", "a", now(), &[("team", "web")]));
     let late = all.clone();
     // What came next changes how the target stands, in the same slot and after it.
     all.push(Record::Check(Box::new(both_runs)));
-    all.extend([check("site", "a", NOW + 10_000, Verdict::Down), loss("a", 1, NOW, NOW, 9)]);
-    all.push(target("site", "a", NOW + 1, &[("team", "new")]));
-    assert_eq!(heir.store(&parcel(&[mark(0, 0, 20)], all), NOW), Ok(whole(12, 0)));
+    all.extend([check("site", "a", now() + 10_000, Verdict::Down), loss("a", 1, now(), now(), 9)]);
+    all.push(target("site", "a", now() + 1, &[("team", "new")]));
+    assert_eq!(heir.store(&parcel(&[mark(0, 0, 20)], all), now()), Ok(whole(12, 0)));
     let before = everything(&fresh);
     let parcel = parcel(&[mark(0, 0, 13)], late);
     for _ in 0..2 {
-        assert_eq!(zombie.store(&parcel, NOW), Ok(whole(0, 10)));
+        assert_eq!(zombie.store(&parcel, now()), Ok(whole(0, 10)));
         assert_eq!(everything(&fresh), before);
     }
 }
@@ -120,12 +121,12 @@ fn a_late_parcel_of_a_writer_that_was_replaced_changes_nothing() {
 fn new_checks_among_repeats_count_alone() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[], checks(0..10)), NOW).unwrap();
+    store.store(&parcel(&[], checks(0..10)), now()).unwrap();
     for (range, new, repeats) in [(5..15, 5, 5), (12..20, 5, 3), (20..25, 5, 0), (25..30, 5, 0)] {
-        assert_eq!(store.store(&parcel(&[], checks(range)), NOW), Ok(whole(new, repeats)));
+        assert_eq!(store.store(&parcel(&[], checks(range)), now()), Ok(whole(new, repeats)));
     }
     let twice = [checks(30..32), checks(31..33)].concat();
-    assert_eq!(store.store(&parcel(&[], twice), NOW), Ok(whole(3, 1)));
+    assert_eq!(store.store(&parcel(&[], twice), now()), Ok(whole(3, 1)));
     let mut seen = 0;
     store.checks(i64::MIN, i64::MAX, &mut |_, _| seen += 1).unwrap();
     assert_eq!(seen, 33);
@@ -149,19 +150,22 @@ fn a_dead_letter_is_kept_once() {
     ];
     let given = Parcel { dead, ..parcel(&[mark(0, 0, 8), mark(1, 0, 6)], Vec::new()) };
     for _ in 0..2 {
-        assert_eq!(store.store(&given, NOW), Ok(whole(0, 0)));
+        assert_eq!(store.store(&given, now()), Ok(whole(0, 0)));
     }
     // A thousand of the largest are more than one statement should carry.
     let dead = (0..100).map(|i| letter(2, i, &[b'y'; 65_536], "large")).collect();
-    store.store(&Parcel { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, NOW).unwrap();
+    store.store(&Parcel { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
     let rows = fresh.database.psql(
         "SELECT cluster, topic, partition, record_offset, received_at AT TIME ZONE 'UTC', reason, \
          detail, length(payload), encode(substr(payload, 1, 3), 'hex') FROM sitewatch.dead_letter \
          WHERE partition < 2 ORDER BY partition, record_offset",
     );
-    let want = "cluster|topic|0|3|2026-11-21 03:00:00|json|empty|0|\n\
-                cluster|topic|0|7|2026-11-21 03:00:00|json|no \u{fffd} JSON|3|00ff7b\n\
-                cluster|topic|1|5|2026-11-21 03:00:00|json|too long|65536|787878";
+    let at = rfc3339(now()).replace('T', " ").replace('Z', "");
+    let want = format!(
+        "cluster|topic|0|3|{at}|json|empty|0|\n\
+         cluster|topic|0|7|{at}|json|no \u{fffd} JSON|3|00ff7b\n\
+         cluster|topic|1|5|{at}|json|too long|65536|787878"
+    );
     assert_eq!(rows, want);
     let large =
         "SELECT count(*), sum(length(payload)) FROM sitewatch.dead_letter WHERE partition = 2";
@@ -176,11 +180,11 @@ fn writers_that_come_for_the_same_do_not_hurt_one_another() {
             let mut records = Vec::new();
             for i in 0..300 {
                 let (site, node) = (format!("site {}", i % 37), format!("node {}", i % 5));
-                let due_ms = NOW + (round * 300 + i) * 1000;
+                let due_ms = now() + (round * 300 + i) * 1000;
                 records.push(check(&site, &node, due_ms, Verdict::Up));
                 records.push(Record::Gap(gap(&site, &node, due_ms, 2)));
-                records.push(loss(&node, 1, NOW, due_ms, i as u64));
-                records.push(target(&site, &node, NOW + i, &[]));
+                records.push(loss(&node, 1, now(), due_ms, i as u64));
+                records.push(target(&site, &node, now() + i, &[]));
             }
             let range = mark(0, round * 300, (round + 1) * 300);
             parcel(&[range], records)
@@ -195,7 +199,7 @@ fn writers_that_come_for_the_same_do_not_hurt_one_another() {
                     let mut new = 0;
                     for parcel in &mut parcels {
                         parcel.records.rotate_left(number * 123);
-                        match store.store(parcel, NOW).unwrap() {
+                        match store.store(parcel, now()).unwrap() {
                             Stored::Whole(written) => {
                                 assert_eq!(written.checks + written.repeats, 300);
                                 new += written.checks;
@@ -214,7 +218,7 @@ fn writers_that_come_for_the_same_do_not_hurt_one_another() {
         (SELECT count(*) FROM sitewatch.gap), (SELECT count(*) FROM sitewatch.target), \
         (SELECT count(*) FROM sitewatch.state), (SELECT max(count) FROM sitewatch.loss), \
         (SELECT min(first_due_ms) FROM sitewatch.state), (SELECT next FROM sitewatch.kafka_offset)";
-    assert_eq!(fresh.database.psql(counts), format!("1800|1800|37|185|299|{NOW}|1800"));
+    assert_eq!(fresh.database.psql(counts), format!("1800|1800|37|185|299|{}|1800", now()));
     // Ids are not used up by looking.
     let largest = fresh.database.psql("SELECT max(id) FROM sitewatch.target").parse::<i32>();
     assert!(largest.unwrap() <= 4 * 37);
@@ -231,14 +235,14 @@ fn a_record_that_cannot_be_stored_is_named_as_the_reason() {
         char::from(b'!' + (dice >> 33) as u8 % 90)
     };
     let name: String = (0..4000).map(|_| roll()).collect();
-    let long = outcome(&name, "a", NOW, Verdict::Up);
-    let records = vec![check("site", "a", NOW, Verdict::Up), Record::Check(Box::new(long))];
+    let long = outcome(&name, "a", now(), Verdict::Up);
+    let records = vec![check("site", "a", now(), Verdict::Up), Record::Check(Box::new(long))];
     let before_1970 = vec![check("site", "a", -1, Verdict::Up)];
     for records in [records, before_1970] {
-        let refused = store.store(&parcel(&[mark(0, 0, 2)], records), NOW).unwrap_err();
+        let refused = store.store(&parcel(&[mark(0, 0, 2)], records), now()).unwrap_err();
         let is_refused = matches!(refused, sitewatch::store::StoreError::Refused { .. });
         assert!(is_refused, "{refused:?}");
     }
     assert_eq!(offsets(&mut store), BTreeMap::new());
-    assert_eq!(store.store(&parcel(&[mark(0, 0, 2)], checks(0..1)), NOW), Ok(whole(1, 0)));
+    assert_eq!(store.store(&parcel(&[mark(0, 0, 2)], checks(0..1)), now()), Ok(whole(1, 0)));
 }

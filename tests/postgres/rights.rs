@@ -12,7 +12,7 @@ use super::{Fresh, settings};
 use crate::harness;
 use crate::harness::daemon::random;
 use crate::harness::postgres::{Database, psql};
-use crate::records::{NOW, check, gap, loss, put, target};
+use crate::records::{check, gap, loss, now, put, target};
 
 /// A schema of its own on the shared server, since roles are the server's; and people who log in.
 struct Office {
@@ -66,24 +66,24 @@ fn the_least_rights_are_enough() {
     assert_eq!(store.prepare(), Ok(Ready::Yes));
     let mark = Mark { partition: 0, from: 0, next: 5, reset: false };
     let records = vec![
-        check("site", "a", NOW, Verdict::Up),
-        check("site", "a", NOW - 3 * 3_600_000, Verdict::Up),
-        target("site", "a", NOW, &[("team", "web")]),
-        sitewatch::model::record::Record::Gap(gap("site", "a", NOW, 2)),
-        loss("a", 1, NOW, NOW, 1),
+        check("site", "a", now(), Verdict::Up),
+        check("site", "a", now() - 3 * 3_600_000, Verdict::Up),
+        target("site", "a", now(), &[("team", "web")]),
+        sitewatch::model::record::Record::Gap(gap("site", "a", now(), 2)),
+        loss("a", 1, now(), now(), 1),
         sitewatch::model::record::Record::Node(sitewatch::model::record::NodeState::new(
             &"a".into(),
             1,
-            NOW,
+            now(),
         )),
     ];
     let parcel = Parcel { records, marks: vec![mark], ..Parcel::default() };
-    assert!(matches!(store.store(&parcel, NOW), Ok(Stored::Whole(_))));
+    assert!(matches!(store.store(&parcel, now()), Ok(Stored::Whole(_))));
     assert_eq!(store.offsets("", "").unwrap()[&0], 5);
     let hour = Duration::from_secs(3600);
-    let gone = store.retain(&Retention { checks: hour, dead_letters: hour }, 1000, NOW).unwrap();
+    let gone = store.retain(&Retention { checks: hour, dead_letters: hour }, 1000, now()).unwrap();
     assert_eq!(gone.hours, 1);
-    assert_eq!(store.newest("a").unwrap()["site"], NOW);
+    assert_eq!(store.newest("a").unwrap()["site"], now());
 
     // And nothing beyond.
     let is_denied = |url: &str, sql: &str| {
@@ -145,14 +145,14 @@ fn what_is_missing_is_said() {
     // `setup` has seen to the temporary tables that everybody may usually have.
     office.database.psql(&format!("GRANT {}_writer TO {app_role}", office.schema));
     assert_eq!(store.prepare(), Ok(Ready::Yes));
-    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
     office
         .database
         .psql(&format!("REVOKE TEMPORARY ON DATABASE {database} FROM {}_writer", office.schema));
     missing(&mut store, &["TEMPORARY on the database"]);
     // A connection that has made its table goes on with it; a new one says what it lacks.
     let denied =
-        put(&mut Postgres::connect(&app).unwrap(), &[check("site", "a", NOW, Verdict::Up)]);
+        put(&mut Postgres::connect(&app).unwrap(), &[check("site", "a", now(), Verdict::Up)]);
     let StoreError::Away { text } = denied.unwrap_err() else { panic!() };
     assert!(text.contains("permission denied") && text.contains("--setup"), "{text}");
 }
@@ -189,7 +189,7 @@ fn the_schemas_owner_owns_all_of_it_whoever_made_it() {
     let owner = config::Postgres { schema: office.schema.clone(), ..settings(&url) };
     let mut store = Postgres::connect(&owner).unwrap();
     assert_eq!(store.prepare(), Ok(Ready::Yes));
-    put(&mut store, &[check("site", "a", NOW, Verdict::Up)]).unwrap();
+    put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use postgres::{Client, Row};
+use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::{Gap, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{Report, Reporter};
@@ -11,7 +12,7 @@ use sitewatch::show::figure::{Figure, Value};
 use sitewatch::store::{Postgres, Store};
 
 use super::{Fresh, settings};
-use crate::records::{gap, outcome};
+use crate::records::{gap, now, outcome};
 
 const HOUR: i64 = 3_600_000;
 const SITES: [&str; 4] = ["alpha", "bêta", "gamma", "delta"];
@@ -222,21 +223,23 @@ fn an_hour_asked_for_is_counted_alone() {
 #[test]
 fn checks_are_plain_rows() {
     let fresh = Fresh::new();
-    let mut check = outcome("site", "a", 1_795_230_000_123, Verdict::Down);
+    let mut check = outcome("site", "a", now() + 123, Verdict::Down);
     check.cert_expires_s = Some(253_402_300_799);
     check.excerpt = Some("é\0".to_owned());
     check.hops = vec![sitewatch::model::outcome::Hop {
         url: "http://a/\0\u{1b}".to_owned(),
         ..Default::default()
     }];
-    fresh.writer().write(&mut [Record::Check(Box::new(check))].iter(), 0).unwrap();
+    fresh.writer().write(&mut [Record::Check(Box::new(check))].iter(), now()).unwrap();
     let row = fresh.database.psql(
         "SET timezone = 'UTC'; SELECT due, target, node, run, lag_ms, interval_ms, verdict, cause, responded, status, \
          status_ok, match_ok, dns_ms, connect_ms, tls_ms, first_byte_ms, transfer_ms, total_ms, \
          address, http, redirects, bytes, attempts, matched, excerpt, error, cert_expires, \
          chain_expires, reused, hops->0->>'url' FROM sitewatch.checks",
     );
-    let want = "2026-11-21 03:00:00.123+00|site|a|1|0.25|1000|down|status|t|500|f||0|0.1||2|0.4|2.5\
+    let due = rfc3339(now() + 123).replace('T', " ").replace('Z', "+00");
+    let want = due
+        + "|site|a|1|0.25|1000|down|status|t|500|f||0|0.1||2|0.4|2.5\
         |127.0.0.1|1.1|0|12|1||é\u{fffd}|status 500|9999-12-31 23:59:59+00|||http://a/\u{fffd}\u{1b}";
     assert_eq!(row, want);
 }

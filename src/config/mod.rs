@@ -23,6 +23,7 @@ mod table;
 mod target;
 mod text;
 pub mod units;
+mod value;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub use sections::{
     Log, LogFormat, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write,
 };
 pub use source::files;
-pub use target::{header, lone_target};
+pub use target::lone_target;
+pub use value::header;
 
 /// The file that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/sitewatch/config.toml";

@@ -386,7 +386,7 @@ fn config_check_says_where_nobody_can_be_asked() {
         let program = Sitewatch::new().file("c.toml", text);
         let done = program.args(["config", "--check", "-c", "c.toml"]).run();
         assert_eq!(done.code, Some(0), "{done:?}");
-        done.stdout.contains("note: no [uplink] canaries")
+        done.stdout.contains("\nc.toml:") && done.stdout.contains(": note: no [uplink] canaries")
     };
     for (text, want) in [
         ("targets = ['a.example']", true),

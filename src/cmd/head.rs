@@ -13,9 +13,8 @@ use super::judge::{Give, Judge, Stands};
 use super::uplink::Uplink;
 use crate::check::trust::Trust;
 use crate::check::watch::{Control, Limits, Plan, Watch};
-use crate::config::Config;
+use crate::config::{Config, crowd};
 use crate::error::{Context, Error};
-use crate::model::target::Target;
 use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stop::Stop;
@@ -54,23 +53,6 @@ pub fn canaries(config: &Config) -> Canaries {
     let configured = config.uplink.canaries.clone();
     let stands_in = configured.is_none();
     Canaries { hosts: configured.or_else(brokers).unwrap_or_default(), stands_in }
-}
-
-/// That checks would wait for one another if every target timed out, if so: a site that is down
-/// must not delay those that are up.
-pub fn crowd(config: &Config) -> Option<String> {
-    let share = |target: &Arc<Target>| {
-        let longest = target.timeout.as_secs_f64() * f64::from(target.attempts);
-        longest / target.interval.as_secs_f64()
-    };
-    let most = config.targets.iter().map(share).sum::<f64>().ceil() as usize;
-    let room = config.probe.max_in_flight;
-    (most > room).then(|| {
-        format!(
-            "if every target timed out, {most} checks would be under way at once, and \
-             max_in_flight is {room}: slots would be missed; raise it, or lower timeout"
-        )
-    })
 }
 
 /// Asks for as many descriptors as may be had: a shell allows 1024 until asked, which is little for a

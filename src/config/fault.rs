@@ -40,6 +40,21 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What is right, but may not be what was meant: `PATH:LINE:COLUMN: note: text`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// Where it stands.
+    pub place: Place,
+    /// What happens, and what to do if it is not meant; never a secret.
+    pub text: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: note: {}", self.place, self.text)
+    }
+}
+
 /// All faults, at least one, in the order of files and places, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);

@@ -16,6 +16,7 @@ mod postgres;
 mod print;
 mod property;
 mod read;
+mod remark;
 mod sections;
 mod source;
 mod syntax;
@@ -34,9 +35,10 @@ pub use self::dsn::{Dsn, SslMode};
 pub use self::kafka::{Kafka, KafkaSasl, KafkaTls, Mechanism};
 pub use self::postgres::Postgres;
 pub use environment::Environment;
-pub use fault::{Fault, Faults, Place};
+pub use fault::{Fault, Faults, Place, Remark};
 pub use print::print;
 pub use read::{Need, read};
+pub use remark::crowd;
 pub use sections::{
     Log, LogFormat, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write,
 };
@@ -88,6 +90,8 @@ pub struct Config {
     pub serve: Serve,
     /// `[log]`
     pub log: Log,
+    /// What is right, but may not be what was meant; in the order of files and places, none twice.
+    pub remarks: Vec<Remark>,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::item::Item;
 use super::kafka::kafka;
 use super::plain;
 use super::postgres::postgres;
+use super::remark::{Places, remark};
 use super::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
 use super::source::{self, At, Source};
 use super::table::{Reader, Section};
@@ -87,8 +88,8 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         targets.read_file(list);
     }
     has.targets = !targets.names.is_empty() || reader.count() > before;
-    let (probe, bodies_at) = probe(&mut top);
-    let uplink = uplink(&mut top);
+    let (probe, in_flight, bodies_at) = probe(&mut top);
+    let (uplink, canaries) = uplink(&mut top);
     let spool = spool(&mut top);
     let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
     let kafka = kafka(&mut top);
@@ -108,7 +109,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if reader.count() > 0 {
         return Err(Faults::new(reader.into_faults()));
     }
-    Ok(Config {
+    let mut config = Config {
         node,
         state_dir,
         targets: targets.done,
@@ -124,7 +125,11 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         retention,
         serve,
         log,
-    })
+        remarks: Vec::new(),
+    };
+    remark(&config, &Places { first: first.at(0), canaries, in_flight }, &reader);
+    config.remarks = reader.into_remarks();
+    Ok(config)
 }
 
 /// What is there, right or not.
@@ -274,6 +279,7 @@ impl<'a> Targets<'a> {
             let has_login = address.login.is_some();
             let target = keys.target(&self.defaults.keys, address, name);
             keys.judge(&self.defaults.keys, &target, has_login, self.reader);
+            keys.remark(&self.defaults.keys, &target, self.reader);
             self.done.push(Arc::new(target));
         }
     }

@@ -161,14 +161,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[probe]`, and where `bodies_max` stands.
-pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
+/// `[probe]`, and where its `max_in_flight` and `bodies_max` stand.
+pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
     let default = Probe::default();
     let mut section = top.section("probe", "in [probe]");
-    let in_flight = section.read("max_in_flight", |it| it.number(1, 10_000));
+    let in_flight = section.set("max_in_flight", |it| it.number(1, 10_000));
     let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
     let probe = Probe {
-        max_in_flight: in_flight.map_or(default.max_in_flight, |number| number as usize),
+        max_in_flight: in_flight.as_ref().map_or(default.max_in_flight, |set| set.value as usize),
         bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
         stop_timeout: section
             .read("stop_timeout", |it| it.duration(Duration::ZERO, 10 * MINUTE))
@@ -178,7 +178,7 @@ pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>) {
             .unwrap_or(default.clock_wait),
     };
     section.finish();
-    (probe, bodies.map(|set| set.at))
+    (probe, in_flight.map(|set| set.at), bodies.map(|set| set.at))
 }
 
 pub(super) fn spool(top: &mut Section<'_>) -> Spool {
@@ -188,15 +188,17 @@ pub(super) fn spool(top: &mut Section<'_>) -> Spool {
     memory.map_or_else(Spool::default, |memory| Spool { memory })
 }
 
-pub(super) fn uplink(top: &mut Section<'_>) -> Uplink {
+/// `[uplink]`, and where its `canaries` stand.
+pub(super) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
-    let canaries = section.read("canaries", |item| {
+    let canaries = section.set("canaries", |item| {
         let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;
         let canaries: Vec<String> = items.iter().filter_map(|it| canary(*it)).collect();
         (canaries.len() == items.len()).then_some(canaries)
     });
     section.finish();
-    Uplink { canaries }
+    let at = canaries.as_ref().map(|set| set.at);
+    (Uplink { canaries: canaries.map(|set| set.value) }, at)
 }
 
 fn canary(item: Item<'_>) -> Option<String> {

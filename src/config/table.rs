@@ -9,7 +9,7 @@ use toml_span::Value;
 use toml_span::value::Table;
 
 use super::environment::Environment;
-use super::fault::{Fault, quoted};
+use super::fault::{Fault, Remark, quoted};
 use super::item::Item;
 use super::source::{At, Source};
 use super::syntax::{set_twice, syntax};
@@ -19,6 +19,7 @@ pub(super) struct Reader<'a> {
     /// What `${NAME}` stands for.
     pub environment: &'a Environment,
     faults: RefCell<Vec<Fault>>,
+    remarks: RefCell<Vec<Remark>>,
 }
 
 /// A file's TOML.
@@ -48,7 +49,7 @@ pub(super) struct Set<'a, T> {
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
-        Reader { environment, faults: RefCell::new(faults) }
+        Reader { environment, faults: RefCell::new(faults), remarks: RefCell::default() }
     }
 
     /// Takes note of a fault.
@@ -61,9 +62,22 @@ impl<'a> Reader<'a> {
         self.faults.borrow_mut().push(fault);
     }
 
+    /// Takes note of a remark: all is right, but may not be what was meant.
+    pub fn remark(&self, at: At<'_>, text: impl Into<String>) {
+        self.remarks.borrow_mut().push(Remark { place: at.place(), text: text.into() });
+    }
+
     /// How many faults there are so far.
     pub fn count(&self) -> usize {
         self.faults.borrow().len()
+    }
+
+    /// All remarks, in the order of files and places, none twice.
+    pub fn into_remarks(self) -> Vec<Remark> {
+        let mut remarks = self.remarks.into_inner();
+        remarks.sort();
+        remarks.dedup();
+        remarks
     }
 
     /// All faults so far.

@@ -1,6 +1,8 @@
 //! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and how
 //! a target's own keys and the defaults make one [`Target`].
 
+mod remark;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,19 +60,19 @@ pub(super) struct Keys<'a> {
     method: Option<Set<'a, Method>>,
     headers: Option<Vec<Header>>,
     body: Option<String>,
-    status: Option<StatusSet>,
+    status: Option<Set<'a, StatusSet>>,
     matches: Option<Set<'a, Vec<Expression>>>,
-    rejects: Option<Vec<Expression>>,
+    rejects: Option<Set<'a, Vec<Expression>>>,
     expect: Option<Expression>,
     header_matches: Option<Vec<HeaderExpression>>,
     header_rejects: Option<Vec<HeaderExpression>>,
-    slow_after: Option<Duration>,
-    max_redirects: Option<u32>,
+    slow_after: Option<Set<'a, Duration>>,
+    max_redirects: Option<Set<'a, u32>>,
     max_body: Option<Set<'a, usize>>,
     excerpt: Option<Set<'a, usize>>,
     verify: Option<bool>,
-    min_cert_days: Option<u32>,
-    ca_file: Option<PathBuf>,
+    min_cert_days: Option<Set<'a, u32>>,
+    ca_file: Option<Set<'a, PathBuf>>,
     connect: connect::Keys<'a>,
     own_network: Option<bool>,
     labels: Option<BTreeMap<String, String>>,
@@ -87,19 +89,19 @@ impl<'a> Keys<'a> {
             method: section.set("method", |it| it.choice(&Method::ALL.map(|m| (m.as_str(), m)))),
             headers: section.read("headers", headers),
             body: section.read("body", Item::text),
-            status: section.read("status", status),
+            status: section.set("status", status),
             matches: section.set("match", expressions),
-            rejects: section.read("reject", expressions),
+            rejects: section.set("reject", expressions),
             expect: section.read("expect", expression),
             header_matches: section.read("match_header", header_expressions),
             header_rejects: section.read("reject_header", header_expressions),
-            slow_after: section.read("slow_after", |it| it.duration(MILLISECOND, DAY)),
-            max_redirects: section.read("max_redirects", |it| it.number(0, REDIRECTS_MAX)),
+            slow_after: section.set("slow_after", |it| it.duration(MILLISECOND, DAY)),
+            max_redirects: section.set("max_redirects", |it| it.number(0, REDIRECTS_MAX)),
             max_body: section.set("max_body", |it| it.memory(1, BODY_MAX)),
             excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
-            min_cert_days: section.read("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
-            ca_file: section.read("ca_file", Item::file),
+            min_cert_days: section.set("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
+            ca_file: section.set("ca_file", Item::file),
             connect: connect::Keys::read(section),
             own_network: section.read("own_network", Item::boolean),
             labels: section.read("labels", labels),
@@ -127,18 +129,19 @@ impl<'a> Keys<'a> {
             method: value(&self.method, &defaults.method).unwrap_or(last.method),
             headers: plain(&self.headers, &defaults.headers, last.headers),
             body: Secret(plain(&self.body, &defaults.body, String::new())),
-            status: plain(&self.status, &defaults.status, last.status),
+            status: value(&self.status, &defaults.status).unwrap_or(last.status),
             matches: value(&self.matches, &defaults.matches).unwrap_or(last.matches),
-            rejects: plain(&self.rejects, &defaults.rejects, last.rejects),
+            rejects: value(&self.rejects, &defaults.rejects).unwrap_or(last.rejects),
             header_matches: plain(&self.header_matches, &defaults.header_matches, Vec::new()),
             header_rejects: plain(&self.header_rejects, &defaults.header_rejects, Vec::new()),
-            slow_after: self.slow_after.or(defaults.slow_after),
-            max_redirects: plain(&self.max_redirects, &defaults.max_redirects, last.max_redirects),
+            slow_after: value(&self.slow_after, &defaults.slow_after),
+            max_redirects: value(&self.max_redirects, &defaults.max_redirects)
+                .unwrap_or(last.max_redirects),
             max_body: value(&self.max_body, &defaults.max_body).unwrap_or(last.max_body),
             excerpt: value(&self.excerpt, &defaults.excerpt).unwrap_or(last.excerpt),
             verify: plain(&self.verify, &defaults.verify, last.verify),
-            min_cert_days: plain(&self.min_cert_days, &defaults.min_cert_days, 0),
-            ca_file: self.ca_file.clone().or_else(|| defaults.ca_file.clone()),
+            min_cert_days: value(&self.min_cert_days, &defaults.min_cert_days).unwrap_or(0),
+            ca_file: value(&self.ca_file, &defaults.ca_file),
             own_network: plain(&self.own_network, &defaults.own_network, false),
             labels: plain(&self.labels, &defaults.labels, last.labels),
             nodes: plain(&self.nodes, &defaults.nodes, last.nodes),
@@ -215,12 +218,23 @@ impl<'a> Clash<'a> {
         }
     }
 
-    /// The fault of the `first` key, in words.
+    /// Takes note of the fault of the `first` key.
     fn fault(&self, reader: &Reader<'_>, first: &str, text: &str, advice: &str) {
-        let elsewhere = self.first.map(|at| format!(" ({first} stands at {})", at.place()));
         if let Some(at) = self.at {
-            reader.fault(at, format!("{text}{}: {advice}", elsewhere.unwrap_or_default()));
+            reader.fault(at, self.words(first, text, advice));
         }
+    }
+
+    /// Takes note of a remark on the `first` key.
+    fn remark(&self, reader: &Reader<'_>, first: &str, text: &str, advice: &str) {
+        if let Some(at) = self.at {
+            reader.remark(at, self.words(first, text, advice));
+        }
+    }
+
+    fn words(&self, first: &str, text: &str, advice: &str) -> String {
+        let elsewhere = self.first.map(|at| format!(" ({first} stands at {})", at.place()));
+        format!("{text}{}: {advice}", elsewhere.unwrap_or_default())
     }
 }
 

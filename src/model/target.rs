@@ -287,6 +287,11 @@ impl StatusSet {
         StatusSet(ranges)
     }
 
+    /// The ranges, in the order written.
+    pub fn ranges(&self) -> &[RangeInclusive<u16>] {
+        &self.0
+    }
+
     /// Whether `status` is accepted.
     pub fn accepts(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))

@@ -4,6 +4,7 @@
 mod dsn;
 mod example;
 mod print;
+mod remarks;
 mod road;
 mod targets;
 

@@ -7,6 +7,10 @@ use url::Url;
 
 use crate::model::target::{Login, Secret};
 
+/// What to do where a login may have been misread.
+const ENCODED: &str =
+    "a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
+
 /// A URL taken apart.
 pub(super) struct Address {
     /// Without user, password and fragment.
@@ -42,6 +46,12 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     if authority[host_at..].is_empty() {
         return Err("has no host: write it like https://example.org/".into());
     }
+    if hides_a_login(authority, &rest[authority.len()..]) {
+        return Err(format!(
+            "has an @ behind its host, which may end a password: in a URL {ENCODED}; \
+             in a path an @ is %40"
+        ));
+    }
     let is_tcp = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("tcp"));
     let (url, login) = match scheme {
         _ if is_tcp => (host_and_port(rest)?, None),
@@ -54,6 +64,18 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         None => shown.to_string(),
     };
     Ok(Address { url, login, name })
+}
+
+/// Whether a piece of a password may have been taken for the port: `u:12/34@example.org`. A name
+/// with a point is a host for sure, and so is what no name with a point follows.
+fn hides_a_login(authority: &str, after: &str) -> bool {
+    let Some((user, port)) = authority.split_once(':') else { return false };
+    let Some((_, host)) = after.rsplit_once('@') else { return false };
+    let host = &host[..host.find(['/', '?', '#', ':']).unwrap_or(host.len())];
+    !authority.contains(['@', '.', '['])
+        && !user.eq_ignore_ascii_case("localhost")
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && (host.contains('.') || host.starts_with('['))
 }
 
 /// A URL of `tcp`, from what stands behind its `://`.
@@ -125,6 +147,9 @@ fn login(url: &Url) -> Result<Option<Login>, String> {
         Ok(Secret(text))
     };
     let user = decoded(url.username())?;
+    if user.0.contains(':') && !url.scheme().starts_with("socks") {
+        return Err("has a user with a colon: there is no way to send one".into());
+    }
     let password = decoded(url.password().unwrap_or_default())?;
     Ok(Some(Login { user, password }))
 }
@@ -199,6 +224,19 @@ mod tests {
                 None,
                 "example.org/",
             ),
+            ("http://shop:80/@user", "http://shop/@user", None, "http://shop:80/@user"),
+            (
+                "http://example.org:80/a@b.test",
+                "http://example.org/a@b.test",
+                None,
+                "http://example.org:80/a@b.test",
+            ),
+            (
+                "localhost:80/a@b.test",
+                "https://localhost:80/a@b.test",
+                None,
+                "localhost:80/a@b.test",
+            ),
             ("bücher.example", "https://xn--bcher-kva.example/", None, "bücher.example"),
         ] {
             let address = parse(text).unwrap();
@@ -223,6 +261,10 @@ mod tests {
             "https://user:se#secret@example.org/",
             "https:\\\\user:secret@example.org",
             "user:secret @example.org",
+            "http://user:12/secret@example.org/",
+            "http://user:/secret@example.org/",
+            "user:12#secret@example.org",
+            "user:12?secret@[::1]:80/a",
             "http:user:secret@example.org:x/#secret",
             "https://example.org:x?secret",
             "https://u:%ff%fesecret@example.org/",

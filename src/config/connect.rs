@@ -9,6 +9,7 @@ use super::address::{self, is_host};
 use super::fault::quoted;
 use super::identity;
 use super::item::Item;
+use super::login;
 use super::table::{Reader, Section, Set};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
 use crate::model::target::{Login, Secret, Target};
@@ -153,8 +154,8 @@ fn resolve(item: Item<'_>) -> Option<IpAddr> {
 
 /// Faults show neither user nor password.
 fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
-    let text =
-        item.string("a URL in quotes, such as \"http://proxy.example.org:3128\", or \"none\"")?;
+    let wanted = "a URL in quotes, such as \"http://proxy.example.org:3128\", or \"none\"";
+    let text = login::url(&item.pieces(wanted)?);
     if text == "none" {
         return Some(None);
     }
@@ -164,7 +165,7 @@ fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
             format!("has the scheme \"{}\": allowed are {}", url.scheme(), PROXIES.join(", "))
         }
         Ok((url, _)) if port(&url).is_none() => "has no port: write it like host:3128".to_owned(),
-        Ok((url, _)) if !matches!(url.path(), "" | "/") || url.query().is_some() => {
+        Ok((url, _)) if !matches!(url.path(), "" | "/") || text.contains(['?', '#']) => {
             "has a path: a proxy is a host and a port".to_owned()
         }
         Ok((url, login)) => return Some(Some(Arc::new(Proxy { url, login }))),
@@ -193,6 +194,10 @@ fn basic(item: Item<'_>) -> Option<Auth> {
         item.fault("basic is not user:password");
         return None;
     };
+    if login::splits_user(&item.pieces("user:password")?) {
+        item.fault("basic has a user with a colon: there is no way to send one");
+        return None;
+    }
     let (user, password) = (Secret(user.to_owned()), Secret(password.to_owned()));
     Some(Auth::Basic(Login { user, password }))
 }

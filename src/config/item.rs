@@ -11,6 +11,7 @@ use toml_span::value::{Key, ValueInner};
 use super::fault::quoted;
 use super::source::{At, Source, readable};
 use super::table::Reader;
+use super::text::Piece;
 use super::{text, units};
 
 /// A key and its value.
@@ -83,11 +84,16 @@ impl<'a> Item<'a> {
 
     /// A string, filled in; `wanted` says what kind.
     pub fn string(self, wanted: &str) -> Option<String> {
+        Some(self.pieces(wanted)?.iter().map(Piece::text).collect())
+    }
+
+    /// As [`Item::string`], in pieces.
+    pub fn pieces(self, wanted: &str) -> Option<Vec<Piece>> {
         let Some(written) = self.value.as_str() else {
             self.wanted(wanted);
             return None;
         };
-        match text::filled(written, self.at.source, self.reader.environment) {
+        match text::pieces(written, self.at.source, self.reader.environment) {
             Ok(value) => Some(value),
             Err(faults) => {
                 for fault in faults {

@@ -10,6 +10,7 @@ mod given;
 mod identity;
 mod item;
 mod kafka;
+mod login;
 mod pairs;
 mod plain;
 mod postgres;

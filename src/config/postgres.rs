@@ -2,6 +2,7 @@
 
 use super::dsn::{self, Dsn};
 use super::item::Item;
+use super::login;
 use super::table::Section;
 
 /// Longest name of a schema, in bytes: `SCHEMA_writer` must fit into the 63 of a name in
@@ -34,7 +35,7 @@ pub(super) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
 
 /// The text is never shown: nearly every one holds a password.
 fn url(item: Item<'_>) -> Option<Dsn> {
-    let text = item.string("libpq's URI or keywords in quotes")?;
+    let text = login::connection(&item.pieces("libpq's URI or keywords in quotes")?);
     match dsn::parse(&text, &|path| item.at.source.beside(path)) {
         Ok(dsn) => Some(dsn),
         Err(faults) => {

@@ -11,6 +11,7 @@ use super::address::{self, Address};
 use super::connect;
 use super::fault::quoted;
 use super::item::Item;
+use super::login;
 use super::plain;
 use super::source::At;
 use super::table::{Reader, Section, Set};
@@ -240,7 +241,7 @@ impl<'a> Clash<'a> {
 
 /// The address that `item` holds; `wanted` says what else it must be.
 pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
-    let text = item.string(wanted)?;
+    let text = login::url(&item.pieces(wanted)?);
     match address::parse(&text) {
         Ok(address) => Some(address),
         Err(cause) => {

@@ -2,7 +2,8 @@
 //!
 //! `${NAME}` is a variable; `${NAME:-default}` too, and `default` where it is unset or empty;
 //! `${file:PATH}` is a file's content without its last line end; `$${` is a plain `${`. What was
-//! put in is not looked through again. A default reaches to the next `}`.
+//! put in is not looked through again. A default reaches to the next `}`. In users and passwords
+//! of URLs it is one value: `login.rs`.
 
 use std::path::Path;
 
@@ -13,16 +14,34 @@ use super::source::{Source, cause, read_bounded};
 /// Largest file that `${file:...}` puts into a value, in bytes.
 const PUT_IN_MAX: u64 = 1 << 20;
 
-/// `text`, a value written in `source`, with everything put in.
+/// A part of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// It stands there as written.
+    Written(String),
+    /// It stands for a `${...}`; may be a secret.
+    PutIn(String),
+}
+
+impl Piece {
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self {
+            Piece::Written(text) | Piece::PutIn(text) => text,
+        }
+    }
+}
+
+/// The pieces of `text`, a value written in `source`, with everything put in.
 ///
 /// # Errors
 /// Every fault in it, in words; none shows what was put in.
-pub(super) fn filled(
+pub(super) fn pieces(
     text: &str,
     source: &Source,
     environment: &Environment,
-) -> Result<String, Vec<String>> {
-    let mut value = String::with_capacity(text.len());
+) -> Result<Vec<Piece>, Vec<String>> {
+    let (mut pieces, mut value) = (Vec::new(), String::with_capacity(text.len()));
     let mut faults = Vec::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -38,7 +57,10 @@ pub(super) fn filled(
                 continue;
             };
             match content(inner, source, environment) {
-                Ok(content) => value.push_str(&content),
+                Ok(content) => {
+                    pieces.push(Piece::Written(std::mem::take(&mut value)));
+                    pieces.push(Piece::PutIn(content));
+                }
                 Err(fault) => faults.push(fault),
             }
             rest = after;
@@ -48,7 +70,8 @@ pub(super) fn filled(
         }
     }
     value.push_str(rest);
-    if faults.is_empty() { Ok(value) } else { Err(faults) }
+    pieces.push(Piece::Written(value));
+    if faults.is_empty() { Ok(pieces) } else { Err(faults) }
 }
 
 /// What stands for `${inner}`.
@@ -101,7 +124,8 @@ mod tests {
         let environment = pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let path = Path::new("tests/data/env/good.env");
         let source = Source::load(0, path, "").map_err(|fault| fault.to_string())?;
-        filled(text, &source, &environment).map_err(|faults| faults.join("; "))
+        let pieces = pieces(text, &source, &environment);
+        pieces.map(|all| all.iter().map(Piece::text).collect()).map_err(|faults| faults.join("; "))
     }
 
     #[test]

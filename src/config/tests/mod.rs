@@ -21,7 +21,13 @@ use crate::model::target::Method;
 const DATA: &str = "tests/data/config";
 
 fn environment() -> Environment {
-    let pairs = [("TOKEN", "secret"), ("EMPTY", ""), ("HOST", "example.org")];
+    let pairs = [
+        ("TOKEN", "secret"),
+        ("EMPTY", ""),
+        ("HOST", "example.org"),
+        ("COLON", "a:secret"),
+        ("PASSWORD", "12/p@ss#w?r%41d b"),
+    ];
     pairs.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect()
 }
 

@@ -23,6 +23,36 @@ fn a_targets_defaults_are_those_of_a_lone_one() {
 }
 
 #[test]
+fn a_password_that_is_put_in_is_one_value_everywhere() {
+    let text = r#"
+        targets = ["https://u:${PASSWORD}@list.example/"]
+        [[target]]
+        url = "http://u:${PASSWORD}@own.example/a"
+        proxy = "http://me:${PASSWORD}@proxy.example:3128"
+        [postgres]
+        url = "postgresql://u:${PASSWORD}@db.example/d"
+    "#;
+    let whole = "12/p@ss#w?r%41d b";
+    let read = config("put-in", text).unwrap();
+    let [own, list] = &read.targets[..] else { panic!("{:?}", read.targets) };
+    for (target, host) in [(own, "own.example"), (list, "list.example")] {
+        assert_eq!(target.url.host_str(), Some(host));
+        assert_eq!(target.login.as_ref().unwrap().password.0, whole);
+    }
+    let proxy = own.connect.proxy.as_ref().unwrap();
+    assert_eq!(proxy.url.as_str(), "http://proxy.example:3128/");
+    assert_eq!(proxy.login.as_ref().unwrap().password.0, whole);
+    let database = &read.postgres.as_ref().unwrap().dsn.config;
+    assert_eq!(database.get_password(), Some(whole.as_bytes()));
+    let keywords = "[postgres]\nurl = \"host=h password=${PASSWORD} dbname=d\"";
+    let database = config("put-in", keywords).unwrap().postgres.unwrap().dsn.config;
+    assert_eq!(database.get_password(), Some(whole.as_bytes()));
+    assert_eq!(database.get_dbname(), Some("d"));
+    let shown = format!("{}{read:?}", print(&read));
+    assert!(!shown.contains("12/p") && !shown.contains("12%2F"), "{shown}");
+}
+
+#[test]
 fn own_keys_win_over_defaults_and_replace_them_whole() {
     let text = r#"
         targets = ["list.example"]

@@ -4,6 +4,7 @@
 
 mod greeting;
 mod lookup;
+mod redirect;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -333,31 +334,6 @@ impl Flight {
             ..self.reply(self.phases, fault)
         };
         End::Reply(Box::new(reply), held)
-    }
-
-    /// Moves on to where a redirect leads.
-    ///
-    /// # Errors
-    /// It leads to another origin with our body, which may hold secrets: it is not followed.
-    fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), Fault> {
-        // RFC 9110, 15.4: 303 always, 301 and 302 for POST as all clients do.
-        let changes = match status {
-            Some(303) => self.method != Method::Head,
-            Some(301 | 302) => self.method == Method::Post,
-            _ => false,
-        };
-        if changes {
-            self.method = Method::Get;
-            self.sends_body = false;
-        }
-        if self.sends_body && next.origin() != self.target.url.origin() {
-            let text = "redirect to another origin: the body of the request is not sent there";
-            return Err(Fault { cause: Cause::Protocol, text: text.to_owned() });
-        }
-        self.url = next;
-        self.redirects += 1;
-        (self.began, self.found) = (Instant::now(), None);
-        Ok(())
     }
 
     fn fault_of(

@@ -10,6 +10,7 @@ mod dist;
 mod doors;
 mod file;
 mod names;
+mod proxies;
 mod road;
 mod watch;
 

@@ -8,6 +8,7 @@ mod names;
 mod origins;
 mod output;
 mod phases;
+pub mod proxies;
 mod reach;
 mod redirects;
 mod replies;
@@ -87,9 +88,9 @@ impl Case {
         self
     }
 
-    fn run(&self) -> Output {
+    fn run(&self, program: Sitewatch) -> Output {
         let mut args = vec!["check".to_owned(), "--format".to_owned(), "json".to_owned()];
-        let mut program = Sitewatch::new().env("SSL_CERT_FILE", certs::ca_file());
+        let mut program = program.env("SSL_CERT_FILE", certs::ca_file());
         if self.keys.is_empty() {
             args.push(self.url.clone());
         } else {
@@ -101,11 +102,11 @@ impl Case {
     }
 
     /// What is wrong, one a line; empty if nothing is.
-    fn faults(&self) -> String {
+    fn faults(&self, program: &dyn Fn() -> Sitewatch) -> String {
         let mut faults = Vec::new();
         for _ in 0..TRIES {
             faults = Vec::new();
-            let output = self.run();
+            let output = self.run(program());
             let blames_machine = self.want.judge(&self.url, &output, &mut faults);
             if !blames_machine {
                 break;
@@ -118,12 +119,18 @@ impl Case {
 /// Runs the rows, a few at a time, and tells of all that are wrong.
 #[track_caller]
 fn table(cases: Vec<Case>) {
+    table_by(cases, &Sitewatch::new);
+}
+
+/// The same by another build of the program.
+#[track_caller]
+fn table_by(cases: Vec<Case>, program: &(dyn Fn() -> Sitewatch + Sync)) {
     let (next, faults) = (AtomicUsize::new(0), Mutex::new(String::new()));
     thread::scope(|scope| {
         for _ in 0..TOGETHER {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = case.faults();
+                    let found = case.faults(&program);
                     faults.lock().unwrap_or_else(PoisonError::into_inner).push_str(&found);
                 }
             });

@@ -269,6 +269,11 @@ impl<T> Engine<T> {
                 None => {}
             }
         });
+        for token in &connected {
+            let Some(under) = self.flights.get_mut(token) else { continue };
+            let wire = under.handle.get_mut();
+            wire.connected_after = Some(wire.started.elapsed());
+        }
         self.listening.append(&mut connected);
         results.append(&mut self.listen());
         let any = !results.is_empty();

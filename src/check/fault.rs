@@ -145,13 +145,18 @@ fn cannot_connect(why: &str, errno: i32) -> String {
         let (place, _) = rest.split_once(" after ")?;
         Some(place.replace(" port ", ":"))
     });
-    let system = std::io::Error::from_raw_os_error(errno).to_string();
-    let system = system.split(" (os error").next().unwrap_or_default().to_lowercase();
-    match place {
-        Some(place) if errno != 0 => format!("cannot connect to {place}: {system}"),
-        Some(place) => format!("cannot connect to {place}"),
-        None => plain(why),
+    match (place, system_words(errno)) {
+        (Some(place), Some(system)) => format!("cannot connect to {place}: {system}"),
+        (Some(place), None) => format!("cannot connect to {place}"),
+        (None, _) => plain(why),
     }
+}
+
+/// The system's words for an error, `connection refused`; none for 0.
+pub fn system_words(errno: i32) -> Option<String> {
+    let system = std::io::Error::from_raw_os_error(errno).to_string();
+    let words = system.split(" (os error").next().unwrap_or_default().to_lowercase();
+    (errno != 0).then_some(words)
 }
 
 /// Our deadline came; the last phase that was begun tells in what.

@@ -18,6 +18,7 @@ use super::certificate;
 use super::fault::{fault, is_no_means, silence};
 use super::kept::{Kept, Known};
 use super::phases::{Shape, fell_back, phases};
+use super::proxy::{Signs, folded};
 use super::raw;
 use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
@@ -225,16 +226,16 @@ impl Flight {
         let shape = Shape {
             connects: !is_reused,
             looks_up: self.reach().looks_up(),
+            is_proxied: self.reach().ask().is_some(),
             is_tls: self.is_tls(),
             speaks: !self.target.is_tcp() || self.awaits_greeting(),
         };
-        let hop = phases(&mut easy, &shape);
-        self.phases.add(&hop);
+        let mut hop = phases(&mut easy, &shape);
         let url = self.url.clone();
         let errno = raw::os_errno(&easy);
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
-        let connect_status = easy.http_connectcode().unwrap_or_default();
+        let signs = Signs::of(&mut easy);
         let shown = easy.get_mut().take_shown();
         let chain = shown.as_ref().map_or(&[][..], |shown| &shown.certificates);
         let (mut ends, mut whose) = (certificate::ends(chain), certificate::whose(chain));
@@ -259,8 +260,10 @@ impl Flight {
             (Err(_), None) if wire.no_socket.is_some() => Some(no_socket(wire)),
             (Err(error), None) => {
                 let why = error.extra_description().unwrap_or_else(|| error.description());
-                silent = silence(error.code(), errno, &hop);
-                let on_the_way = self.reach().fault(error.code(), why, connect_status);
+                let timeout_ms = self.target.timeout.as_millis();
+                let on_the_way = self.reach().fault(error.code(), signs, &hop, timeout_ms);
+                let is_told = on_the_way.as_ref().is_some_and(|f| f.cause != Cause::Timeout);
+                silent = silence(error.code(), errno, &hop).filter(|_| !is_told);
                 let mut fault = on_the_way.unwrap_or_else(|| {
                     self.fault_of(error.code(), why, (errno, wire.one_family), &hop)
                 });
@@ -273,6 +276,14 @@ impl Flight {
                 Some(fault)
             }
         };
+        if let Some(refusal) = self.reach().refusal(wire.head.final_status()) {
+            fault = Some(refusal);
+            wire.forget_reply();
+        }
+        if shape.is_proxied && fault.as_ref().is_some_and(|fault| fault.cause == Cause::Uplink) {
+            hop = folded(&hop);
+        }
+        self.phases.add(&hop);
         let is_tcp = self.target.is_tcp();
         if is_tcp && fault.is_none() && shape.speaks && !wire.spoke {
             let text = "the connection was closed before anything was said";

@@ -2,7 +2,7 @@
 //! product.
 //!
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
-//! [`reach`] says by which way, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`]
+//! [`reach`] says by which way, `proxy` whose fault is what went wrong on it, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`]
 //! are about TLS, [`watch`] is the stage that joins the engine to the schedule. `raw` is the one
 //! place with unsafe code.
 
@@ -15,6 +15,7 @@ mod fault;
 mod hop;
 mod kept;
 mod phases;
+mod proxy;
 mod raw;
 mod reach;
 mod resolve;

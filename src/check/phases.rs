@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use curl::easy::Easy2;
 
+use super::raw;
 use super::wire::Wire;
 use crate::model::outcome::Phases;
 
@@ -23,8 +24,10 @@ pub fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
 pub struct Shape {
     /// A connection is made for it.
     pub connects: bool,
-    /// A name is looked up here.
+    /// libcurl looks a name up before it opens a socket.
     pub looks_up: bool,
+    /// A proxy stands between.
+    pub is_proxied: bool,
     /// TLS is spoken.
     pub is_tls: bool,
     /// Something is waited for once it is connected.
@@ -42,17 +45,21 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
+    // For a hop that was not connected this is the time of its end.
+    let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let wire = easy.get_ref();
     let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64 + looked_us);
 
-    let named = if looked_us > 0 {
-        Some(looked_us)
-    } else if shape.looks_up {
-        ours(wire.socket_after)
-    } else {
-        Some(0)
+    let is_found = looked_us > 0 && !shape.is_proxied;
+    let named = match shape.looks_up && !is_found {
+        true => ours(wire.socket_after),
+        false => Some(looked_us),
     };
-    let connected = connect.or(ours(wire.tls_after));
+    let connected = match shape.is_proxied {
+        // libcurl's time is that of the way to it, not through it.
+        true => ours(wire.tls_after).or(ours(wire.connected_after)).or(asked),
+        false => connect.or(ours(wire.tls_after)),
+    };
     let secured = if shape.is_tls { tls } else { connected };
     let spoke = ours(wire.greeted_after).or(first.filter(|_| wire.spoke));
     let reached = match shape.connects {

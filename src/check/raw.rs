@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
 use std::ffi::{CStr, c_int, c_long, c_void};
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -16,10 +17,19 @@ use openssl::ssl::SslContext;
 use openssl::stack::StackRef;
 use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509VerifyResult};
+use socket2::Socket;
 
 use super::certificate::{Seen, Shown};
 
 unsafe extern "C" {
+    /// getsockopt(2).
+    fn getsockopt(
+        socket: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_void,
+        length: *mut u32,
+    ) -> c_int;
     /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
     fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
     /// OpenSSL: verifies chains by `callback`, which gets `argument`.
@@ -169,12 +179,7 @@ impl Drop for Pool {
 
 /// How many connections a transfer has opened; 0: it went over one that was kept.
 pub fn connects<H>(easy: &Easy2<H>) -> u32 {
-    let mut count: c_long = 0;
-    // SAFETY: CURLINFO_NUM_CONNECTS stores a long.
-    let code = unsafe {
-        curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_NUM_CONNECTS, &raw mut count)
-    };
-    if code == curl_sys::CURLE_OK { count.max(0) as u32 } else { 0 }
+    number(easy, curl_sys::CURLINFO_NUM_CONNECTS).max(0) as u32
 }
 
 /// Agrees on keys by the curves that all servers know. OpenSSL would send a key of the hybrid with
@@ -234,10 +239,45 @@ pub fn receive<H>(
 
 /// Whether the handle has an error of the system with it, such as ECONNREFUSED; 0 if none.
 pub fn os_errno<H>(easy: &Easy2<H>) -> i32 {
-    let mut errno: c_long = 0;
-    // SAFETY: CURLINFO_OS_ERRNO stores a long.
+    number(easy, curl_sys::CURLINFO_OS_ERRNO) as i32
+}
+
+/// Whether something of the request was sent; what a proxy was told before is none of it.
+pub fn is_requested<H>(easy: &Easy2<H>) -> bool {
+    number(easy, curl_sys::CURLINFO_REQUEST_SIZE) > 0
+}
+
+/// What went wrong with a proxy: a `CURLproxycode` of curl/curl.h, 0 if nothing.
+pub fn proxy_error<H>(easy: &Easy2<H>) -> c_long {
+    // Of curl/curl.h, not yet in curl-sys: CURLINFO_LONG + 59.
+    const PROXY_ERROR: curl_sys::CURLINFO = 0x0020_0000 + 59;
+    number(easy, PROXY_ERROR)
+}
+
+/// A number that is kept of a transfer; 0 if there is none. `info` is one of those that are longs.
+fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
+    let mut number: c_long = 0;
+    // SAFETY: such an option stores a long.
+    let code = unsafe { curl_sys::curl_easy_getinfo(easy.raw(), info, &raw mut number) };
+    if code == curl_sys::CURLE_OK { number } else { 0 }
+}
+
+/// Bytes that went over a TCP socket, of either way: `(acknowledged, received)`. Its beginning counts
+/// as one that was acknowledged, its end as one that was received. None where the kernel does not
+/// tell, as before Linux 4.1 and under emulation.
+pub fn traffic(socket: &Socket) -> Option<(u64, u64)> {
+    const TCP: c_int = 6;
+    const TCP_INFO: c_int = 11;
+    /// Of `tcpi_bytes_acked` and `tcpi_bytes_received` in linux/tcp.h's `struct tcp_info`, in words
+    /// of 8 bytes, the same on all processors.
+    const ACKED: usize = 120 / 8;
+    const RECEIVED: usize = 128 / 8;
+    let mut info = [0_u64; 32];
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `length` bytes, which are there, and sets it to how many.
     let code = unsafe {
-        curl_sys::curl_easy_getinfo(easy.raw(), curl_sys::CURLINFO_OS_ERRNO, &raw mut errno)
+        getsockopt(socket.as_raw_fd(), TCP, TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
     };
-    if code == curl_sys::CURLE_OK { errno as i32 } else { 0 }
+    let is_told = code == 0 && length as usize >= (RECEIVED + 1) * 8;
+    is_told.then_some((info[ACKED], info[RECEIVED]))
 }

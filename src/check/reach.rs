@@ -11,12 +11,13 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use url::Url;
 
+use super::proxy::{Ask, Failure, Signs, wants_login};
 use super::raw;
 use super::resolve::Question;
 use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
-use crate::model::outcome::Cause;
+use crate::model::outcome::{Cause, Phases};
 use crate::model::target::{Target, is_name};
 
 /// How one hop is reached.
@@ -60,7 +61,8 @@ impl<'a> Reach<'a> {
         name.filter(|_| self.is_its_host && self.is_tls)
     }
 
-    /// Whether a name is looked up here.
+    /// Whether libcurl looks a name up before it opens a socket: the proxy's, or one that always
+    /// means this host.
     pub fn looks_up(&self) -> bool {
         match &self.connect.proxy {
             Some(proxy) => is_name(&proxy.url),
@@ -69,11 +71,14 @@ impl<'a> Reach<'a> {
     }
 
     /// The name that is looked up before libcurl begins; none where there is nothing to look up, or
-    /// where libcurl does it: names of proxies, and those that always mean this host.
+    /// where libcurl does it: names of proxies, and those that always mean this host. Of proxies
+    /// `socks5` alone leaves the site's name to us.
     pub fn question(&self) -> Option<Question> {
         let host = self.url.host_str()?.trim_end_matches('.');
         let is_own = host == "localhost" || host.ends_with(".localhost");
-        let looks_up = self.connect.proxy.is_none() && self.looks_up() && !is_own;
+        let proxy = self.connect.proxy.as_ref();
+        let is_ours = proxy.is_none_or(|proxy| proxy.url.scheme() == "socks5");
+        let looks_up = is_ours && self.address().is_none() && is_name(self.url) && !is_own;
         let family = match self.connect.family {
             Family::Any if !has_ipv6() => Family::V4,
             family => family,
@@ -85,7 +90,10 @@ impl<'a> Reach<'a> {
     /// Tells libcurl what was found.
     pub fn answer(&self, easy: &mut Easy2<Wire>, found: &[IpAddr]) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
-        let found: Vec<String> = found.iter().map(|address| bracketed(*address)).collect();
+        // A proxy is asked for one address: the one that this host would try first.
+        let tried = if self.connect.proxy.is_some() { 1 } else { found.len() };
+        let found: Vec<String> =
+            found.iter().take(tried).map(|address| bracketed(*address)).collect();
         let mut list = List::new();
         // With a plus it is not kept for ever; it is told anew for each hop.
         list.append(&format!("+{}:{port}:{}", host(self.url), found.join(",")))?;
@@ -182,40 +190,36 @@ impl<'a> Reach<'a> {
         Some(Fault { cause: Cause::Protocol, text })
     }
 
-    /// What went wrong on the way, if it was that. What a proxy tells of the site is the site's;
-    /// that it does not answer, or not to us, is ours. `status` is that of its answer to CONNECT.
-    pub fn fault(&self, code: CURLcode, why: &str, status: u32) -> Option<Fault> {
-        let ours = |cause, text: String| Some(Fault { cause, text });
-        if let (curl_sys::CURLE_INTERFACE_FAILED, Some(from)) = (code, &self.connect.interface) {
-            return ours(Cause::Internal, format!("cannot send from the interface {from}"));
-        }
+    /// How its proxy is asked, if there is one.
+    pub fn ask(&self) -> Option<Ask> {
         let proxy = self.connect.proxy.as_ref()?;
-        let place = format!("{}:{}", host(&proxy.url), proxy.url.port_or_known_default()?);
-        let site = |text: String| Some(Fault { cause: Cause::Connect, text });
-        let ours = |text| ours(Cause::Uplink, text);
-        match (code, status) {
-            (_, 502..=504) => {
-                site(format!("the proxy cannot connect to the site: status {status}"))
-            }
-            (_, 407) => ours(format!("the proxy {place} wants another login: status 407")),
-            (_, 300..) => ours(format!("the proxy {place} refuses: status {status}")),
-            (curl_sys::CURLE_COULDNT_RESOLVE_PROXY, _) => {
-                ours(format!("cannot find an address of the proxy {place}"))
-            }
-            (curl_sys::CURLE_COULDNT_CONNECT, _) => {
-                ours(format!("cannot connect to the proxy {place}"))
-            }
-            (PROXY, _) => {
-                // RFC 1928, 6: 3 to 5 are network, host and connection.
-                let number =
-                    why.rsplit_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
-                match number {
-                    "3" | "4" | "5" => site("the proxy cannot connect to the site".to_owned()),
-                    _ => ours(format!("the proxy {place} refuses: {why}")),
-                }
-            }
-            _ => None,
+        Some(match proxy.url.scheme() {
+            "http" if self.is_tls || self.is_tcp => Ask::Connect,
+            "http" => Ask::Forward,
+            _ => Ask::Socks,
+        })
+    }
+
+    /// What went wrong on the way, if it was that: at our own interface, or at a proxy.
+    pub fn fault(
+        &self,
+        code: CURLcode,
+        signs: Signs,
+        phases: &Phases,
+        timeout_ms: u128,
+    ) -> Option<Fault> {
+        if let (curl_sys::CURLE_INTERFACE_FAILED, Some(from)) = (code, &self.connect.interface) {
+            let text = format!("cannot send from the interface {from}");
+            return Some(Fault { cause: Cause::Internal, text });
         }
+        let (proxy, ask) = self.connect.proxy.as_ref().zip(self.ask())?;
+        Failure { proxy, ask, code, signs, phases, timeout_ms }.fault()
+    }
+
+    /// That a whole reply is no site's but its proxy's: a 407 is never passed on (RFC 9110, 15.5.8).
+    pub fn refusal(&self, status: Option<u16>) -> Option<Fault> {
+        let proxy = self.connect.proxy.as_ref().filter(|_| self.ask() == Some(Ask::Forward))?;
+        if status == Some(407) { wants_login(proxy) } else { None }
     }
 }
 
@@ -228,9 +232,6 @@ fn has_ipv6() -> bool {
         tried.err().and_then(|error| error.raw_os_error()) != unknown
     })
 }
-
-/// CURLE_PROXY, not yet in curl-sys.
-const PROXY: CURLcode = 97;
 
 /// Whether a hop to `url` goes to the target's own origin, so that its secrets may travel.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {

@@ -33,6 +33,8 @@ pub struct Wire {
     pub family: Option<i32>,
     /// When the TLS context was made: TCP is connected.
     pub tls_after: Option<Duration>,
+    /// Of one that was only to connect: when it was connected, its proxy and TLS included.
+    pub connected_after: Option<Duration>,
     /// Something of a reply has arrived.
     pub spoke: bool,
     /// Of a greeting: when its first byte came, and when it was over.
@@ -50,6 +52,8 @@ pub struct Wire {
     pub no_socket: Option<std::io::Error>,
     /// Room for the body.
     pub held: Held,
+    /// More handles of the sockets to a proxy, which outlast libcurl's.
+    to_proxy: Vec<Socket>,
     limits: Limits,
     roots: Option<Roots>,
     /// The certificates that the handshake has shown.
@@ -107,6 +111,7 @@ impl Wire {
             one_family: true,
             family: None,
             tls_after: None,
+            connected_after: None,
             spoke: false,
             greeted_after: None,
             over_after: None,
@@ -116,6 +121,7 @@ impl Wire {
             stopped: None,
             no_socket: None,
             held,
+            to_proxy: Vec::new(),
             limits,
             roots,
             seen: Seen::default(),
@@ -126,6 +132,12 @@ impl Wire {
     /// The certificates that the handshake has shown, if there was one.
     pub fn take_shown(&mut self) -> Option<Shown> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Bytes that a proxy has acknowledged and sent, as in [`raw::traffic`]; 0 also where nobody can
+    /// tell.
+    pub fn proxy_traffic(&self) -> (u64, u64) {
+        self.to_proxy.iter().filter_map(raw::traffic).max().unwrap_or_default()
     }
 
     /// The connections of earlier checks.
@@ -139,6 +151,12 @@ impl Wire {
         self.greeted_after.get_or_insert(after);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
+    }
+
+    /// Drops what came: it was no reply of the site's.
+    pub fn forget_reply(&mut self) {
+        (self.head, self.bytes) = (Head::default(), 0);
+        self.body.clear();
     }
 
     /// Lets go of the room for the body.
@@ -272,7 +290,13 @@ impl Handler for Wire {
         self.socket_after.get_or_insert_with(|| self.started.elapsed());
         self.one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
-            Ok(socket) => Some(socket.into_raw_fd()),
+            Ok(socket) => {
+                if self.limits.target.connect.proxy.is_some() {
+                    // One that cannot be had is missed in a text alone.
+                    self.to_proxy.extend(socket.try_clone());
+                }
+                Some(socket.into_raw_fd())
+            }
             // A kind of address that this host does not know; it may have others.
             Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => None,
             Err(error) => {

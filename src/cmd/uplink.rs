@@ -170,7 +170,7 @@ impl Uplink {
         let reach = self.targets.get(&target.name).and_then(|stand| stand.place.reach);
         let reach = reach.unwrap_or(Reach::Public);
         let doubt = Doubt { began, since: now, silence, reach };
-        if let Some(proxy) = &target.connect.proxy {
+        if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Way) {
             // What it has told is told; where it has not, it is asked whether it is there.
             let port = proxy.url.port_or_known_default();
             let via = proxy.url.host_str().zip(port).map(|(host, port)| Place::new(host, port));

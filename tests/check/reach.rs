@@ -1,5 +1,5 @@
-//! The way to a site: a given address, a family, an interface, a proxy; who we are to it; and the
-//! versions of TLS and HTTP.
+//! The way to a site: a given address, a family, an interface; who we are to it; and the versions of
+//! TLS and HTTP. What goes wrong at a proxy is in `proxies`.
 
 use openssl::ssl::SslVersion;
 
@@ -137,31 +137,6 @@ fn through_a_proxy() {
     for seen in plain.log().iter().chain(&tls.log()) {
         assert_eq!(seen.header("proxy-authorization"), None);
     }
-}
-
-#[test]
-fn what_a_proxy_tells_of_the_site_is_the_site_s_and_the_rest_is_ours() {
-    let proxy =
-        |manner, scheme: &str| format!("proxy = '{}'", Proxy::start(manner).url(scheme, ""));
-    let (refused, site) = (dead::refused(), "https://shop.example/");
-    let gone = format!("proxy = 'http://{}'", refused.address());
-    let ours = |last| Want { last: Some(last), ..unknown("uplink") };
-    let row = |name: &str, want: Want, key: &str| at(name, site.to_owned(), (), want).key(key);
-    let (connect, socks) = ("tls_us", "tls_us");
-    table(vec![
-        row("no proxy there", ours("connect_us").error("cannot connect to the proxy"), &gone),
-        row(
-            "a name that nobody knows",
-            ours("dns_us").error("the proxy nosuch.example:3128"),
-            "proxy = 'http://nosuch.example:3128'",
-        ),
-        row("502", broken("connect", connect), &proxy(Manner::Refuses(502), "http")),
-        row("407", ours(connect).error("another login"), &proxy(Manner::Refuses(407), "http")),
-        row("403", ours(connect).error("refuses"), &proxy(Manner::Refuses(403), "http")),
-        row("SOCKS 5", broken("connect", socks), &proxy(Manner::Refuses(5), "socks5h")),
-        row("SOCKS 2", ours(socks).error("refuses"), &proxy(Manner::Refuses(2), "socks5h")),
-    ]);
-    drop(refused);
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 /// What it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,26 @@ pub enum Manner {
     Kind,
     /// Answers with this status, or this number of SOCKS.
     Refuses(u16),
+    /// Connects them after so long.
+    Slow(Duration),
+    /// Accepts, and reads what is said for ever.
+    Silent,
+    /// Reads what is said first, and closes.
+    Closes,
+    /// Closes at once.
+    ClosesAtOnce,
+    /// Closes once something is said, which it leaves unread.
+    ClosesUnread,
+    /// Resets the connection at once.
+    Resets,
+    /// Says this before it is asked, and holds still.
+    Says(&'static [u8]),
+    /// Says this whatever it is asked, and closes.
+    SaysAndCloses(&'static [u8]),
+    /// Answers the greeting of SOCKS, and nothing more.
+    Greets,
+    /// Answers the greeting of SOCKS, and closes once it is asked for more.
+    GreetsAndCloses,
 }
 
 impl Proxy {
@@ -62,9 +85,42 @@ impl Proxy {
 
 fn serve(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<Asked>>) -> Option<()> {
     let note = |asked| log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    match manner {
+        Manner::ClosesAtOnce => return None,
+        Manner::Resets => return reset(&stream),
+        Manner::Silent => return hold(&mut stream),
+        Manner::Says(words) => {
+            stream.write_all(words).ok()?;
+            return hold(&mut stream);
+        }
+        Manner::SaysAndCloses(words) => {
+            read_some(&mut stream)?;
+            return stream.write_all(words).ok();
+        }
+        Manner::Closes => return read_some(&mut stream),
+        _ => {}
+    }
     let mut first = [0];
     stream.peek(&mut first).ok()?;
+    if manner == Manner::ClosesUnread {
+        return None;
+    }
     if first[0] == 5 { socks(&mut stream, manner, note) } else { http(&mut stream, manner, note) }
+}
+
+/// Reads for as long as somebody says something.
+fn hold(stream: &mut TcpStream) -> Option<()> {
+    std::io::copy(stream, &mut std::io::sink()).ok().map(drop)
+}
+
+/// All that has come until now: what is left unread would make a reset of a close.
+fn read_some(stream: &mut TcpStream) -> Option<()> {
+    let mut buffer = [0; 4096];
+    stream.read(&mut buffer).ok().map(drop)
+}
+
+fn reset(stream: &TcpStream) -> Option<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()
 }
 
 fn http(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option<()> {
@@ -87,6 +143,9 @@ fn http(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option<
     if let Manner::Refuses(status) = manner {
         return write!(stream, "HTTP/1.1 {status} no\r\nContent-Length: 0\r\n\r\n").ok();
     }
+    if let Manner::Slow(pause) = manner {
+        thread::sleep(pause);
+    }
     let mut there = open(place)?;
     match whole {
         Some(_) => {
@@ -104,6 +163,12 @@ fn socks(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option
         let mut bytes = vec![0; count];
         (&from).read_exact(&mut bytes).ok().map(|()| bytes)
     };
+    if manner == Manner::Greets || manner == Manner::GreetsAndCloses {
+        take(3)?;
+        stream.write_all(&[5, 0]).ok()?;
+        take(1)?;
+        return if manner == Manner::Greets { hold(stream) } else { read_some(stream) };
+    }
     let methods = usize::from(take(2)?[1]);
     let wants_login = take(methods)?.contains(&2);
     stream.write_all(&[5, if wants_login { 2 } else { 0 }]).ok()?;
@@ -123,9 +188,12 @@ fn socks(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option
     let place = format!("{host}:{}", u16::from_be_bytes([port[0], port[1]]));
     note(Asked { how: "SOCKS".to_owned(), place: place.clone(), login });
     let answer = match manner {
-        Manner::Kind => 0,
         Manner::Refuses(number) => number as u8,
+        _ => 0,
     };
+    if let Manner::Slow(pause) = manner {
+        thread::sleep(pause);
+    }
     stream.write_all(&[5, answer, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
     if answer == 0 { pass_on(stream, &open(&place)?) } else { None }
 }

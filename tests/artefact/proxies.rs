@@ -1,0 +1,16 @@
+//! Proxies that fail, by the static file: what libcurl makes of a broken connection, and what the
+//! system's errors are called, is the C library's.
+
+use super::each;
+use crate::check::proxies;
+
+#[test]
+#[ignore = "make test runs it over the artefacts"]
+fn proxies_that_fail_are_named_as_by_the_host_s_build() {
+    // Their deadlines are too short for an emulator.
+    each(|artefact| {
+        if !artefact.is_emulated() {
+            proxies::by(&|| artefact.sitewatch());
+        }
+    });
+}

@@ -8,7 +8,8 @@ use sitewatch::clock;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::store::Sqlite;
 
-use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, certs, json};
+use crate::harness::clock::now_ms;
+use crate::harness::{Fields, Listener, Postgres, Script, Sitewatch, Temp, certs, json};
 use crate::records::{check, put};
 
 const DAY_S: i64 = 86_400;
@@ -61,6 +62,24 @@ fn a_record_says_what_time_it_is() {
     let due = json::parse(&done.stdout).int("due_ms");
     // `check` is due when it is asked for.
     assert!((before..=clock::now_ms()).contains(&due), "{due}: {done:?}");
+}
+
+/// Kafka refuses records from more than an hour ahead of its clock: its own tests tell of it.
+#[test]
+fn all_of_us_have_one_clock() {
+    let database = Postgres::database();
+    let before = now_ms();
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let [server, client] = [
+        database.psql(sql),
+        database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0).to_string(),
+    ];
+    let done = Sitewatch::program("date").args(["+%s%3N"]).run();
+    let after = now_ms();
+    for told in [server, client, done.stdout] {
+        let ms = told.trim().parse().unwrap();
+        assert!((before..=after).contains(&ms), "{before} {ms} {after}");
+    }
 }
 
 #[test]

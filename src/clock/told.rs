@@ -1,5 +1,7 @@
-//! What a test tells of the clocks, in builds for development alone: words in the file that
-//! `$SITEWATCH_CLOCK` names, read again at each look.
+//! Reads the clocks as a test wants them, in builds for development alone. The C library tells the
+//! time, since a preloaded library (`tests/harness/clock.c`) can move that for the tests, the program and its
+//! servers together. The file that `$SITEWATCH_CLOCK` names moves this program's clocks alone; it is
+//! read again at each look.
 //!
 //! ```text
 //!     ahead_us=3600000000 asleep_us=0 synchronised=false up_us=5000000
@@ -7,6 +9,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// What differs from what the kernel says.
 #[derive(Default)]
@@ -19,6 +22,15 @@ pub struct Told {
     pub is_synchronised: Option<bool>,
     /// How long this host has been up, in microseconds.
     pub up_us: Option<i64>,
+}
+
+/// Microseconds since 1970 by the C library's clock.
+pub fn realtime_us() -> i64 {
+    let us = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    match SystemTime::UNIX_EPOCH.elapsed() {
+        Ok(after) => us(after),
+        Err(before) => -us(before.duration()),
+    }
 }
 
 /// What is told now; nothing where nobody tells.

@@ -15,6 +15,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 
+use super::clock;
 use super::temp::Temp;
 use super::wait::eventually;
 
@@ -142,7 +143,7 @@ impl Sitewatch {
 /// A command in this folder, without an environment, whose streams are ours.
 fn surrounded(path: impl AsRef<OsStr>, home: &Temp) -> Command {
     let mut command = Command::new(path);
-    command.env_clear().current_dir(home.path()).process_group(0);
+    command.env_clear().envs(clock::environment()).current_dir(home.path()).process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

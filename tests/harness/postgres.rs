@@ -24,6 +24,7 @@ use postgres::{Client, NoTls};
 use rustix::process::Signal;
 use url::Url;
 
+use super::clock;
 use super::daemon::{Daemon, Guard, free_port, random};
 use super::temp::Temp;
 use super::tls::Tls;
@@ -285,7 +286,8 @@ pub fn psql(place: &str, sql: &str) -> Result<String, String> {
 /// One of PostgreSQL's clients, with neither a user's settings nor his passwords.
 fn alone(name: &str) -> Command {
     let mut command = Command::new(programs().join(name));
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent");
+    command.env_clear().envs(clock::environment());
+    command.env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent");
     command
 }
 
@@ -337,7 +339,8 @@ fn hand_over(path: &Path) {
 /// A program run as the server's user.
 fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(path);
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
+    command.env_clear().envs(clock::environment());
+    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
     if let Some((user, group)) = *OTHER {
         command.uid(user).gid(group);
     }

@@ -134,7 +134,8 @@ fn while_its_broker_is_away_it_rests() {
 
 #[test]
 fn a_broker_that_stumbles_back_is_found_again() {
-    let (broker, listener) = (Kafka::start(), listener());
+    let broker = Kafka::with_settings("broker.session.timeout.ms=1000");
+    let listener = listener();
     let running = start(&broker.brokers(), "t", &format!("{FAST}{}", targets(&listener, 10)));
     go_on(&listener, 20);
     // Shut out by its controller each time, it may name no broker at all: nobody to go back to.

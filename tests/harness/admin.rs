@@ -85,6 +85,21 @@ pub fn allow(broker: &str, user: &str, what: Resource<'_>, right: Right) -> Resu
     failure(&answer, 4 + 4)
 }
 
+/// Makes a controller forget a broker's registration, as if its session had ended.
+///
+/// # Errors
+/// Where nobody answers yet, or the controller is not ready.
+pub fn unregister(controller: &str, broker: i32) -> io::Result<()> {
+    // This request has tagged fields at the end of its header and body: none of them here.
+    let answer = ask(controller, 64, 0, &Words::new().byte(0).int(broker).byte(0))?;
+    match failure(&answer, 1 + 4) {
+        Ok(()) => Ok(()),
+        // There is no such registration.
+        Err(102) => Ok(()),
+        Err(number) => Err(io::Error::other(number.to_string())),
+    }
+}
+
 /// One request of a kind and version, and the answer's body.
 fn ask(broker: &str, kind: i16, version: i16, body: &Words) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(broker)?;

@@ -52,10 +52,15 @@ pub enum Door {
     Misnamed,
 }
 
+/// The broker's number, which is its controller's too: `node.id`.
+const NODE: i32 = 1;
+
 const DOORS: [Door; 5] = [Door::Plain, Door::Tls, Door::Mutual, Door::Sasl, Door::Misnamed];
 
-/// Besides its addresses and folders. A broker that was killed is taken for alive until its
-/// session ends, and its successor waits for that.
+/// The settings of every broker, besides its addresses and folders. Its session with its own
+/// controller is longer than any test pauses it and than a loaded machine keeps it waiting: with a
+/// session of one second a broker that merely waited for the processor was shut out, and named no
+/// leader to anybody.
 const SETTINGS: &str = "\
 process.roles=broker,controller
 node.id=1
@@ -69,7 +74,7 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 message.max.bytes=4000000
-broker.session.timeout.ms=1000
+broker.session.timeout.ms=60000
 broker.heartbeat.interval.ms=200
 log.cleaner.dedupe.buffer.size=2097152
 num.network.threads=1
@@ -92,6 +97,12 @@ impl Kafka {
     /// A broker of its own: some 3 s, and 250 MB of memory.
     #[track_caller]
     pub fn start() -> Kafka {
+        Kafka::with_settings("")
+    }
+
+    /// The same with further lines for its properties, such as `broker.session.timeout.ms=1000`.
+    #[track_caller]
+    pub fn with_settings(settings: &str) -> Kafka {
         let folder = Temp::new();
         let data = folder.join("data");
         run(Command::new("/bin/cp").arg("-r").arg(TEMPLATE.0.join("data")).arg(&data));
@@ -102,9 +113,9 @@ impl Kafka {
         folder.write("data/meta.properties", format!("{marks}cluster.id={}\n", cluster()));
 
         let ports: Vec<u16> = (0..=DOORS.len()).map(|_| free_port()).collect();
-        folder.write("properties", properties(&folder, &ports));
+        folder.write("properties", properties(&folder, &ports) + settings + "\n");
         let mut made = Kafka { daemon: None, ports, folder };
-        made.run();
+        made.run(false);
         made
     }
 
@@ -171,7 +182,7 @@ impl Kafka {
     #[track_caller]
     pub fn restart(&mut self) {
         self.daemon = None;
-        self.run();
+        self.run(true);
     }
 
     /// Stops it where it stands: connections stay and nothing is answered.
@@ -189,13 +200,18 @@ impl Kafka {
         fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
-    /// Starts it and waits till it answers.
+    /// Starts it and waits till it answers. With `again` it was killed before: its controller has
+    /// to forget that life, or else it refuses the new one until the old session ends.
     #[track_caller]
-    fn run(&mut self) {
-        let mut command = java("kafka.Kafka");
+    fn run(&mut self, again: bool) {
+        let mut command = java("kafka.Kafka", &self.folder);
         command.arg(self.folder.join("properties"));
         let log = self.folder.join("log");
         let mut daemon = Daemon::start(command, Signal::KILL, &log, self.folder.path());
+        if again {
+            let controller = format!("127.0.0.1:{}", self.ports[DOORS.len()]);
+            daemon.await_answer(STARTING, || admin::unregister(&controller, NODE).is_ok());
+        }
         let broker = self.brokers();
         daemon.await_answer(STARTING, || admin::count(&broker).is_ok_and(|count| count == 1));
         self.daemon = Some(daemon);
@@ -298,7 +314,7 @@ static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     let folder = Temp::new();
     let ports: Vec<u16> = (1..=DOORS.len() as u16 + 1).collect();
     let settings = folder.write("properties", properties(&folder, &ports));
-    let mut command = java("kafka.tools.StorageTool");
+    let mut command = java("kafka.tools.StorageTool", &folder);
     command.args(["format", "-t", &cluster(), "-c"]).arg(settings);
     for user in [USER, GUEST] {
         for strength in ["256", "512"] {
@@ -320,10 +336,12 @@ fn cluster() -> String {
     encode_block(&bytes).replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()
 }
 
-/// Java with Kafka's jars, small and quick to start.
-fn java(class: &str) -> Command {
+/// Java with Kafka's jars, small and quick to start. Libraries that it unpacks, and leaves there
+/// when it is killed, go into this folder.
+fn java(class: &str, folder: &Temp) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]);
+    command.arg(format!("-Djava.io.tmpdir={}", folder.path().display()));
     command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
     command.arg(format!("{}/*", *JARS)).arg(class);
     command

@@ -5,7 +5,7 @@ binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
 artefacts = $${SITEWATCH_ARTEFACTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/sitewatch/artefacts}
 targets = $$(. cross/toolchain && echo $$targets)
 
-.PHONY: build run status test test-all demo lint size bench-check bench-run bench-write bench-memory
+.PHONY: build run status test test-all test-days demo lint size bench-check bench-run bench-write bench-memory
 
 build:
 	@.ci/with build cargo build --release --locked
@@ -26,13 +26,11 @@ debian12 = $$(. /etc/os-release 2>/dev/null; [ "$$ID$$VERSION_CODENAME" != debia
 ARTEFACTS ?= $(shell [ -z "$(debian12)" ] || echo armv7-unknown-linux-musleabihf)
 test: build
 	@[ -z "$(ARTEFACTS)" ] || cross/build --cached $(ARTEFACTS)
-	@.ci/with test cargo test --locked
-	@if [ -z "$(ARTEFACTS)" ]; then \
-		echo "skipped: static files for other machines; ARTEFACTS asks for none, as where it is not Debian 12"; \
-	else \
-		ARTEFACTS="$(ARTEFACTS)" SITEWATCH_ARTEFACTS="$(artefacts)" \
-			.ci/with test cargo test --locked --test all -- --ignored artefact::; \
-	fi
+	@SITEWATCH_ARTEFACTS="$(artefacts)" .ci/tests $(ARTEFACTS)
+
+# Those that depend on the calendar, over midnight at the year's turn and after a leap day.
+test-days:
+	@.ci/tests --days
 
 test-all: ARTEFACTS = $(targets)
 test-all: test

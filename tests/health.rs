@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::binary::Running;
+use crate::harness::binary::{Running, cpu};
 use crate::harness::client::get;
 use crate::harness::{Client, Fields, Listener, Script, Sitewatch, eventually, json};
 
@@ -112,6 +112,53 @@ fn dawdlers_hold_nothing_up() {
     let done = running.wait(DEADLINE);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.took < DEADLINE);
+}
+
+/// Sends `opening`, and then `piece` again and again until the other side holds it up. Returns the first line
+/// of the answer, and how many bytes were taken.
+fn flood(port: SocketAddr, opening: &[u8], piece: &[u8]) -> (String, u64) {
+    let mut stream = TcpStream::connect(port).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(opening).unwrap();
+    let mut sent = 0;
+    while sent < FLOOD_MAX
+        && let Ok(n @ 1..) = stream.write(piece)
+    {
+        sent += n as u64;
+    }
+    let mut reply = [0; 512];
+    let read = stream.read(&mut reply).unwrap_or(0);
+    (String::from_utf8_lossy(&reply[..read]).lines().next().unwrap_or_default().to_owned(), sent)
+}
+
+/// Far more than the kernel's buffers for two sockets hold.
+const FLOOD_MAX: u64 = 256 << 20;
+
+#[test]
+fn who_sends_for_ever_is_answered_and_not_read() {
+    let listener = Listener::http();
+    listener.always(Script::ok("fine"));
+    let (mut running, port) = start(&listener);
+    let ok = "HTTP/1.1 200 OK";
+    let before = cpu(running.pid());
+    for (opening, want) in [
+        (b"GET /health HTTP/1.1\r\n\r\n".as_slice(), ok),
+        (b"GET /health HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", ok),
+        (b"POST /health HTTP/1.1\r\n\r\n", "HTTP/1.1 405 Method Not Allowed"),
+        (b"GET /", "HTTP/1.1 431 Request Header Fields Too Large"),
+        (b"\x16\x03\x01", "HTTP/1.1 400 Bad Request"),
+    ] {
+        let (answer, sent) = flood(port, opening, &[b'a'; 64 << 10]);
+        let opening = String::from_utf8_lossy(opening).into_owned();
+        assert_eq!(answer, want, "{opening}");
+        assert!(sent < FLOOD_MAX, "{opening}: {sent} bytes were taken");
+    }
+    // To read on until the deadline of each of the five would take up to 50 s of CPU.
+    let used = cpu(running.pid()) - before;
+    assert!(used < SOON, "{used:?} of CPU");
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait(DEADLINE).code, Some(0));
 }
 
 #[test]

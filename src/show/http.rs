@@ -21,6 +21,10 @@ const REQUEST_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long one connection may take in all.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Read at most this much behind a request, in bytes.
+const REST_MAX: usize = 64 * 1024;
+/// How long a visitor who goes on sending has for taking the answer.
+const LINGER: Duration = Duration::from_secs(1);
 /// Pause after an error of accept, such as no descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -106,7 +110,15 @@ async fn converse(
     stream.flush().await?;
     // What is still on its way in would turn our close into a reset that eats the response.
     stream.get_ref().shutdown(std::net::Shutdown::Write)?;
-    while stream.read(&mut piece).await? > 0 {}
+    let mut rest = 0;
+    while rest < REST_MAX {
+        match stream.read(&mut piece).await? {
+            0 => return Ok(()),
+            read => rest += read,
+        }
+    }
+    // More is not read, so that the kernel holds the visitor up: reading on would keep a core busy.
+    Timer::after(LINGER).await;
     Ok(())
 }
 

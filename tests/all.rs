@@ -42,6 +42,7 @@ mod service;
 mod setup;
 mod sites;
 mod sqlite;
+mod sqlite_damage;
 mod status;
 mod store;
 mod times;

@@ -154,6 +154,11 @@ pub enum StoreError {
         /// What, and why.
         text: String,
     },
+    /// A file of ours is damaged, and trying again will not help.
+    Damaged {
+        /// Which, and how that shows.
+        text: String,
+    },
     /// It is away, locked or full for now.
     Away {
         /// What, and why.
@@ -170,6 +175,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unfit { text }
+            | StoreError::Damaged { text }
             | StoreError::Away { text }
             | StoreError::Refused { text } => f.write_str(text),
         }

@@ -28,6 +28,7 @@ pub mod kafka;
 pub mod kcat;
 pub mod listener;
 pub mod postgres;
+pub mod power;
 pub mod proxy;
 pub mod reply;
 pub mod request;

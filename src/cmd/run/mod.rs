@@ -52,9 +52,8 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
     keep_own(&mut config, &node)?;
     let run = draw_run();
-    let store = Sqlite::create(&config.sqlite.path, config.sqlite.max_size)
+    let (store, _claim) = Sqlite::replacing(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    let _claim = Sqlite::claim(&config.sqlite.path).map_err(|e| Error::new(e.to_string()))?;
     let daemon = Daemon::new(&config)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");

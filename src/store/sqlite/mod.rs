@@ -1,6 +1,7 @@
-//! SQLite: one file, and nothing to install. `open` decides whether a file is ours; `write` and
-//! `read` are the two sides of the trait.
+//! SQLite: one file, and nothing to install. `open` decides whether a file is ours, `aside` puts one that
+//! is damaged out of the way; `write` and `read` are the two sides of the trait.
 
+mod aside;
 mod open;
 mod read;
 mod write;
@@ -27,6 +28,8 @@ pub struct Sqlite {
     path: PathBuf,
     /// Largest size of what the file holds, in bytes.
     max_size: u64,
+    /// Set the file aside when it proves damaged, and go on with a new one.
+    replaces: bool,
     /// Row ids of names, as far as they were needed.
     targets: HashMap<Arc<str>, i64>,
     nodes: HashMap<Arc<str>, i64>,
@@ -37,8 +40,35 @@ impl Sqlite {
     /// stays within `max_size` bytes: past that the oldest checks go.
     ///
     /// # Errors
-    /// The file cannot be made or opened, or is not ours.
+    /// The file cannot be made or opened, is damaged, or is not ours.
     pub fn create(path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
+        let connection = Sqlite::connect(path, max_size)?;
+        Sqlite::with(connection, path, max_size)
+    }
+
+    /// As [`Sqlite::create`]; but a file of ours that is damaged, now or later, is set aside under
+    /// another name, which is logged, and a new one takes its place. Nobody else may store in the file:
+    /// the second value makes sure of that, as [`Sqlite::claim`] does.
+    ///
+    /// # Errors
+    /// The file cannot be made or opened, is not ours, or another process stores in it.
+    pub fn replacing(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
+        let mut created = Sqlite::create(path, max_size);
+        let claim = match &created {
+            // Nothing is left beside a file that cannot be used.
+            Err(error) if !matches!(error, StoreError::Damaged { .. }) => return Err(error.clone()),
+            _ => Sqlite::claim(path)?,
+        };
+        if let Err(error) = &created {
+            aside::set_aside(path, error)?;
+            created = Sqlite::create(path, max_size);
+        }
+        let mut store = created?;
+        store.replaces = true;
+        Ok((store, claim))
+    }
+
+    fn connect(path: &Path, max_size: u64) -> Result<Connection, StoreError> {
         let connection = open::to_write(path)?;
         // 1000 pages of 4 KiB is SQLite's own choice. Where little may be held, the disk is
         // small too, and both log and file must fit.
@@ -46,7 +76,7 @@ impl Sqlite {
         connection
             .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
             .map_err(|error| away("prepare", path, &error))?;
-        Sqlite::with(connection, path, max_size)
+        Ok(connection)
     }
 
     /// Makes sure that no other process stores in the file, for as long as the result lives: two
@@ -55,8 +85,7 @@ impl Sqlite {
     /// # Errors
     /// Another process stores in it, or the mark cannot be made.
     pub fn claim(path: &Path) -> Result<File, StoreError> {
-        let mut mark = path.as_os_str().to_owned();
-        mark.push(".lock");
+        let mark = open::beside(path, open::LOCK);
         let unfit =
             |why: &str| StoreError::Unfit { text: format!("cannot use {}: {why}", path.display()) };
         let file = File::options().create(true).truncate(false).write(true).open(&mark);
@@ -80,7 +109,7 @@ impl Sqlite {
     fn with(connection: Connection, path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
         let path = path.to_owned();
         let (targets, nodes) = (HashMap::new(), HashMap::new());
-        Ok(Sqlite { connection, path, max_size, targets, nodes })
+        Ok(Sqlite { connection, path, max_size, replaces: false, targets, nodes })
     }
 
     /// Whether it uses a rollback journal, since a write-ahead log could not be had.
@@ -99,23 +128,16 @@ impl Store for Sqlite {
         records: &mut dyn Iterator<Item = &Record>,
         now_ms: i64,
     ) -> Result<Written, StoreError> {
-        let written = write::records(self, records, now_ms);
-        if let Err(error) = &written
-            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        {
-            // The log itself may be what fills the disk. Without it there is room for the next
-            // try; where this fails too, that one tells.
-            let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-        }
-        written.map_err(|error| away("write to", &self.path, &error))
+        let records: Vec<&Record> = records.collect();
+        self.replacing_damage(|store| store.store(&records, now_ms))
     }
 
     fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {
-        self.reading(|connection| read::newest(connection, node))
+        self.replacing_damage(|store| store.reading(|connection| read::newest(connection, node)))
     }
 
     fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
-        self.reading(read::states)
+        self.replacing_damage(|store| store.reading(read::states))
     }
 
     fn targets(&mut self) -> Result<BTreeMap<Arc<str>, Labels>, StoreError> {
@@ -146,6 +168,44 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    fn store(&mut self, records: &[&Record], now_ms: i64) -> Result<Written, StoreError> {
+        let written = write::records(self, &mut records.iter().copied(), now_ms);
+        if let Err(error) = &written
+            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        {
+            // The log itself may be what fills the disk. Without it there is room for the next
+            // try; where this fails too, that one tells.
+            let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
+        written.map_err(|error| away("write to", &self.path, &error))
+    }
+
+    /// Does it; if the file proves damaged and may be replaced, once more in the new one.
+    fn replacing_damage<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Sqlite) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match act(self) {
+            Err(error @ StoreError::Damaged { .. }) if self.replaces => {
+                self.begin_anew(&error)?;
+                act(self)
+            }
+            done => done,
+        }
+    }
+
+    /// Sets the file aside and goes on with a new one.
+    fn begin_anew(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        let none = Connection::open_in_memory().map_err(|e| away("leave", &self.path, &e))?;
+        // It is closed before it gets another name: SQLite removes its log by name.
+        open::leave(std::mem::replace(&mut self.connection, none));
+        aside::set_aside(&self.path, error)?;
+        self.connection = Sqlite::connect(&self.path, self.max_size)?;
+        self.targets.clear();
+        self.nodes.clear();
+        Ok(())
+    }
+
     fn reading<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -158,7 +218,7 @@ impl Sqlite {
 fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
     let text = format!("cannot {verb} {}: {}", path.display(), words(error));
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unfit { text },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged { text },
         _ => StoreError::Away { text },
     }
 }

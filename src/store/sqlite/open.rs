@@ -19,6 +19,8 @@ const APPLICATION: i32 = 0x7369_7465;
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("hops.sql")];
 /// Size of the smallest SQLite file, in bytes.
 const SMALLEST: u64 = 512;
+/// The end of the name of the lock that [`super::Sqlite::claim`] leaves beside a file.
+pub const LOCK: &str = ".lock";
 /// How long to wait for another process to let go of the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -90,8 +92,7 @@ fn readable(path: &Path) -> rusqlite::Result<Connection> {
     let opened = try_open(OpenFlags::SQLITE_OPEN_READ_WRITE)
         .or_else(|_: rusqlite::Error| try_open(OpenFlags::SQLITE_OPEN_READ_ONLY));
     let code = opened.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
-    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if has_log || !matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) {
+    if has_log(path) || !matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) {
         return opened;
     }
     unchanging(path)
@@ -128,7 +129,11 @@ fn look(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     if size < SMALLEST {
-        return Err(foreign(path, "it is not an SQLite file"));
+        let text = format!("cannot use {}: it is not an SQLite file", path.display());
+        return Err(match is_ours(path) {
+            true => StoreError::Damaged { text },
+            false => foreign(path, "it is not an SQLite file"),
+        });
     }
     let number = |connection: &Connection, pragma: &str| -> rusqlite::Result<i32> {
         connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
@@ -146,6 +151,11 @@ fn look(path: &Path) -> Result<(), StoreError> {
     for _ in 0..GLANCES {
         if !is_torn(&head) {
             break;
+        }
+        // A cut in the middle of moving the log into the file leaves it so too: with the log it is whole
+        // again, and the opening in earnest reads both.
+        if has_log(path) {
+            return Ok(());
         }
         // Whoever writes it is moving its log into it at this moment: what does not change is
         // only what we told SQLite to believe.
@@ -173,8 +183,20 @@ fn foreign(path: &Path, why: &str) -> StoreError {
     StoreError::Unfit { text }
 }
 
-/// The file that SQLite puts beside `path`.
-fn beside(path: &Path, end: &str) -> PathBuf {
+/// Whether a write-ahead log with something in it stands beside the file.
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Closes a file that is damaged, and leaves its log as it is.
+pub fn leave(connection: Connection) {
+    // Where that cannot be said, its log may be moved into it, which harms nobody.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    drop(connection);
+}
+
+/// The file `path` with `end` behind its name: one that SQLite or we put beside it.
+pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)
@@ -254,7 +276,19 @@ fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The error of a file that cannot be opened. Damaged are files of ours alone.
 fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
     let text = format!("cannot open {}: {}", path.display(), words(error));
-    StoreError::Unfit { text }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) if is_ours(path) => {
+            StoreError::Damaged { text }
+        }
+        _ => StoreError::Unfit { text },
+    }
+}
+
+/// Whether the file is ours even where its first bytes do not say so any more: `run` has left its lock
+/// beside it.
+fn is_ours(path: &Path) -> bool {
+    beside(path, LOCK).exists()
 }

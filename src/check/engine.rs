@@ -14,7 +14,7 @@ use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 use super::hop::{End, Flight};
 use super::kept::Kept;
 use super::raw;
-use super::resolve::{Question, Resolver};
+use super::resolve::{Answer, Question, Resolution, Resolver, Step};
 use super::room::Held;
 use super::trust::Trust;
 use super::wire::Wire;
@@ -46,7 +46,7 @@ pub struct Engine<T> {
 /// A hop whose name is being looked up.
 struct Looking<T> {
     flight: Box<Flight>,
-    question: Question,
+    resolution: Resolution,
     held: Held,
     tag: T,
 }
@@ -143,45 +143,71 @@ impl<T> Engine<T> {
 
     /// Sends a check on its next hop.
     fn launch(&mut self, flight: Box<Flight>, held: Held, tag: T) {
-        let Some(question) = flight.question() else { return self.connect(flight, held, tag) };
+        let Some(resolution) = flight.resolution() else { return self.connect(flight, held, tag) };
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);
-        self.resolver.ask(question.clone(), token, Instant::now());
-        self.looking.insert(token, Looking { flight, question, held, tag });
+        self.resolver.ask(resolution.question(resolution.first()), token, Instant::now());
+        self.looking.insert(token, Looking { flight, resolution, held, tag });
     }
 
-    /// Goes on with those whose name was found, or whose time is over. False: there are none.
+    /// Goes on with those whose name is being looked up. False: none of them has ended.
     fn look(&mut self) -> bool {
-        let answers = if self.looking.is_empty() { Vec::new() } else { self.resolver.answers() };
+        if self.looking.is_empty() {
+            return false;
+        }
+        for (token, answer) in self.resolver.answers() {
+            if let Some(looking) = self.looking.get_mut(&token) {
+                let Answer { ask, reply, began, ended } = answer;
+                looking.resolution.take(ask, reply, (began, ended));
+            }
+        }
+        let tokens: Vec<usize> = self.looking.keys().copied().collect();
+        tokens.into_iter().fold(false, |any, token| self.look_on(token) || any)
+    }
+
+    /// Goes on with one. False: it has not ended.
+    fn look_on(&mut self, token: usize) -> bool {
         let now = Instant::now();
-        let mut any = false;
-        for (token, answer) in answers {
-            let Some(looking) = self.looking.remove(&token) else { continue };
-            any = true;
-            let Looking { mut flight, held, tag, .. } = looking;
-            match flight.found(answer) {
-                Ok(()) => self.connect(flight, held, tag),
-                Err(reply) => self.end(flight.target, *reply, Some(held), tag),
-            }
+        let Some(Looking { flight, resolution, .. }) = self.looking.get_mut(&token) else {
+            return false;
+        };
+        if !resolution.has_begun()
+            && let Some(began) =
+                self.resolver.began(&resolution.question(resolution.first()), token)
+        {
+            resolution.begun(began);
+            flight.begun(began);
         }
-        let late = self.looking.iter().filter(|(_, looking)| looking.flight.deadline() <= now);
-        let late: Vec<usize> = late.map(|(token, _)| *token).collect();
-        for token in late {
-            let Some(looking) = self.looking.get_mut(&token) else { continue };
-            if let Some(began) = self.resolver.began(&looking.question, token)
-                && looking.flight.begun(began)
-                && looking.flight.deadline() > now
-            {
-                continue;
+        let resolved = match resolution.step(now) {
+            Step::Done(resolved) => Some(resolved),
+            Step::Ask(asks) => {
+                for ask in asks {
+                    self.resolver.ask(resolution.question(ask), token, now);
+                }
+                None
             }
-            let Some(looking) = self.looking.remove(&token) else { continue };
-            any = true;
-            let Looking { mut flight, question, held, tag } = looking;
-            let is_asked = self.resolver.forget(&question, token);
-            let reply = flight.lost(is_asked);
-            self.end(flight.target, *reply, Some(held), tag);
+            Step::Wait => None,
+        };
+        if resolved.is_none() && flight.deadline() > now {
+            return false;
         }
-        any
+        let Some(looking) = self.looking.remove(&token) else { return false };
+        let Looking { mut flight, resolution, held, tag } = looking;
+        let open: Vec<Question> =
+            resolution.open().iter().map(|ask| resolution.question(*ask)).collect();
+        let is_asked = self.resolver.forget(&open, token);
+        let reply = match resolved {
+            Some(resolved) => match flight.found(resolved) {
+                Ok(()) => {
+                    self.connect(flight, held, tag);
+                    return true;
+                }
+                Err(reply) => reply,
+            },
+            None => flight.lost(is_asked, resolution.doubt().as_ref()),
+        };
+        self.end(flight.target, *reply, Some(held), tag);
+        true
     }
 
     /// Sends a check on its next hop, whose name is known.
@@ -223,7 +249,10 @@ impl<T> Engine<T> {
         let under = self.listening.iter().filter_map(|token| self.flights.get(token));
         let now = Instant::now();
         let open = under.clone().map(|under| under.flight.deadline());
-        let open = open.chain(self.looking.values().map(|looking| looking.flight.deadline()));
+        let looking = self.looking.values().flat_map(|Looking { flight, resolution, .. }| {
+            [Some(flight.deadline()), resolution.next_at()].into_iter().flatten()
+        });
+        let open = open.chain(looking);
         let left = open.map(|deadline| deadline.saturating_duration_since(now));
         // Rounded up to whole milliseconds, as poll knows no others.
         let left = left.min().map(|left| left + Duration::from_millis(1));

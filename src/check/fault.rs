@@ -85,7 +85,11 @@ pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
         curl_sys::CURLE_COULDNT_CONNECT if errno != Errno::CONNREFUSED.raw_os_error() => {
             Some(Silence::Way)
         }
-        curl_sys::CURLE_OPERATION_TIMEDOUT if phases.connect_us.is_none() => Some(Silence::Names),
+        curl_sys::CURLE_OPERATION_TIMEDOUT
+            if phases.dns_us.is_some() && phases.connect_us.is_none() =>
+        {
+            Some(Silence::Names)
+        }
         curl_sys::CURLE_OPERATION_TIMEDOUT => Some(Silence::Way),
         _ => None,
     }

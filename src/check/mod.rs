@@ -2,9 +2,10 @@
 //! product.
 //!
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
-//! [`reach`] says by which way, `proxy` whose fault is what went wrong on it, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`]
-//! are about TLS, [`watch`] is the stage that joins the engine to the schedule. `raw` is the one
-//! place with unsafe code.
+//! [`resolve`] finds the addresses of names, [`reach`] says by which way, [`proxy`] whose fault a way
+//! through one is, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`] are about TLS,
+//! [`watch`] is the stage that joins the engine to the schedule. `raw` is the one place with unsafe
+//! code.
 
 pub mod engine;
 pub mod trust;
@@ -18,7 +19,7 @@ mod phases;
 mod proxy;
 mod raw;
 mod reach;
-mod resolve;
+pub mod resolve;
 mod room;
 mod wire;
 

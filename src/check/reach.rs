@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use curl::easy::{Easy2, HttpVersion as CurlHttp, IpResolve, List, SslVersion};
 use curl_sys::CURLcode;
@@ -13,7 +14,7 @@ use url::Url;
 
 use super::proxy::{Ask, Failure, Signs, wants_login};
 use super::raw;
-use super::resolve::Question;
+use super::resolve::Resolution;
 use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
@@ -70,21 +71,34 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// The name that is looked up before libcurl begins; none where there is nothing to look up, or
-    /// where libcurl does it: names of proxies, and those that always mean this host. Of proxies
-    /// `socks5` alone leaves the site's name to us.
-    pub fn question(&self) -> Option<Question> {
-        let host = self.url.host_str()?.trim_end_matches('.');
-        let is_own = host == "localhost" || host.ends_with(".localhost");
+    /// The resolution of the name that is looked up before libcurl begins; none where there is nothing
+    /// to look up, or where libcurl does it: names of proxies, and those that always mean this host.
+    /// Of proxies `socks5` alone leaves the site's name to us.
+    pub fn resolution(&self, timeout: Duration) -> Option<Resolution> {
+        let host = self.url.host_str()?;
+        let plain = host.trim_end_matches('.');
+        let is_own = plain == "localhost" || plain.ends_with(".localhost");
         let proxy = self.connect.proxy.as_ref();
         let is_ours = proxy.is_none_or(|proxy| proxy.url.scheme() == "socks5");
-        let looks_up = is_ours && self.address().is_none() && is_name(self.url) && !is_own;
-        let family = match self.connect.family {
+        if !is_ours || self.address().is_some() || !is_name(self.url) || is_own {
+            return None;
+        }
+        let wanted = match self.connect.family {
             Family::Any if !has_ipv6() => Family::V4,
             family => family,
         };
-        looks_up
-            .then(|| Question { host: self.url.host_str().unwrap_or_default().to_owned(), family })
+        // To a proxy it is the proxy's address that must be of that family.
+        let bound = match self.bound().filter(|_| proxy.is_none()) {
+            Some(IpAddr::V4(_)) => Family::V4,
+            Some(IpAddr::V6(_)) => Family::V6,
+            None => Family::Any,
+        };
+        Some(Resolution::new(host.to_owned(), wanted, bound, timeout))
+    }
+
+    /// The address of ours that it connects from, if one was given.
+    fn bound(&self) -> Option<IpAddr> {
+        self.connect.interface.as_ref()?.parse().ok()
     }
 
     /// Tells libcurl what was found.

@@ -1,10 +1,11 @@
 //! A name server of the smallest kind: UDP on port 53 of a loopback address of its own, and a
-//! table of names with an IPv4 address each that can be changed while it serves. It knows of
-//! nothing else, and says so (NXDOMAIN); of a name it knows it has no record of another type. A
-//! test that wants it is alone on its network, and may bind port 53 there.
+//! table of answers by name and type that can be changed while it serves. It knows of nothing else,
+//! and says so (NXDOMAIN), unless it is told what to say to all other questions; of a name it knows
+//! it has no record of another type. A test that wants it is alone on its network, and may bind port
+//! 53 there.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,12 +15,35 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A question's type: an IPv4 address.
-const A: [u8; 2] = [0, 1];
+pub const A: [u8; 2] = [0, 1];
+/// The same for IPv6.
+pub const AAAA: [u8; 2] = [0, 28];
+
+/// What it says to a question.
+#[derive(Debug, Clone, Copy)]
+pub enum Says {
+    /// This address.
+    Address(IpAddr),
+    /// The name has no such record.
+    Nothing,
+    /// A code of failure: 2 is SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
+    Code(u8),
+    /// No word.
+    Silence,
+    /// The same after a while, with this address.
+    Late(Duration, IpAddr),
+}
+
+/// Answers by name and type, and to whatever else is asked.
+struct Table {
+    known: HashMap<(String, [u8; 2]), Says>,
+    otherwise: Says,
+}
 
 /// The server; stopped on drop.
 pub struct Dns {
     address: Ipv4Addr,
-    names: Arc<Mutex<HashMap<String, Ipv4Addr>>>,
+    table: Arc<Mutex<Table>>,
     /// Its thread holds another; when ours is gone it ends.
     alive: Option<Arc<()>>,
     serving: Option<JoinHandle<()>>,
@@ -36,26 +60,57 @@ impl Dns {
     pub fn at(address: Ipv4Addr) -> Dns {
         let socket = UdpSocket::bind((address, 53)).unwrap();
         socket.set_read_timeout(Some(PAUSE)).unwrap();
-        let names = Arc::new(Mutex::new(HashMap::new()));
-        let (known, alive) = (Arc::clone(&names), Arc::new(()));
+        let table = Table { known: HashMap::new(), otherwise: Says::Code(3) };
+        let table = Arc::new(Mutex::new(table));
+        let (told, alive) = (Arc::clone(&table), Arc::new(()));
         let watched = Arc::downgrade(&alive);
         let serving = thread::spawn(move || {
             let mut question = [0; 512];
             while watched.strong_count() > 0 {
                 let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
-                let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(reply) = answer(&question[..length], &known) {
-                    let _ = socket.send_to(&reply, from);
+                let table = told.lock().unwrap_or_else(PoisonError::into_inner);
+                match answer(&question[..length], &table) {
+                    None => {}
+                    Some((reply, Duration::ZERO)) => {
+                        let _ = socket.send_to(&reply, from);
+                    }
+                    Some((reply, delay)) => {
+                        let socket = socket.try_clone().unwrap();
+                        thread::spawn(move || {
+                            thread::sleep(delay);
+                            let _ = socket.send_to(&reply, from);
+                        });
+                    }
                 }
             }
         });
-        Dns { address, names, alive: Some(alive), serving: Some(serving) }
+        Dns { address, table, alive: Some(alive), serving: Some(serving) }
     }
 
     /// A name it knows from now on, or knows better.
     pub fn set(&self, name: &str, address: Ipv4Addr) -> &Dns {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name.to_owned(), address);
+        self.says(name, A, Says::Address(address.into())).says(name, AAAA, Says::Nothing)
+    }
+
+    /// What it says from now on to a question of that type about a name.
+    pub fn says(&self, name: &str, kind: [u8; 2], says: Says) -> &Dns {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.known.insert((name.to_owned(), kind), says);
+        drop(table);
+        self
+    }
+
+    /// What it says from now on to all questions that it was told nothing of.
+    pub fn otherwise(&self, says: Says) -> &Dns {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).otherwise = says;
+        self
+    }
+
+    /// What it says from now on to every question, whatever it knew.
+    pub fn always(&self, says: Says) -> &Dns {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        *table = Table { known: HashMap::new(), otherwise: says };
+        drop(table);
         self
     }
 
@@ -74,8 +129,8 @@ impl Drop for Dns {
     }
 }
 
-/// The reply to one question; none to what is none.
-fn answer(message: &[u8], names: &HashMap<String, Ipv4Addr>) -> Option<Vec<u8>> {
+/// The reply to one question, and after what time; none to what is none.
+fn answer(message: &[u8], table: &Table) -> Option<(Vec<u8>, Duration)> {
     let (head, rest) = message.split_at_checked(12)?;
     let (mut labels, mut at) = (Vec::new(), 0);
     while let length @ 1.. = usize::from(*rest.get(at)?) {
@@ -84,17 +139,32 @@ fn answer(message: &[u8], names: &HashMap<String, Ipv4Addr>) -> Option<Vec<u8>> 
     }
     // The name's end, type and class.
     let question = rest.get(..at + 5)?;
-    let kind = &question[at + 1..at + 3];
-    let found = names.get(&labels.join("."));
-    let address = found.filter(|_| kind == A);
-    // An answer, recursion available; NXDOMAIN is 3.
-    let flags = [0x81, if found.is_some() { 0x80 } else { 0x83 }];
+    let kind = [question[at + 1], question[at + 2]];
+    let says = table.known.get(&(labels.join("."), kind)).copied().unwrap_or(table.otherwise);
+    let (code, address, delay) = match says {
+        Says::Address(address) => (0, Some(address), Duration::ZERO),
+        Says::Late(delay, address) => (0, Some(address), delay),
+        Says::Nothing => (0, None, Duration::ZERO),
+        Says::Code(code) => (code, None, Duration::ZERO),
+        Says::Silence => return None,
+    };
+    // An answer, recursion available.
+    let flags = [0x81, 0x80 | code];
     let counts = [0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0];
     let mut reply = [&head[..2], &flags, &counts, question].concat();
     if let Some(address) = address {
-        // The name above, A, IN, an hour to live: whoever keeps it that long is found out.
-        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0x0e, 0x10, 0, 4]);
-        reply.extend(address.octets());
+        // The name above, its type, IN, an hour to live: whoever keeps it that long is found out.
+        reply.extend([0xc0, 12, kind[0], kind[1], 0, 1, 0, 0, 0x0e, 0x10, 0]);
+        match address {
+            IpAddr::V4(address) => {
+                reply.push(4);
+                reply.extend(address.octets());
+            }
+            IpAddr::V6(address) => {
+                reply.push(16);
+                reply.extend(address.octets());
+            }
+        }
     }
-    Some(reply)
+    Some((reply, delay))
 }

@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::{Flight, named};
-use crate::check::resolve::{Answer, Question};
+use crate::check::resolve::{Resolution, Resolved, Unresolved};
+use crate::model::connect::Family;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
 
 impl Flight {
-    /// The name that is to be looked up first. Who has kept a connection needs none.
-    pub fn question(&self) -> Option<Question> {
+    /// The resolution of the name that is to be looked up first. A kept connection needs none.
+    pub fn resolution(&self) -> Option<Resolution> {
         let has_kept = self.kept.as_ref().is_some_and(|kept| kept.is_open.get());
-        if has_kept { None } else { self.reach().question() }
+        if has_kept { None } else { self.reach().resolution(self.target.timeout) }
     }
 
     /// Takes in when its lookup began. If that was late, for want of a thread, it is our lag, and
@@ -28,31 +29,33 @@ impl Flight {
     /// Takes what was found of it.
     ///
     /// # Errors
-    /// Nothing: the reply that the check ends with.
-    pub fn found(&mut self, answer: Answer) -> Result<(), Box<Reply>> {
-        self.begun(answer.began);
+    /// No address: the reply that the check ends with.
+    pub fn found(&mut self, resolved: Resolved) -> Result<(), Box<Reply>> {
+        self.begun(resolved.began);
         // It may have begun for an earlier check.
-        let looked = answer.ended.saturating_duration_since(self.began);
-        let addresses = match answer.addresses {
-            Ok(addresses) => addresses,
-            Err(why) => {
-                let fault = Fault { cause: Cause::Overload, text: why.to_string() };
-                return Err(self.unnamed(looked, fault, None));
+        let looked = resolved.ended.saturating_duration_since(self.began);
+        let why = match resolved.addresses {
+            Ok(addresses) => {
+                self.found = Some((looked, addresses));
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        let silence = match &why {
+            Unresolved::NoName | Unresolved::NoAddress(_) | Unresolved::NoMeans(_) => None,
+            Unresolved::Silent | Unresolved::Failed(_) | Unresolved::Unknown => {
+                Some(Silence::Names)
             }
         };
-        if addresses.is_empty() {
-            let host = self.url.host_str().unwrap_or_default();
-            let text = format!("cannot find an address of {host}");
-            let fault = Fault { cause: Cause::Dns, text };
-            return Err(self.unnamed(looked, fault, Some(Silence::Names)));
-        }
-        self.found = Some((looked, addresses));
-        Ok(())
+        let is_ours = matches!(why, Unresolved::NoMeans(_));
+        let cause = if is_ours { Cause::Overload } else { Cause::Dns };
+        let text = words(&why, self.url.host_str().unwrap_or_default());
+        Err(self.unnamed(looked, Fault { cause, text }, silence))
     }
 
     /// Nothing was found in time: the reply that the check ends with. `is_asked`: it was being
-    /// looked up; else no thread was free for that.
-    pub fn lost(&mut self, is_asked: bool) -> Box<Reply> {
+    /// looked up; else no thread was free for that. `doubt`: why there was no answer, if it is known.
+    pub fn lost(&mut self, is_asked: bool, doubt: Option<&Unresolved>) -> Box<Reply> {
         let looked = self.began.elapsed();
         if !is_asked {
             self.late += looked;
@@ -60,7 +63,11 @@ impl Flight {
             return self.unnamed(Duration::ZERO, Fault { cause: Cause::Overload, text }, None);
         }
         let phases = Phases { dns_us: Some(0), ..Phases::default() };
-        let fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
+        let mut fault = self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &phases);
+        if let Some(doubt) = doubt {
+            let why = words(doubt, self.url.host_str().unwrap_or_default());
+            fault.text = format!("{}: {why}", fault.text);
+        }
         self.unnamed(looked, fault, Some(Silence::Names))
     }
 
@@ -72,6 +79,28 @@ impl Flight {
             self.hops.push(named(&self.url, None, None, hop));
         }
         Box::new(Reply { silence, ..self.reply(self.phases, Some(fault)) })
+    }
+}
+
+/// Why `host` has no address, for people.
+fn words(why: &Unresolved, host: &str) -> String {
+    match why {
+        Unresolved::NoName => format!("{host} does not exist"),
+        Unresolved::NoAddress(Family::Any) => format!("{host} has no address"),
+        Unresolved::NoAddress(Family::V4) => format!("{host} has no IPv4 address"),
+        Unresolved::NoAddress(Family::V6) => format!("{host} has no IPv6 address"),
+        Unresolved::Silent => format!("no name server answers for {host}"),
+        // RFC 1035, 4.1.1.
+        Unresolved::Failed(code) => {
+            let code = match code {
+                2 => "SERVFAIL",
+                5 => "REFUSED",
+                code => return format!("the name server failed for {host}: code {code}"),
+            };
+            format!("the name server failed for {host}: {code}")
+        }
+        Unresolved::Unknown => format!("cannot find an address of {host}"),
+        Unresolved::NoMeans(why) => why.to_string(),
     }
 }
 

@@ -1,0 +1,192 @@
+//! Lookups that answer as told, at times of our own.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const V4: &str = "192.0.2.1";
+const V6: &str = "2001:db8::1";
+
+/// A resolution with a clock of its own, in milliseconds after its beginning.
+struct Case {
+    resolution: Resolution,
+    start: Instant,
+}
+
+impl Case {
+    fn new(wanted: Family, bound: Family) -> Case {
+        let start = Instant::now();
+        let timeout = Duration::from_secs(10);
+        let mut resolution = Resolution::new("a.example".to_owned(), wanted, bound, timeout);
+        assert_eq!(resolution.step(start), Step::Wait);
+        resolution.begun(start);
+        Case { resolution, start }
+    }
+
+    fn any() -> Case {
+        Case::new(Family::Any, Family::Any)
+    }
+
+    fn step(&mut self, ms: u32) -> Step {
+        self.resolution.step(self.start + ms * MS)
+    }
+
+    fn answer(&mut self, ms: u32, ask: Ask, reply: Reply) -> Step {
+        let at = self.start + ms * MS;
+        self.resolution.take(ask, reply, (self.start, at));
+        self.resolution.step(at)
+    }
+
+    fn next_ms(&self) -> Option<u128> {
+        self.resolution.next_at().map(|at| (at - self.start).as_millis())
+    }
+}
+
+fn addresses(list: &[&str]) -> Reply {
+    Reply::System(Found::Addresses(list.iter().map(|text| text.parse().unwrap()).collect()))
+}
+
+fn missing(missing: Missing) -> Reply {
+    Reply::System(Found::Missing(missing))
+}
+
+/// What came out after so many milliseconds, in words.
+#[track_caller]
+fn done(case: &Case, step: Step) -> (String, u128) {
+    let Step::Done(Resolved { addresses, began, ended }) = step else { panic!("{step:?}") };
+    let words = match addresses {
+        Ok(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Err(why) => format!("{why:?}"),
+    };
+    assert_eq!(began, case.start);
+    (words, (ended - began).as_millis())
+}
+
+fn is(words: &str, ms: u128) -> (String, u128) {
+    (words.to_owned(), ms)
+}
+
+const BOTH: Ask = Ask::First(Family::Any);
+const APART4: Ask = Ask::Apart(Family::V4);
+const APART6: Ask = Ask::Apart(Family::V6);
+const SERVERS: Ask = Ask::Servers(Family::Any);
+
+#[test]
+fn where_both_are_answered_it_takes_one_lookup() {
+    let mut case = Case::any();
+    assert_eq!((case.step(49), case.next_ms()), (Step::Wait, Some(50)));
+    let step = case.answer(49, BOTH, addresses(&[V6, V4]));
+    assert_eq!(done(&case, step), is("2001:db8::1 192.0.2.1", 49));
+}
+
+#[test]
+fn a_family_that_is_silent_costs_the_delay_and_no_more() {
+    for (ask, address, used) in [(APART4, V4, 60), (APART6, V6, 110)] {
+        let mut case = Case::any();
+        assert_eq!(case.step(50), Step::Ask(vec![APART4, APART6]));
+        assert_eq!((case.step(51), case.next_ms()), (Step::Wait, Some(1000)));
+        let first = case.answer(60, ask, addresses(&[address]));
+        let step = if used == 60 {
+            first
+        } else {
+            // IPv4 might come yet.
+            assert_eq!((first, case.next_ms()), (Step::Wait, Some(used)));
+            case.step(used as u32)
+        };
+        assert_eq!(done(&case, step), is(address, 60));
+    }
+}
+
+#[test]
+fn one_that_fails_does_not_cost_the_other_its_addresses() {
+    for why in [Missing::Name, Missing::Address, Missing::Answer] {
+        for (with, without, address) in [(APART4, APART6, V4), (APART6, APART4, V6)] {
+            let mut case = Case::any();
+            // As musl does it.
+            assert_eq!(case.answer(1, BOTH, missing(why)), Step::Ask(vec![APART4, APART6]));
+            assert_eq!(case.answer(2, without, missing(why)), Step::Wait);
+            let step = case.answer(3, with, addresses(&[address]));
+            assert_eq!(done(&case, step), is(address, 3), "{why:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_apart() {
+    use Missing::{Address, Answer, Name};
+    for (v4, v6, served, want) in [
+        (Name, Name, None, "NoName"),
+        (Address, Address, None, "NoAddress(Any)"),
+        // Servers that know no AAAA answer anything.
+        (Name, Answer, None, "NoName"),
+        (Address, Name, None, "NoAddress(Any)"),
+        (Answer, Name, Some(Served::Failed(2)), "Failed(2)"),
+        (Answer, Answer, Some(Served::Silent), "Silent"),
+        (Address, Answer, Some(Served::Failed(5)), "Failed(5)"),
+        (Answer, Answer, Some(Served::Answered), "Unknown"),
+    ] {
+        let mut case = Case::any();
+        case.answer(1, BOTH, missing(Answer));
+        assert_eq!(case.answer(2, APART6, missing(v6)), Step::Wait);
+        let step = case.answer(3, APART4, missing(v4));
+        let step = match served {
+            None => step,
+            Some(served) => {
+                assert_eq!(step, Step::Ask(vec![SERVERS]));
+                case.answer(4, SERVERS, Reply::Servers(Some(served)))
+            }
+        };
+        assert_eq!(done(&case, step), is(want, 3));
+    }
+}
+
+#[test]
+fn servers_are_asked_while_the_system_waits_for_them() {
+    let mut case = Case::any();
+    assert_eq!(case.step(50), Step::Ask(vec![APART4, APART6]));
+    assert_eq!(case.resolution.doubt(), None);
+    assert_eq!(case.step(1000), Step::Ask(vec![SERVERS]));
+    assert_eq!(case.next_ms(), None);
+    assert_eq!(case.resolution.doubt(), Some(Unresolved::Silent));
+    case.answer(1001, SERVERS, Reply::Servers(Some(Served::Failed(2))));
+    assert_eq!(case.resolution.doubt(), Some(Unresolved::Failed(2)));
+    for (ms, ask) in [(5000, BOTH), (5050, APART4)] {
+        assert_eq!(case.answer(ms, ask, missing(Missing::Answer)), Step::Wait);
+    }
+    let step = case.answer(5051, APART6, missing(Missing::Answer));
+    assert_eq!(done(&case, step), is("Failed(2)", 5051));
+}
+
+#[test]
+fn of_one_family_there_is_nothing_to_ask_apart() {
+    for (wanted, address) in [(Family::V4, V4), (Family::V6, V6)] {
+        let mut case = Case::new(wanted, Family::Any);
+        assert_eq!((case.step(500), case.next_ms()), (Step::Wait, Some(1000)));
+        let first = Ask::First(wanted);
+        let step = case.answer(600, first, addresses(&[address]));
+        assert_eq!(done(&case, step), is(address, 600));
+        let mut case = Case::new(wanted, Family::Any);
+        let step = case.answer(600, first, missing(Missing::Address));
+        assert_eq!(done(&case, step), is(&format!("NoAddress({wanted:?})"), 600));
+        let mut case = Case::new(wanted, Family::Any);
+        let step = case.answer(1, first, missing(Missing::Answer));
+        assert_eq!(step, Step::Ask(vec![Ask::Servers(wanted)]));
+    }
+}
+
+#[test]
+fn an_address_of_ours_asks_for_its_own_family_first() {
+    let mut case = Case::new(Family::Any, Family::V6);
+    assert_eq!((case.step(50), case.next_ms()), (Step::Wait, Some(1000)));
+    let step = case.answer(60, Ask::First(Family::V6), missing(Missing::Address));
+    assert_eq!(step, Step::Ask(vec![APART4]));
+    // To be told of: it is of no use.
+    let step = case.answer(61, APART4, addresses(&[V4]));
+    assert_eq!(done(&case, step), is(V4, 61));
+}
+
+#[test]
+fn no_means_end_it_at_once() {
+    let mut case = Case::any();
+    let step = case.answer(1, BOTH, Reply::System(Found::NoMeans("no thread".into())));
+    assert_eq!(done(&case, step), is("NoMeans(\"no thread\")", 1));
+}

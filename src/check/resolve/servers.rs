@@ -1,0 +1,269 @@
+//! Asks the name servers of `/etc/resolv.conf` about one name, to tell a server that fails from one
+//! that is silent: the C libraries report both alike, musl after 5 s. The addresses in the replies are
+//! not read: the system's resolver alone finds those.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::model::connect::Family;
+
+/// Name servers that are asked, as many as both C libraries ask.
+const SERVERS: usize = 3;
+/// How often each is asked, since packets get lost, and how long it has for each.
+const TRIES: u32 = 3;
+const PATIENCE: Duration = Duration::from_millis(600);
+/// Bytes of a reply that are read; only its head is of interest.
+const REPLY: usize = 512;
+
+/// Types of records: IPv4 and IPv6 addresses.
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// Result of asking the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// None has answered.
+    Silent,
+    /// One answered that it could not tell, by that code (RFC 1035, 4.1.1).
+    Failed(u8),
+    /// One answered: the name is there, or is not.
+    Answered,
+}
+
+/// Asks for the addresses of `host`. None: it cannot be asked for, or no server's address is known.
+pub fn ask(host: &str, family: Family) -> Option<Served> {
+    // Without that file both C libraries ask this host.
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let types: &[u16] = match family {
+        Family::Any => &[A, AAAA],
+        Family::V4 => &[A],
+        Family::V6 => &[AAAA],
+    };
+    let id = RandomState::new().hash_one(host) as u16;
+    let numbered = types.iter().zip(0..);
+    let queries: Option<Vec<Vec<u8>>> =
+        numbered.map(|(of, more)| query(host, *of, id.wrapping_add(more))).collect();
+    let servers = servers(&text);
+    if servers.is_empty() {
+        return None;
+    }
+    let at: Vec<SocketAddr> = servers.iter().map(|server| (*server, 53).into()).collect();
+    Some(ask_all(&at, &queries?))
+}
+
+/// Addresses of the name servers in a `resolv.conf`, without those that name an interface.
+fn servers(text: &str) -> Vec<IpAddr> {
+    let words = text.lines().map(str::split_whitespace);
+    let named = words.filter_map(|mut words| {
+        (words.next() == Some("nameserver")).then(|| words.next().unwrap_or_default())
+    });
+    let named: Vec<&str> = named.take(SERVERS).collect();
+    if named.is_empty() {
+        return vec![Ipv4Addr::LOCALHOST.into()];
+    }
+    named.into_iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// A question as it travels (RFC 1035, 4.1). None: it is no name.
+fn query(host: &str, of: u16, id: u16) -> Option<Vec<u8>> {
+    // Recursion desired, one question.
+    let mut bytes = [id.to_be_bytes(), [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]].concat();
+    for label in host.trim_end_matches('.').split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        bytes.push(length);
+        bytes.extend(label.bytes());
+    }
+    bytes.push(0);
+    bytes.extend(of.to_be_bytes());
+    bytes.extend([0, 1]);
+    // 255 bytes of name between 12 of head and 4 of type and class.
+    (bytes.len() <= 12 + 255 + 4).then_some(bytes)
+}
+
+/// The code of a reply to that question. None: it is none.
+fn code(reply: &[u8], query: &[u8]) -> Option<u8> {
+    let head = reply.get(..12)?;
+    (head[..2] == query[..2] && head[2] & 0x80 != 0).then_some(head[3] & 0x0f)
+}
+
+/// A server, and the codes of its replies by question.
+struct Asked {
+    socket: UdpSocket,
+    codes: Vec<Option<u8>>,
+    /// Nothing listens there.
+    is_gone: bool,
+}
+
+impl Asked {
+    fn new(server: SocketAddr, questions: usize) -> Option<Asked> {
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(server).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some(Asked { socket, codes: vec![None; questions], is_gone: false })
+    }
+
+    fn send(&mut self, queries: &[Vec<u8>]) {
+        let open = queries.iter().zip(&self.codes).filter(|(_, code)| code.is_none());
+        for (query, _) in open {
+            // An earlier one may have come back as refused, which is told here or at the next read.
+            let sent = self.socket.send(query);
+            self.is_gone |= sent.is_err();
+        }
+    }
+
+    fn receive(&mut self, queries: &[Vec<u8>]) {
+        let mut reply = [0; REPLY];
+        loop {
+            match self.socket.recv(&mut reply) {
+                Ok(length) => {
+                    for (query, known) in queries.iter().zip(&mut self.codes) {
+                        *known = known.or(code(&reply[..length], query));
+                    }
+                }
+                Err(error) => {
+                    self.is_gone |= error.kind() != std::io::ErrorKind::WouldBlock;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.codes.iter().all(Option::is_some)
+    }
+}
+
+/// Asks until one has answered every question, or all have had their time.
+fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
+    let asked = servers.iter().filter_map(|server| Asked::new(*server, queries.len()));
+    let mut asked: Vec<Asked> = asked.collect();
+    'tries: for _ in 0..TRIES {
+        asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|asked| asked.send(queries));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let open = asked.iter().filter(|asked| !asked.is_gone);
+            let mut fds: Vec<PollFd<'_>> =
+                open.map(|asked| PollFd::new(&asked.socket, PollFlags::IN)).collect();
+            if fds.is_empty() {
+                break 'tries;
+            }
+            if left.is_zero() {
+                break;
+            }
+            let left = Timespec::try_from(left).ok();
+            // One that is interrupted is begun again.
+            let _ = poll(&mut fds, left.as_ref());
+            drop(fds);
+            asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|one| one.receive(queries));
+            if asked.iter().any(Asked::is_done) {
+                break 'tries;
+            }
+        }
+    }
+    let codes = || asked.iter().flat_map(|asked| &asked.codes).flatten();
+    // NXDOMAIN, 3, is an answer.
+    match codes().find(|code| !matches!(code, 0 | 3)) {
+        Some(failed) => Served::Failed(*failed),
+        None if codes().next().is_some() => Served::Answered,
+        None => Served::Silent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn servers_are_read_as_the_c_libraries_read_them() {
+        let parse = |list: &[&str]| -> Vec<IpAddr> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        for (text, want) in [
+            ("", &["127.0.0.1"][..]),
+            ("search a.example\noptions ndots:5\n", &["127.0.0.1"]),
+            ("# nameserver 192.0.2.9\nnameserver 192.0.2.1\n", &["192.0.2.1"]),
+            ("nameserver\t192.0.2.1 \nnameserver 2001:db8::1", &["192.0.2.1", "2001:db8::1"]),
+            (
+                "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4",
+                &["192.0.2.1", "192.0.2.2", "192.0.2.3"],
+            ),
+            // Of an interface: not known here.
+            ("nameserver fe80::1%eth0\n", &[]),
+            ("nameserver\n", &[]),
+        ] {
+            assert_eq!(servers(text), parse(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_a_name_of_dns() {
+        let bytes = query("a.example.", AAAA, 0x1234).unwrap();
+        assert_eq!(bytes[..12], [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[12..], *b"\x01a\x07example\0\0\x1c\0\x01");
+        for wrong in ["", ".", "a..b", &"x".repeat(64), &vec!["x".repeat(63); 4].join(".")] {
+            assert_eq!(query(wrong, A, 1), None, "{wrong}");
+        }
+        assert!(query(&vec!["x".repeat(62); 4].join("."), A, 1).is_some());
+    }
+
+    #[test]
+    fn only_a_reply_to_the_question_has_a_code() {
+        let query = query("a.example", A, 7).unwrap();
+        let mut reply = query.clone();
+        assert_eq!(code(&reply, &query), None);
+        reply[2..4].copy_from_slice(&[0x81, 0x82]);
+        assert_eq!(code(&reply, &query), Some(2));
+        assert_eq!(code(&reply[..11], &query), None);
+        reply[1] ^= 1;
+        assert_eq!(code(&reply, &query), None);
+    }
+
+    /// A server that answers every question with one of these codes in turn; silent if there are none.
+    fn server(codes: &'static [u8]) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut bytes = [0; 512];
+            for code in codes.iter().cycle() {
+                let Ok((length, from)) = socket.recv_from(&mut bytes) else { return };
+                bytes[2..4].copy_from_slice(&[0x81, 0x80 | code]);
+                let _ = socket.send_to(&bytes[..length], from);
+            }
+            thread::park();
+        });
+        address
+    }
+
+    #[test]
+    fn silence_failure_and_answers_are_told_apart() {
+        let both = [query("a.example", A, 1).unwrap(), query("a.example", AAAA, 2).unwrap()];
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (silent, fails) = (server(&[]), server(&[2]));
+        for (what, servers, want) in [
+            ("none", vec![], Served::Silent),
+            ("nobody there", vec![nobody], Served::Silent),
+            ("silent", vec![silent], Served::Silent),
+            ("SERVFAIL", vec![fails], Served::Failed(2)),
+            ("REFUSED", vec![server(&[5])], Served::Failed(5)),
+            ("NXDOMAIN", vec![server(&[3])], Served::Answered),
+            ("one of both", vec![server(&[0, 2])], Served::Failed(2)),
+            ("the second", vec![silent, fails], Served::Failed(2)),
+            ("after nobody", vec![nobody, server(&[0])], Served::Answered),
+        ] {
+            let began = Instant::now();
+            assert_eq!(ask_all(&servers, &both), want, "{what}");
+            assert!(began.elapsed() < TRIES * PATIENCE + Duration::from_secs(5), "{what}");
+        }
+    }
+}

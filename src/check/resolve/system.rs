@@ -1,0 +1,81 @@
+//! One call of the system's resolver: `/etc/hosts`, search domains and whatever else it is set up
+//! to ask count here as for every other program.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+use rustix::process::{Resource, getrlimit};
+
+use crate::check::fault::is_no_means;
+use crate::model::connect::Family;
+
+/// Descriptors that lookups under way may need.
+const DESCRIPTORS: u64 = 16;
+
+/// Result of one lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// At least one, in the order in which they are to be tried.
+    Addresses(Arc<[IpAddr]>),
+    /// No address.
+    Missing(Missing),
+    /// This machine could not ask: why.
+    NoMeans(Arc<str>),
+}
+
+/// Why a lookup has found no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The name does not exist.
+    Name,
+    /// The name exists, and has no address of the wanted family.
+    Address,
+    /// Nobody could tell: name servers are silent, or fail.
+    Answer,
+}
+
+/// Looks up the addresses of `host`.
+pub fn look_up(host: &str, family: Family) -> Found {
+    let address = match family {
+        Family::Any => 0,
+        Family::V4 => AddrFamily::Inet.into(),
+        Family::V6 => AddrFamily::Inet6.into(),
+    };
+    let socktype = SockType::Stream.into();
+    let hints = AddrInfoHints { socktype, address, ..AddrInfoHints::default() };
+    let missing = match getaddrinfo(Some(host), None, Some(hints)) {
+        Ok(found) => {
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found.flatten() {
+                let address = address.sockaddr.ip();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            if !addresses.is_empty() {
+                return Found::Addresses(addresses.into());
+            }
+            Missing::Address
+        }
+        Err(error) => match error.kind() {
+            LookupErrorKind::NoName => Missing::Name,
+            LookupErrorKind::NoData => Missing::Address,
+            _ => Missing::Answer,
+        },
+    };
+    if is_short_of_descriptors() {
+        return Found::NoMeans("too few descriptors to look a name up".into());
+    }
+    Found::Missing(missing)
+}
+
+/// Whether so few are left that the resolver may have found none for its files and sockets: it says
+/// of that that there is no such name.
+fn is_short_of_descriptors() -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.count() as u64 + DESCRIPTORS >= limit,
+        Err(error) => is_no_means(error.raw_os_error().unwrap_or(0)),
+    }
+}

@@ -76,7 +76,11 @@ impl Sites {
         sites.extend(http_sites(&http));
         sites.extend([
             unseen("refused", refused.url("/"), "connect"),
-            unseen("no name", "http://no-such.invalid/".into(), "dns"),
+            // No name server answers: that is no answer about the site.
+            Site {
+                want: ("unknown", "uplink"),
+                ..unseen("no name", "http://no-such.invalid/".into(), "dns")
+            },
             unseen("expired", expired.url_at("localhost", "/"), "certificate_expired"),
             unseen("untrusted", untrusted.url_at("localhost", "/"), "certificate_untrusted"),
             unseen("other name", other.url_at("localhost", "/"), "certificate_name"),

@@ -2,6 +2,8 @@
 //! what is booked as whose fault. The program runs in a network namespace of its own, behind a cable
 //! that a test can pull; its sites have addresses of the internet on the other side.
 
+mod names;
+
 use std::fmt::Write as _;
 
 use std::process::Command;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::binary::{Output, Running};
-use crate::harness::{Dns, Fields, Listener, Script, Sitewatch, Temp, eventually, json};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
 use crate::rows::{Row, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -279,49 +281,6 @@ fn with_nobody_to_ask_it_is_down_and_what_is_ours_is_exempt() {
     let (_, stored) = stop(running, &folder);
     let down = |row: &&Row| row.verdict == "down";
     assert_eq!(stored.of("other").into_iter().filter(down).count(), 0);
-}
-
-#[test]
-fn a_dead_name_server_is_ours_and_a_dead_name_the_sites() {
-    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
-    let (first, second) = (cable.site(1), cable.site(2));
-    let dns = Dns::at(cable.site(53).parse().unwrap());
-    dns.set("first.example", first.parse().unwrap()).set("second.example", second.parse().unwrap());
-    let all = [
-        ("first", "first.example"),
-        ("second", "second.example"),
-        ("gone", "gone.example"),
-        ("address", &*first),
-    ];
-    let config = targets(&site, &all);
-    let resolv_conf = dns.resolv_conf();
-    let running = cable.start(&config, &folder, Some(resolv_conf));
-    eventually(DEADLINE, "some checks", || {
-        rows(&folder, "gone", "down") > 1 && rows(&folder, "first", "up") > 1
-    });
-    drop(dns);
-    eventually(DEADLINE, "names are unknown", || {
-        rows(&folder, "first", "unknown") > 1 && rows(&folder, "second", "unknown") > 1
-    });
-    let (done, stored) = stop(running, &folder);
-    assert_eq!(kinds(&stored.of("address")), [kind("up", "")]);
-    for name in ["first", "second"] {
-        let kinds = kinds(&stored.of(name));
-        assert!(kinds.iter().all(|kind| kind.0 != "down"), "{name}: {kinds:?}");
-    }
-    assert_eq!(stored.of("gone")[0].cause, "dns");
-    assert_eq!(done.stderr.matches("the uplink is away").count(), 1, "{}", done.stderr);
-}
-
-#[test]
-fn no_route_is_ours_at_once() {
-    let words = ["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
-    let program = Sitewatch::program("unshare").args(words);
-    let check = ["check", "http://192.0.2.1/", "--format", "json"];
-    let done = program.args([env!("CARGO_BIN_EXE_sitewatch")]).args(check).run();
-    assert_eq!(done.code, Some(2), "{done:?}");
-    assert!(done.stdout.contains("\"cause\":\"uplink\""), "{done:?}");
-    assert!(done.stdout.contains("network is unreachable"), "{done:?}");
 }
 
 #[test]

@@ -5,9 +5,12 @@
 //! While it holds any, it connects to canaries, in rounds: those that are configured, else the
 //! brokers of Kafka and some targets. An answer from far enough away settles the checks that had
 //! ended before it: they are down. Those that a whole round could have spoken for, and did not, are
-//! unknown. Where nobody can be asked, a check is down at once.
+//! unknown. Where nobody can be asked, a check is down at once; but one whose name nobody could tell is
+//! unknown, since that is no answer about a site.
 
 mod canary;
+mod round;
+mod settled;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,17 +20,17 @@ use std::time::{Duration, Instant};
 use smol::channel::{Receiver, Sender};
 
 pub use self::canary::Answer;
-use self::canary::{Ask, PATIENCE, Place, ask};
+use self::canary::{Ask, Place, ask};
+pub use self::settled::Settled;
+use self::settled::{ELSE, plain, unknown};
 use crate::model::judge::Reply;
-use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
+use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
 use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
 use crate::show::time::span;
 
 /// How soon after a round the next may begin.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Targets that stand in for canaries, for names and for the way each.
-const STAND_INS: usize = 3;
 
 /// The part of the judge that doubts.
 pub struct Uplink {
@@ -68,14 +71,6 @@ struct Held {
     via: Option<Place>,
     /// The last round that had begun when it came.
     round: u64,
-}
-
-/// A check about which there is no doubt any more.
-pub struct Settled {
-    /// What holds of it.
-    pub outcome: Outcome,
-    /// The line about the uplink tells of it already.
-    pub is_told: bool,
 }
 
 /// Canaries being asked.
@@ -180,13 +175,17 @@ impl Uplink {
             self.hold(doubt, outcome, via);
             return None;
         }
-        if doubt.reach == Reach::Loopback && silence == Silence::Way
-            || !self.can_tell(&doubt, &outcome.target)
-        {
+        if doubt.reach == Reach::Loopback && silence == Silence::Way {
             return Some(plain(outcome));
         }
+        if !self.can_tell(&doubt, &outcome.target) {
+            return Some(match silence {
+                Silence::Names if !self.evidence.settles(&doubt) => self.untold(&doubt, outcome),
+                _ => plain(outcome),
+            });
+        }
         if self.back.is_some_and(|back| began < back) {
-            return Some(unknown(outcome));
+            return Some(unknown(outcome, ELSE));
         }
         if self.evidence.settles(&doubt) {
             return Some(plain(outcome));
@@ -249,8 +248,8 @@ impl Uplink {
 
     /// What a canary's answer tells, also of where it is.
     fn note(&mut self, answer: &Answer) {
-        if answer.is_named {
-            self.evidence.named(answer.at);
+        if let Some(reach) = answer.named {
+            self.evidence.named(answer.at, reach);
         }
         if let Some(reach) = answer.reach {
             self.evidence.answered(answer.at, reach, false);
@@ -260,14 +259,14 @@ impl Uplink {
         let round = self.round.as_mut().filter(|round| round.number == answer.round);
         let asked = round.map(|round| {
             round.open -= 1;
-            if answer.reach.is_some() || answer.is_named {
+            if answer.reach.or(answer.named).is_some() {
                 round.heard.push(answer.host.clone());
             }
             &mut round.asked
         });
         let places = self.canaries.iter_mut().chain(asked.into_iter().flatten());
         for place in places.filter(|place| place.host == answer.host) {
-            place.reach = answer.reach.or(place.reach);
+            place.reach = answer.reach.or(answer.named).or(place.reach);
         }
     }
 
@@ -286,7 +285,7 @@ impl Uplink {
             None => evidence.settles(&held.doubt),
         });
         let judged = settled.map(|Held { doubt, outcome, via, .. }| match back {
-            Some(back) if doubt.began < back && via.is_none() => unknown(outcome),
+            Some(back) if doubt.began < back && via.is_none() => unknown(outcome, ELSE),
             _ => plain(outcome),
         });
         judged.collect()
@@ -302,7 +301,7 @@ impl Uplink {
         for Held { doubt, outcome, via, round: came } in held {
             if let Some(proxy) = via {
                 let is_asked = round.asked.iter().any(|place| place.host == proxy.host);
-                let settled = if is_asked { unknown(outcome) } else { plain(outcome) };
+                let settled = if is_asked { unknown(outcome, ELSE) } else { plain(outcome) };
                 given.push(Settled { is_told: false, ..settled });
                 continue;
             }
@@ -312,76 +311,45 @@ impl Uplink {
             // Of the last checks one that came while the round was under way has no other: an answer
             // of some seconds ago must do.
             let is_heard = |place: &Place| round.heard.contains(&place.host);
-            if could.peek().is_none() || came >= round.number && could.any(is_heard) {
+            if could.peek().is_none() {
+                given.push(match doubt.silence {
+                    Silence::Names => self.untold(&Doubt { since: now, ..doubt }, outcome),
+                    Silence::Way => plain(outcome),
+                });
+                continue;
+            }
+            if came >= round.number && could.any(is_heard) {
                 given.push(plain(outcome));
                 continue;
             }
-            let settled = unknown(outcome);
-            if self.away.is_none() {
-                let Outcome { target, error, .. } = &settled.outcome;
-                let why = error.as_deref().unwrap_or_default();
-                log::warn!("the uplink is away: {target}: {why}; such checks are unknown");
-                self.away = Some(Doubt { since: now, ..doubt });
-            }
+            let settled = unknown(outcome, ELSE);
+            self.tell_away(&settled.outcome, &Doubt { since: now, ..doubt });
             given.push(settled);
         }
         given
     }
 
-    fn begin(&mut self, now: Instant) {
-        let mut chosen = self.canaries.clone();
-        if self.stands_in {
-            for silence in [Silence::Names, Silence::Way] {
-                // Who speaks for the farthest speaks for all.
-                let direct = self.held.iter().filter(|held| held.via.is_none());
-                let doubts = direct.map(|held| &held.doubt);
-                let farthest = doubts.filter(|doubt| doubt.silence == silence);
-                let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
-                // Those that answered last.
-                for _ in 0..STAND_INS {
-                    let able = self.targets.values().filter(|Stand { place, .. }| {
-                        place.speaks_for(doubt, None)
-                            && chosen.iter().all(|other| other.host != place.host)
-                    });
-                    let latest = able.max_by_key(|stand| stand.answered);
-                    chosen.extend(latest.map(|stand| stand.place.clone()));
-                }
-            }
-        }
-        for proxy in self.held.iter().filter_map(|held| held.via.as_ref()) {
-            if chosen.iter().all(|other| other.host != proxy.host) {
-                chosen.push(proxy.clone());
-            }
-        }
-        self.rounds += 1;
-        let number = self.rounds;
-        let asked: Vec<Place> = chosen
-            .into_iter()
-            .filter(|place| (self.ask)(place.clone(), number, self.answers_in.clone()))
-            .collect();
-        let open = asked.len();
-        self.round = Some(Round { number, ends: now + PATIENCE, asked, heard: Vec::new(), open });
+    /// The check as unknown: nobody can settle its doubt.
+    fn untold(&mut self, doubt: &Doubt, outcome: Outcome) -> Settled {
+        let known = self.targets.get(&outcome.target).and_then(|stand| stand.place.reach);
+        let settled = unknown(outcome, "nobody else can tell");
+        // Over once a name is found again, wherever its target turns out to be.
+        self.tell_away(
+            &settled.outcome,
+            &Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt },
+        );
+        settled
     }
 
-    /// Whether anybody could settle it.
-    fn can_tell(&self, doubt: &Doubt, target: &str) -> bool {
-        let own = self.targets.get(target).map(|stand| &*stand.place.host);
-        let stand_ins = self.targets.values().filter(|_| self.stands_in).map(|stand| &stand.place);
-        self.canaries.iter().chain(stand_ins).any(|place| place.speaks_for(doubt, own))
+    /// Logs that the uplink is away, once.
+    fn tell_away(&mut self, outcome: &Outcome, doubt: &Doubt) {
+        if self.away.is_none() {
+            let Outcome { target, error, .. } = outcome;
+            let why = error.as_deref().unwrap_or_default();
+            log::warn!("the uplink is away: {target}: {why}; such checks are unknown");
+            self.away = Some(*doubt);
+        }
     }
-}
-
-/// The check as it was judged.
-fn plain(outcome: Outcome) -> Settled {
-    Settled { outcome, is_told: false }
-}
-
-/// The same as our own network's fault.
-fn unknown(outcome: Outcome) -> Settled {
-    let why = outcome.error.as_deref().unwrap_or_default();
-    let error = Some(tidy(&format!("{why}; nothing else answers"), ERROR_MAX));
-    let (verdict, cause) = (Verdict::Unknown, Some(Cause::Uplink));
-    Settled { outcome: Outcome { verdict, cause, error, ..outcome }, is_told: true }
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 //! Remarks on a configuration as a whole: it is right, and may not do what was meant.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Config;
 use super::source::At;
 use super::table::Reader;
-use crate::model::target::Target;
+use crate::model::target::{Target, is_name};
 
 /// Told where nobody can tell our own network's trouble from a site's.
 const ALONE: &str = "no [uplink] canaries, no brokers and no second host: when this machine's own \
                      network is away, its targets count as down";
+
+/// Told where canaries are addresses, which tell nothing of names.
+const NAMELESS: &str = "no canary has a name: where name servers are silent or fail, only targets of \
+                        other names show whose trouble that is, and with none such every named target \
+                        is unknown: add one by its name";
 
 /// Places of keys that remarks are about.
 pub(super) struct Places<'a> {
@@ -26,6 +32,9 @@ pub(super) fn remark(config: &Config, places: &Places<'_>, reader: &Reader<'_>) 
     if asks_nobody(config) {
         reader.remark(places.canaries.unwrap_or(places.first), ALONE);
     }
+    if let Some(at) = places.canaries.filter(|_| asks_no_name(config)) {
+        reader.remark(at, NAMELESS);
+    }
     if let Some(text) = crowd(config) {
         reader.remark(places.in_flight.unwrap_or(places.first), text);
     }
@@ -39,6 +48,24 @@ fn asks_nobody(config: &Config) -> bool {
         Some(canaries) => canaries.is_empty(),
         None => config.kafka.is_none() && hosts.all(|host| host == first),
     }
+}
+
+/// Whether names of targets are looked up, and all canaries are addresses.
+fn asks_no_name(config: &Config) -> bool {
+    let Some(canaries) = config.uplink.canaries.as_ref().filter(|all| !all.is_empty()) else {
+        return false;
+    };
+    let looks_up = |target: &Arc<Target>| {
+        let connect = &target.connect;
+        connect.proxy.is_none() && connect.resolve.is_none() && is_name(&target.url)
+    };
+    canaries.iter().all(|canary| is_address(canary)) && config.targets.iter().any(looks_up)
+}
+
+/// Whether a `host:port` has an address for a host.
+fn is_address(canary: &str) -> bool {
+    let host = canary.rsplit_once(':').map_or(canary, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 /// Says that checks would wait for one another if every target timed out, if so: a site that is

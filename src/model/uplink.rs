@@ -78,7 +78,8 @@ pub struct Evidence {
     loopback: Option<Instant>,
     private: Option<Instant>,
     public: Option<Instant>,
-    names: Option<Instant>,
+    private_names: Option<Instant>,
+    public_names: Option<Instant>,
 }
 
 impl Evidence {
@@ -91,20 +92,29 @@ impl Evidence {
             Reach::Public => &mut self.public,
         };
         *newest = (*newest).max(Some(at));
-        if by_name && reach != Reach::Loopback {
-            self.named(at);
+        if by_name {
+            self.named(at, reach);
         }
     }
 
-    /// A name was found.
-    pub fn named(&mut self, at: Instant) {
-        self.names = self.names.max(Some(at));
+    /// A name of an address at that distance was found. Names of our own network are known to a
+    /// server of ours, which may still be cut off from all others.
+    pub fn named(&mut self, at: Instant, reach: Reach) {
+        let newest = match reach {
+            Reach::Loopback => return,
+            Reach::Private => &mut self.private_names,
+            Reach::Public => &mut self.public_names,
+        };
+        *newest = (*newest).max(Some(at));
     }
 
     /// Whether our own network is proved innocent.
     pub fn settles(&self, doubt: &Doubt) -> bool {
         let newest = match (doubt.silence, doubt.reach) {
-            (Silence::Names, _) => self.names,
+            (Silence::Names, Reach::Loopback | Reach::Private) => {
+                self.private_names.max(self.public_names)
+            }
+            (Silence::Names, Reach::Public) => self.public_names,
             (Silence::Way, Reach::Loopback) => self.loopback.max(self.private).max(self.public),
             (Silence::Way, Reach::Private) => self.private.max(self.public),
             (Silence::Way, Reach::Public) => self.public,
@@ -160,7 +170,11 @@ mod tests {
                 assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
                 evidence.answered(since, Loopback, true);
                 assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
-                evidence.answered(since, Private, true);
+                // Our own server's names say nothing of the internet's.
+                evidence.named(since, Private);
+                let settles = evidence.settles(&doubt(Silence::Names, doubted));
+                assert_eq!(settles, doubted != Public, "{doubted:?}");
+                evidence.answered(since, Public, true);
                 assert!(evidence.settles(&doubt(Silence::Names, doubted)));
             }
         }

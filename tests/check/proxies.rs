@@ -4,7 +4,8 @@
 use std::any::Any;
 
 use super::{
-    Case, DELAY, TIMEOUT, Want, at, broken, connected, late, table, table_by, unknown, up,
+    Case, DELAY, TIMEOUT, Want, at, broken, connected, late, table, table_by, unanswered, unknown,
+    up,
 };
 use crate::harness::greeter::{Greeter, Greeting};
 use crate::harness::proxy::{Manner, Proxy};
@@ -199,7 +200,7 @@ fn names() -> Vec<Case> {
     let lost = Want { last: Some("dns_us"), ..unknown("uplink") };
     let lost = lost.error("cannot find an address of the proxy nosuch.example:3128");
     vec![
-        row("we look it up", "socks5", broken("dns", "dns_us").error("nosuch.example")),
+        row("we look it up", "socks5", unanswered("dns_us").error("nosuch.example")),
         at("the proxy's", WAYS[0].0.to_owned(), (), lost)
             .key("proxy = 'http://nosuch.example:3128'"),
     ]

@@ -1,7 +1,7 @@
 //! Redirects: which are followed and how far, what becomes of the method, and what the record
 //! says of the way.
 
-use super::{Case, DELAY, Want, at, broken, down, http, late, table, up};
+use super::{Case, DELAY, Want, at, broken, down, http, late, table, unanswered, up};
 use crate::harness::{Listener, Script, certs};
 
 /// A server of these paths; the check begins at `/`.
@@ -68,9 +68,9 @@ fn what_is_followed() {
             broken("connect", "transfer_us").int("redirects", 1),
         ),
         paths(
-            "to a name that is none",
+            "to a name that nobody answers for",
             [("/", to(302, "http://no-such.invalid/"))],
-            broken("dns", "transfer_us").int("redirects", 1),
+            unanswered("transfer_us").int("redirects", 1),
         ),
     ];
     for status in [301, 302, 303, 307, 308] {

@@ -188,7 +188,7 @@ fn lawful(check: &Value) {
     assert!(due.starts_with(&reached), "{said}");
     let cause = if check.has("cause") { check.text("cause") } else { "" };
     let last = match (cause, check.text("target")) {
-        ("dns", _) => "dns_us",
+        ("dns" | "uplink", _) => "dns_us",
         ("connect", _) | ("timeout", "no connect") => "connect_us",
         ("timeout", "no tls") => "tls_us",
         ("timeout", "no word" | "silence") => "first_byte_us",

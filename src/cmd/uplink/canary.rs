@@ -1,17 +1,20 @@
 //! Canaries: hosts that are connected to, to see whether anybody answers.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use smol::channel::Sender;
 
 use super::super::daemon::thread;
+use crate::check::resolve::{self, Reply, Resolution, Step, look_up};
+use crate::model::connect::Family;
 use crate::model::uplink::{Doubt, Reach, Silence, reach};
 
 /// How long one has to answer.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// Canaries that are being asked, those included that hang on a dead name server.
-const ASKED_MAX: usize = 32;
+/// Canaries that are being asked, and lookups that hang on a dead name server, at most.
+const ASKED_MAX: usize = 64;
 
 /// Asks a canary, for a round; false: it cannot be.
 pub type Ask = fn(Place, u64, Sender<Answer>) -> bool;
@@ -32,8 +35,8 @@ pub struct Answer {
     pub round: u64,
     /// As in [`Place::host`].
     pub host: String,
-    /// Its name was found.
-    pub is_named: bool,
+    /// How far away its name led, if that was found: the farthest of its addresses.
+    pub named: Option<Reach>,
     /// Where it was, if it answered.
     pub reach: Option<Reach>,
     /// When it did, or did not.
@@ -62,7 +65,8 @@ impl Place {
         (&self.host, self.port) == (&other.host, other.port)
     }
 
-    fn is_name(&self) -> bool {
+    /// Whether it is named, and its name is looked up.
+    pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
@@ -70,18 +74,25 @@ impl Place {
     pub fn speaks_for(&self, doubt: &Doubt, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {
-                // This host's own names ask no name server.
-                Silence::Names => self.is_name() && self.reach != Some(Reach::Loopback),
+                // This host's own names ask no name server; those of our own network ask ours alone.
+                Silence::Names => {
+                    let reaches = |reach| reach > Reach::Loopback && reach >= doubt.reach;
+                    self.is_name() && self.reach.is_none_or(reaches)
+                }
                 Silence::Way => self.reach.is_none_or(|reach| reach >= doubt.reach),
             }
     }
 
     /// Connects; one that refuses has answered too.
-    fn answer(self, round: u64) -> Answer {
-        let found = (&*self.host, self.port).to_socket_addrs();
-        let mut addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
-        let is_near = |address: &SocketAddr| reach(address.ip()) == Reach::Loopback;
-        let is_named = self.is_name() && addresses.iter().any(|address| !is_near(address));
+    fn answer(self, round: u64, answers: &Sender<Answer>) -> Answer {
+        let found = match self.host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => find(&self.host, answers),
+        };
+        let mut addresses: Vec<SocketAddr> =
+            found.into_iter().map(|address| (address, self.port).into()).collect();
+        let named = addresses.iter().map(|address| reach(address.ip())).max();
+        let named = named.filter(|_| self.is_name());
         addresses.truncate(4);
         let each = PATIENCE / addresses.len().max(1) as u32;
         let answers = |address: &SocketAddr| match TcpStream::connect_timeout(address, each) {
@@ -89,7 +100,7 @@ impl Place {
             Ok(_) => true,
         };
         let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
-        Answer { round, host: self.host, is_named, reach, at: Instant::now() }
+        Answer { round, host: self.host, named, reach, at: Instant::now() }
     }
 }
 
@@ -101,7 +112,58 @@ pub fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
     }
     let ask = move || {
         // The judge may have ended.
-        let _ = answers.try_send(place.answer(round));
+        let _ = answers.try_send(place.answer(round, &answers));
     };
     thread("canary").spawn(ask).is_ok()
+}
+
+/// The addresses of a name, as a check finds them: a server that is silent for one family does not
+/// cost those of the other. Lookups that hang go on, and hold one of the channel's ends each.
+fn find(host: &str, answers: &Sender<Answer>) -> Vec<IpAddr> {
+    let (found_in, found) = mpsc::channel();
+    let begin = |ask: resolve::Ask, family: Family| {
+        let (host, found_in, held) = (host.to_owned(), found_in.clone(), answers.clone());
+        let look = move || {
+            // Nobody may wait for it any more.
+            let _ = found_in.send((ask, Reply::System(look_up(&host, family))));
+            drop(held);
+        };
+        thread("canary").spawn(look).is_ok()
+    };
+    let began = Instant::now();
+    let mut resolution = Resolution::new(host.to_owned(), Family::Any, Family::Any, PATIENCE);
+    resolution.begun(began);
+    if !begin(resolution.first(), Family::Any) {
+        return Vec::new();
+    }
+    while began.elapsed() < PATIENCE {
+        let now = Instant::now();
+        match resolution.step(now) {
+            Step::Done(resolved) => {
+                return resolved.addresses.map(|all| all.to_vec()).unwrap_or_default();
+            }
+            Step::Ask(asks) => {
+                for ask in asks {
+                    match ask {
+                        resolve::Ask::First(family) | resolve::Ask::Apart(family) => {
+                            // It only helps.
+                            let _ = begin(ask, family);
+                        }
+                        // Why there is none is of no matter here.
+                        resolve::Ask::Servers(_) => {
+                            resolution.take(ask, Reply::Servers(None), (now, now))
+                        }
+                    }
+                }
+            }
+            Step::Wait => {
+                let until = resolution.next_at().unwrap_or(began + PATIENCE).min(began + PATIENCE);
+                let left = until.saturating_duration_since(now);
+                if let Ok((ask, reply)) = found.recv_timeout(left) {
+                    resolution.take(ask, reply, (began, Instant::now()));
+                }
+            }
+        }
+    }
+    Vec::new()
 }

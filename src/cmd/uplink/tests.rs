@@ -42,8 +42,8 @@ impl Uplink {
     /// A canary's answer.
     fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
         let reach = address.map(|text| reach(text.parse().unwrap()));
-        let is_named = address.is_some() && host.parse::<IpAddr>().is_err();
-        let answer = Answer { round: self.rounds, host: host.to_owned(), is_named, reach, at: now };
+        let named = reach.filter(|_| host.parse::<IpAddr>().is_err());
+        let answer = Answer { round: self.rounds, host: host.to_owned(), named, reach, at: now };
         verdicts(self.go_on(Some(answer), now))
     }
 }
@@ -125,15 +125,17 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     let b = target("b", "b.example");
     let now = Instant::now() + 10 * SECOND;
     let mut alone = uplink(&[own.clone(), a.clone()], &[]);
-    // Nobody could tell.
-    assert_eq!(verdicts(alone.doubt(&a, Silence::Names, now)), [Verdict::Down]);
+    // Nobody could tell, and a name server's silence is no answer.
+    assert_eq!(verdicts(alone.doubt(&a, Silence::Names, now)), [Verdict::Unknown]);
+    assert_eq!(verdicts(alone.doubt(&a, Silence::Way, now)), [Verdict::Down]);
     let mut both = uplink(&[own.clone(), a.clone(), b], &[]);
     assert!(both.doubt(&a, Silence::Names, now).is_none());
     assert_eq!(verdicts(both.heard(&own, &answered("127.0.0.1"), now + SECOND)), []);
     both.go_on(None, now + SECOND);
     // A name that is found is enough, though nobody answers there.
     let (host, at) = ("b.example".into(), now + 2 * SECOND);
-    let answer = Answer { round: both.rounds, host, is_named: true, reach: None, at };
+    let named = Some(Reach::Public);
+    let answer = Answer { round: both.rounds, host, named, reach: None, at };
     assert_eq!(verdicts(both.go_on(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
 }
 
@@ -207,4 +209,56 @@ fn a_kept_connection_proves_no_name_server_and_who_slept_proves_nothing() {
     let slept = Reply { fault: slept, ..answered("198.51.100.7") };
     assert_eq!(verdicts(uplink.heard(&a, &slept, later)), []);
     assert_eq!(verdicts(uplink.heard(&a, &answered("198.51.100.7"), later)), [Verdict::Down]);
+}
+
+#[test]
+fn names_of_our_own_network_do_not_speak_for_those_of_the_internet() {
+    let (near, a) = (target("near", "nas.lan"), target("a", "a.example"));
+    let now = Instant::now() + 10 * SECOND;
+    let mut both = uplink(&[near.clone(), a.clone()], &[]);
+    both.heard(&near, &answered("192.168.1.5"), now);
+    both.heard(&a, &answered("192.0.2.1"), now);
+    // Nobody is left who could tell, whether or not our own name server knows its own names.
+    assert_eq!(verdicts(both.doubt(&a, Silence::Names, now + SECOND)), [Verdict::Unknown]);
+    assert!(both.away.is_some());
+    both.heard(&near, &answered("192.168.1.5"), now + 2 * SECOND);
+    assert!(both.away.is_some());
+    both.heard(&a, &answered("192.0.2.1"), now + 3 * SECOND);
+    assert!(both.away.is_none());
+    // The other way round it does.
+    assert!(both.doubt(&near, Silence::Names, now + 4 * SECOND).is_none());
+    let later = now + 5 * SECOND;
+    assert_eq!(verdicts(both.heard(&a, &answered("192.0.2.1"), later)), [Verdict::Down]);
+}
+
+#[test]
+fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
+    let (a, b) = (target("a", "a.example"), target("b", "b.example"));
+    let now = Instant::now() + 10 * SECOND;
+    let mut uplink = uplink(&[a.clone(), b.clone()], &["192.0.2.9:53"]);
+    for (named, verdict) in [
+        (None, Verdict::Unknown),
+        (Some(Reach::Private), Verdict::Unknown),
+        (Some(Reach::Public), Verdict::Down),
+    ] {
+        let now = now + 60 * SECOND * uplink.rounds as u32;
+        uplink.away = None;
+        assert!(uplink.doubt(&a, Silence::Names, now).is_none());
+        uplink.round = None;
+        uplink.may_begin = None;
+        uplink.go_on(None, now);
+        let asked = uplink.round.as_ref().map(|round| round.asked.len());
+        assert_eq!(asked, Some(3));
+        let answer =
+            Answer { round: uplink.rounds, host: "b.example".into(), named, reach: None, at: now };
+        let mut found = verdicts(uplink.go_on(Some(answer), now));
+        found.extend(verdicts(uplink.go_on(None, now + 3 * SECOND)));
+        assert_eq!(found, [verdict], "{named:?}");
+    }
+    // For the way the canary alone is asked.
+    assert!(uplink.doubt(&a, Silence::Way, now + 999 * SECOND).is_none());
+    uplink.round = None;
+    uplink.may_begin = None;
+    uplink.go_on(None, now + 999 * SECOND);
+    assert_eq!(uplink.round.as_ref().map(|round| round.asked.len()), Some(1));
 }

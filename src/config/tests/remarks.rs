@@ -115,6 +115,20 @@ fn the_whole_is_remarked_on_where_the_key_stands() {
     let found = remarks("[uplink]\ncanaries = []");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("3:12: no [uplink] canaries"), "{found:?}");
+    for (canaries, want) in [
+        ("['192.0.2.1:53']", true),
+        ("['192.0.2.1:53', '[2001:db8::1]:53']", true),
+        ("['192.0.2.1:53', 'gateway.example:80']", false),
+        ("['gateway.example:80']", false),
+    ] {
+        let found = remarks(&format!("[uplink]\ncanaries = {canaries}"));
+        let is_told = found.iter().any(|it| it.starts_with("3:12: no canary has a name"));
+        assert_eq!((is_told, found.len()), (want, usize::from(want)), "{found:?}");
+    }
+    // Where no name is looked up there is none to doubt.
+    let addresses = "targets = ['http://192.0.2.7', 'http://[2001:db8::7]']\n\
+                     [uplink]\ncanaries = ['192.0.2.1:53']\n";
+    assert_eq!(config("remarks-addresses", addresses).unwrap().remarks, []);
     let alone = config("remarks-alone", "\n[[target]]\nurl = 'a.example'").unwrap().remarks;
     let alone = alone.first().unwrap().to_string();
     assert!(alone.contains("config.toml:1:1: note: no [uplink] canaries"), "{alone}");

@@ -1,0 +1,62 @@
+//! Who is asked in a round: canaries, targets that stand in for them, and proxies.
+
+use std::time::Instant;
+
+use super::canary::{PATIENCE, Place};
+use super::{Round, Stand, Uplink};
+use crate::model::uplink::{Doubt, Silence};
+
+/// Targets that stand in for canaries, for names and for the way each.
+const STAND_INS: usize = 3;
+
+impl Uplink {
+    /// Begins a round.
+    pub(super) fn begin(&mut self, now: Instant) {
+        let mut chosen = self.canaries.clone();
+        for silence in [Silence::Names, Silence::Way] {
+            if self.stand_in_for(silence) {
+                // Who speaks for the farthest speaks for all.
+                let direct = self.held.iter().filter(|held| held.via.is_none());
+                let doubts = direct.map(|held| &held.doubt);
+                let farthest = doubts.filter(|doubt| doubt.silence == silence);
+                let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
+                // Those that answered last.
+                for _ in 0..STAND_INS {
+                    let able = self.targets.values().filter(|Stand { place, .. }| {
+                        place.speaks_for(doubt, None)
+                            && chosen.iter().all(|other| other.host != place.host)
+                    });
+                    let latest = able.max_by_key(|stand| stand.answered);
+                    chosen.extend(latest.map(|stand| stand.place.clone()));
+                }
+            }
+        }
+        for proxy in self.held.iter().filter_map(|held| held.via.as_ref()) {
+            if chosen.iter().all(|other| other.host != proxy.host) {
+                chosen.push(proxy.clone());
+            }
+        }
+        self.rounds += 1;
+        let number = self.rounds;
+        let asked: Vec<Place> = chosen
+            .into_iter()
+            .filter(|place| (self.ask)(place.clone(), number, self.answers_in.clone()))
+            .collect();
+        let open = asked.len();
+        self.round = Some(Round { number, ends: now + PATIENCE, asked, heard: Vec::new(), open });
+    }
+
+    /// Whether anybody could settle it.
+    pub(super) fn can_tell(&self, doubt: &Doubt, target: &str) -> bool {
+        let own = self.targets.get(target).map(|stand| &*stand.place.host);
+        let stands_in = self.stand_in_for(doubt.silence);
+        let stand_ins = self.targets.values().filter(|_| stands_in).map(|stand| &stand.place);
+        self.canaries.iter().chain(stand_ins).any(|place| place.speaks_for(doubt, own))
+    }
+
+    /// Whether targets stand in for canaries; for names also where all canaries are addresses.
+    fn stand_in_for(&self, silence: Silence) -> bool {
+        let has_no_name = || !self.canaries.iter().any(Place::is_name);
+        self.stands_in || silence == Silence::Names && !self.canaries.is_empty() && has_no_name()
+    }
+}

@@ -3,6 +3,7 @@
 //! that a test can pull; its sites have addresses of the internet on the other side.
 
 mod names;
+mod routes;
 
 use std::fmt::Write as _;
 

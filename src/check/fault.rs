@@ -3,6 +3,7 @@
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
+use super::route::is_no_route;
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
@@ -11,20 +12,20 @@ use crate::model::uplink::Silence;
 const TOO_LARGE: CURLcode = 100;
 
 /// The fault of a transfer that ended with `code`; certificate faults are told apart by the
-/// caller. `why` is libcurl's text, `errno` the system's word and whether all addresses that were tried
-/// are of one family, `phases` what the check has behind it.
+/// caller. `why` is libcurl's text, `errno` the system's word and whether this machine has a route to
+/// any of the addresses, `phases` what the check has behind it.
 pub fn fault(
     code: CURLcode,
     why: &str,
-    (errno, one_family): (i32, bool),
+    (errno, has_route): (i32, bool),
     phases: &Phases,
     timeout_ms: u128,
 ) -> Fault {
     let cause = match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
-        // No route: we have none, and the site has nothing to do with it; unless it has addresses of
-        // another family, of which only the last one's error is told.
-        curl_sys::CURLE_COULDNT_CONNECT if one_family && is_no_route(errno) => Cause::Uplink,
+        // We have no route, and the site has nothing to do with it. Where we have one, a router on the
+        // way has none; or the site has other addresses, and only the last one's error is told.
+        curl_sys::CURLE_COULDNT_CONNECT if !has_route && is_no_route(errno) => Cause::Uplink,
         curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Overload,
         curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
@@ -93,10 +94,6 @@ pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
         curl_sys::CURLE_OPERATION_TIMEDOUT => Some(Silence::Way),
         _ => None,
     }
-}
-
-fn is_no_route(errno: i32) -> bool {
-    [Errno::NETUNREACH, Errno::NETDOWN].iter().any(|of| of.raw_os_error() == errno)
 }
 
 /// Of ports, descriptors or memory: more is asked of this machine than it has.

@@ -22,6 +22,7 @@ use super::proxy::{Signs, folded};
 use super::raw;
 use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
+use super::route::is_no_route;
 use super::trust::Trust;
 use super::wire::{Limits, Stopped, Wire};
 use crate::clock;
@@ -261,11 +262,15 @@ impl Flight {
             (Err(error), None) => {
                 let why = error.extra_description().unwrap_or_else(|| error.description());
                 let timeout_ms = self.target.timeout.as_millis();
-                let on_the_way = self.reach().fault(error.code(), signs, &hop, timeout_ms);
+                let family = wire.family.filter(|_| wire.one_family);
+                let mismatch = self.reach().mismatch(error.code(), family);
+                let on_the_way =
+                    mismatch.or_else(|| self.reach().fault(error.code(), signs, &hop, timeout_ms));
                 let is_told = on_the_way.as_ref().is_some_and(|f| f.cause != Cause::Timeout);
                 silent = silence(error.code(), errno, &hop).filter(|_| !is_told);
                 let mut fault = on_the_way.unwrap_or_else(|| {
-                    self.fault_of(error.code(), why, (errno, wire.one_family), &hop)
+                    let has_route = !is_no_route(errno) || self.has_route();
+                    self.fault_of(error.code(), why, (errno, has_route), &hop)
                 });
                 if fault.cause == Cause::Certificate
                     && let Some(shown) = &shown

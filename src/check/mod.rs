@@ -21,6 +21,7 @@ mod raw;
 mod reach;
 pub mod resolve;
 mod room;
+mod route;
 mod wire;
 
 pub use room::{Held, Room};

@@ -10,7 +10,7 @@ use curl::easy::{Easy2, HttpVersion as CurlHttp, IpResolve, List, SslVersion};
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
-use url::Url;
+use url::{Host, Url};
 
 use super::proxy::{Ask, Failure, Signs, wants_login};
 use super::raw;
@@ -54,6 +54,16 @@ impl<'a> Reach<'a> {
     /// The address that is given instead of a look-up.
     fn address(&self) -> Option<IpAddr> {
         self.connect.resolve.filter(|_| self.is_its_host)
+    }
+
+    /// The address of the hop, where none is looked up.
+    pub fn known(&self) -> Option<IpAddr> {
+        let given = self.address().filter(|_| self.connect.proxy.is_none());
+        given.or_else(|| match self.url.host()? {
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+            Host::Domain(_) => None,
+        })
     }
 
     /// The name that TLS asks for, where it is another than the host's.
@@ -212,6 +222,18 @@ impl<'a> Reach<'a> {
             "http" => Ask::Forward,
             _ => Ask::Socks,
         })
+    }
+
+    /// That no connection can be made from the given address of ours: all that were tried, sockets of
+    /// that `family`, lead to addresses of the other one.
+    pub fn mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<Fault> {
+        let from = self.bound().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
+        let (own, other) = match from {
+            IpAddr::V4(_) => (Domain::IPV4, "IPv6"),
+            IpAddr::V6(_) => (Domain::IPV6, "IPv4"),
+        };
+        let text = format!("cannot send from {from} to an {other} address");
+        (Domain::from(family?) != own).then_some(Fault { cause: Cause::Internal, text })
     }
 
     /// What went wrong on the way, if it was that: at our own interface, or at a proxy.

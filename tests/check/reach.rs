@@ -81,8 +81,11 @@ fn a_family_is_kept_to() {
 
 #[test]
 fn from_an_address_or_an_interface() {
-    let site = Listener::http();
-    site.always(Script::ok("x"));
+    let (site, six) = (Listener::http(), Listener::http6());
+    [&site, &six].into_iter().for_each(|site| {
+        site.always(Script::ok("x"));
+    });
+    let (proxy, refused) = (Proxy::start(Manner::Kind), dead::refused());
     table(vec![
         at("lo", site.url("/"), (), up(200)).key("interface = 'lo'"),
         at("an address", site.url("/"), (), up(200)).key("interface = '127.0.0.9'"),
@@ -90,6 +93,29 @@ fn from_an_address_or_an_interface() {
             .key("interface = 'nosuch0'"),
         at("not ours", site.url("/"), (), unknown_at_connect().error("192.0.2.1"))
             .key("interface = '192.0.2.1'"),
+        at(
+            "IPv6 to IPv4",
+            site.url("/"),
+            (),
+            unknown_at_connect().error("from ::1 to an IPv4 address"),
+        )
+        .key("interface = '::1'"),
+        at("IPv4 to IPv6", six.url("/"), (), unknown_at_connect().error("to an IPv6 address"))
+            .key("interface = '127.0.0.1'"),
+        at("IPv6", six.url("/"), (), up(200)).key("interface = '::1'"),
+        at("a name of both", site.url_at("localhost", "/"), (), up(200))
+            .key("interface = '127.0.0.1'"),
+        at(
+            "a given address",
+            "http://shop.example/".into(),
+            (),
+            unknown_at_connect().error("from ::1"),
+        )
+        .key("interface = '::1'\nresolve = '127.0.0.1'"),
+        at("to a proxy", "http://shop.example/".into(), (), unknown_at_connect().error("from ::1"))
+            .key(&format!("interface = '::1'\nproxy = '{}'", proxy.url("http", ""))),
+        at("refused", refused.url("/"), (), broken("connect", "connect_us"))
+            .key("interface = '127.0.0.1'"),
     ]);
     let from: Vec<String> = site.log().iter().map(|seen| seen.peer.ip().to_string()).collect();
     assert!(from.contains(&"127.0.0.9".to_owned()), "{from:?}");

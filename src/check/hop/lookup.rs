@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Flight, named};
 use crate::check::resolve::{Resolution, Resolved, Unresolved};
+use crate::check::route::has_route;
 use crate::model::connect::Family;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Phases};
@@ -69,6 +70,14 @@ impl Flight {
             fault.text = format!("{}: {why}", fault.text);
         }
         self.unnamed(looked, fault, Some(Silence::Names))
+    }
+
+    /// Whether this machine has a route to any address of this hop.
+    pub(super) fn has_route(&self) -> bool {
+        let found = self.found.as_ref().map_or(&[][..], |(_, found)| found);
+        let from = self.target.connect.interface.as_deref();
+        let mut all = self.reach().known().into_iter().chain(found.iter().copied());
+        all.any(|address| has_route(address, from))
     }
 
     /// The end of a check whose name was not found, though it was looked up for so long.

@@ -1,0 +1,57 @@
+//! Asks the kernel for a route, to tell our own missing one from a router's word about the site:
+//! both reach a connection as «network is unreachable».
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
+
+/// The port of a connection that sends nothing: any but 0.
+const PORT: u16 = 9;
+
+/// Whether this machine has a route to an address, from one of its own addresses or interfaces if
+/// `from` names one. No packet is sent.
+pub fn has_route(to: IpAddr, from: Option<&str>) -> bool {
+    let (domain, any): (Domain, IpAddr) = match to {
+        IpAddr::V4(_) => (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into()),
+        IpAddr::V6(_) => (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()),
+    };
+    let Ok(socket) = Socket::new(domain, Type::DGRAM, None) else { return false };
+    // Where it cannot be bound the connection had other trouble.
+    let _ = match from.map(|from| (from, from.parse::<IpAddr>())) {
+        Some((_, Ok(address))) => socket.bind(&SocketAddr::from((address, 0)).into()),
+        Some((name, Err(_))) => socket.bind_device(Some(name.as_bytes())),
+        None => socket.bind(&SocketAddr::from((any, 0)).into()),
+    };
+    // A datagram's connection is looked up, and no more.
+    let connected = socket.connect(&SocketAddr::from((to, PORT)).into());
+    let errno = connected.err().and_then(|error| error.raw_os_error());
+    !errno.is_some_and(is_no_route)
+}
+
+/// Whether that error of the system's says that there is no route.
+pub fn is_no_route(errno: i32) -> bool {
+    [Errno::NETUNREACH, Errno::NETDOWN].iter().any(|of| of.raw_os_error() == errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_always_reached() {
+        for (to, from) in [
+            ("127.0.0.1", None),
+            ("127.0.0.1", Some("127.0.0.9")),
+            ("127.0.0.1", Some("lo")),
+            ("127.0.0.1", Some("nosuch0")),
+        ] {
+            assert!(has_route(to.parse().unwrap(), from), "{to} {from:?}");
+        }
+        // Where the tests run there is no other network.
+        if std::env::var_os("SITEWATCH_OFFLINE").is_some() {
+            assert!(!has_route("192.0.2.1".parse().unwrap(), None));
+            assert!(!has_route("2001:db8::1".parse().unwrap(), None));
+        }
+    }
+}

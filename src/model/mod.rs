@@ -1,6 +1,7 @@
 //! What the program knows and decides, without I/O, clock, log or thread: data and a time go
 //! in, values come out.
 
+pub mod anchor;
 pub mod batch;
 pub mod connect;
 pub mod expression;

@@ -1,6 +1,7 @@
 //! The road from Kafka into PostgreSQL under every fault: `write` as a program between a real
 //! broker and a real server, judged by what was put into the one and what stands in the other.
 
+mod anew;
 mod away;
 mod expired;
 mod faults;

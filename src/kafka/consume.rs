@@ -19,6 +19,7 @@ use super::link::Link;
 use super::settings;
 use crate::config::Kafka;
 use crate::error::Error;
+use crate::model::anchor::fingerprint;
 
 /// How long a request to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -55,6 +56,17 @@ impl Message<'_> {
     /// Its offset in the partition.
     pub fn offset(&self) -> i64 {
         self.0.offset()
+    }
+
+    /// The time of its sending, or of its arrival, as the topic has it, in milliseconds since 1970;
+    /// 0: none.
+    pub fn sent_ms(&self) -> i64 {
+        self.0.timestamp().to_millis().unwrap_or(0)
+    }
+
+    /// Its fingerprint.
+    pub fn hash(&self) -> u64 {
+        fingerprint(self.0.key().unwrap_or_default(), self.payload(), self.sent_ms())
     }
 
     /// Its bytes; none: a tombstone.
@@ -162,10 +174,9 @@ impl Reader {
         self.consumer.client().fetch_cluster_id(ANSWER)
     }
 
-    /// The earliest offset of a partition; none: no broker answers.
-    pub fn earliest(&self, partition: i32) -> Option<i64> {
-        let marks = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_SOON);
-        marks.ok().map(|(earliest, _)| earliest)
+    /// The earliest offset of a partition, and one past its last; none: no broker answers.
+    pub fn bounds(&self, partition: i32) -> Option<(i64, i64)> {
+        self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_SOON).ok()
     }
 
     /// Whether the group or the topic is refused to us. Brokers that answer mend nothing then.

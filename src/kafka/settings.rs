@@ -51,7 +51,7 @@ const PRODUCER: [(&str, &str); 12] = [
 
 /// A cooperative group without static members (two writers with one configuration would fence one
 /// another), replaced within 15 s. Offsets come from the database.
-const CONSUMER: [(&str, &str); 14] = [
+const CONSUMER: [(&str, &str); 15] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "2000"),
@@ -64,6 +64,8 @@ const CONSUMER: [(&str, &str); 14] = [
     ("queued.min.messages", "10000"),
     ("fetch.max.bytes", "1048576"),
     ("fetch.message.max.bytes", "262144"),
+    // TCP's own sum lets one of 65536 flipped bits through.
+    ("check.crcs", "true"),
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.error.backoff.ms", "500"),
     ("topic.metadata.refresh.interval.ms", "30000"),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::model::anchor::Anchors;
 use crate::model::outcome::Gap;
 use crate::model::record::Record;
 use crate::model::report::{State, Who};
@@ -88,16 +89,37 @@ pub struct Parcel {
     pub cluster: String,
     /// What was read.
     pub records: Vec<Record>,
-    /// Partition and offset of each record.
-    pub origins: Vec<(i32, i64)>,
+    /// The place of each record in Kafka.
+    pub origins: Vec<Origin>,
     /// What could not be read.
     pub dead: Vec<DeadLetter>,
     /// Up to where each partition was read, rising by partition.
     pub marks: Vec<Mark>,
 }
 
+/// A message's place in Kafka.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Kafka's time of it, in milliseconds since 1970: in a log that was begun anew another message
+    /// has the same offset. 0: none is known.
+    pub sent_ms: i64,
+}
+
+/// Where to go on in a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The next offset to read.
+    pub next: i64,
+    /// Messages before it.
+    pub anchors: Anchors,
+}
+
 /// Up to where a partition was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
     /// The partition.
     pub partition: i32,
@@ -105,17 +127,18 @@ pub struct Mark {
     pub from: i64,
     /// The next offset to read.
     pub next: i64,
-    /// The log was begun anew below `from`: what is stored no longer counts.
-    pub reset: bool,
+    /// The log is another than the one that was read before, from this offset on: marks and
+    /// anchors beyond it no longer count.
+    pub reset: Option<i64>,
+    /// The fingerprint of the message before `next`; none: it is not known.
+    pub hash: Option<u64>,
 }
 
 /// A message that could not be read, and is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
+    /// Its place in Kafka.
+    pub origin: Origin,
     /// Its bytes; kept are at most 64 KiB.
     pub payload: Vec<u8>,
     /// Why, in a word.

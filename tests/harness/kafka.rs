@@ -12,7 +12,7 @@
 //! ```
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -193,6 +193,22 @@ impl Kafka {
     /// Lets it go on.
     pub fn resume(&self) {
         self.daemon.as_ref().unwrap().resume();
+    }
+
+    /// The file that holds the records of a partition.
+    pub fn log_file(&self, topic: &str, partition: i32) -> PathBuf {
+        self.folder.join("data").join(format!("{topic}-{partition}/{:020}.log", 0))
+    }
+
+    /// Kills it and takes the last batch of a partition out of its log, as a power cut may.
+    #[track_caller]
+    pub fn cut_log(&mut self, topic: &str, partition: i32) {
+        self.stop_hard();
+        // Of a batch that is not whole nothing is left.
+        let file = fs::OpenOptions::new().write(true).open(self.log_file(topic, partition));
+        let file = file.unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        self.restart();
     }
 
     /// What it has logged until now, warnings and worse.

@@ -15,7 +15,7 @@ use crate::records::{check, now, put};
 
 fn parcel(from: i64, next: i64) -> Parcel {
     let records = (from..next).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
-    let marks = vec![Mark { partition: 0, from, next, reset: false }];
+    let marks = vec![Mark { partition: 0, from, next, ..Mark::default() }];
     Parcel { records, marks, ..Parcel::default() }
 }
 
@@ -41,7 +41,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
             assert!(text.starts_with(want), "{text}");
             server.restart();
         }
-        assert_eq!(store.offsets("", "").unwrap()[&0], next);
+        assert_eq!(store.positions("", "").unwrap()[&0].next, next);
         assert_eq!(reader.states().unwrap().len(), 1);
     }
     assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "40");
@@ -147,7 +147,7 @@ fn a_call_is_given_up_when_we_are_to_stop() {
         let connected = store.store(&parcel(0, 10), now()).unwrap_err();
         let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
         fresh.heed(&stop, Duration::ZERO);
-        (connected, fresh.offsets("", "").unwrap_err())
+        (connected, fresh.positions("", "").unwrap_err())
     });
     let took = began.elapsed();
     assert!(Duration::from_secs(1) <= took && took < Duration::from_secs(5), "{took:?}");

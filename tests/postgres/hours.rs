@@ -7,7 +7,9 @@ use sitewatch::config::Retention;
 use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
-use sitewatch::store::{DeadLetter, Mark, Parcel, Postgres, Retained, Store, Stored, Written};
+use sitewatch::store::{
+    DeadLetter, Mark, Origin, Parcel, Postgres, Retained, Store, Stored, Written,
+};
 
 use super::Fresh;
 use crate::harness::clock::HOUR_MS as HOUR;
@@ -73,14 +75,14 @@ fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
     let mut store = fresh.writer();
     let records: Vec<Record> =
         (0..250).rev().map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
-    let marks = vec![Mark { partition: 0, from: 0, next: 250, reset: false }];
+    let marks = vec![Mark { partition: 0, from: 0, next: 250, ..Mark::default() }];
     let parcel = Parcel { records, marks, ..Parcel::default() };
     for (checks, repeats) in [(250, 0), (0, 250)] {
         let written = Written { checks, repeats, expired: 0 };
         assert_eq!(store.store(&parcel, now()), Ok(Stored::Whole(written)));
     }
     assert_eq!(hours(&fresh).split(' ').count(), 250);
-    assert_eq!(store.offsets("", "").unwrap()[&0], 250);
+    assert_eq!(store.positions("", "").unwrap()[&0].next, 250);
     let state = store.states().unwrap().into_values().next().unwrap();
     assert_eq!((state.first_due_ms, state.last_due_ms), (now() - 249 * HOUR, now()));
 }
@@ -177,8 +179,7 @@ fn many_hours_go_bit_by_bit() {
 /// Dead letters of one partition, a kilobyte each.
 fn letters(store: &mut Postgres, offsets: std::ops::Range<i64>, now_ms: i64) {
     let letter = |offset| DeadLetter {
-        partition: 0,
-        offset,
+        origin: Origin { offset, ..Origin::default() },
         payload: vec![0; 1024],
         reason: "json",
         detail: String::new(),
@@ -211,8 +212,7 @@ fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let letter = |offset| DeadLetter {
-        partition: 0,
-        offset,
+        origin: Origin { offset, ..Origin::default() },
         payload: Vec::new(),
         reason: "json",
         detail: String::new(),

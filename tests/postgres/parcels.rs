@@ -7,13 +7,13 @@ use std::thread;
 use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
-use sitewatch::store::{DeadLetter, Mark, Parcel, Postgres, Store, Stored, Written};
+use sitewatch::store::{DeadLetter, Mark, Origin, Parcel, Postgres, Store, Stored, Written};
 
 use super::Fresh;
 use crate::records::{check, gap, loss, now, outcome, target};
 
 fn mark(partition: i32, from: i64, next: i64) -> Mark {
-    Mark { partition, from, next, reset: false }
+    Mark { partition, from, next, ..Mark::default() }
 }
 
 fn parcel(marks: &[Mark], records: Vec<Record>) -> Parcel {
@@ -30,7 +30,8 @@ fn whole(checks: u64, repeats: u64) -> Stored {
 }
 
 fn offsets(store: &mut Postgres) -> BTreeMap<i32, i64> {
-    store.offsets("cluster", "topic").unwrap()
+    let positions = store.positions("cluster", "topic").unwrap().into_iter();
+    positions.map(|(partition, position)| (partition, position.next)).collect()
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn marks_move_with_their_records() {
     assert_eq!(offsets(&mut fresh.writer()), BTreeMap::from([(0, 12), (3, 9)]));
     // Another topic, and the same one elsewhere.
     for (topic, cluster) in [("topic", "other"), ("other", "cluster")] {
-        assert_eq!(store.offsets(cluster, topic), Ok(BTreeMap::new()));
+        assert_eq!(store.positions(cluster, topic), Ok(BTreeMap::new()));
         let (topic, cluster) = (topic.to_owned(), cluster.to_owned());
         let marks = vec![mark(0, 0, 1)];
         let other = Parcel { topic, cluster, marks, ..Parcel::default() };
@@ -77,9 +78,24 @@ fn a_log_that_began_anew_moves_its_mark_back() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     store.store(&parcel(&[mark(0, 0, 1000)], checks(0..5)), now()).unwrap();
-    let reset = Mark { reset: true, ..mark(0, 1000, 3) };
+    let reset = Mark { reset: Some(0), ..mark(0, 1000, 3) };
     assert_eq!(store.store(&parcel(&[reset], checks(5..8)), now()), Ok(whole(3, 0)));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 3)]));
+    // Anchors of the other log are gone, and those before it stay.
+    let anchors =
+        |store: &mut Postgres| store.positions("cluster", "topic").unwrap()[&0].anchors.to_string();
+    let hashed = |from, next, hash| Mark { hash: Some(hash), ..mark(0, from, next) };
+    for (mark, want) in [
+        (hashed(3, 10, 0xa), "9:a"),
+        (hashed(10, 50, 0xb), "49:b 9:a"),
+        // Late.
+        (hashed(3, 20, 0xc), "49:b 9:a"),
+        (Mark { reset: Some(30), ..hashed(50, 31, 0xd) }, "30:d 9:a"),
+        (Mark { reset: Some(0), ..hashed(31, 3, 0xe) }, "2:e"),
+    ] {
+        assert_eq!(store.store(&parcel(&[mark], Vec::new()), now()), Ok(whole(0, 0)));
+        assert_eq!(anchors(&mut store), want);
+    }
     // It was stored, but we did not hear of it.
     let again = store.store(&parcel(&[reset], checks(5..8)), now());
     assert_eq!(again, Ok(Stored::Older(vec![(0, 3)])));
@@ -137,8 +153,7 @@ fn a_dead_letter_is_kept_once() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let letter = |partition, offset, payload: &[u8], detail: &str| DeadLetter {
-        partition,
-        offset,
+        origin: Origin { partition, offset, sent_ms: 5 },
         payload: payload.to_vec(),
         reason: "json",
         detail: detail.to_owned(),
@@ -152,19 +167,25 @@ fn a_dead_letter_is_kept_once() {
     for _ in 0..2 {
         assert_eq!(store.store(&given, now()), Ok(whole(0, 0)));
     }
+    // Another message at the same place, in a log that was begun anew.
+    let mut other = letter(1, 5, b"other", "of another time");
+    other.origin.sent_ms = 6;
+    let given = Parcel { dead: vec![other.clone(), other], ..parcel(&[], Vec::new()) };
+    store.store(&given, now()).unwrap();
     // A thousand of the largest are more than one statement should carry.
     let dead = (0..100).map(|i| letter(2, i, &[b'y'; 65_536], "large")).collect();
     store.store(&Parcel { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
     let rows = fresh.database.psql(
         "SELECT cluster, topic, partition, record_offset, received_at AT TIME ZONE 'UTC', reason, \
          detail, length(payload), encode(substr(payload, 1, 3), 'hex') FROM sitewatch.dead_letter \
-         WHERE partition < 2 ORDER BY partition, record_offset",
+         WHERE partition < 2 ORDER BY partition, record_offset, sent_ms",
     );
     let at = rfc3339(now()).replace('T', " ").replace('Z', "");
     let want = format!(
         "cluster|topic|0|3|{at}|json|empty|0|\n\
          cluster|topic|0|7|{at}|json|no \u{fffd} JSON|3|00ff7b\n\
-         cluster|topic|1|5|{at}|json|too long|65536|787878"
+         cluster|topic|1|5|{at}|json|too long|65536|787878\n\
+         cluster|topic|1|5|{at}|json|of another time|5|6f7468"
     );
     assert_eq!(rows, want);
     let large =

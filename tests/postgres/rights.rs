@@ -64,7 +64,7 @@ fn the_least_rights_are_enough() {
     let (url, app) = office.hire("app", "GRANT OURS_writer TO NAME");
     let mut store = Postgres::connect(&app).unwrap();
     assert_eq!(store.prepare(), Ok(Ready::Yes));
-    let mark = Mark { partition: 0, from: 0, next: 5, reset: false };
+    let mark = Mark { partition: 0, from: 0, next: 5, ..Mark::default() };
     let records = vec![
         check("site", "a", now(), Verdict::Up),
         check("site", "a", now() - 3 * 3_600_000, Verdict::Up),
@@ -79,7 +79,7 @@ fn the_least_rights_are_enough() {
     ];
     let parcel = Parcel { records, marks: vec![mark], ..Parcel::default() };
     assert!(matches!(store.store(&parcel, now()), Ok(Stored::Whole(_))));
-    assert_eq!(store.offsets("", "").unwrap()[&0], 5);
+    assert_eq!(store.positions("", "").unwrap()[&0].next, 5);
     let hour = Duration::from_secs(3600);
     let gone = store.retain(&Retention { checks: hour, dead_letters: hour }, 1000, now()).unwrap();
     assert_eq!(gone.hours, 1);
@@ -170,7 +170,7 @@ fn a_schema_is_made_once_by_many() {
         }
     });
     let done = format!("SELECT count(*), min(version) FROM {}.migration", office.schema);
-    assert_eq!(office.database.psql(&done), "3|1");
+    assert_eq!(office.database.psql(&done), "4|1");
 }
 
 #[test]

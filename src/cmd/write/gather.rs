@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::place::Arrived;
 use crate::model::record::Record;
-use crate::store::{DeadLetter, Mark, Parcel};
+use crate::store::{DeadLetter, Mark, Origin, Parcel};
 
 /// A parcel of more bytes than this is full.
 const PARCEL_BYTES: usize = 8 << 20;
@@ -23,36 +24,58 @@ pub struct Gather {
     limits: Limits,
     parcel: Parcel,
     marks: BTreeMap<i32, Mark>,
+    holes: BTreeMap<i32, Vec<Hole>>,
     bytes: usize,
     /// When its first message came.
     since: Option<Instant>,
 }
 
+/// Offsets of a partition that did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hole {
+    /// The first of them.
+    pub from: i64,
+    /// The message that came instead.
+    pub came: Origin,
+}
+
 impl Gather {
     /// An empty one.
     pub fn new(limits: Limits) -> Gather {
-        let (parcel, marks) = (Parcel::default(), BTreeMap::new());
-        Gather { limits, parcel, marks, bytes: 0, since: None }
+        let (parcel, marks, holes) = Default::default();
+        Gather { limits, parcel, marks, holes, bytes: 0, since: None }
     }
 
-    /// A message of this offset has come, in a partition of which `from` is stored as the next
-    /// offset, or will be before this parcel is. `is_anew`: its log was begun anew below that.
-    pub fn arrive(&mut self, partition: i32, from: i64, offset: i64, is_anew: bool, now: Instant) {
+    /// A message has come; `hash` is its fingerprint.
+    pub fn arrive(&mut self, came: Origin, hash: u64, arrived: &Arrived, now: Instant) {
         self.since.get_or_insert(now);
-        let new = Mark { partition, from, next: from, reset: false };
+        let Origin { partition, offset, .. } = came;
+        let from = arrived.mark;
+        let new = Mark { partition, from, next: from, ..Mark::default() };
         let mark = self.marks.entry(partition).or_insert(new);
-        if is_anew {
-            (mark.reset, mark.next) = (true, offset);
+        if let Some(anew) = arrived.anew {
+            mark.reset = Some(mark.reset.map_or(anew.at, |reset| reset.min(anew.at)));
+            mark.next = anew.at;
         }
         // A partition that was taken away and given back is read again.
-        mark.next = mark.next.max(offset + 1);
+        if offset >= mark.next {
+            (mark.next, mark.hash) = (offset + 1, Some(hash));
+        }
+        if let Some(from) = arrived.left_out {
+            self.holes.entry(partition).or_default().push(Hole { from, came });
+        }
+    }
+
+    /// Takes out the holes of each partition, to be told before the parcel goes.
+    pub fn take_holes(&mut self) -> BTreeMap<i32, Vec<Hole>> {
+        std::mem::take(&mut self.holes)
     }
 
     /// Adds a record.
-    pub fn record(&mut self, partition: i32, offset: i64, record: Record) {
+    pub fn record(&mut self, origin: Origin, record: Record) {
         self.bytes += record.weight();
         self.parcel.records.push(record);
-        self.parcel.origins.push((partition, offset));
+        self.parcel.origins.push(origin);
     }
 
     /// Adds what cannot be read.
@@ -74,7 +97,13 @@ impl Gather {
 
     /// Whether there is nothing to be stored.
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+        self.since.is_none()
+    }
+
+    /// Forgets up to where partitions were read: they are read again. The records stay.
+    pub fn unmark(&mut self) {
+        self.marks.clear();
+        self.holes.clear();
     }
 
     /// Takes the parcel out; a new one begins.
@@ -90,6 +119,7 @@ impl Gather {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::place::Anew;
     use super::*;
     use crate::model::record::NodeState;
 
@@ -101,34 +131,74 @@ mod tests {
         Record::Node(NodeState::new(&Arc::from("a"), 1, 2))
     }
 
+    fn origin(partition: i32, offset: i64) -> Origin {
+        Origin { partition, offset, sent_ms: 5 }
+    }
+
+    fn arrived(mark: i64, anew: Option<i64>) -> Arrived {
+        Arrived { mark, left_out: None, anew: anew.map(|at| Anew { was: mark, at }) }
+    }
+
     #[test]
     fn a_parcel_is_due_when_it_is_full_or_old() {
         let (mut gather, now) = (gather(2), Instant::now());
         assert!(gather.due().is_none() && gather.is_empty());
-        gather.arrive(3, 100, 100, false, now);
-        gather.record(3, 100, record());
+        gather.arrive(origin(3, 100), 1, &arrived(100, None), now);
+        gather.record(origin(3, 100), record());
         assert_eq!((gather.due(), gather.is_full()), (Some(now + Duration::from_secs(1)), false));
-        gather.arrive(1, 0, 7, false, now + Duration::from_millis(1));
-        gather.record(1, 7, record());
+        gather.arrive(origin(1, 7), 2, &arrived(0, None), now + Duration::from_millis(1));
+        gather.record(origin(1, 7), record());
         assert_eq!((gather.due(), gather.is_full()), (Some(now), true));
 
         let parcel = gather.take();
-        let mark = |partition, from, next| Mark { partition, from, next, reset: false };
-        assert_eq!(parcel.marks, [mark(1, 0, 8), mark(3, 100, 101)]);
-        assert_eq!(parcel.origins, [(3, 100), (1, 7)]);
+        let mark = |partition, from, next, hash| Mark {
+            partition,
+            from,
+            next,
+            hash: Some(hash),
+            ..Mark::default()
+        };
+        assert_eq!(parcel.marks, [mark(1, 0, 8, 2), mark(3, 100, 101, 1)]);
+        assert_eq!(parcel.origins, [origin(3, 100), origin(1, 7)]);
         assert!(gather.due().is_none() && gather.is_empty());
     }
 
     #[test]
     fn a_mark_goes_back_only_where_the_log_was_begun_anew() {
         let (mut gather, now) = (gather(9), Instant::now());
-        gather.arrive(0, 100, 105, false, now);
+        gather.arrive(origin(0, 105), 1, &arrived(100, None), now);
         // Taken away and given back: read again from what is stored.
-        gather.arrive(0, 100, 100, false, now);
-        gather.arrive(1, 100, 0, true, now);
-        gather.arrive(1, 100, 1, false, now);
+        gather.arrive(origin(0, 100), 2, &arrived(100, None), now);
+        gather.arrive(origin(1, 0), 3, &arrived(100, Some(0)), now);
+        gather.arrive(origin(1, 1), 4, &arrived(100, None), now);
+        // Read on, then cut twice.
+        gather.arrive(origin(2, 150), 5, &arrived(100, None), now);
+        gather.arrive(origin(2, 80), 6, &arrived(100, Some(80)), now);
+        gather.arrive(origin(2, 90), 7, &arrived(100, Some(90)), now);
         let marks = gather.take().marks;
-        assert_eq!(marks[0], Mark { partition: 0, from: 100, next: 106, reset: false });
-        assert_eq!(marks[1], Mark { partition: 1, from: 100, next: 2, reset: true });
+        let mark = |partition, next, reset, hash| Mark {
+            partition,
+            from: 100,
+            next,
+            reset,
+            hash: Some(hash),
+        };
+        assert_eq!(
+            marks,
+            [mark(0, 106, None, 1), mark(1, 2, Some(0), 4), mark(2, 91, Some(80), 7)]
+        );
+    }
+
+    #[test]
+    fn each_hole_is_noted() {
+        let (mut gather, now) = (gather(9), Instant::now());
+        for (from, offset) in [(100, 105), (106, 108)] {
+            let left_out = Some(from);
+            let arrived = Arrived { mark: 100, left_out, anew: None };
+            gather.arrive(origin(0, offset), 1, &arrived, now);
+        }
+        let hole = |from, offset| Hole { from, came: origin(0, offset) };
+        let holes = BTreeMap::from([(0, vec![hole(100, 105), hole(106, 108)])]);
+        assert_eq!((gather.take_holes(), gather.take_holes()), (holes, BTreeMap::new()));
     }
 }

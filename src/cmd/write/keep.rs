@@ -17,7 +17,9 @@ use crate::model::record::Record;
 use crate::model::wire::encode;
 use crate::show::text::count;
 use crate::stop::Stop;
-use crate::store::{DeadLetter, Parcel, Postgres, Ready, StoreError, Stored, Written};
+use crate::store::{
+    DeadLetter, Origin, Parcel, Position, Postgres, Ready, StoreError, Stored, Written,
+};
 
 /// First pause before a store that failed is tried again; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -113,8 +115,8 @@ impl Keep {
                     let stored = self.store(&mut store, *parcel);
                     self.answer(stored.map_err(|gave_up| (gave_up, count))?);
                 }
-                Ok(Work::Offsets(question)) => {
-                    let answer = self.offsets(&mut store, &question).map_err(idle)?;
+                Ok(Work::Positions(question)) => {
+                    let answer = self.positions(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
                 Err(RecvTimeoutError::Timeout) => match store.knock() {
@@ -138,17 +140,16 @@ impl Keep {
         let checks = |parcel: &Parcel| parcel.records.len() as u64;
         let waiting = checks(&parcel);
         self.shared.change(|health| health.waiting = waiting);
-        let stored =
-            self.insist(self.stop_timeout, || match store.store(&parcel, clock::now_ms()) {
-                Err(StoreError::Refused { text }) => {
-                    sift(store, &mut parcel, &text)?;
-                    store.store(&parcel, clock::now_ms())
+        let (written, answer) = match self.put(store, &mut parcel)? {
+            Stored::Whole(written) => (written, Answer::Stored(parcel.marks)),
+            Stored::Older(_) => {
+                // What was read is true all the same, and may not be there to be read again.
+                parcel.marks.clear();
+                match self.put(store, &mut parcel)? {
+                    Stored::Whole(written) => (written, Answer::Older),
+                    Stored::Older(_) => return Ok(Answer::Older),
                 }
-                other => other,
-            })?;
-        let written = match stored {
-            Stored::Older(_) => return Ok(Answer::Older),
-            Stored::Whole(written) => written,
+            }
         };
         let now = clock::now_ms();
         self.shared.change(|health| {
@@ -158,15 +159,26 @@ impl Keep {
             health.waiting = 0;
             health.stored_ms = now;
         });
-        Ok(Answer::Stored(parcel.marks))
+        Ok(answer)
     }
 
-    fn offsets(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
-        let offsets: BTreeMap<i32, i64> =
-            self.insist(AT_ONCE, || store.offsets(&question.cluster, &question.topic))?;
-        let next = |partition: &i32| offsets.get(partition).copied().unwrap_or(0);
-        let answer = question.partitions.iter().map(|p| (*p, next(p))).collect();
-        Ok(Answer::Offsets(answer))
+    /// Stores a parcel; records that are refused become dead letters.
+    fn put(&mut self, store: &mut Postgres, parcel: &mut Parcel) -> Result<Stored, GaveUp> {
+        self.insist(self.stop_timeout, || match store.store(parcel, clock::now_ms()) {
+            Err(StoreError::Refused { text }) => {
+                sift(store, parcel, &text)?;
+                store.store(parcel, clock::now_ms())
+            }
+            other => other,
+        })
+    }
+
+    fn positions(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
+        let mut positions: BTreeMap<i32, Position> =
+            self.insist(AT_ONCE, || store.positions(&question.cluster, &question.topic))?;
+        let mut of = |partition: &i32| positions.remove(partition).unwrap_or_default();
+        let answer = question.partitions.iter().map(|p| (*p, of(p))).collect();
+        Ok(Answer::Positions(answer))
     }
 
     /// Drops what is past its time. What cannot be dropped now is dropped next time.
@@ -254,7 +266,7 @@ impl Keep {
 /// stored on the way, without their marks: to store them again is harmless.
 fn sift(store: &mut Postgres, parcel: &mut Parcel, why: &str) -> Result<(), StoreError> {
     log::error!("PostgreSQL refuses a record, which goes to dead_letter: {why}");
-    let mut records: Vec<(Record, (i32, i64))> =
+    let mut records: Vec<(Record, Origin)> =
         parcel.records.drain(..).zip(parcel.origins.drain(..)).collect();
     let mut parts = vec![std::mem::take(&mut records)];
     while let Some(mut part) = parts.pop() {
@@ -267,10 +279,10 @@ fn sift(store: &mut Postgres, parcel: &mut Parcel, why: &str) -> Result<(), Stor
             Err(StoreError::Refused { text }) => match part.len() {
                 0 => {}
                 1 => {
-                    let (record, (partition, offset)) = part.remove(0);
+                    let (record, origin) = part.remove(0);
                     let payload = encode(&record).into_bytes();
                     let (reason, detail) = ("store", text);
-                    parcel.dead.push(DeadLetter { partition, offset, payload, reason, detail });
+                    parcel.dead.push(DeadLetter { origin, payload, reason, detail });
                 }
                 count => {
                     let half = part.split_off(count / 2);

@@ -29,7 +29,7 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::stop::Stop;
-use crate::store::{self, Mark, Parcel};
+use crate::store::{self, Mark, Parcel, Position};
 
 /// How long after `stop_timeout` it leaves, whoever has not answered.
 const GRACE: Duration = Duration::from_millis(300);
@@ -41,7 +41,7 @@ pub enum Work {
     /// Store this.
     Parcel(Box<Parcel>),
     /// Where do we go on?
-    Offsets(Question),
+    Positions(Question),
 }
 
 /// Where to go on in partitions of a topic.
@@ -60,10 +60,11 @@ pub enum Answer {
     Ready,
     /// The parcel is stored, up to these marks.
     Stored(Vec<Mark>),
-    /// The store is older than the parcel, which was not stored: ask where to go on.
+    /// The store is older than the parcel, whose records are stored without their marks: ask where
+    /// to go on.
     Older,
-    /// The next offset of each partition that was asked for; 0: none is stored.
-    Offsets(Vec<(i32, i64)>),
+    /// Where to go on in each partition that was asked for; at 0: nothing of it is stored.
+    Positions(Vec<(i32, Position)>),
     /// The store is away: fetch nothing more for now.
     Away,
     /// It is back.

@@ -1,8 +1,13 @@
 //! Where we are in the partitions that are ours, and what an offset that comes means.
+//!
+//! A log is recognised by messages of it that were stored ([`Anchors`]): reading begins with the
+//! last of them. If another message stands there, the log was cut or begun anew, and older anchors
+//! are looked for; without any, it is read from its beginning.
 
 use std::collections::BTreeMap;
 
-use crate::store::Mark;
+use crate::model::anchor::{Anchor, Anchors};
+use crate::store::{Mark, Position};
 
 /// The partitions that are ours.
 #[derive(Debug, Default)]
@@ -15,25 +20,54 @@ struct Place {
     mark: i64,
     /// The offset that should come next; 0: whichever is the earliest.
     next: i64,
-    /// The store has less than we have read: what comes does not count until we have gone back.
-    is_adrift: bool,
+    /// Messages that were stored, or will be with the parcel that the keeper has.
+    anchors: Anchors,
+    /// The message that must come first, by which the log is recognised.
+    expected: Option<Anchor>,
+    state: State,
+    /// The log was not recognised: up to this offset it was read before.
+    was: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// What comes counts.
+    Reading,
+    /// The store has less than we have read, or may have: what comes does not count until we have
+    /// gone back to its mark.
+    Adrift,
+    /// The log is another, from this offset on at the latest: what comes does not count until we
+    /// have gone back to an anchor before it.
+    Strange(i64),
 }
 
 /// A message of a partition of ours, against what was to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// It is the one.
-    On,
-    /// Those from this offset on are left out: deleted, or none of ours to see.
-    Ahead(i64),
-    /// It should have come before this offset: the log was begun anew.
-    Anew(i64),
+pub struct Arrived {
+    /// What is stored of its partition as the next offset, or will be before it is.
+    pub mark: i64,
+    /// Offsets from this one on were left out: deleted, or none of ours to see.
+    pub left_out: Option<i64>,
+    /// It is the first of a log that was not recognised.
+    pub anew: Option<Anew>,
+}
+
+/// A log that was not recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anew {
+    /// It was read up to this offset before.
+    pub was: i64,
+    /// It goes on at this one.
+    pub at: i64,
 }
 
 impl Places {
-    /// A partition is ours, to be read from `mark` on; or it is gone back to.
-    pub fn take(&mut self, partition: i32, mark: i64) {
-        self.0.insert(partition, Place { mark, next: mark, is_adrift: false });
+    /// A partition is ours, to be read from [`Places::start`] on; or it is gone back to.
+    pub fn take(&mut self, partition: i32, position: Position) {
+        let Position { next, anchors } = position;
+        let expected = anchors.at(next - 1);
+        let (state, was) = (State::Reading, None);
+        self.0.insert(partition, Place { mark: next, next, anchors, expected, state, was });
     }
 
     /// A partition is no longer ours.
@@ -46,17 +80,29 @@ impl Places {
         self.0.contains_key(&partition)
     }
 
-    /// A message has come: what is stored of its partition, or will be before it is, and what its
-    /// offset means. None: it does not count.
-    pub fn arrive(&mut self, partition: i32, offset: i64) -> Option<(i64, Step)> {
-        let place = self.0.get_mut(&partition).filter(|place| !place.is_adrift)?;
-        let step = match place.next {
-            next if offset < next => Step::Anew(next),
-            next if offset > next && next > 0 => Step::Ahead(next),
-            _ => Step::On,
-        };
+    /// A message has come. None: it does not count, or it was stored before.
+    pub fn arrive(&mut self, partition: i32, offset: i64, hash: u64) -> Option<Arrived> {
+        let place = self.0.get_mut(&partition).filter(|place| place.state == State::Reading)?;
+        if let Some(anchor) = place.expected.take() {
+            if (anchor.offset, anchor.hash) == (offset, hash) {
+                place.next = offset + 1;
+                return None;
+            }
+            // One that was deleted meanwhile says nothing; but we do not look for such.
+            if offset <= anchor.offset || place.was.is_some() {
+                place.estrange(anchor.offset);
+                return None;
+            }
+        }
+        if offset < place.next {
+            place.estrange(place.next);
+            return None;
+        }
+        let left_out = (offset > place.next && place.next > 0).then_some(place.next);
+        let at = if place.next > 0 { place.next } else { offset };
+        let anew = place.was.take().map(|was| Anew { was, at });
         place.next = offset + 1;
-        Some((place.mark, step))
+        Some(Arrived { mark: place.mark, left_out, anew })
     }
 
     /// The keeper has a parcel with these marks.
@@ -64,60 +110,218 @@ impl Places {
         for mark in marks {
             if let Some(place) = self.0.get_mut(&mark.partition) {
                 place.mark = mark.next;
+                place.anchors.cut(mark.reset.unwrap_or(i64::MAX));
+                if let Some(hash) = mark.hash {
+                    place.anchors.add(Anchor { offset: mark.next - 1, hash });
+                }
             }
         }
     }
 
-    /// The store has lost something: everything has to be gone back to.
+    /// The store has lost something, or may have: everything has to be gone back to.
     pub fn lose(&mut self) {
-        self.0.values_mut().for_each(|place| place.is_adrift = true);
+        self.0.values_mut().for_each(|place| place.state = State::Adrift);
     }
 
     /// Those that have to be gone back to.
     pub fn adrift(&self) -> impl Iterator<Item = i32> {
-        self.0.iter().filter(|(_, place)| place.is_adrift).map(|(partition, _)| *partition)
+        let is_adrift = |(_, place): &(&i32, &Place)| place.state == State::Adrift;
+        self.0.iter().filter(is_adrift).map(|(partition, _)| *partition)
     }
+
+    /// Those whose log is another than it was: [`Places::look`] for where to go on.
+    pub fn strange(&self) -> impl Iterator<Item = i32> {
+        let is_strange = |(_, place): &(&i32, &Place)| matches!(place.state, State::Strange(_));
+        self.0.iter().filter(is_strange).map(|(partition, _)| *partition)
+    }
+
+    /// Those whose log is not recognised yet, though they are read.
+    pub fn expecting(&self) -> impl Iterator<Item = i32> {
+        let is_it =
+            |(_, place): &(&i32, &Place)| place.state == State::Reading && place.expected.is_some();
+        self.0.iter().filter(is_it).map(|(partition, _)| *partition)
+    }
+
+    /// A log that was not recognised yet has messages from `low` to before `high`.
+    pub fn bound(&mut self, partition: i32, low: i64, high: i64) {
+        let Some(place) = self.0.get_mut(&partition) else { return };
+        let Some(anchor) = place.expected else { return };
+        if high <= anchor.offset {
+            place.estrange(anchor.offset);
+        } else if low > anchor.offset {
+            // It was deleted: there is nothing to recognise the log by.
+            place.expected = None;
+        }
+    }
+
+    /// Finds where a strange log, which has messages from `low` to before `high`, has to be read
+    /// from, to be recognised there; 0: from the earliest.
+    pub fn look(&mut self, partition: i32, low: i64, high: i64) -> i64 {
+        let Some(place) = self.0.get_mut(&partition) else { return 0 };
+        let State::Strange(limit) = place.state else { return 0 };
+        place.expected = place.anchors.newest(low, high.min(limit));
+        place.next = place.expected.map_or(0, |anchor| anchor.offset + 1);
+        place.expected.map_or(0, |anchor| anchor.offset)
+    }
+
+    /// A strange log is now read from where it has to be.
+    pub fn go_on(&mut self, partition: i32) {
+        if let Some(place) = self.0.get_mut(&partition) {
+            place.state = State::Reading;
+        }
+    }
+}
+
+impl Place {
+    fn estrange(&mut self, limit: i64) {
+        self.was.get_or_insert(self.next);
+        self.state = State::Strange(limit);
+    }
+}
+
+/// The offset from which a partition has to be read: its log is recognised by the message before
+/// the next one. 0: the earliest.
+pub fn start(position: &Position) -> i64 {
+    position.anchors.at(position.next - 1).map_or(position.next, |anchor| anchor.offset)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The hash of a message in the log that was read.
+    fn hash(offset: i64) -> u64 {
+        offset as u64 + 1000
+    }
+
+    fn position(next: i64, offsets: &[i64]) -> Position {
+        let mut anchors = Anchors::default();
+        offsets
+            .iter()
+            .for_each(|offset| anchors.add(Anchor { offset: *offset, hash: hash(*offset) }));
+        Position { next, anchors }
+    }
+
+    fn on(mark: i64) -> Option<Arrived> {
+        Some(Arrived { mark, left_out: None, anew: None })
+    }
+
     #[test]
-    fn an_offset_tells_what_was_left_out_and_what_was_begun_anew() {
+    fn an_offset_tells_what_was_left_out() {
         let mut places = Places::default();
-        places.take(1, 100);
-        assert_eq!(places.arrive(2, 100), None);
-        assert_eq!(places.arrive(1, 100), Some((100, Step::On)));
-        assert_eq!(places.arrive(1, 101), Some((100, Step::On)));
-        assert_eq!(places.arrive(1, 105), Some((100, Step::Ahead(102))));
-        assert_eq!(places.arrive(1, 3), Some((100, Step::Anew(106))));
-        assert_eq!(places.arrive(1, 4), Some((100, Step::On)));
+        places.take(1, position(100, &[]));
+        assert_eq!(places.arrive(2, 100, 1), None);
+        assert_eq!(places.arrive(1, 100, 1), on(100));
+        assert_eq!(places.arrive(1, 101, 1), on(100));
+        let hole = Arrived { mark: 100, left_out: Some(102), anew: None };
+        assert_eq!(places.arrive(1, 105, 1), Some(hole));
         places.leave(1);
-        assert_eq!(places.arrive(1, 5), None);
+        assert_eq!(places.arrive(1, 106, 1), None);
     }
 
     #[test]
     fn whoever_has_nothing_begins_anywhere() {
         let mut places = Places::default();
-        places.take(1, 0);
-        assert_eq!(places.arrive(1, 500), Some((0, Step::On)));
-        assert_eq!(places.arrive(1, 502), Some((0, Step::Ahead(501))));
+        places.take(1, Position::default());
+        assert_eq!(places.arrive(1, 500, 1), on(0));
+        assert_eq!(places.arrive(1, 502, 1).unwrap().left_out, Some(501));
+    }
+
+    #[test]
+    fn a_log_is_recognised_by_its_last_message() {
+        let mut places = Places::default();
+        let at = position(100, &[99]);
+        assert_eq!((start(&at), start(&position(100, &[98]))), (99, 100));
+        places.take(1, at);
+        assert_eq!(places.expecting().collect::<Vec<_>>(), [1]);
+        assert_eq!(places.arrive(1, 99, hash(99)), None);
+        assert_eq!(places.arrive(1, 100, 5), on(100));
+        assert_eq!((places.expecting().count(), places.strange().count()), (0, 0));
+        // One that is gone says nothing, whether a message behind it comes or its log is asked for.
+        places.take(1, position(100, &[99]));
+        let hole = Arrived { mark: 100, left_out: Some(100), anew: None };
+        assert_eq!(places.arrive(1, 120, 7), Some(hole));
+        places.take(1, position(100, &[99]));
+        places.bound(1, 100, 100);
+        assert_eq!((places.expecting().count(), places.strange().count()), (0, 0));
+        assert_eq!(places.arrive(1, 100, 7), on(100));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_goes_on_at_the_newest_anchor_that_is_left() {
+        let mut places = Places::default();
+        places.take(1, position(100, &[20, 60, 99]));
+        // Refilled beyond the mark.
+        assert_eq!(places.arrive(1, 99, 5), None);
+        assert_eq!(places.arrive(1, 100, 5), None, "it does not count");
+        assert_eq!(places.strange().collect::<Vec<_>>(), [1]);
+        assert_eq!(places.look(1, 0, 120), 60);
+        assert_eq!(places.look(1, 0, 120), 60, "asked again, since the seek failed");
+        places.go_on(1);
+        assert_eq!(places.arrive(1, 60, 5), None);
+        assert_eq!(places.look(1, 0, 120), 20);
+        places.go_on(1);
+        assert_eq!(places.arrive(1, 20, hash(20)), None);
+        let anew = Some(Anew { was: 100, at: 21 });
+        assert_eq!(places.arrive(1, 21, 5), Some(Arrived { mark: 100, left_out: None, anew }));
+        assert_eq!(places.arrive(1, 22, 5), on(100));
+        places.hand_over(&[Mark {
+            partition: 1,
+            from: 100,
+            next: 23,
+            reset: Some(21),
+            hash: Some(9),
+        }]);
+        // Cut again, while it is read.
+        assert_eq!(places.arrive(1, 22, 6), None);
+        assert_eq!(places.look(1, 0, 24), 22, "what is handed over counts too");
+        places.go_on(1);
+        assert_eq!(places.arrive(1, 22, 6), None);
+        assert_eq!(places.look(1, 0, 24), 20);
+    }
+
+    #[test]
+    fn a_log_that_was_begun_anew_is_read_from_its_beginning() {
+        for (low, high) in [(0, 200), (0, 99), (0, 40), (70, 200)] {
+            let mut places = Places::default();
+            places.take(1, position(100, &[60, 99]));
+            places.arrive(1, if high > 99 { 99 } else { 0 }, 5);
+            while places.strange().count() > 0 {
+                let from = places.look(1, low, high);
+                places.go_on(1);
+                if from == 0 {
+                    break;
+                }
+                assert_eq!(places.arrive(1, from, 5), None);
+            }
+            let anew = Some(Anew { was: 100, at: low });
+            assert_eq!(places.arrive(1, low, 5), Some(Arrived { mark: 100, left_out: None, anew }));
+        }
+    }
+
+    #[test]
+    fn a_log_that_ends_before_the_mark_is_seen_without_a_message() {
+        let mut places = Places::default();
+        places.take(1, position(100, &[60, 99]));
+        places.bound(1, 0, 100);
+        assert_eq!(places.strange().count(), 0);
+        places.bound(1, 0, 99);
+        assert_eq!((places.strange().count(), places.look(1, 0, 99)), (1, 60));
     }
 
     #[test]
     fn what_comes_does_not_count_until_we_have_gone_back() {
         let mut places = Places::default();
-        places.take(1, 100);
-        places.take(2, 7);
-        places.arrive(1, 100);
-        places.hand_over(&[Mark { partition: 1, from: 100, next: 101, reset: false }]);
-        assert_eq!(places.arrive(1, 101), Some((101, Step::On)));
+        places.take(1, position(100, &[]));
+        places.take(2, position(7, &[]));
+        places.arrive(1, 100, 1);
+        places.hand_over(&[Mark { partition: 1, from: 100, next: 101, ..Mark::default() }]);
+        assert_eq!(places.arrive(1, 101, 1), on(101));
         places.lose();
         assert_eq!(places.adrift().collect::<Vec<_>>(), [1, 2]);
-        assert_eq!((places.arrive(1, 102), places.has(1)), (None, true));
-        places.take(1, 40);
-        assert_eq!(places.arrive(1, 40), Some((40, Step::On)));
+        assert_eq!((places.arrive(1, 102, 1), places.has(1)), (None, true));
+        places.take(1, position(40, &[]));
+        assert_eq!(places.arrive(1, 40, 1), on(40));
         assert_eq!(places.adrift().collect::<Vec<_>>(), [2]);
     }
 }

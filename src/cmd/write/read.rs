@@ -7,6 +7,7 @@
 
 mod away;
 mod message;
+mod recognise;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::gather::{Gather, Limits};
-use super::place::Places;
+use super::place::{Places, start};
 use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::kafka::{Link, Reader, Turn};
 use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
+use crate::store::{Origin, Position};
 
 /// Longest wait for a message: how soon a signal, an answer or a full parcel is seen.
 const TURN: Duration = Duration::from_millis(100);
@@ -63,8 +65,10 @@ pub struct Read {
     /// When brokers last gave something, or were asked.
     heard: Instant,
     said: HashMap<&'static str, Instant>,
-    /// When the brokers were asked what was left out.
-    asked_left_out: HashMap<i32, Instant>,
+    /// Before then it is not tried again to go back in a log that is another one, and before that
+    /// nobody asks for the ends of logs that are not recognised.
+    back_at: Instant,
+    look_at: Instant,
     trouble: Option<&'static str>,
 }
 
@@ -73,8 +77,8 @@ type Payload = Result<Decoded, (Refused, Vec<u8>)>;
 
 /// What a turn brought.
 enum Event {
-    /// A message: its partition and offset.
-    Message(i32, i64, Payload),
+    /// A message and its fingerprint.
+    Message(Origin, u64, Payload),
     Given(Vec<i32>),
     Taken(Vec<i32>),
 }
@@ -114,7 +118,8 @@ impl Read {
             is_paused: false,
             heard: Instant::now(),
             said: HashMap::new(),
-            asked_left_out: HashMap::new(),
+            back_at: Instant::now(),
+            look_at: Instant::now(),
             trouble: None,
         })
     }
@@ -160,7 +165,11 @@ impl Read {
         match answer {
             Answer::Ready => {}
             Answer::Away => self.store_is_away = true,
-            Answer::Back => self.store_is_away = false,
+            Answer::Back => {
+                self.store_is_away = false;
+                // It may be another now, as the topic may: neither would be seen while nothing comes.
+                self.places.lose();
+            }
             Answer::Stored(marks) => {
                 self.busy = None;
                 let ours = marks.iter().filter(|mark| self.places.has(mark.partition));
@@ -172,13 +181,14 @@ impl Read {
             Answer::Older => {
                 self.busy = None;
                 log::warn!("the database is older than what was read: going back in Kafka to it");
-                self.gather.take();
+                self.gather.unmark();
+                self.hand_over();
                 self.places.lose();
             }
-            Answer::Offsets(offsets) => {
+            Answer::Positions(positions) => {
                 self.is_asked = false;
-                self.take_over(&offsets);
-                self.go_back(&offsets);
+                self.take_over(&positions);
+                self.go_back(&positions);
             }
         }
     }
@@ -200,28 +210,30 @@ impl Read {
         let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
         let partitions = partitions.into_iter().collect();
         // A keeper that is gone is noticed when it is listened to.
-        let question = Work::Offsets(Question { cluster, topic, partitions });
+        let question = Work::Positions(Question { cluster, topic, partitions });
         self.is_asked = self.work.send(question).is_ok();
     }
 
     /// Takes over what the group has given us, now that we know from where.
-    fn take_over(&mut self, offsets: &[(i32, i64)]) {
+    fn take_over(&mut self, positions: &[(i32, Position)]) {
         if !self.must_assign {
             return;
         }
-        let ours: Vec<_> =
-            offsets.iter().filter(|(p, _)| self.given.contains(p)).copied().collect();
-        if let Err(error) = self.reader.assign(&ours) {
+        let ours: Vec<&(i32, Position)> =
+            positions.iter().filter(|(p, _)| self.given.contains(p)).collect();
+        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
+        if let Err(error) = self.reader.assign(&starts) {
             log::warn!("{error}");
             self.ask_at = Instant::now() + AGAIN;
             return;
         }
-        log::debug!("reading from {ours:?}");
-        for (partition, mark) in ours {
-            self.given.remove(&partition);
-            self.places.take(partition, mark);
+        log::debug!("reading from {starts:?}");
+        for (partition, position) in ours {
+            self.given.remove(partition);
+            self.places.take(*partition, position.clone());
         }
         self.must_assign = !self.given.is_empty();
+        self.look_later();
         // The new ones are to be as the others. One that we had before, and that was taken away
         // while it was paused, would be paused still.
         if self.is_paused {
@@ -231,29 +243,13 @@ impl Read {
         }
     }
 
-    /// Goes back to what the store has lost.
-    fn go_back(&mut self, offsets: &[(i32, i64)]) {
-        let adrift: BTreeSet<i32> = self.places.adrift().collect();
-        let ours: Vec<_> = offsets.iter().filter(|(p, _)| adrift.contains(p)).copied().collect();
-        if ours.is_empty() {
-            return;
-        }
-        let went = self.reader.seek(&ours);
-        log::debug!("gone back to {ours:?}, {went:?}");
-        for (partition, mark) in ours.iter().filter(|(p, _)| went.contains(p)) {
-            self.places.take(*partition, *mark);
-        }
-        if went.len() < ours.len() {
-            self.ask_at = Instant::now() + AGAIN;
-        }
-    }
-
     /// One turn: hands over what is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
         if self.busy.is_none() && self.gather.due().is_some_and(|due| due <= Instant::now()) {
             self.hand_over();
         }
         self.ask();
+        self.recognise();
         let must_wait = self.store_is_away || self.gather.is_full();
         if must_wait && !self.store_is_away && !self.is_paused && self.wait_for_keeper()? {
             return Ok(());
@@ -268,7 +264,7 @@ impl Read {
         }
         match self.poll() {
             None => {}
-            Some(Event::Message(partition, offset, read)) => self.message(partition, offset, read),
+            Some(Event::Message(came, hash, read)) => self.message(came, hash, read),
             Some(Event::Given(partitions)) => {
                 if !partitions.is_empty() {
                     log::info!("reading partitions {partitions:?}");
@@ -308,11 +304,12 @@ impl Read {
             Turn::Taken(partitions) => Some(Event::Taken(partitions)),
             Turn::Message(message) => {
                 let (partition, offset) = (message.partition(), message.offset());
-                let payload = message.payload();
+                let came = Origin { partition, offset, sent_ms: message.sent_ms() };
+                let (hash, payload) = (message.hash(), message.payload());
                 let read = decode(payload, clock::now_ms()).map_err(|refused| {
                     (refused, payload[..payload.len().min(PAYLOAD_MAX)].to_vec())
                 });
-                Some(Event::Message(partition, offset, read))
+                Some(Event::Message(came, hash, read))
             }
         }
     }
@@ -322,6 +319,7 @@ impl Read {
         if self.gather.is_empty() {
             return;
         }
+        self.tell_holes();
         let mut parcel = self.gather.take();
         parcel.cluster.clone_from(&self.cluster);
         parcel.topic.clone_from(&self.kafka.topic);

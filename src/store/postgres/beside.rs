@@ -68,9 +68,10 @@ const SEEN: &str = "WITH locked AS (
     UPDATE node SET seen_ms = $4 FROM locked WHERE id = locked_id";
 
 const DEAD: &str = "INSERT INTO dead_letter
-        (cluster, topic, partition, record_offset, received_at, reason, detail, payload)
-    SELECT $1, $2, p, o, to_timestamp($3), r, d, b FROM
-        unnest($4::int4[], $5::int8[], $6::text[], $7::text[], $8::bytea[]) AS new (p, o, r, d, b)
+        (cluster, topic, partition, record_offset, received_at, reason, detail, payload, sent_ms)
+    SELECT $1, $2, p, o, to_timestamp($3), r, d, b, s FROM
+        unnest($4::int4[], $5::int8[], $6::text[], $7::text[], $8::bytea[], $9::int8[])
+        AS new (p, o, r, d, b, s)
     ON CONFLICT DO NOTHING";
 
 /// The id of a target's name that was learnt.
@@ -244,7 +245,7 @@ pub async fn dead_letters(
     now_ms: i64,
 ) -> Result<(), Fault> {
     let mut letters: Vec<&DeadLetter> = parcel.dead.iter().collect();
-    letters.sort_by_key(|letter| (letter.partition, letter.offset));
+    letters.sort_by_key(|letter| letter.origin);
     let mut rest = &letters[..];
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -255,8 +256,9 @@ pub async fn dead_letters(
         });
         let (piece, after) = rest.split_at(fit.count());
         rest = after;
-        let partitions: Vec<i32> = piece.iter().map(|letter| letter.partition).collect();
-        let offsets: Vec<i64> = piece.iter().map(|letter| letter.offset).collect();
+        let partitions: Vec<i32> = piece.iter().map(|letter| letter.origin.partition).collect();
+        let offsets: Vec<i64> = piece.iter().map(|letter| letter.origin.offset).collect();
+        let sent: Vec<i64> = piece.iter().map(|letter| letter.origin.sent_ms).collect();
         let reasons: Vec<&str> = piece.iter().map(|letter| letter.reason).collect();
         let details: Vec<String> = piece.iter().map(|l| tidy(&l.detail, PAYLOAD_MAX)).collect();
         let payloads: Vec<&[u8]> =
@@ -265,7 +267,17 @@ pub async fn dead_letters(
         session
             .execute(
                 DEAD,
-                &[cluster, topic, &now_s, &partitions, &offsets, &reasons, &details, &payloads],
+                &[
+                    cluster,
+                    topic,
+                    &now_s,
+                    &partitions,
+                    &offsets,
+                    &reasons,
+                    &details,
+                    &payloads,
+                    &sent,
+                ],
             )
             .await?;
     }

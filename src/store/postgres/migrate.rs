@@ -8,8 +8,12 @@ use super::session::Session;
 use crate::clock;
 
 /// The migrations in their order; the first is number 1.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+    include_str!("005.sql"),
+];
 /// The number of the newest.
 const LATEST: i32 = MIGRATIONS.len() as i32;
 

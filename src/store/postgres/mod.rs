@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{Labels, Parcel, Store, StoreError, Stored, Written};
+use super::{Labels, Parcel, Position, Store, StoreError, Stored, Written};
 use crate::config;
 use crate::config::Retention;
 use crate::model::outcome::Gap;
@@ -193,17 +193,17 @@ impl Postgres {
         self.batch(&records, Some(parcel), now_ms)
     }
 
-    /// The next offset to read of each partition.
+    /// Where to go on in each partition.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn offsets(
+    pub fn positions(
         &mut self,
         cluster: &str,
         topic: &str,
-    ) -> Result<BTreeMap<i32, i64>, StoreError> {
+    ) -> Result<BTreeMap<i32, Position>, StoreError> {
         self.run("read", WRITING, true, async |session, _| {
-            read::offsets(session, cluster, topic).await
+            read::positions(session, cluster, topic).await
         })
     }
 

@@ -11,12 +11,14 @@ use tokio_postgres::types::{FromSql, ToSql};
 use super::fault::Fault;
 use super::session::Session;
 use super::states;
+use crate::model::anchor::Anchors;
 use crate::model::outcome::{Gap, GapCause, Verdict};
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::Labels;
+use crate::store::{Labels, Position};
 
-const OFFSETS: &str = "SELECT partition, next FROM kafka_offset WHERE cluster = $1 AND topic = $2";
+const POSITIONS: &str = "SELECT partition, next, anchors FROM kafka_offset
+    WHERE cluster = $1 AND topic = $2";
 
 const NEWEST: &str = "SELECT target.name, state.last_due_ms FROM state
     JOIN target ON target.id = target_id JOIN node ON node.id = node_id WHERE node.name = $1";
@@ -38,17 +40,18 @@ const GAPS: &str = "SELECT target_id, node_id, run, from_ms, to_ms, count, inter
 const LOSSES: &str = "SELECT cause, sum(count)::int8 FROM loss
     WHERE from_ms < $2 AND to_ms >= $1 GROUP BY cause";
 
-/// The next offset to read of each partition.
-pub async fn offsets(
+/// Where to go on in each partition.
+pub async fn positions(
     session: &mut Session,
     cluster: &str,
     topic: &str,
-) -> Result<BTreeMap<i32, i64>, Fault> {
-    let mut offsets = BTreeMap::new();
-    for row in session.query(OFFSETS, &[&cluster, &topic]).await? {
-        offsets.insert(get(&row, 0)?, get(&row, 1)?);
+) -> Result<BTreeMap<i32, Position>, Fault> {
+    let mut positions = BTreeMap::new();
+    for row in session.query(POSITIONS, &[&cluster, &topic]).await? {
+        let position = Position { next: get(&row, 1)?, anchors: Anchors::parse(get(&row, 2)?) };
+        positions.insert(get(&row, 0)?, position);
     }
-    Ok(offsets)
+    Ok(positions)
 }
 
 /// Newest due time of each target on a node.

@@ -16,9 +16,10 @@ use super::fault::Fault;
 use super::names::{self, Table};
 use super::session::Session;
 use super::states;
+use crate::model::anchor::{Anchor, Anchors};
 use crate::model::outcome::{Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
-use crate::store::{Mark, Parcel, Stored, Written};
+use crate::store::{Mark, Parcel, Position, Stored, Written};
 
 /// What to store.
 pub struct Batch<'a> {
@@ -39,18 +40,19 @@ const HOUR_MS: i64 = 3_600_000;
 /// A batch that has more, as a stranger may send it, takes several; its marks go with the last.
 const HOURS_MAX: usize = 240;
 
-const MARKS: &str = "SELECT partition, next FROM kafka_offset
+const MARKS: &str = "SELECT partition, next, anchors FROM kafka_offset
     WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
 
-const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next
-    FROM unnest($3::int4[], $4::int8[]) AS new (partition, next)
+const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new.anchors
+    FROM unnest($3::int4[], $4::int8[], $5::text[]) AS new (partition, next, anchors)
     WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
 
 /// Of partitions that had none; another may just have made it.
-const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next)
-    SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[])
-    ON CONFLICT (cluster, topic, partition)
-        DO UPDATE SET next = greatest(kafka_offset.next, excluded.next)";
+const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
+    SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[], $5::text[])
+    ON CONFLICT (cluster, topic, partition) DO UPDATE
+        SET next = excluded.next, anchors = excluded.anchors
+        WHERE kafka_offset.next < excluded.next";
 
 /// Stores a batch: all of it, or nothing but names and hours.
 pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, Fault> {
@@ -252,9 +254,9 @@ struct Marked {
     /// Partitions whose stored mark is below where the parcel began, and that mark.
     older: Vec<(i32, i64)>,
     /// Partitions whose mark is locked, and where it goes.
-    locked: Vec<(i32, i64)>,
+    locked: Vec<(i32, Position)>,
     /// Partitions that have no mark yet, and where it will be.
-    absent: Vec<(i32, i64)>,
+    absent: Vec<(i32, Position)>,
 }
 
 async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
@@ -266,20 +268,36 @@ async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
     let rows = session.query(MARKS, &[&parcel.cluster, &parcel.topic, &partitions]).await?;
     let mut stored = BTreeMap::new();
     for row in rows {
-        stored.insert(row.try_get::<_, i32>(0)?, row.try_get::<_, i64>(1)?);
+        let (next, anchors) = (row.try_get(1)?, Anchors::parse(row.try_get(2)?));
+        stored.insert(row.try_get::<_, i32>(0)?, Position { next, anchors });
     }
-    for Mark { partition, from, next, reset } in &parcel.marks {
-        match stored.get(partition) {
-            Some(stored) if stored < from => marked.older.push((*partition, *stored)),
-            None if *from > 0 => marked.older.push((*partition, 0)),
-            Some(stored) => {
-                let next = if *reset { *next } else { *next.max(stored) };
-                marked.locked.push((*partition, next));
+    for mark in &parcel.marks {
+        match stored.remove(&mark.partition) {
+            Some(stored) if stored.next < mark.from => {
+                marked.older.push((mark.partition, stored.next));
             }
-            None => marked.absent.push((*partition, *next)),
+            None if mark.from > 0 => marked.older.push((mark.partition, 0)),
+            Some(stored) => marked.locked.push((mark.partition, advanced(stored, mark))),
+            None => marked.absent.push((mark.partition, advanced(Position::default(), mark))),
         }
     }
     Ok(marked)
+}
+
+/// A position after a parcel with this mark. A parcel that comes late changes nothing.
+fn advanced(stored: Position, mark: &Mark) -> Position {
+    let Position { mut next, mut anchors } = stored;
+    if let Some(reset) = mark.reset {
+        next = reset;
+        anchors.cut(reset);
+    }
+    if mark.next > next {
+        next = mark.next;
+        if let Some(hash) = mark.hash {
+            anchors.add(Anchor { offset: next - 1, hash });
+        }
+    }
+    Position { next, anchors }
 }
 
 impl Marked {
@@ -288,8 +306,12 @@ impl Marked {
             if marks.is_empty() {
                 continue;
             }
-            let (partitions, next): (Vec<i32>, Vec<i64>) = marks.iter().copied().unzip();
-            session.execute(sql, &[&parcel.cluster, &parcel.topic, &partitions, &next]).await?;
+            let partitions: Vec<i32> = marks.iter().map(|(partition, _)| *partition).collect();
+            let next: Vec<i64> = marks.iter().map(|(_, position)| position.next).collect();
+            let anchors: Vec<String> =
+                marks.iter().map(|(_, position)| position.anchors.to_string()).collect();
+            let (cluster, topic) = (&parcel.cluster, &parcel.topic);
+            session.execute(sql, &[cluster, topic, &partitions, &next, &anchors]).await?;
         }
         Ok(())
     }

@@ -3,69 +3,83 @@
 use std::time::{Duration, Instant};
 
 use super::{Payload, Read};
-use crate::cmd::write::place::Step;
+use crate::cmd::write::gather::Hole;
+use crate::cmd::write::place::Anew;
 use crate::model::record::Record;
 use crate::model::wire::{Decoded, Refused};
-use crate::store::DeadLetter;
+use crate::store::{DeadLetter, Origin};
 
-/// How often it is asked what was left out in a partition.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Deletion leaves few holes in a partition, transactions many: if no broker says what they were,
+/// more than so many of one parcel are told as one.
+const HOLES_MAX: usize = 10;
 /// How often it is said again that messages cannot be read for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
 impl Read {
     /// Takes what a message holds, or why it holds nothing.
-    pub(super) fn message(&mut self, partition: i32, offset: i64, read: Payload) {
-        if !self.arrive(partition, offset) {
-            return;
+    pub(super) fn message(&mut self, came: Origin, hash: u64, read: Payload) {
+        self.heard = Instant::now();
+        let Some(arrived) = self.places.arrive(came.partition, came.offset, hash) else { return };
+        self.gather.arrive(came, hash, &arrived, self.heard);
+        if let Some(anew) = arrived.anew {
+            self.begin_anew(came, anew);
         }
         match read {
-            Ok(decoded) => self.keep(partition, offset, decoded),
-            Err((refused, payload)) => self.bury(partition, offset, refused, payload),
+            Ok(decoded) => self.keep(came, decoded),
+            Err((refused, payload)) => self.bury(came, refused, payload),
         }
     }
 
-    /// Notes that a message has come; false: it does not count.
-    fn arrive(&mut self, partition: i32, offset: i64) -> bool {
-        let Some((mark, step)) = self.places.arrive(partition, offset) else { return false };
-        self.heard = Instant::now();
-        let is_anew = matches!(step, Step::Anew(_));
-        self.gather.arrive(partition, mark, offset, is_anew, self.heard);
-        match step {
-            Step::On => {}
-            Step::Anew(next) => {
-                log::warn!(
-                    "partition {partition} begins anew: no {next} yet, reading from {offset}"
-                );
+    /// Tells that a log is another than the one that was read. Nobody can know whether that one
+    /// held more.
+    fn begin_anew(&mut self, came: Origin, Anew { was, at }: Anew) {
+        let partition = came.partition;
+        let what = if at > 0 { "was cut" } else { "was begun anew" };
+        let detail = format!(
+            "the log {what}: offsets {was} and on, as far as there were any, are gone unread; \
+             reading on from {at}"
+        );
+        log::warn!("partition {partition}: {detail}");
+        self.lack(Origin { offset: was, ..came }, detail);
+    }
+
+    /// Tells of offsets that did not come before the parcel goes: they are lost if Kafka has let
+    /// go of them; those of transactions, and of compaction, never were records.
+    pub(super) fn tell_holes(&mut self) {
+        for (partition, holes) in self.gather.take_holes() {
+            let mut lost = holes;
+            let unsure = match self.reader.bounds(partition) {
+                Some((earliest, _)) => {
+                    lost.retain(|hole| hole.from < earliest);
+                    ""
+                }
+                None => ", or never were records: no broker says which",
+            };
+            if !unsure.is_empty() && lost.len() > HOLES_MAX {
+                let came = lost[lost.len() - 1].came;
+                lost = vec![Hole { from: lost[0].from, came }];
             }
-            Step::Ahead(next) => self.left_out(partition, next, offset),
+            for Hole { from, came } in lost {
+                let until = came.offset - 1;
+                let detail = format!("offsets {from} to {until} were deleted unread{unsure}");
+                log::error!("partition {partition}: {detail}");
+                self.lack(Origin { offset: from, ..came }, detail);
+            }
         }
-        true
     }
 
-    /// Offsets that did not come are lost if Kafka has let go of them; those of transactions, and
-    /// of compaction, never were records.
-    fn left_out(&mut self, partition: i32, next: i64, offset: i64) {
-        let now = Instant::now();
-        let asked = self.asked_left_out.insert(partition, now);
-        if asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
-            return;
-        }
-        let Some(earliest) = self.reader.earliest(partition).filter(|earliest| *earliest > next)
-        else {
-            return;
-        };
-        let detail = format!("offsets {next} to {} were deleted unread", earliest.min(offset) - 1);
-        log::error!("partition {partition}: {detail}");
+    /// Adds a letter for messages that cannot be had.
+    fn lack(&mut self, origin: Origin, detail: String) {
         let (payload, reason) = (Vec::new(), "missing");
-        self.gather.letter(DeadLetter { partition, offset: next, payload, reason, detail });
+        self.gather.letter(DeadLetter { origin, payload, reason, detail });
+        self.shared.change(|health| health.dead_letters += 1);
     }
 
-    fn keep(&mut self, partition: i32, offset: i64, decoded: Decoded) {
+    fn keep(&mut self, origin: Origin, decoded: Decoded) {
         match decoded {
             Decoded::Record(record) => {
                 let is_check = matches!(record, Record::Check(_));
-                self.gather.record(partition, offset, record);
+                self.gather.record(origin, record);
                 self.shared.change(|health| health.checks += u64::from(is_check));
             }
             Decoded::Skipped(kind) => {
@@ -77,7 +91,8 @@ impl Read {
         }
     }
 
-    fn bury(&mut self, partition: i32, offset: i64, refused: Refused, payload: Vec<u8>) {
+    fn bury(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
+        let Origin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
         if self.is_news(reason) {
             log::warn!(
@@ -86,7 +101,7 @@ impl Read {
             );
         }
         let detail = refused.detail;
-        self.gather.letter(DeadLetter { partition, offset, payload, reason, detail });
+        self.gather.letter(DeadLetter { origin, payload, reason, detail });
         self.shared.change(|health| health.dead_letters += 1);
     }
 

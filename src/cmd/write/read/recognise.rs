@@ -1,0 +1,72 @@
+//! Going back in a log: to the store's mark, and to where a log that was cut or begun anew is
+//! recognised.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::{AGAIN, Read};
+use crate::cmd::write::place::start;
+use crate::store::Position;
+
+/// How often the brokers are asked for the end of a log of which nothing comes to recognise it by.
+const LOOK: Duration = Duration::from_secs(2);
+
+impl Read {
+    /// Goes back to what the store has lost.
+    pub(super) fn go_back(&mut self, positions: &[(i32, Position)]) {
+        let adrift: BTreeSet<i32> = self.places.adrift().collect();
+        let ours: Vec<_> = positions.iter().filter(|(p, _)| adrift.contains(p)).collect();
+        if ours.is_empty() {
+            return;
+        }
+        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
+        let went = self.reader.seek(&starts);
+        log::debug!("gone back to {starts:?}, {went:?}");
+        for (partition, position) in ours.iter().filter(|(p, _)| went.contains(p)) {
+            self.places.take(*partition, position.clone());
+        }
+        self.look_later();
+        if went.len() < ours.len() {
+            self.ask_at = Instant::now() + AGAIN;
+        }
+    }
+
+    /// Goes back in logs that are other ones than before, and looks for such.
+    pub(super) fn recognise(&mut self) {
+        let now = Instant::now();
+        if now >= self.back_at {
+            let strange: Vec<i32> = self.places.strange().collect();
+            if !strange.iter().all(|partition| self.go_back_in(*partition)) {
+                self.back_at = now + AGAIN;
+            }
+        }
+        if now < self.look_at || self.is_paused || self.link.is_away() {
+            return;
+        }
+        // Where the end is before the message that a log is recognised by, nothing comes.
+        let expecting: Vec<i32> = self.places.expecting().collect();
+        for partition in expecting {
+            self.look_later();
+            let Some((low, high)) = self.reader.bounds(partition) else { return };
+            self.places.bound(partition, low, high);
+        }
+    }
+
+    /// Gives messages some time to come before anybody asks for the ends of logs.
+    pub(super) fn look_later(&mut self) {
+        self.look_at = Instant::now() + LOOK;
+    }
+
+    /// Goes back to where a log may be recognised; false: the brokers do not answer.
+    fn go_back_in(&mut self, partition: i32) -> bool {
+        let Some((low, high)) = self.reader.bounds(partition) else { return false };
+        let from = self.places.look(partition, low, high);
+        log::debug!("partition {partition} is another log: looking at {from} of {low} to {high}");
+        let went = self.reader.seek(&[(partition, from)]).contains(&partition);
+        if went {
+            self.places.go_on(partition);
+            self.look_later();
+        }
+        went
+    }
+}

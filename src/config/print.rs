@@ -151,6 +151,7 @@ impl Page {
         self.identity(connect.identity.as_deref());
         self.maybe("server_name", connect.server_name.as_deref().map(quoted));
         self.line("tls_min", quoted(word(&TlsVersion::ALL, connect.tls_min)));
+        self.line("tls_legacy", connect.tls_legacy);
     }
 
     fn identity(&mut self, identity: Option<&Identity>) {

@@ -26,6 +26,8 @@ pub struct Connect {
     pub server_name: Option<String>,
     /// The oldest TLS that is spoken.
     pub tls_min: TlsVersion,
+    /// Sites are let in that do not know secure renegotiation (RFC 5746).
+    pub tls_legacy: bool,
     /// Which HTTP is spoken.
     pub http: HttpVersion,
     /// Of `tcp` alone: TLS is spoken from the first byte on.

@@ -154,6 +154,7 @@ fn the_way_to_a_target_is_read() {
         key_password = "${TOKEN}"
         server_name = "WWW.example"
         tls_min = "1.3"
+        tls_legacy = true
         http = "2"
         tls = true
         reuse = true
@@ -190,6 +191,7 @@ fn the_way_to_a_target_is_read() {
         })),
         server_name: Some("www.example".to_owned()),
         tls_min: TlsVersion::V1_3,
+        tls_legacy: true,
         http: HttpVersion::V2,
         tls: true,
         reuse: true,
@@ -212,6 +214,7 @@ fn the_way_to_a_target_is_read() {
         r#"resolve = "192.0.2.2""#,
         r#"family = "4""#,
         r#"tls_min = "1.3""#,
+        "tls_legacy = true",
         r#"http = "1.1""#,
     ] {
         assert!(printed.lines().any(|of| of == line), "no {line} in {printed}");

@@ -11,6 +11,7 @@ mod phases;
 pub mod proxies;
 mod reach;
 mod redirects;
+mod refusals;
 mod replies;
 mod requests;
 mod reuse;

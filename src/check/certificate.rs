@@ -5,45 +5,78 @@ use std::sync::{Arc, Mutex};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
-use openssl::x509::{X509, X509NameRef};
+use openssl::x509::{X509, X509NameRef, X509Ref};
 
 use crate::date;
 use crate::model::outcome::Cause;
 
-/// Where a handshake shows its certificates.
-pub type Seen = Arc<Mutex<Option<Shown>>>;
+/// The handshake of a hop, shared with the callbacks that see it happen.
+pub type SharedHandshake = Arc<Mutex<Handshake>>;
 
-/// What it has shown.
-pub struct Shown {
-    /// As they were sent, leaf first.
-    pub certificates: Vec<X509>,
-    /// What OpenSSL thinks of them: one of its X509_V_ numbers; 0: they are good, but perhaps for
-    /// another name.
+/// Notes of one handshake.
+#[derive(Default)]
+pub struct Handshake {
+    /// Result of the verification; none: it never came to that.
+    pub verification: Option<Verification>,
+    /// The site asked for a certificate of ours, and there is none for it.
+    pub lacks_certificate: bool,
+    /// Number of the fatal alert that the site sent (RFC 8446, 6).
+    pub alert: Option<u8>,
+}
+
+/// What OpenSSL made of the site's certificates.
+pub struct Verification {
+    /// The path that was verified, leaf first, its root last; as far as one was found. What was
+    /// sent beside it does not matter to anybody.
+    pub path: Vec<X509>,
+    /// One of OpenSSL's X509_V_ numbers; 0: the path is good, but perhaps for another name.
     pub error: i32,
-    /// Which of them that is about.
+    /// Place in the path that the error is about.
     pub depth: usize,
 }
 
-/// When a chain ends, in seconds since 1970.
+/// When a path ends, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The leaf.
     pub leaf_s: i64,
-    /// The first of the chain that was sent.
+    /// The first of the path.
     pub chain_s: i64,
 }
 
-/// Ends of a chain. None: no certificate, or no date that can be read.
-pub fn ends(chain: &[X509]) -> Option<Ends> {
-    let leaf_s = seconds(chain.first()?.not_after())?;
-    let chain_s = chain.iter().filter_map(|of| seconds(of.not_after())).min()?;
+/// What is told of a path: its ends, and whose its leaf is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// When it ends.
+    pub ends: Ends,
+    /// Subject and issuer of the leaf: `example.org, issued by R11`.
+    pub whose: Option<String>,
+}
+
+impl Summary {
+    /// Of a path, leaf first. None: no certificate, or no date that can be read.
+    pub fn of(path: &[X509]) -> Option<Summary> {
+        Some(Summary { ends: ends(path)?, whose: whose(path) })
+    }
+}
+
+/// Ends of a path. None: no certificate, or no date that can be read.
+fn ends(path: &[X509]) -> Option<Ends> {
+    let leaf_s = seconds(path.first()?.not_after())?;
+    let chain_s = path.iter().filter_map(|of| seconds(of.not_after())).min()?;
     Some(Ends { leaf_s, chain_s })
 }
 
-/// Whose the leaf is and who has issued it: `example.org, issued by R11`.
-pub fn whose(chain: &[X509]) -> Option<String> {
-    let leaf = chain.first()?;
+fn whose(path: &[X509]) -> Option<String> {
+    let leaf = path.first()?;
     Some(format!("{}, issued by {}", named(leaf.subject_name()), named(leaf.issuer_name())))
+}
+
+/// Whether a certificate has names or addresses of a site (RFC 9525, 2). A common name is none:
+/// browsers ignore it, libcurl does not.
+pub fn has_names(leaf: &X509Ref) -> bool {
+    let names = leaf.subject_alt_names();
+    names.iter().flatten().any(|name| name.dnsname().is_some() || name.ipaddress().is_some())
 }
 
 /// The common name, else all of it: `C=US, O=Let's Encrypt`.
@@ -64,13 +97,13 @@ fn common_name(name: &X509NameRef) -> Option<String> {
     last.data().to_string().ok().filter(|text| !text.is_empty())
 }
 
-/// What is wrong with a chain that was refused: the cause, and why, for people. `why`: libcurl's
-/// words.
-pub fn diagnose(shown: &Shown, why: &str) -> Option<(Cause, String)> {
-    let certificates = &shown.certificates[..];
+/// Tells what is wrong with a chain that was refused: the cause, and why, for people. `why`:
+/// libcurl's words.
+pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String)> {
+    let certificates = &verification.path[..];
     let leaf = certificates.first()?;
     // An untrusted root is met before the dates are looked at, and an expired one stops there:
-    // so the dates of what was sent are looked at first.
+    // so the dates of the path are looked at first.
     let now = Asn1Time::days_from_now(0).ok()?;
     let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
     if let Some(depth) = expired {
@@ -81,7 +114,17 @@ pub fn diagnose(shown: &Shown, why: &str) -> Option<(Cause, String)> {
         );
         return Some((Cause::CertificateExpired, text));
     }
-    let (code, depth, valid) = (shown.error, shown.depth, shown.error == openssl_sys::X509_V_OK);
+    let Verification { error: code, depth, .. } = *verification;
+    let valid = code == openssl_sys::X509_V_OK;
+    if code == openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH {
+        let text = match common_name(leaf.subject_name()) {
+            Some(name) => {
+                format!("it has no names of a site, and its common name {name:?} does not count")
+            }
+            None => "it has no names of a site".to_owned(),
+        };
+        return Some((Cause::CertificateName, text));
+    }
     if valid && why.contains("subject name") {
         let names = names(leaf);
         return Some((Cause::CertificateName, format!("the certificate is for {names}")));

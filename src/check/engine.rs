@@ -100,18 +100,13 @@ impl<T> Engine<T> {
 
     /// Starts a check. `held` is room for its body, to begin with.
     pub fn start(&mut self, target: Arc<Target>, held: Held, tag: T) {
-        let kept = target.connect.reuse.then(|| self.kept_of(&target)).flatten();
+        let kept = target.connect.reuse.then(|| self.kept_of(&target));
         let flight = Box::new(Flight::new(target, kept, Instant::now()));
         self.launch(flight, held, tag);
     }
 
-    fn kept_of(&mut self, target: &Target) -> Option<Rc<Kept>> {
-        if let Some(kept) = self.kept.get(&target.name) {
-            return Some(Rc::clone(kept));
-        }
-        let kept = Rc::new(Kept::new()?);
-        self.kept.insert(Arc::clone(&target.name), Rc::clone(&kept));
-        Some(kept)
+    fn kept_of(&mut self, target: &Target) -> Rc<Kept> {
+        Rc::clone(self.kept.entry(Arc::clone(&target.name)).or_default())
     }
 
     /// Moves all checks on, waits for at most `timeout` if none has ended, and gives those that
@@ -142,7 +137,7 @@ impl<T> Engine<T> {
     }
 
     /// Sends a check on its next hop.
-    fn launch(&mut self, flight: Box<Flight>, held: Held, tag: T) {
+    fn launch(&mut self, mut flight: Box<Flight>, held: Held, tag: T) {
         let Some(resolution) = flight.resolution() else { return self.connect(flight, held, tag) };
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);

@@ -3,6 +3,8 @@
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
+use super::certificate::Handshake;
+use super::raw;
 use super::route::is_no_route;
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
@@ -44,11 +46,8 @@ pub fn fault(
         | curl_sys::CURLE_SSL_ENGINE_INITFAILED
         | curl_sys::CURLE_SSL_CERTPROBLEM
         | curl_sys::CURLE_SSL_CACERT_BADFILE => Cause::Internal,
-        // A reset in the handshake may come as an error of reading; and in TLS 1.3 the server
-        // refuses a client's certificate, or the lack of it, when we think that all is done.
-        curl_sys::CURLE_RECV_ERROR | curl_sys::CURLE_SEND_ERROR
-            if in_handshake(phases) || (is_unanswered(phases) && why.contains(" alert ")) =>
-        {
+        // A reset in the handshake may come as an error of reading.
+        curl_sys::CURLE_RECV_ERROR | curl_sys::CURLE_SEND_ERROR if in_handshake(phases) => {
             Cause::Tls
         }
         _ => Cause::Protocol,
@@ -76,6 +75,32 @@ pub fn fault(
         _ => plain(why),
     };
     Fault { cause, text }
+}
+
+/// The fault of a machine that could not open a socket.
+pub fn no_socket(error: &std::io::Error) -> Fault {
+    let errno = error.raw_os_error().unwrap_or_default();
+    let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
+    Fault { cause, text: format!("cannot open a socket: {error}") }
+}
+
+/// The fault of a site that refused us by an alert of TLS. In TLS 1.3 it refuses a client's
+/// certificate, or the lack of it, when we think that the handshake is done: so until it has
+/// answered.
+pub fn refusal(handshake: &Handshake, phases: &Phases) -> Option<Fault> {
+    /// Handshake failure, and bad certificate: alerts of those who miss ours before TLS 1.3.
+    const MISSES: [u8; 2] = [40, 42];
+    /// Certificate required (RFC 8446, 6.2).
+    const REQUIRES: u8 = 116;
+    /// Protocol version; told below with ours.
+    const VERSION: u8 = 70;
+    let alert = handshake.alert.filter(|alert| *alert != VERSION && is_unanswered(phases))?;
+    let misses = handshake.lacks_certificate && MISSES.contains(&alert);
+    let why = match misses || alert == REQUIRES {
+        true => "the site asks for a client certificate".to_owned(),
+        false => format!("the site refused: {}", raw::alert_words(alert)),
+    };
+    Some(Fault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
 }
 
 /// Whether nobody answered, so that our own network may be to blame: a name server, or the way to
@@ -126,7 +151,10 @@ fn tls_words(why: &str) -> String {
         ("packet length too long", "the answer is not TLS"),
         ("unsupported protocol", "no version in common; ours are TLS 1.2 and 1.3"),
         ("alert protocol version", "no version in common; ours are TLS 1.2 and 1.3"),
-        ("certificate required", "the site asks for a client certificate"),
+        (
+            "unsafe legacy renegotiation disabled",
+            "the site knows no secure renegotiation (RFC 5746): tls_legacy lets it in",
+        ),
     ];
     if let Some((_, words)) = ours.iter().find(|(theirs, _)| reason.contains(theirs)) {
         return (*words).to_owned();

@@ -2,30 +2,33 @@
 //! tells. Fresh name, fresh connection, full handshake, so that each phase is real; unless the
 //! target asks for its connections to be kept.
 
+mod certificates;
 mod greeting;
 mod lookup;
 mod redirect;
+mod repeat;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use curl::easy::{Easy2, List};
+use curl::easy::{Easy2, HttpVersion, List};
 use url::Url;
 
+use self::certificates::HopCertificate;
+use self::repeat::Repeat;
 use super::certificate;
-use super::fault::{fault, is_no_means, silence};
-use super::kept::{Kept, Known};
+use super::fault::{fault, no_socket, refusal, silence};
+use super::kept::Kept;
 use super::phases::{Shape, fell_back, phases};
 use super::proxy::{Signs, folded};
-use super::raw;
+use super::raw::{self, SingleRequest};
 use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
 use super::route::is_no_route;
 use super::trust::Trust;
 use super::wire::{Limits, Stopped, Wire};
-use crate::clock;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
@@ -50,6 +53,12 @@ pub struct Flight {
     kept: Option<Rc<Kept>>,
     /// So far it went over those.
     reused: bool,
+    /// This hop goes over one of them.
+    is_kept: bool,
+    /// The site asked for HTTP/1.1 on this hop.
+    needs_http_1: bool,
+    /// The certificate that ends first, of the hops that have ended.
+    earliest: Option<HopCertificate>,
     /// How long names waited for a thread.
     late: Duration,
     /// When this hop began, and what was found of its name, after what time.
@@ -78,6 +87,9 @@ impl Flight {
             deadline: now + target.timeout,
             kept,
             reused: true,
+            is_kept: false,
+            needs_http_1: false,
+            earliest: None,
             late: Duration::ZERO,
             began: now,
             found: None,
@@ -111,13 +123,16 @@ impl Flight {
             target: Arc::clone(&self.target),
             follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
-        let mut wire = Wire::new(limits, roots.cloned(), self.kept.clone(), held);
+        let pool = self.kept.as_ref().and_then(|kept| kept.pool(&self.url));
+        let single = SingleRequest::new(!self.is_kept);
+        let mut wire = Wire::new(limits, roots.cloned(), pool, single, held);
         wire.looked = self.found.as_ref().map_or(Duration::ZERO, |(looked, _)| *looked);
         let mut easy = Easy2::new(wire);
         match self.configure(&mut easy, left) {
             Ok(()) => Ok(easy),
             Err(error) => {
-                let why = error.extra_description().unwrap_or_else(|| error.description());
+                let why = easy.get_ref().single.error_text();
+                let why = why.as_deref().unwrap_or_else(|| error.description());
                 let text = format!("cannot make the request: {why}");
                 let fault = Fault { cause: Cause::Internal, text };
                 Err(Box::new(self.reply(self.phases, Some(fault))))
@@ -129,17 +144,20 @@ impl Flight {
         let target = &*self.target;
         let mut list = List::new();
         let wants = |name: &str| !target.headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
+        easy.get_ref().single.watch(easy);
         self.reach().configure(easy, &mut list)?;
+        if self.needs_http_1 {
+            easy.http_version(HttpVersion::V11)?;
+        }
         if let Some((_, addresses)) = &self.found {
             self.reach().answer(easy, addresses)?;
         }
         // Nothing of an earlier check is used again, unless the target wants its connection kept.
-        let kept = self.kept.as_ref();
-        kept.iter().for_each(|kept| kept.pool.lend(easy));
-        let now_s = clock::now_ms().div_euclid(1000);
-        easy.fresh_connect(kept.is_none_or(|kept| kept.is_over(&self.url, now_s)))?;
+        let pool = easy.get_ref().pool.clone();
+        pool.iter().for_each(|pool| pool.lend(easy));
+        easy.fresh_connect(!self.is_kept)?;
         // A plain connection is listened to when it is made; it goes with its handle.
-        easy.forbid_reuse(kept.is_none() && !target.is_tcp())?;
+        easy.forbid_reuse(pool.is_none() && !target.is_tcp())?;
         easy.maxage_conn(target.interval * 2 + KEPT)?;
         easy.ssl_sessionid_cache(false)?;
         // What it is told holds for this hop: the least that it knows.
@@ -218,14 +236,15 @@ impl Flight {
         mut easy: Easy2<Wire>,
         result: Result<(), curl::Error>,
     ) -> End {
-        // Also one that failed over it: it has an address, though no socket was opened for it.
-        let is_reused = self.kept.is_some()
-            && raw::connects(&easy) == 0
-            && easy.get_ref().socket_after.is_none()
-            && easy.primary_ip().ok().flatten().is_some_and(|ip| !ip.is_empty());
-        self.reused &= is_reused;
+        let (result, refused) = match self.repeat(easy.get_ref()) {
+            None => (result, None),
+            Some(Repeat::Anew) => return End::Next(self, easy.get_mut().take_held()),
+            Some(Repeat::Stands) => (Ok(()), None),
+            Some(Repeat::Refused(fault)) => (result, Some(fault)),
+        };
+        self.reused &= self.is_kept;
         let shape = Shape {
-            connects: !is_reused,
+            connects: !self.is_kept,
             looks_up: self.reach().looks_up(),
             is_proxied: self.reach().ask().is_some(),
             is_tls: self.is_tls(),
@@ -237,19 +256,9 @@ impl Flight {
         let address = easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty());
         let address = address.map(str::to_owned);
         let signs = Signs::of(&mut easy);
-        let shown = easy.get_mut().take_shown();
-        let chain = shown.as_ref().map_or(&[][..], |shown| &shown.certificates);
-        let (mut ends, mut whose) = (certificate::ends(chain), certificate::whose(chain));
-        if let Some(kept) = easy.get_ref().kept() {
-            match ends {
-                Some(ends) => kept.learn(&url, Known { ends, whose: whose.clone() }),
-                None if is_reused => {
-                    let known = kept.known(&url);
-                    (ends, whose) = known.map_or((None, None), |k| (Some(k.ends), k.whose));
-                }
-                None => {}
-            }
-        }
+        let handshake = easy.get_mut().take_handshake();
+        let certificate = self.certificate(&handshake);
+        self.keep_connection(&easy, certificate.as_ref());
         let wire = easy.get_mut();
         let mut silent = None;
         let mut fault = match (result, wire.stopped) {
@@ -258,9 +267,11 @@ impl Flight {
                 text: "no room for the body: all checks hold bodies_max".to_owned(),
             }),
             (Ok(()), _) | (Err(_), Some(_)) => None,
-            (Err(_), None) if wire.no_socket.is_some() => Some(no_socket(wire)),
+            (Err(_), None) if refused.is_some() => refused,
+            (Err(_), None) if wire.no_socket.is_some() => wire.no_socket.as_ref().map(no_socket),
             (Err(error), None) => {
-                let why = error.extra_description().unwrap_or_else(|| error.description());
+                let why = wire.single.error_text();
+                let why = why.as_deref().unwrap_or_else(|| error.description());
                 let timeout_ms = self.target.timeout.as_millis();
                 let family = wire.family.filter(|_| wire.one_family);
                 let mismatch = self.reach().mismatch(error.code(), family);
@@ -268,13 +279,14 @@ impl Flight {
                     mismatch.or_else(|| self.reach().fault(error.code(), signs, &hop, timeout_ms));
                 let is_told = on_the_way.as_ref().is_some_and(|f| f.cause != Cause::Timeout);
                 silent = silence(error.code(), errno, &hop).filter(|_| !is_told);
-                let mut fault = on_the_way.unwrap_or_else(|| {
+                let refusal = || refusal(&handshake, &hop);
+                let mut fault = on_the_way.or_else(refusal).unwrap_or_else(|| {
                     let has_route = !is_no_route(errno) || self.has_route();
                     self.fault_of(error.code(), why, (errno, has_route), &hop)
                 });
                 if fault.cause == Cause::Certificate
-                    && let Some(shown) = &shown
-                    && let Some((cause, text)) = certificate::diagnose(shown, why)
+                    && let Some(verification) = &handshake.verification
+                    && let Some((cause, text)) = certificate::diagnose(verification, why)
                 {
                     fault = Fault { cause, text };
                 }
@@ -312,6 +324,8 @@ impl Flight {
                     match self.follow(next, wire.head.status) {
                         Ok(()) => {
                             self.hops.push(named(&url, address, wire.head.status, hop));
+                            self.earliest =
+                                HopCertificate::earlier(self.earliest.take(), certificate);
                             return End::Next(self, wire.take_held());
                         }
                         Err(refused) => astray = Some(refused),
@@ -330,10 +344,7 @@ impl Flight {
         if !self.hops.is_empty() {
             self.hops.push(named(&url, address.clone(), status, hop));
         }
-        if let Some(kept) = &self.kept {
-            kept.is_open.set(fault.is_none());
-        }
-        let reply = Reply {
+        let mut reply = Reply {
             astray,
             silence: silent,
             status,
@@ -343,12 +354,10 @@ impl Flight {
             fell_back: fell_back(wire, address.as_deref()),
             address,
             http: wire.head.http,
-            cert_expires_s: ends.map(|ends| ends.leaf_s),
-            chain_expires_s: ends.map(|ends| ends.chain_s),
-            certificate: whose,
             reused: self.kept.is_some().then_some(self.reused),
             ..self.reply(self.phases, fault)
         };
+        self.report_certificate(&mut reply, certificate);
         End::Reply(Box::new(reply), held)
     }
 
@@ -365,18 +374,13 @@ impl Flight {
     fn reply(&self, phases: Phases, fault: Option<Fault>) -> Reply {
         let (redirects, hops) = (self.redirects, self.hops.clone());
         let late_us = self.late.as_micros() as i64;
-        Reply { phases, fault, redirects, hops, late_us, ..Reply::default() }
+        let mut reply = Reply { phases, fault, redirects, hops, late_us, ..Reply::default() };
+        self.report_certificate(&mut reply, None);
+        reply
     }
 }
 
 /// A hop as the record has it.
 fn named(url: &Url, address: Option<String>, status: Option<u16>, phases: Phases) -> Hop {
     Hop { url: tidy(&shown(url), HOP_URL_MAX), address, status, phases }
-}
-
-fn no_socket(wire: &Wire) -> Fault {
-    let errno = wire.no_socket.as_ref().and_then(std::io::Error::raw_os_error).unwrap_or(0);
-    let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
-    let why = wire.no_socket.as_ref().map(ToString::to_string).unwrap_or_default();
-    Fault { cause, text: format!("cannot open a socket: {why}") }
 }

@@ -4,22 +4,21 @@
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
+mod context;
+mod single;
+
 use std::ffi::{CStr, c_int, c_long, c_void};
-use std::os::fd::AsRawFd;
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
-use std::sync::{Arc, OnceLock, PoisonError};
 
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi};
-use foreign_types::{ForeignType, ForeignTypeRef};
-use openssl::ex_data::Index;
-use openssl::ssl::SslContext;
-use openssl::stack::StackRef;
-use openssl::x509::store::X509Store;
-use openssl::x509::{X509, X509VerifyResult};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
-use super::certificate::{Seen, Shown};
+pub use context::{alert_words, lend_store, let_legacy_in, note_handshake, words};
+pub use single::{Repetition, SingleRequest};
 
 unsafe extern "C" {
     /// getsockopt(2).
@@ -30,18 +29,6 @@ unsafe extern "C" {
         value: *mut c_void,
         length: *mut u32,
     ) -> c_int;
-    /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
-    fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
-    /// OpenSSL: verifies chains by `callback`, which gets `argument`.
-    fn SSL_CTX_set_cert_verify_callback(
-        context: *mut openssl_sys::SSL_CTX,
-        callback: Option<extern "C" fn(*mut openssl_sys::X509_STORE_CTX, *mut c_void) -> c_int>,
-        argument: *mut c_void,
-    );
-    /// OpenSSL: what the other side has sent, leaf first.
-    fn X509_STORE_CTX_get0_untrusted(
-        context: *const openssl_sys::X509_STORE_CTX,
-    ) -> *mut openssl_sys::stack_st_X509;
 }
 
 /// Unsets the roots that the `curl` crate finds and sets for every handle: they would be parsed
@@ -74,74 +61,7 @@ pub fn look_up_freely(multi: &Multi, threads: u16) {
     }
 }
 
-/// Makes `store` the roots of a TLS context. `context` is what libcurl hands to the callback of
-/// CURLOPT_SSL_CTX_FUNCTION. False: the store could not be shared.
-pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
-    if context.is_null() {
-        return false;
-    }
-    // SAFETY: libcurl's contract for the callback is that `context` is the connection's
-    // SSL_CTX, of the OpenSSL that is linked once into this program. The store is alive; the
-    // context becomes one more owner of it, which the count raised before stands for.
-    unsafe {
-        if X509_STORE_up_ref(store.as_ptr()) != 1 {
-            return false;
-        }
-        openssl_sys::SSL_CTX_set_cert_store(context.cast(), store.as_ptr());
-    }
-    true
-}
-
-/// Has a TLS context show the certificates of its handshakes, also of those that fail, to `seen`.
-/// (libcurl's own way, CURLOPT_CERTINFO, writes all of them out as text, an eighth of a check's
-/// work.) `context`: as above. False: it could not be done.
-pub fn show_chain(context: *mut c_void, seen: &Seen) -> bool {
-    /// Where a context keeps its `Seen`, which goes with it.
-    static PLACE: OnceLock<Option<Index<SslContext, Seen>>> = OnceLock::new();
-    let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
-    let (Some(place), false) = (place, context.is_null()) else { return false };
-    let seen = Box::into_raw(Box::new(Arc::clone(seen)));
-    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which
-    // OpenSSL drops with the context; `look` gets a pointer to it, and is called in handshakes
-    // alone, each of which keeps the context.
-    unsafe {
-        if openssl_sys::SSL_CTX_set_ex_data(context.cast(), place.as_raw(), seen.cast()) != 1 {
-            drop(Box::from_raw(seen));
-            return false;
-        }
-        SSL_CTX_set_cert_verify_callback(context.cast(), Some(look), seen.cast());
-    }
-    true
-}
-
-/// OpenSSL's words for one of its X509_V_ numbers.
-pub fn words(code: i32) -> &'static str {
-    // SAFETY: any number is taken.
-    unsafe { X509VerifyResult::from_raw(code) }.error_string()
-}
-
-/// Verifies a chain as OpenSSL would without us, and takes note of it.
-extern "C" fn look(context: *mut openssl_sys::X509_STORE_CTX, seen: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL gives a context that is ready to be verified, and what was set with this
-    // callback: a `Seen` that is alive, as above. The stack of what was sent is the context's; each
-    // certificate in it gets one more owner.
-    unsafe {
-        let verified = openssl_sys::X509_verify_cert(context);
-        let sent = X509_STORE_CTX_get0_untrusted(context);
-        let certificates = match sent.is_null() {
-            true => Vec::new(),
-            false => StackRef::<X509>::from_ptr(sent).iter().map(ToOwned::to_owned).collect(),
-        };
-        let error = openssl_sys::X509_STORE_CTX_get_error(context);
-        let depth = openssl_sys::X509_STORE_CTX_get_error_depth(context).max(0) as usize;
-        let seen = &*seen.cast_const().cast::<Seen>();
-        let shown = Shown { certificates, error, depth };
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
-        verified
-    }
-}
-
-/// Connections that are kept for those who share it, and for nobody else. Of one thread.
+/// Connections are kept here for those who share it, and for nobody else. Of one thread.
 #[derive(Debug)]
 pub struct Pool(*mut curl_sys::CURLSH);
 
@@ -177,9 +97,29 @@ impl Drop for Pool {
     }
 }
 
-/// How many connections a transfer has opened; 0: it went over one that was kept.
-pub fn connects<H>(easy: &Easy2<H>) -> u32 {
-    number(easy, curl_sys::CURLINFO_NUM_CONNECTS).max(0) as u32
+/// State of a connection on which nothing is under way.
+pub enum Idle {
+    /// Nothing has come.
+    Quiet,
+    /// Something was said that nobody has asked for.
+    Talking,
+    /// It is closed or broken.
+    Over,
+}
+
+/// Looks at an idle connection, and takes nothing from it.
+pub fn look_at(socket: curl_sys::curl_socket_t) -> Idle {
+    // SAFETY: it is borrowed for one call. libcurl closes it only in calls of this thread, and none
+    // of a kept connection's but those that its owner makes; a number that is another's by then
+    // would be looked at in vain, and harmed in no way.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    // libcurl's sockets do not block.
+    match SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(0) => Idle::Over,
+        Ok(_) => Idle::Talking,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Idle::Quiet,
+        Err(_) => Idle::Over,
+    }
 }
 
 /// Agrees on keys by the curves that all servers know. OpenSSL would send a key of the hybrid with
@@ -202,11 +142,20 @@ pub fn speak_no_http<H>(easy: &Easy2<H>) {
 
 /// The socket of a handle that was only to connect.
 pub fn socket<H>(handle: &Easy2Handle<H>) -> Option<curl_sys::curl_socket_t> {
+    active_socket(handle.raw())
+}
+
+/// The socket of the connection that a handle's last transfer has left open.
+pub fn idle_socket<H>(easy: &Easy2<H>) -> Option<curl_sys::curl_socket_t> {
+    active_socket(easy.raw())
+}
+
+fn active_socket(handle: *mut curl_sys::CURL) -> Option<curl_sys::curl_socket_t> {
     // Of curl/curl.h, not yet in curl-sys: CURLINFO_SOCKET + 44.
     const ACTIVESOCKET: curl_sys::CURLINFO = 0x0050_0000 + 44;
     let mut socket: curl_sys::curl_socket_t = -1;
-    // SAFETY: CURLINFO_ACTIVESOCKET stores a socket's number.
-    let code = unsafe { curl_sys::curl_easy_getinfo(handle.raw(), ACTIVESOCKET, &raw mut socket) };
+    // SAFETY: the handle is alive for the call, and CURLINFO_ACTIVESOCKET stores a socket's number.
+    let code = unsafe { curl_sys::curl_easy_getinfo(handle, ACTIVESOCKET, &raw mut socket) };
     (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
 }
 

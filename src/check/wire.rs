@@ -12,9 +12,8 @@ use rustix::io::Errno;
 use socket2::Socket;
 use url::Url;
 
-use super::certificate::{Seen, Shown};
-use super::kept::Kept;
-use super::raw;
+use super::certificate::{Handshake, SharedHandshake};
+use super::raw::{self, Pool, SingleRequest};
 use super::room::Held;
 use super::trust::Roots;
 use crate::model::target::Target;
@@ -56,10 +55,12 @@ pub struct Wire {
     to_proxy: Vec<Socket>,
     limits: Limits,
     roots: Option<Roots>,
-    /// The certificates that the handshake has shown.
-    seen: Seen,
-    /// Outlives the handle that this belongs to.
-    kept: Option<Rc<Kept>>,
+    /// Notes of the handshake.
+    handshake: SharedHandshake,
+    /// Has the handle's connection, and outlives the handle that this belongs to.
+    pub pool: Option<Rc<Pool>>,
+    /// Lets the handle make one request, and outlives it likewise.
+    pub single: Rc<SingleRequest>,
 }
 
 /// What is read of a reply.
@@ -102,8 +103,15 @@ pub enum Stopped {
 }
 
 impl Wire {
-    /// For one hop. `roots`: what TLS verifies against; `kept`: connections of earlier checks.
-    pub fn new(limits: Limits, roots: Option<Roots>, kept: Option<Rc<Kept>>, held: Held) -> Wire {
+    /// For one hop. `roots`: what TLS verifies against; `pool`: keeps its connection; `single`:
+    /// says whether it may make one.
+    pub fn new(
+        limits: Limits,
+        roots: Option<Roots>,
+        pool: Option<Rc<Pool>>,
+        single: Rc<SingleRequest>,
+        held: Held,
+    ) -> Wire {
         Wire {
             started: Instant::now(),
             looked: Duration::ZERO,
@@ -124,25 +132,21 @@ impl Wire {
             to_proxy: Vec::new(),
             limits,
             roots,
-            seen: Seen::default(),
-            kept,
+            handshake: SharedHandshake::default(),
+            pool,
+            single,
         }
     }
 
-    /// The certificates that the handshake has shown, if there was one.
-    pub fn take_shown(&mut self) -> Option<Shown> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes the notes of the handshake; empty ones if there was none.
+    pub fn take_handshake(&mut self) -> Handshake {
+        std::mem::take(&mut self.handshake.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bytes that a proxy has acknowledged and sent, as in [`raw::traffic`]; 0 also where nobody can
     /// tell.
     pub fn proxy_traffic(&self) -> (u64, u64) {
         self.to_proxy.iter().filter_map(raw::traffic).max().unwrap_or_default()
-    }
-
-    /// The connections of earlier checks.
-    pub fn kept(&self) -> Option<&Rc<Kept>> {
-        self.kept.as_ref()
     }
 
     /// Takes what was said first; false: no more is read of it.
@@ -274,8 +278,11 @@ impl Handler for Wire {
     fn ssl_ctx(&mut self, context: *mut c_void) -> Result<(), curl::Error> {
         self.tls_after.get_or_insert_with(|| self.started.elapsed());
         let roots = self.roots.as_ref().map(|Roots(store)| store);
+        if self.limits.target.connect.tls_legacy {
+            raw::let_legacy_in(context);
+        }
         let is_lent = roots.is_none_or(|store| raw::lend_store(context, store));
-        match is_lent && raw::show_chain(context, &self.seen) {
+        match is_lent && raw::note_handshake(context, &self.handshake) {
             true => Ok(()),
             false => Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY)),
         }
@@ -287,6 +294,9 @@ impl Handler for Wire {
         socktype: i32,
         protocol: i32,
     ) -> Option<curl_sys::curl_socket_t> {
+        if !self.single.permits_connection() {
+            return None;
+        }
         self.socket_after.get_or_insert_with(|| self.started.elapsed());
         self.one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {

@@ -54,12 +54,14 @@ pub struct Reply {
     pub redirects: u32,
     /// Every request, if redirects were followed.
     pub hops: Vec<Hop>,
-    /// End of the leaf's certificate, in seconds since 1970.
+    /// End of the leaf's certificate, in seconds since 1970; of the hop whose chain ends first.
     pub cert_expires_s: Option<i64>,
-    /// Earliest end in the chain that was sent.
+    /// Earliest end in the chain that was verified.
     pub chain_expires_s: Option<i64>,
     /// As in [`Outcome::certificate`].
     pub certificate: Option<String>,
+    /// The host that showed it, where redirects were followed.
+    pub certificate_host: Option<String>,
     /// Of a target that keeps its connections: whether it went over those alone.
     pub reused: Option<bool>,
     /// As in [`Outcome::fell_back`].
@@ -85,6 +87,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     let content = if responded { read(target, &body, &reply.headers) } else { Content::default() };
     let total_us = reply.phases.total_us();
 
+    let soon = soon(target, order.due_ms, &reply);
     let fault = reply
         .fault
         .or(reply.astray)
@@ -95,10 +98,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         })
         .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }));
     // What is up may have a remark.
-    let soon = match &fault {
-        None => soon(target, order.due_ms, reply.cert_expires_s, reply.chain_expires_s),
-        Some(_) => None,
-    };
+    let soon = soon.filter(|_| fault.is_none());
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
     let verdict = match &fault {
         Some(fault) if fault.cause.is_ours() => Verdict::Unknown,
@@ -141,18 +141,22 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
 }
 
 /// That the chain ends in fewer days than the target asks for, if it does.
-fn soon(target: &Target, now_ms: i64, leaf_s: Option<i64>, chain_s: Option<i64>) -> Option<Fault> {
+fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<Fault> {
     const DAY_S: i64 = 86_400;
     let wanted = i64::from(target.min_cert_days);
-    let end_s = chain_s.or(leaf_s).filter(|_| wanted > 0)?;
+    let leaf_s = reply.cert_expires_s;
+    let end_s = reply.chain_expires_s.or(leaf_s).filter(|_| wanted > 0)?;
     let left_s = end_s - now_ms.div_euclid(1000);
     if left_s >= wanted * DAY_S {
         return None;
     }
     let which =
         if leaf_s == Some(end_s) { "the certificate" } else { "a certificate of the chain" };
+    let whose = reply.certificate_host.as_ref().map(|host| format!(" of {host}"));
+    let whose = whose.unwrap_or_default();
     let days = left_s.div_euclid(DAY_S);
-    let text = format!("{which} ends in {days} days; {wanted} are asked for (min_cert_days)");
+    let text =
+        format!("{which}{whose} ends in {days} days; {wanted} are asked for (min_cert_days)");
     Some(Fault { cause: Cause::CertificateSoon, text })
 }
 
@@ -341,6 +345,17 @@ pub(crate) mod tests {
         assert_eq!(judged(&target, end, end, 200), soon(&format!("the certificate {text}")));
         let chain = format!("a certificate of the chain {text}");
         assert_eq!(judged(&target, far, end, 200), soon(&chain));
+        // Of several hops it is said whose.
+        let reply = Reply {
+            status: Some(200),
+            cert_expires_s: Some(end),
+            chain_expires_s: Some(end),
+            certificate_host: Some("a.example:8443".to_owned()),
+            ..Reply::default()
+        };
+        let outcome = judge(&target, &order, reply);
+        let whose = format!("the certificate of a.example:8443 {text}");
+        assert_eq!(outcome.error.as_deref(), Some(&*whose));
         // What is worse comes first.
         let down = judged(&target, end, end, 404);
         assert_eq!((down.0, down.1), (Verdict::Down, Some(Cause::Status)));

@@ -62,7 +62,7 @@ pub struct Outcome {
     pub error: Option<String>,
     /// When the leaf certificate ends, in seconds since 1970.
     pub cert_expires_s: Option<i64>,
-    /// When the first certificate of the chain that was sent ends, in seconds since 1970.
+    /// When the first certificate of the chain that was verified ends, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
     /// Whose the leaf is and who has issued it, for people who look now; in no record.
     pub certificate: Option<String>,

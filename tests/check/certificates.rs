@@ -2,7 +2,7 @@
 
 use openssl::ssl::SslVersion;
 
-use super::{Case, Want, broken, https, table, unknown, up};
+use super::{Case, Want, at, broken, down, https, table, unknown, up};
 use crate::harness::certs::{self, Authority, Leaf};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, Tls, json};
 
@@ -72,6 +72,51 @@ fn one_that_ends_soon_is_up_with_a_remark() {
     ]);
 }
 
+/// A redirect from a site, over TLS if it has a certificate, to another.
+fn hops(name: &str, from: Option<&Leaf>, to: Option<&Leaf>, last: Script, want: Want) -> Case {
+    let listen = |leaf: Option<&Leaf>| leaf.map_or_else(Listener::http, Listener::https);
+    let (first, second) = (listen(from), listen(to));
+    second.always(last);
+    first.always(Script::redirect(302, second.url("/there")));
+    let want = if from.is_none() && to.is_some() { want.then_tls() } else { want };
+    at(name, first.url("/"), (first, second), want.int("redirects", 1)).key("min_cert_days = 30")
+}
+
+#[test]
+fn of_all_hops_the_certificate_that_ends_first_counts() {
+    let set = certs::set();
+    let (good, ending) = (Some(&set.good), Some(&set.ending));
+    let page = || Script::ok("x");
+    let ends = |want: Want, leaf: &Leaf| want.int("cert_expires_s", leaf.ends_s());
+    let soon = || {
+        let soon = Want { cause: "certificate_soon", ..up(200) };
+        ends(soon, &set.ending).error("the certificate of 127.0.0.1:")
+    };
+    let middle = Want { cause: "certificate_soon", ..up(200) }
+        .int("chain_expires_s", set.ending.ends_s())
+        .error("a certificate of the chain of 127.0.0.1:");
+    let refused = broken("certificate_name", "transfer_us");
+    table(vec![
+        hops("the first", ending, good, page(), soon()),
+        hops("the first, then plain", ending, None, page(), soon()),
+        hops("the last", good, ending, page(), soon()),
+        hops("the last, from plain", None, ending, page(), soon()),
+        hops("its chain", Some(&set.ending_intermediate), good, page(), middle),
+        hops("none", good, good, page(), ends(up(200), &set.good)),
+        hops("none, then plain", good, None, page(), ends(up(200), &set.good)),
+        hops(
+            "down for something else",
+            ending,
+            good,
+            Script::status(404),
+            ends(down("status", 404), &set.ending),
+        ),
+        hops("down for another", ending, Some(&set.wrong_name), page(), {
+            ends(refused, &set.wrong_name)
+        }),
+    ]);
+}
+
 #[test]
 fn doubly_wrong() {
     let set = certs::set();
@@ -108,6 +153,77 @@ fn doubly_wrong() {
             &set.authority.leaf(ours, -9, -8),
             refused("certificate_expired"),
         ),
+    ]);
+}
+
+#[test]
+fn what_is_sent_beside_the_verified_path_does_not_count() {
+    let set = certs::set();
+    let (ours, other) = (&["127.0.0.1"][..], &["other.example"][..]);
+    // The root's name and key, signed by an older root that has ended or never was ours.
+    let crossed = set.authority.signed_by(&set.stranger, -900, -500);
+    let crossed_soon = set.authority.signed_by(&set.stranger, -900, 3);
+    let foreign = Leaf::self_signed(&["nobody.example"], -9, -2);
+    let middle = set.authority.intermediate("crossed middle", -365, 60);
+    let wanted = "min_cert_days = 14";
+    let good = |name: &str, leaf: Leaf, chain_s: i64| {
+        row(name, &leaf, up(200).int("chain_expires_s", chain_s)).key(wanted)
+    };
+    let chained = middle.leaf(ours, -1, 90);
+    let soon = set.authority.leaf(ours, -1, 3);
+    table(vec![
+        good("a root that has ended", set.good.sending(&crossed), set.good.ends_s()),
+        good("a root that ends soon", set.good.sending(&crossed_soon), set.good.ends_s()),
+        good("no part of the chain", set.good.sending(&foreign.chain()[0]), set.good.ends_s()),
+        good(
+            "behind an intermediate",
+            chained.sending(&crossed),
+            middle.leaf(ours, -1, 60).ends_s(),
+        ),
+        row(
+            "for another name",
+            &set.authority.leaf(other, -1, 90).sending(&crossed),
+            broken("certificate_name", "tls_us"),
+        ),
+        row(
+            "expired itself",
+            &set.expired.sending(&crossed),
+            broken("certificate_expired", "tls_us").error("the certificate ended on 20"),
+        ),
+        row(
+            "ends soon itself",
+            &soon.sending(&crossed),
+            Want { cause: "certificate_soon", ..up(200) }.error("the certificate ends in 2 days"),
+        )
+        .key(wanted),
+        row(
+            "its root is not ours, and has ended",
+            &set.stranger.leaf(ours, -9, 9).sending(&foreign.chain()[0]),
+            broken("certificate_untrusted", "tls_us"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_common_name_alone_is_no_name() {
+    let authority = &certs::set().authority;
+    let refused = || broken("certificate_name", "tls_us");
+    let alone = authority.leaf_without_names("127.0.0.1", None);
+    let person = authority.leaf_without_names("127.0.0.1", Some("who@127.0.0.1"));
+    let site = authority.leaf_without_names("localhost", None);
+    let row = |name: &str, host: &str, leaf: &Leaf, want: Want| {
+        let site = Listener::https(leaf);
+        site.always(Script::ok("x"));
+        at(name, site.url_at(host, "/"), site, want.int("cert_expires_s", leaf.ends_s()))
+    };
+    let text = "it has no names of a site, and its common name \"127.0.0.1\" does not count";
+    table(vec![
+        row("an address", "127.0.0.1", &alone, refused().error(text)),
+        row("beside a person's", "127.0.0.1", &person, refused().error(text)),
+        row("a name", "localhost", &site, refused()),
+        row("of another site", "127.0.0.1", &site, refused()),
+        row("not verified", "127.0.0.1", &alone, up(200)).key("verify = false"),
+        row("by server_name", "127.0.0.1", &site, refused()).key("server_name = 'localhost'"),
     ]);
 }
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 use openssl::ssl::SslVersion;
 
 use super::{Want, at, broken, http, https, table, up};
-use crate::harness::{Fields, Listener, Script, Sitewatch, Tls, certs, json};
+use crate::harness::certs::Kind;
+use crate::harness::greeter::{Greeter, Greeting};
+use crate::harness::http2::Answer;
+use crate::harness::legacy::Legacy;
+use crate::harness::{Fields, Http2, Listener, Script, Sitewatch, Tls, certs, json};
 
 #[test]
 fn handshakes_that_break() {
@@ -76,6 +80,83 @@ fn versions() {
             broken("tls", "first_byte_us").error("certificate"),
         ),
         at("wants a client's certificate, 1.2", old.url("/"), old, broken("tls", "tls_us")),
+    ]);
+}
+
+#[test]
+fn a_client_certificate_that_is_missing_is_said_whatever_is_spoken() {
+    let set = certs::set();
+    let wants = |versions: (SslVersion, SslVersion)| {
+        Tls::new(&set.good).clients_of(&set.authority).versions(versions.0, versions.1)
+    };
+    let new = || wants((SslVersion::TLS1_3, SslVersion::TLS1_3));
+    let old = || wants((SslVersion::TLS1_2, SslVersion::TLS1_2));
+    let refused = |last| broken("tls", last).error("the site asks for a client certificate");
+    let site = |tls: Tls<'_>, keys: &str| {
+        let site = Listener::bind(([127, 0, 0, 1], 0), Some(&tls));
+        site.always(Script::ok("x").keep_alive());
+        at(keys, site.url("/"), site, refused("first_byte_us")).key(keys)
+    };
+    let framed = |name: &str, tls: Tls<'_>, last| {
+        let site = Http2::answering(&tls.speaking(b"\x02h2"), "x", [Answer::Reply]);
+        at(name, site.url("/"), site, refused(last))
+    };
+    let greeter = Greeter::start(Greeting::of("220 ready"), Some(&new()));
+    let post = "method = 'POST'\nbody = 'some words'";
+    let alerted = |number| Script::ok("x").alert(number);
+    table(vec![
+        site(new(), "http = '1.1'"),
+        site(new(), post),
+        site(new(), "reuse = true"),
+        framed("HTTP/2, TLS 1.3", new(), "first_byte_us"),
+        framed("HTTP/2, TLS 1.2", old(), "tls_us"),
+        at("a connection", greeter.url(), greeter, refused("first_byte_us").then_tls())
+            .key("tls = true\nexpect = '220'"),
+        https("in place of a hello", &set.good, alerted(116), refused("tls_us")),
+        // Others say what they mean as well.
+        https(
+            "certificate revoked",
+            &set.good,
+            alerted(44),
+            broken("tls", "tls_us").error("the site refused: certificate revoked"),
+        ),
+        https(
+            "access denied",
+            &set.good,
+            alerted(49),
+            broken("tls", "tls_us").error("the site refused: access denied"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_site_without_secure_renegotiation_is_let_in_where_that_is_asked_for() {
+    let leaf = &certs::set().good_rsa;
+    let row = |keys: &str, want: Want| {
+        let site = Legacy::start(leaf);
+        at(keys, site.url("/"), site, want.int("cert_expires_s", leaf.ends_s())).key(keys)
+    };
+    let refused = |keys: &str| {
+        let site = Legacy::start(leaf);
+        let words = "knows no secure renegotiation (RFC 5746): tls_legacy lets it in";
+        at(keys, site.url("/"), site, broken("tls", "tls_us").error(words)).key(keys)
+    };
+    let stranger = Legacy::start(&certs::set().stranger.leaf_of(Kind::Rsa2048, &["x"], -1, 9));
+    let old = Tls::new(leaf).versions(SslVersion::TLS1_1, SslVersion::TLS1_1);
+    let old = Listener::bind(([127, 0, 0, 1], 0), Some(&old));
+    old.always(Script::ok("x"));
+    table(vec![
+        refused(""),
+        refused("tls_legacy = false"),
+        refused("verify = false"),
+        row("tls_legacy = true", up(200)),
+        row("tls_legacy = true\nmatch = '^old$'\nverify = false", up(200).found("old")),
+        // It lets in nothing else.
+        at("untrusted", stranger.url("/"), stranger, broken("certificate_untrusted", "tls_us"))
+            .key("tls_legacy = true"),
+        at("TLS 1.1", old.url("/"), old, broken("tls", "tls_us").error("no version in common"))
+            .key("tls_legacy = true"),
+        https("of today", leaf, Script::ok("x"), up(200)).key("tls_legacy = true"),
     ]);
 }
 

@@ -39,6 +39,7 @@ pub enum Kind {
 
 /// A certificate that may sign others: a root, or an intermediate below one.
 pub struct Authority {
+    name: String,
     certificate: X509,
     key: PKey<Private>,
     /// What a leaf sends after itself: this one and those above it, without the root.
@@ -51,7 +52,7 @@ impl Authority {
     pub fn new(name: &str) -> Authority {
         let key = make_key(Kind::P256);
         let certificate = sign(&Wanted::authority(name, -3650, 3650), &key, None);
-        Authority::of(certificate, key, Vec::new())
+        Authority::of(name, certificate, key, Vec::new())
     }
 
     /// An authority below this one, between these days.
@@ -60,7 +61,7 @@ impl Authority {
         let certificate = sign(&Wanted::authority(name, from_days, to_days), &key, Some(self));
         let mut sent = vec![certificate.clone()];
         sent.extend_from_slice(&self.sent);
-        Authority::of(certificate, key, sent)
+        Authority::of(name, certificate, key, sent)
     }
 
     /// A certificate for these names and addresses, between these days, on P-256.
@@ -96,6 +97,20 @@ impl Authority {
         Leaf { chain, key, ends_s: wanted.to_s }
     }
 
+    /// A certificate without names of a site: it has this common name and, if one is given, this
+    /// address of a person.
+    pub fn leaf_without_names(&self, common: &str, email: Option<&str>) -> Leaf {
+        let common = [common];
+        let wanted = Wanted { email, ..Wanted::leaf(&common, day_s(-1), day_s(90)) };
+        self.issue(make_key(Kind::P256), Wanted { names: &[], ..wanted })
+    }
+
+    /// This one's name and key, signed by another, between these days.
+    pub fn signed_by(&self, other: &Authority, from_days: i64, to_days: i64) -> X509 {
+        let wanted = Wanted::authority(&self.name, from_days, to_days);
+        sign(&wanted, &self.key, Some(other))
+    }
+
     /// A PEM file with this certificate alone: what a client is to trust. It lives as long as
     /// this does.
     pub fn ca_file(&self) -> PathBuf {
@@ -107,10 +122,10 @@ impl Authority {
         &self.certificate
     }
 
-    fn of(certificate: X509, key: PKey<Private>, sent: Vec<X509>) -> Authority {
+    fn of(name: &str, certificate: X509, key: PKey<Private>, sent: Vec<X509>) -> Authority {
         let folder = Temp::new();
         folder.write("ca.pem", certificate.to_pem().unwrap());
-        Authority { certificate, key, sent, folder }
+        Authority { name: name.to_owned(), certificate, key, sent, folder }
     }
 }
 
@@ -135,6 +150,13 @@ impl Leaf {
     pub fn alone(&self) -> Leaf {
         let mut leaf = self.clone();
         leaf.chain.truncate(1);
+        leaf
+    }
+
+    /// The same, and this is sent too, behind all else.
+    pub fn sending(&self, more: &X509) -> Leaf {
+        let mut leaf = self.clone();
+        leaf.chain.push(more.clone());
         leaf
     }
 
@@ -256,6 +278,7 @@ fn now_s() -> i64 {
 struct Wanted<'a> {
     name: &'a str,
     names: &'a [&'a str],
+    email: Option<&'a str>,
     from_s: i64,
     to_s: i64,
     authority: bool,
@@ -264,11 +287,11 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn authority(name: &'a str, from_days: i64, to_days: i64) -> Wanted<'a> {
         let (from_s, to_s) = (day_s(from_days), day_s(to_days));
-        Wanted { name, names: &[], from_s, to_s, authority: true }
+        Wanted { name, names: &[], email: None, from_s, to_s, authority: true }
     }
 
     fn leaf(names: &'a [&'a str], from_s: i64, to_s: i64) -> Wanted<'a> {
-        Wanted { name: names[0], names, from_s, to_s, authority: false }
+        Wanted { name: names[0], names, email: None, from_s, to_s, authority: false }
     }
 }
 
@@ -309,9 +332,12 @@ fn extend(made: &mut X509Builder, wanted: &Wanted<'_>, by: Option<&Authority>) {
                 Err(_) => names.dns(name),
             };
         }
-        let issuer = by.map(|by| &*by.certificate);
-        let names = names.build(&made.x509v3_context(issuer, None)).unwrap();
-        made.append_extension(names).unwrap();
+        wanted.email.map(|email| names.email(email));
+        if !wanted.names.is_empty() || wanted.email.is_some() {
+            let issuer = by.map(|by| &*by.certificate);
+            let names = names.build(&made.x509v3_context(issuer, None)).unwrap();
+            made.append_extension(names).unwrap();
+        }
     }
     let issuer = by.map(|by| &*by.certificate);
     let own = SubjectKeyIdentifier::new().build(&made.x509v3_context(issuer, None)).unwrap();

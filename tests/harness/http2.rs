@@ -1,63 +1,123 @@
-//! A server that speaks HTTP/2 alone, over TLS: every request gets the same reply. It reads
-//! frames and no headers, which is enough to see whether a client can do it.
+//! A server that speaks HTTP/2 over TLS, and HTTP/1.1 if it is told to. It reads frames and no
+//! headers, which is enough to see whether a client can do it, and answers each request as told.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use openssl::ssl::{AlpnError, SslAcceptor, SslMethod, select_next_proto};
+use openssl::ssl::SslAcceptor;
 
 use super::certs::Leaf;
+use super::tls::Tls;
+use super::wire::{Wire, close};
 
 /// What a client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GO_AWAY: u8 = 7;
 /// Flags: the last frame of a stream, or an acknowledgement; the headers end here.
 const END: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+/// How a request is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// 200 with the body.
+    Reply,
+    /// The same, and then the connection takes no more requests (GOAWAY), but stays open.
+    LastReply,
+    /// The same, and then a question that nobody has to answer at once (PING).
+    ReplyAndPing,
+    /// After so long the stream is reset, with this error (RFC 9113, 7).
+    Reset(u32, Duration),
+    /// After so long the connection takes no requests, this one included (GOAWAY).
+    GoAway(Duration),
+    /// After so long the connection is closed.
+    Close(Duration),
+}
+
+/// The error of a stream that was not begun with.
+pub const REFUSED_STREAM: u32 = 7;
+/// The error of a stream that wants another version of HTTP.
+pub const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// The server; stopped on drop.
 pub struct Http2 {
     address: SocketAddr,
     socket: Arc<TcpListener>,
+    site: Arc<Site>,
+}
+
+/// What all its connections share.
+struct Site {
+    tls: SslAcceptor,
+    body: &'static str,
+    answers: Mutex<VecDeque<Answer>>,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 impl Http2 {
-    /// On 127.0.0.1, with this certificate; every reply is 200 with this body.
+    /// On 127.0.0.1, with this certificate, HTTP/2 alone; every reply is 200 with this body.
     pub fn start(leaf: &Leaf, body: &'static str) -> Http2 {
-        let mut tls = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-        tls.set_private_key(leaf.key()).unwrap();
-        tls.set_certificate(&leaf.chain()[0]).unwrap();
-        tls.set_alpn_select_callback(|_, offered| {
-            select_next_proto(b"\x02h2", offered).ok_or(AlpnError::ALERT_FATAL)
-        });
-        let tls = tls.build();
+        Http2::answering(&Tls::new(leaf).speaking(b"\x02h2"), body, [Answer::Reply])
+    }
+
+    /// The same, with these answers in turn, and the last one ever after. TLS says which versions
+    /// are spoken; HTTP/1.1 has no answer but 200.
+    pub fn answering(
+        tls: &Tls<'_>,
+        body: &'static str,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Http2 {
+        let answers = Mutex::new(answers.into_iter().collect());
+        let (connections, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let site = Arc::new(Site { tls: tls.acceptor(), body, answers, connections, requests });
         let socket = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let address = socket.local_addr().unwrap();
-        let accepting = Arc::clone(&socket);
+        let (accepting, to) = (Arc::clone(&socket), Arc::clone(&site));
         thread::spawn(move || {
             // Ends when the socket is shut.
             while let Ok((stream, _)) = accepting.accept() {
-                let tls = tls.clone();
+                let site = Arc::clone(&to);
+                site.connections.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
-                    if let Ok(mut stream) = tls.accept(stream) {
+                    let stream = Arc::new(stream);
+                    if let Ok(mut tls) = site.tls.accept(Wire::new(Arc::clone(&stream))) {
+                        let is_2 = tls.ssl().selected_alpn_protocol() == Some(b"h2");
                         // A client that leaves ends it.
-                        let _ = serve(&mut stream, body);
+                        let _ = if is_2 { site.serve(&mut tls) } else { site.old(&mut tls) };
                     }
+                    // What was said last has to reach it.
+                    close(&stream);
                 });
             }
         });
-        Http2 { address, socket }
+        Http2 { address, socket, site }
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.site.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests have come.
+    pub fn requests(&self) -> usize {
+        self.site.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -67,30 +127,82 @@ impl Drop for Http2 {
     }
 }
 
-fn serve(stream: &mut (impl Read + Write), body: &str) -> std::io::Result<()> {
-    let mut preface = [0; PREFACE.len()];
-    stream.read_exact(&mut preface)?;
-    assert_eq!(preface, PREFACE);
-    say(stream, SETTINGS, 0, 0, &[])?;
-    loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head)?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let (kind, flags) = (head[3], head[4]);
-        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload)?;
-        match kind {
-            SETTINGS if flags & END == 0 => say(stream, SETTINGS, END, 0, &[])?,
-            PING if flags & END == 0 => say(stream, PING, END, 0, &payload)?,
-            HEADERS => {
-                // 0x88 is `:status: 200` of the table that both sides know.
-                say(stream, HEADERS, END_HEADERS, id, &[0x88])?;
-                say(stream, DATA, END, id, body.as_bytes())?;
+impl Site {
+    fn next(&self) -> Answer {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() };
+        next.unwrap()
+    }
+
+    /// HTTP/1.1.
+    fn old(&self, stream: &mut (impl Read + Write)) -> std::io::Result<()> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let (size, body) = (self.body.len(), self.body);
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{body}")?;
+        stream.flush()
+    }
+
+    fn serve(&self, stream: &mut (impl Read + Write)) -> std::io::Result<()> {
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface)?;
+        assert_eq!(preface, PREFACE);
+        say(stream, SETTINGS, 0, 0, &[])?;
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head)?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let (kind, flags) = (head[3], head[4]);
+            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload)?;
+            match kind {
+                SETTINGS if flags & END == 0 => say(stream, SETTINGS, END, 0, &[])?,
+                PING if flags & END == 0 => say(stream, PING, END, 0, &payload)?,
+                HEADERS => match self.next() {
+                    Answer::Reply => self.reply(stream, id)?,
+                    Answer::LastReply => {
+                        self.reply(stream, id)?;
+                        go_away(stream, id)?;
+                    }
+                    Answer::ReplyAndPing => {
+                        self.reply(stream, id)?;
+                        say(stream, PING, 0, 0, b"sitewtch")?;
+                    }
+                    Answer::Reset(error, after) => {
+                        thread::sleep(after);
+                        say(stream, RESET, 0, id, &error.to_be_bytes())?;
+                    }
+                    Answer::GoAway(after) => {
+                        thread::sleep(after);
+                        go_away(stream, 0)?;
+                    }
+                    Answer::Close(after) => {
+                        thread::sleep(after);
+                        return Ok(());
+                    }
+                },
+                _ => {}
             }
-            _ => {}
         }
     }
+
+    fn reply(&self, stream: &mut impl Write, id: u32) -> std::io::Result<()> {
+        // 0x88 is `:status: 200` of the table that both sides know.
+        say(stream, HEADERS, END_HEADERS, id, &[0x88])?;
+        say(stream, DATA, END, id, self.body.as_bytes())
+    }
+}
+
+/// Takes no streams after that one.
+fn go_away(stream: &mut impl Write, last: u32) -> std::io::Result<()> {
+    say(stream, GO_AWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
 }
 
 /// Sends a frame.

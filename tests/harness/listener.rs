@@ -348,6 +348,9 @@ impl Open {
             if whole {
                 self.shared.state().log[serial as usize - 1].answered = true;
             }
+            if reply::say_unasked(&script, stream, &self.shared.stop).ok()? {
+                return Some(script.end);
+            }
             match script.end {
                 End::Close if !whole => return Some(End::WithoutNotify),
                 End::Close if script.keep_alive => {}

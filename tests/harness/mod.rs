@@ -26,6 +26,7 @@ pub mod http2;
 pub mod json;
 pub mod kafka;
 pub mod kcat;
+pub mod legacy;
 pub mod listener;
 pub mod postgres;
 pub mod power;

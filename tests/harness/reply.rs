@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::script::{Body, Cut, Framing, Head, Padding, Pieces, Script};
+use super::script::{Afterwards, Body, Cut, Framing, Head, Padding, Pieces, Script};
 use super::wire::Stop;
 
 /// How much of a body goes out at once unless the script says.
@@ -37,6 +37,18 @@ pub fn play(
     }
     stop.pause(script.body_delay)?;
     body(script, &content, to, stop)
+}
+
+/// Says what nobody has asked for, if the script has such; true if it closes then.
+///
+/// # Errors
+/// As above.
+pub fn say_unasked(script: &Script, to: &mut dyn Write, stop: &Stop) -> io::Result<bool> {
+    let Some(Afterwards { delay, bytes, closes }) = &script.afterwards else { return Ok(false) };
+    stop.pause(*delay)?;
+    to.write_all(bytes)?;
+    to.flush()?;
+    Ok(*closes)
 }
 
 fn interim(script: &Script, to: &mut dyn Write) -> io::Result<()> {
@@ -228,5 +240,32 @@ impl Content<'_> {
                 }
             }
         }
+    }
+}
+
+/// The usual words of the statuses that tests use.
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        103 => "Early Hints",
+        200 => "OK",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Status",
     }
 }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::deflate;
+use super::reply::reason;
 
 /// One reply, as it is to happen. Ends with `Connection: close` unless told.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +26,16 @@ pub struct Script {
     pub(super) serial: bool,
     pub(super) keep_alive: bool,
     pub(super) cut: Option<Cut>,
+    pub(super) afterwards: Option<Afterwards>,
     pub(super) end: End,
+}
+
+/// What is said after a reply that nobody has asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Afterwards {
+    pub delay: Duration,
+    pub bytes: Vec<u8>,
+    pub closes: bool,
 }
 
 /// What happens to a connection before anything is read from it.
@@ -224,6 +234,20 @@ impl Script {
         self
     }
 
+    /// So long after the reply these bytes, for which nobody has asked. With `keep_alive`.
+    pub fn then_unasked(mut self, delay: Duration, bytes: impl Into<Vec<u8>>) -> Script {
+        self.afterwards = Some(Afterwards { delay, bytes: bytes.into(), closes: false });
+        self
+    }
+
+    /// And then closes.
+    pub fn then_closes(mut self) -> Script {
+        if let Some(afterwards) = &mut self.afterwards {
+            afterwards.closes = true;
+        }
+        self
+    }
+
     /// Offers to keep the connection, and does. Not with `until_close`.
     pub fn keep_alive(mut self) -> Script {
         self.keep_alive = true;
@@ -350,32 +374,5 @@ impl Script {
     pub fn plain_on_tls(mut self) -> Script {
         self.opening.act = Act::Plain;
         self
-    }
-}
-
-/// The usual words of the statuses that tests use.
-fn reason(status: u16) -> &'static str {
-    match status {
-        100 => "Continue",
-        103 => "Early Hints",
-        200 => "OK",
-        204 => "No Content",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        429 => "Too Many Requests",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Status",
     }
 }

@@ -1,7 +1,10 @@
 //! How a listener speaks TLS: with which certificate, which versions, and whether it wants the
 //! client's certificate.
 
-use openssl::ssl::{SslAcceptor, SslMethod, SslOptions, SslVerifyMode, SslVersion as Version};
+use openssl::ssl::{
+    AlpnError, SslAcceptor, SslMethod, SslOptions, SslVerifyMode, SslVersion as Version,
+    select_next_proto,
+};
 
 use super::certs::{Authority, Leaf};
 
@@ -10,12 +13,14 @@ pub struct Tls<'a> {
     leaf: &'a Leaf,
     versions: (Version, Version),
     clients_of: Option<&'a Authority>,
+    protocols: &'static [u8],
 }
 
 impl<'a> Tls<'a> {
     /// With this certificate.
     pub fn new(leaf: &'a Leaf) -> Tls<'a> {
-        Tls { leaf, versions: (Version::TLS1_2, Version::TLS1_3), clients_of: None }
+        let versions = (Version::TLS1_2, Version::TLS1_3);
+        Tls { leaf, versions, clients_of: None, protocols: b"" }
     }
 
     /// Speaks these versions only, TLS 1.0 being the oldest there is.
@@ -27,6 +32,13 @@ impl<'a> Tls<'a> {
     /// Turns away clients without a certificate signed by this authority.
     pub fn clients_of(mut self, authority: &'a Authority) -> Tls<'a> {
         self.clients_of = Some(authority);
+        self
+    }
+
+    /// Agrees on the first of these protocols that the client offers, and on no other (ALPN, as on
+    /// the wire: `\x02h2`).
+    pub fn speaking(mut self, protocols: &'static [u8]) -> Tls<'a> {
+        self.protocols = protocols;
         self
     }
 
@@ -57,6 +69,12 @@ impl<'a> Tls<'a> {
             made.cert_store_mut().add_cert(authority.certificate().clone()).unwrap();
             made.add_client_ca(authority.certificate()).unwrap();
             made.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
+        let protocols = self.protocols;
+        if !protocols.is_empty() {
+            made.set_alpn_select_callback(move |_, offered| {
+                select_next_proto(protocols, offered).ok_or(AlpnError::ALERT_FATAL)
+            });
         }
         made.build()
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Flight, named};
 use crate::check::resolve::{Resolution, Resolved, Unresolved};
 use crate::check::route::has_route;
+use crate::clock;
 use crate::model::connect::Family;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Phases};
@@ -12,9 +13,10 @@ use crate::model::uplink::Silence;
 
 impl Flight {
     /// The resolution of the name that is to be looked up first. A kept connection needs none.
-    pub fn resolution(&self) -> Option<Resolution> {
-        let has_kept = self.kept.as_ref().is_some_and(|kept| kept.is_open.get());
-        if has_kept { None } else { self.reach().resolution(self.target.timeout) }
+    pub fn resolution(&mut self) -> Option<Resolution> {
+        let now_s = clock::now_ms().div_euclid(1000);
+        self.is_kept = self.kept.as_ref().is_some_and(|kept| kept.is_ready(&self.url, now_s));
+        if self.is_kept { None } else { self.reach().resolution(self.target.timeout) }
     }
 
     /// Takes in when its lookup began. If that was late, for want of a thread, it is our lag, and

@@ -31,6 +31,7 @@ impl Flight {
         }
         self.url = next;
         self.redirects += 1;
+        self.needs_http_1 = false;
         (self.began, self.found) = (Instant::now(), None);
         Ok(())
     }

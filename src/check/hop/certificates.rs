@@ -1,0 +1,77 @@
+//! The certificates of a check's hops, of which the one that ends first counts.
+
+use url::Url;
+
+use super::Flight;
+use crate::check::certificate::{Handshake, Summary};
+use crate::check::kept::Connection;
+use crate::check::raw;
+use crate::check::wire::Wire;
+use crate::model::judge::Reply;
+use crate::model::outcome::Cause;
+
+use curl::easy::Easy2;
+
+/// A certificate, and the host that showed it.
+#[derive(Debug, Clone)]
+pub struct HopCertificate {
+    summary: Summary,
+    host: String,
+}
+
+impl HopCertificate {
+    pub fn new(url: &Url, summary: Summary) -> HopCertificate {
+        let host = url.host_str().unwrap_or_default();
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        HopCertificate { summary, host }
+    }
+
+    /// The one of two whose path ends first.
+    pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).min_by_key(|of| of.summary.ends.chain_s)
+    }
+}
+
+impl Flight {
+    /// The certificate that this hop showed, or that its kept connection once did.
+    pub fn certificate(&self, handshake: &Handshake) -> Option<HopCertificate> {
+        let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
+        let known = || self.kept.as_ref().filter(|_| self.is_kept)?.certificate(&self.url);
+        let summary = path.and_then(Summary::of).or_else(known)?;
+        Some(HopCertificate::new(&self.url, summary))
+    }
+
+    /// Tells the reply of the check's certificate: the one that it is down for, else the one that
+    /// ends first. `last` is the last hop's.
+    pub fn report_certificate(&self, reply: &mut Reply, last: Option<HopCertificate>) {
+        let is_fault = reply.fault.as_ref().is_some_and(|fault| {
+            matches!(
+                fault.cause,
+                Cause::CertificateExpired
+                    | Cause::CertificateUntrusted
+                    | Cause::CertificateName
+                    | Cause::Certificate
+            )
+        });
+        let earlier = self.earliest.clone().filter(|_| !is_fault);
+        let Some(HopCertificate { summary, host }) = HopCertificate::earlier(earlier, last) else {
+            return;
+        };
+        reply.cert_expires_s = Some(summary.ends.leaf_s);
+        reply.chain_expires_s = Some(summary.ends.chain_s);
+        reply.certificate = summary.whose;
+        reply.certificate_host = (self.redirects > 0).then_some(host);
+    }
+
+    /// Keeps the connection that this hop has left open, if the target wants that.
+    pub fn keep_connection(&self, easy: &Easy2<Wire>, certificate: Option<&HopCertificate>) {
+        let Some(kept) = &self.kept else { return };
+        let Some(socket) = raw::idle_socket(easy) else { return kept.discard(&self.url) };
+        let has_frames = easy.get_ref().head.http == Some("2");
+        let certificate = certificate.map(|of| of.summary.clone());
+        kept.keep(&self.url, Connection { socket, has_frames, certificate });
+    }
+}

@@ -1,0 +1,194 @@
+//! A connection's TLS context, as libcurl hands it out: its roots, and notes of its handshake.
+
+#![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::ex_data::Index;
+use openssl::ssl::SslContext;
+use openssl::stack::StackRef;
+use openssl::x509::store::X509Store;
+use openssl::x509::{X509, X509VerifyResult};
+
+use crate::check::certificate::{self, Handshake, SharedHandshake, Verification};
+
+unsafe extern "C" {
+    /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
+    fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
+    /// OpenSSL: verifies chains by `callback`, which gets `argument`.
+    fn SSL_CTX_set_cert_verify_callback(
+        context: *mut openssl_sys::SSL_CTX,
+        callback: Option<extern "C" fn(*mut openssl_sys::X509_STORE_CTX, *mut c_void) -> c_int>,
+        argument: *mut c_void,
+    );
+    /// OpenSSL: what the other side has sent, leaf first.
+    fn X509_STORE_CTX_get0_untrusted(
+        context: *const openssl_sys::X509_STORE_CTX,
+    ) -> *mut openssl_sys::stack_st_X509;
+    /// OpenSSL: asks `callback` for a certificate of ours, where a site wants one and none is set;
+    /// its 0 means that there is none.
+    fn SSL_CTX_set_client_cert_cb(
+        context: *mut openssl_sys::SSL_CTX,
+        callback: Option<
+            extern "C" fn(
+                *mut openssl_sys::SSL,
+                *mut *mut openssl_sys::X509,
+                *mut *mut openssl_sys::EVP_PKEY,
+            ) -> c_int,
+        >,
+    );
+    /// OpenSSL: tells `callback` of steps and alerts, with what they are and their number.
+    fn SSL_CTX_set_info_callback(
+        context: *mut openssl_sys::SSL_CTX,
+        callback: Option<extern "C" fn(*const openssl_sys::SSL, c_int, c_int)>,
+    );
+    /// OpenSSL: words for an alert, static text.
+    fn SSL_alert_desc_string_long(number: c_int) -> *const c_char;
+}
+
+/// Makes `store` the roots of a TLS context. `context` is what libcurl hands to the callback of
+/// CURLOPT_SSL_CTX_FUNCTION. False: the store could not be shared.
+pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
+    if context.is_null() {
+        return false;
+    }
+    // SAFETY: libcurl's contract for the callback is that `context` is the connection's
+    // SSL_CTX, of the OpenSSL that is linked once into this program. The store is alive; the
+    // context becomes one more owner of it, which the count raised before stands for.
+    unsafe {
+        if X509_STORE_up_ref(store.as_ptr()) != 1 {
+            return false;
+        }
+        openssl_sys::SSL_CTX_set_cert_store(context.cast(), store.as_ptr());
+    }
+    true
+}
+
+/// Lets a TLS context speak with sites that do not know secure renegotiation (RFC 5746).
+/// `context`: as above.
+pub fn let_legacy_in(context: *mut c_void) {
+    if context.is_null() {
+        return;
+    }
+    // SAFETY: `context` is an SSL_CTX, as above.
+    unsafe {
+        openssl_sys::SSL_CTX_set_options(
+            context.cast(),
+            openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT as _,
+        );
+    }
+}
+
+/// Keeps the `SharedHandshake` of a context, which goes with it.
+static PLACE: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
+
+/// Has a TLS context note its handshakes, also those that fail. (libcurl's own way for
+/// certificates, CURLOPT_CERTINFO, writes all of them out as text, an eighth of a check's work.)
+/// `context`: as above. False: it could not be done.
+pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
+    let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
+    let (Some(place), false) = (place, context.is_null()) else { return false };
+    let handshake = Box::into_raw(Box::new(Arc::clone(handshake)));
+    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which
+    // OpenSSL drops with the context; the callbacks find it by the index, and are called in
+    // handshakes and reads alone, each of which keeps the context.
+    unsafe {
+        let context = context.cast();
+        if openssl_sys::SSL_CTX_set_ex_data(context, place.as_raw(), handshake.cast()) != 1 {
+            drop(Box::from_raw(handshake));
+            return false;
+        }
+        SSL_CTX_set_cert_verify_callback(context, Some(verify), ptr::null_mut());
+        SSL_CTX_set_client_cert_cb(context, Some(want_certificate));
+        SSL_CTX_set_info_callback(context, Some(note_alert));
+    }
+    true
+}
+
+/// Changes the notes of a connection's handshake.
+///
+/// # Safety
+/// `ssl` is null or a connection that is alive.
+unsafe fn note(ssl: *const openssl_sys::SSL, change: impl FnOnce(&mut Handshake)) {
+    let Some(Some(place)) = PLACE.get() else { return };
+    if ssl.is_null() {
+        return;
+    }
+    // SAFETY: a connection keeps its context, and under that index lies what `note_handshake` put
+    // there, or nothing.
+    let handshake = unsafe {
+        let context = openssl_sys::SSL_get_SSL_CTX(ssl);
+        openssl_sys::SSL_CTX_get_ex_data(context, place.as_raw()).cast::<SharedHandshake>().as_ref()
+    };
+    if let Some(handshake) = handshake {
+        change(&mut handshake.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// OpenSSL's words for one of its X509_V_ numbers.
+pub fn words(code: i32) -> &'static str {
+    // SAFETY: any number is taken.
+    unsafe { X509VerifyResult::from_raw(code) }.error_string()
+}
+
+/// OpenSSL's words for an alert that a site sent.
+pub fn alert_words(number: u8) -> &'static str {
+    // SAFETY: any number is taken, and the text is static.
+    let text = unsafe { CStr::from_ptr(SSL_alert_desc_string_long(c_int::from(number))) };
+    text.to_str().unwrap_or_default()
+}
+
+/// Verifies a chain as OpenSSL would without us, but for a leaf that has no names: libcurl would
+/// take its common name. Notes the path.
+extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL gives a context that is ready to be verified, of a connection that is alive.
+    // Path and certificates sent are the context's; each certificate gets one more owner.
+    unsafe {
+        let mut verified = openssl_sys::X509_verify_cert(context);
+        let found = openssl_sys::X509_STORE_CTX_get0_chain(context);
+        let found = if found.is_null() { X509_STORE_CTX_get0_untrusted(context) } else { found };
+        let path: Vec<X509> = match found.is_null() {
+            true => Vec::new(),
+            false => StackRef::<X509>::from_ptr(found).iter().map(ToOwned::to_owned).collect(),
+        };
+        let mut depth = openssl_sys::X509_STORE_CTX_get_error_depth(context).max(0) as usize;
+        if verified == 1 && path.first().is_some_and(|leaf| !certificate::has_names(leaf)) {
+            let error = openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH;
+            openssl_sys::X509_STORE_CTX_set_error(context, error);
+            (verified, depth) = (0, 0);
+        }
+        let error = openssl_sys::X509_STORE_CTX_get_error(context);
+        let index = openssl_sys::SSL_get_ex_data_X509_STORE_CTX_idx();
+        let ssl = openssl_sys::X509_STORE_CTX_get_ex_data(context, index);
+        note(ssl.cast(), |handshake| {
+            handshake.verification = Some(Verification { path, error, depth });
+        });
+        verified
+    }
+}
+
+/// Has no certificate for a site that wants one, and notes that.
+extern "C" fn want_certificate(
+    ssl: *mut openssl_sys::SSL,
+    _: *mut *mut openssl_sys::X509,
+    _: *mut *mut openssl_sys::EVP_PKEY,
+) -> c_int {
+    // SAFETY: OpenSSL gives the connection that is in its handshake.
+    unsafe { note(ssl, |handshake| handshake.lacks_certificate = true) };
+    0
+}
+
+/// Notes the fatal alerts that a site sends; others are no end of anything.
+extern "C" fn note_alert(ssl: *const openssl_sys::SSL, what: c_int, value: c_int) {
+    // Of openssl/ssl.h, not in openssl-sys.
+    const READ_ALERT: c_int = 0x4000 | 0x04;
+    // The level is in the higher byte.
+    const FATAL: c_int = 2;
+    if what == READ_ALERT && value >> 8 == FATAL {
+        // SAFETY: OpenSSL gives the connection that reads.
+        unsafe { note(ssl, |handshake| handshake.alert = Some((value & 0xff) as u8)) };
+    }
+}

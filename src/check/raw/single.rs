@@ -1,0 +1,123 @@
+//! The requests that a handle may make: one.
+
+#![expect(unsafe_code, reason = "options that the crate does not offer")]
+
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::rc::Rc;
+
+use curl::easy::Easy2;
+
+/// Why libcurl wanted to make a request once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repetition {
+    /// The site wants it over HTTP/1.1 (RFC 9113, 7).
+    WantsHttp1,
+    /// A connection that died, or a stream that was refused.
+    Refused,
+}
+
+/// One request over one connection: refuses libcurl the repetitions that it makes by itself where
+/// a connection that was kept has died, a stream of HTTP/2 was refused, or a status asks for it.
+pub struct SingleRequest {
+    may_connect: Cell<bool>,
+    may_ask: Cell<bool>,
+    repetition: Cell<Option<Repetition>>,
+    /// libcurl writes its errors here.
+    error: UnsafeCell<[u8; curl_sys::CURL_ERROR_SIZE]>,
+}
+
+impl SingleRequest {
+    /// `may_connect`: it makes its connection; else it goes over one that is there.
+    pub fn new(may_connect: bool) -> Rc<SingleRequest> {
+        Rc::new(SingleRequest {
+            may_connect: Cell::new(may_connect),
+            may_ask: Cell::new(true),
+            repetition: Cell::new(None),
+            error: UnsafeCell::new([0; curl_sys::CURL_ERROR_SIZE]),
+        })
+    }
+
+    /// Whether a socket may be opened: not once the request is on its way.
+    pub fn permits_connection(&self) -> bool {
+        self.permits(self.may_connect.get())
+    }
+
+    fn permits_request(&self) -> bool {
+        self.may_connect.set(false);
+        self.permits(self.may_ask.replace(false))
+    }
+
+    fn permits(&self, may: bool) -> bool {
+        // libcurl says so in its error alone, of which it has cleared the first byte by now.
+        const WANTS_HTTP_1: &[u8] = b"HTTP_1_1_REQUIRED";
+        if !may && self.repetition.get().is_none() {
+            let wants = self.error().windows(WANTS_HTTP_1.len()).any(|part| part == WANTS_HTTP_1);
+            let why = if wants { Repetition::WantsHttp1 } else { Repetition::Refused };
+            self.repetition.set(Some(why));
+        }
+        may
+    }
+
+    /// That libcurl wanted more.
+    pub fn repetition(&self) -> Option<Repetition> {
+        self.repetition.get()
+    }
+
+    /// libcurl's words for what went wrong last.
+    pub fn error_text(&self) -> Option<String> {
+        let text = CStr::from_bytes_until_nul(&self.error()).ok()?.to_string_lossy().into_owned();
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn error(&self) -> [u8; curl_sys::CURL_ERROR_SIZE] {
+        // SAFETY: libcurl writes to it only while it is called, on this thread, and never while it
+        // calls back.
+        unsafe { *self.error.get() }
+    }
+
+    /// Has a handle ask before it connects and before it makes its request. The handle's handler
+    /// must keep `self`.
+    pub fn watch<H>(self: &Rc<SingleRequest>, easy: &Easy2<H>) {
+        // Of curl/curl.h, not yet in curl-sys.
+        const RESOLVER_START_FUNCTION: curl_sys::CURLoption =
+            curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 272;
+        const RESOLVER_START_DATA: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 273;
+        const PREREQ_FUNCTION: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 312;
+        const PREREQ_DATA: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
+        type Resolve = extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int;
+        type Request = extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
+        let (resolve, request): (Resolve, Request) = (may_resolve, may_request);
+        let (own, handle) = (Rc::as_ptr(self), easy.raw());
+        // SAFETY: the handle is alive for the calls. It outlives its calls back, and its handler,
+        // which keeps `self` where it is, is dropped after the handle. The functions have the types
+        // that curl.h gives, and the buffer its size.
+        unsafe {
+            curl_sys::curl_easy_setopt(handle, curl_sys::CURLOPT_ERRORBUFFER, (*own).error.get());
+            curl_sys::curl_easy_setopt(handle, RESOLVER_START_FUNCTION, resolve);
+            curl_sys::curl_easy_setopt(handle, RESOLVER_START_DATA, own);
+            curl_sys::curl_easy_setopt(handle, PREREQ_FUNCTION, request);
+            curl_sys::curl_easy_setopt(handle, PREREQ_DATA, own);
+        }
+    }
+}
+
+/// Called before a name is looked up; other than 0: not to be.
+extern "C" fn may_resolve(_: *mut c_void, _: *mut c_void, single: *mut c_void) -> c_int {
+    // SAFETY: what was set with this function, alive as said there, and only ever shared.
+    let single = unsafe { &*single.cast_const().cast::<SingleRequest>() };
+    c_int::from(!single.permits_connection())
+}
+
+/// Called before a request is made; other than 0: not to be.
+extern "C" fn may_request(
+    single: *mut c_void,
+    _: *mut c_char,
+    _: *mut c_char,
+    _: c_int,
+    _: c_int,
+) -> c_int {
+    // SAFETY: as above.
+    let single = unsafe { &*single.cast_const().cast::<SingleRequest>() };
+    c_int::from(!single.permits_request())
+}

@@ -29,4 +29,5 @@ pub mod error;
 pub mod log;
 pub mod stop;
 
+pub mod character;
 pub mod date;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::character::{clean, escaped};
 use crate::date::second;
 
 /// How a line looks.
@@ -85,21 +86,16 @@ impl Logger {
     fn write(&self, level: Level, text: &str) {
         let time = second((self.now_ms)());
         let line = match self.format {
-            Format::Text => format!("{time} {level:<5} {}\n", one_line(text)),
+            Format::Text => format!("{time} {level:<5} {}\n", clean(text)),
             Format::Json => format!(
                 "{{\"time\":\"{time}\",\"level\":\"{}\",\"message\":{}}}\n",
                 level.as_str().to_lowercase(),
-                miniserde::json::to_string(text)
+                escaped(miniserde::json::to_string(text))
             ),
         };
         // Nowhere is left to say that the log cannot be written.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
-}
-
-/// `text` without line ends and other control characters, which would forge lines.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// So many lines a minute; whole minutes, counted from the first line.
@@ -161,10 +157,5 @@ mod tests {
         ] {
             assert_eq!(second(ms), want, "{ms}");
         }
-    }
-
-    #[test]
-    fn strangers_cannot_forge_lines() {
-        assert_eq!(one_line("a\nb\x1b[2Jc"), "a b [2Jc");
     }
 }

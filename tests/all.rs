@@ -40,6 +40,7 @@ mod secure;
 mod servers;
 mod service;
 mod setup;
+mod shown;
 mod sites;
 mod sqlite;
 mod sqlite_damage;

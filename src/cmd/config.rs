@@ -2,6 +2,7 @@
 
 use super::{FINE, print, surroundings};
 use crate::args::{self, Common};
+use crate::character::clean_lines;
 use crate::config::{self, EXAMPLE, Need};
 use crate::error::Error;
 use crate::show::text::count;
@@ -25,6 +26,7 @@ pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
             let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };
             let targets = count(config.targets.len() as u64, "target");
             let remarks: String = config.remarks.iter().map(|it| format!("{it}\n")).collect();
+            let remarks = clean_lines(&remarks);
             print(&format!("fine: {targets}{kafka}{postgres}\n{remarks}"))
         }
     }?;

@@ -20,6 +20,7 @@ use std::io::{IsTerminal, Write};
 use log::LevelFilter;
 
 use crate::args::{self, Command, Common};
+use crate::character::clean_lines;
 use crate::config::{Config, Environment, LogFormat, Need, read};
 use crate::error::{Context, Error};
 use crate::show::terminal;
@@ -54,6 +55,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
 /// Says on stderr why there is no answer. Faults of a configuration begin with their place.
 fn complain(error: &Error) {
     let text = error.to_string();
+    let text = clean_lines(&text);
     let line = if text.contains('\n') || starts_with_place(&text) {
         format!("{text}\n")
     } else {

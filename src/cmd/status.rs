@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, load, paint, print, width};
 use crate::args::{self, By, Common, Format, When};
+use crate::character::clean_lines;
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::Error;
@@ -41,6 +42,8 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
     }
     match options.format {
         Format::Json => print(&figure::json(&reports))?,
+        // A file or a program gets the data as it is.
+        Format::Csv if width().is_some() => print(&clean_lines(&figure::csv(&reports)))?,
         Format::Csv => print(&figure::csv(&reports))?,
         Format::Text => {
             print(&status::text(&reports, now_ms, width(), paint()))?;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::character::is_unsafe;
+
 /// Longest word that a fault repeats, in characters; the rest is cut.
 const WORD_MAX: usize = 80;
 
@@ -94,7 +96,7 @@ pub(super) fn quoted(word: &str) -> String {
             text.push_str("...");
             break;
         }
-        if c.is_control() {
+        if is_unsafe(c) {
             text.extend(c.escape_default());
         } else {
             text.push(c);

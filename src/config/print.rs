@@ -10,6 +10,7 @@ use url::Url;
 use super::property::is_secret;
 use super::units::{show_duration, show_size};
 use super::{Config, Kafka, LogFormat, ReloadOn};
+use crate::character::is_unsafe;
 use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion, word};
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Login, Target};
@@ -241,7 +242,7 @@ fn quoted(text: &str) -> String {
             '\\' => toml.push_str("\\\\"),
             '\n' => toml.push_str("\\n"),
             '\t' => toml.push_str("\\t"),
-            c if c.is_control() => toml.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if is_unsafe(c) => toml.push_str(&format!("\\U{:08x}", u32::from(c))),
             c => toml.push(c),
         }
     }

@@ -6,6 +6,8 @@ use std::fmt::Display;
 
 use miniserde::de::{Deserialize, Map, Seq, Visitor};
 
+use crate::character::escaped;
+
 /// An object under construction.
 #[derive(Default)]
 pub struct Object(String);
@@ -42,18 +44,9 @@ impl Object {
     }
 }
 
-/// Text as JSON. DEL and the controls of 8 bits are escaped as well: JSON does not ask for it,
-/// but a terminal that shows the record may obey them.
+/// Text as JSON; what a terminal that shows the record may obey is escaped.
 pub fn quoted(text: &str) -> String {
-    let json = miniserde::json::to_string(text);
-    if !json.contains(char::is_control) {
-        return json;
-    }
-    let escaped = |c: char| match c.is_control() {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    };
-    json.chars().map(escaped).collect()
+    escaped(miniserde::json::to_string(text))
 }
 
 /// A value as it was written.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::time::rfc3339;
+use crate::model::json::quoted;
 use crate::model::report::Report;
 
 /// Everything that a report says of a target, in the order of JSON and CSV.
@@ -186,7 +187,7 @@ pub fn json(reports: &[Report]) -> String {
             match figure.value(report) {
                 Value::Absent => text.push_str("null"),
                 value @ (Value::Text(_) | Value::Time(_)) => {
-                    text.push_str(&miniserde::json::to_string(&plain(&value)));
+                    text.push_str(&quoted(&plain(&value)));
                 }
                 value => text.push_str(&plain(&value)),
             }
@@ -255,6 +256,12 @@ mod tests {
 "#
         );
         assert_eq!(json(&[]), "[]\n");
+    }
+
+    #[test]
+    fn json_shows_a_terminal_nothing_that_it_obeys() {
+        let text = json(&[report("a\u{9b}b\u{202e}", 0)]);
+        assert!(text.contains(r#""target":"a\u009bb\u202e""#), "{text}");
     }
 
     #[test]

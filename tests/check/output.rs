@@ -193,7 +193,7 @@ fn many_at_once_are_measured_as_if_alone() {
 
 #[test]
 fn a_site_cannot_reach_the_terminal() {
-    let nasty = "\x1b]0;owned\x07\x1b[2J\u{9b}31m\r\u{202e}evil\n";
+    let nasty = "\x1b]0;owned\x07\x1b[2J\u{9b}31m\r\u{202e}\u{2066}evil\n";
     let site = Listener::http();
     site.on("/body", Script::ok(nasty));
     site.on("/reason", Script::status(500).reason("\x1b[2J"));
@@ -212,10 +212,9 @@ fn a_site_cannot_reach_the_terminal() {
                 let done =
                     Sitewatch::new().args(["check", &site.url(path)]).args(flags).args(more).run();
                 let all = format!("{}{}", done.stdout, done.stderr);
-                let is_json = more.contains(&"json");
-                let control = all
-                    .chars()
-                    .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}' && !is_json);
+                let marks = ['\u{202e}', '\u{2066}'];
+                let control =
+                    all.chars().find(|c| (c.is_control() && *c != '\n') || marks.contains(c));
                 assert!(control.is_none() && !all.is_empty(), "{path} {flags:?} {more:?}: {all:?}");
             }
         }

@@ -1,0 +1,91 @@
+//! Characters that must not reach a terminal as they are: they move the cursor, colour, hide, or
+//! turn round what follows. Lowest of all, since the log needs them too.
+
+use std::borrow::Cow;
+
+/// Whether a terminal, or who reads there, could be misled by `c`: controls of 7 and 8 bits, ends
+/// of lines and paragraphs, marks of direction, and what is not seen at all.
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` of a stranger fit for a line of a terminal: a blank for each tab or end of line, U+FFFD
+/// for every other character that [`is_unsafe`].
+pub fn clean(text: &str) -> Cow<'_, str> {
+    fn fit_to_see(c: char) -> char {
+        match c {
+            '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
+            c if is_unsafe(c) => '\u{fffd}',
+            c => c,
+        }
+    }
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(fit_to_see).collect())
+}
+
+/// As [`clean`], but lines stay lines.
+pub fn clean_lines(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| c != '\n' && is_unsafe(c)) {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.split('\n').map(|line| clean(line.strip_suffix('\r').unwrap_or(line)));
+    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// JSON with every character that [`is_unsafe`] written as an escape, which says the same. JSON
+/// itself asks for those below U+0020 alone.
+pub fn escaped(json: String) -> String {
+    if !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text += &format!("\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_cannot_move_the_cursor() {
+        for (text, want) in [
+            ("plain, grüße, 監視", "plain, grüße, 監視"),
+            ("a\x1b[31mb", "a\u{fffd}[31mb"),
+            ("a\u{9b}31mb\x07\x08\x7f", "a\u{fffd}31mb\u{fffd}\u{fffd}\u{fffd}"),
+            ("one\r\ntwo\tthree", "one  two three"),
+            ("a\u{202e}b\u{200b}c\u{feff}", "a\u{fffd}b\u{fffd}c\u{fffd}"),
+            ("\u{61c}\u{200e}\u{200f}\u{2066}\u{2069}", &"\u{fffd}".repeat(5)),
+            ("a\u{2028}b", "a b"),
+        ] {
+            assert_eq!(clean(text), want);
+        }
+        assert_eq!(clean_lines("a\u{202e}\r\nb\tc\n"), "a\u{fffd}\nb c\n");
+        assert_eq!(clean_lines("a\nb"), "a\nb");
+    }
+
+    #[test]
+    fn json_says_the_same_with_escapes() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let plain = c.to_string();
+            let json = escaped(miniserde::json::to_string(&plain));
+            assert!(!json.contains(is_unsafe), "{json:?}");
+            assert_eq!(miniserde::json::from_str::<String>(&json).ok(), Some(plain), "{json:?}");
+        }
+        assert_eq!(escaped("\"\u{e0041}\u{9b}é\"".to_owned()), "\"\\udb40\\udc41\\u009bé\"");
+    }
+}

@@ -160,10 +160,10 @@ fn with_files_that_do_not_fit_it_does_not_start() {
     let wrong = format!("{}key_password = '{KEY_PASSWORD}'\n", own(&(&cert, locked)));
     let (ours, junk) = (tls(Some(certs::ca_file())), folder.write("junk.pem", "junk"));
     for (tables, words) in [
-        (ours.clone() + &wrong, "key_file cannot be read, or key_password is wrong"),
-        (ours.clone() + &own(&(&cert, &other)), "key_file is not the key of cert_file"),
-        (ours + &own(&(&junk, &key)), "cert_file cannot be read"),
-        (tls(Some(&junk)), "no certificate in PEM form in it"),
+        (ours.clone() + &wrong, "key_password does not open key_file"),
+        (ours.clone() + &own(&(&cert, &other)), "key_file is not the key of the certificate in"),
+        (ours + &own(&(&junk, &key)), "cert_file holds no certificate in PEM form"),
+        (tls(Some(&junk)), "holds no certificate in PEM form"),
     ] {
         let done = before("127.0.0.1:1", "t", &tables, &listener).run();
         assert_eq!(done.code, Some(2), "{done:?}");

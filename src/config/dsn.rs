@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_postgres::config::{
 use super::address::is_host;
 use super::given::Given;
 use super::pairs::ENCODE;
+use super::pem::{self, PairFault};
 use super::print::HIDDEN;
 
 /// How strictly a connection is secured, as libpq has it.
@@ -288,6 +289,29 @@ impl Given<'_> {
         config.keepalives(number("keepalives", "", 1).is_some());
     }
 
+    /// Whether files hold what they must: roots, and a certificate with its key. Those that cannot
+    /// be read have their fault already.
+    fn pem(
+        &mut self,
+        root: Option<&Path>,
+        ours: Option<(&Path, &Path)>,
+        password: &Option<String>,
+    ) {
+        if !self.faults.is_empty() {
+            return;
+        }
+        if let Some(Err(why)) = root.map(pem::certificates) {
+            self.fault(format!("sslrootcert {why}"));
+        }
+        let fault = ours.map(|(cert, key)| pem::pair(cert, key, password.as_deref()));
+        match fault {
+            Some(Err(PairFault::Certificate(why))) => self.fault(format!("sslcert {why}")),
+            Some(Err(PairFault::Key(why))) => self.fault(format!("sslkey {why}")),
+            Some(Err(PairFault::Password)) => self.fault("sslpassword does not open sslkey"),
+            Some(Ok(())) | None => {}
+        }
+    }
+
     /// TLS, as libpq would have it but for the default.
     fn security(&mut self, mut config: tokio_postgres::Config, place: Place) -> Dsn {
         let asked = self.choice("sslmode", &SslMode::ALL);
@@ -308,6 +332,7 @@ impl Given<'_> {
         if cert.is_some() != key.is_some() {
             self.fault("sslcert and sslkey go together: give both or neither");
         }
+        self.pem(root_cert.as_deref(), cert.as_deref().zip(key.as_deref()), &key_password);
         if key_password.is_some() && key.is_none() {
             self.fault("sslpassword without sslkey: there is no key to open");
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::item::Item;
+use super::pem::PairFault;
 use super::table::{Section, Set};
 use crate::model::connect::Identity;
 use crate::model::target::Secret;
@@ -17,11 +18,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Reads `cert_file`, `key_file` and `key_password` of a section; that one of them is missing
-    /// is a fault.
+    /// Reads `cert_file`, `key_file` and `key_password` of a section; that one of them is missing,
+    /// or that they do not go together, is a fault.
     pub fn read(section: &mut Section<'_>) -> Keys {
         let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
-        let any = has_cert || has_key || section.has("key_password");
+        let has_password = section.has("key_password");
+        let any = has_cert || has_key || has_password;
         let cert_file = section.set("cert_file", Item::file);
         let key_file = section.set("key_file", Item::file);
         let key_password = section.set("key_password", Item::secret);
@@ -33,6 +35,22 @@ impl Keys {
         }
         if let (Some(set), false) = (&key_password, has_key) {
             section.fault_at(set.at, "key_password without key_file: there is no key to open");
+        }
+        if let (Some(cert), Some(key)) = (&cert_file, &key_file) {
+            let password = key_password.as_ref().map(|set| set.value.as_str());
+            match section.pem().pair(&cert.value, &key.value, password) {
+                // A password that is there but wrong has its fault already.
+                Err(PairFault::Key(_)) if key_password.is_none() && has_password => {}
+                Err(PairFault::Key(why)) => section.fault_at(key.at, format!("key_file {why}")),
+                Err(PairFault::Certificate(why)) => {
+                    section.fault_at(cert.at, format!("cert_file {why}"));
+                }
+                Err(PairFault::Password) => {
+                    let at = key_password.as_ref().map_or(key.at, |set| set.at);
+                    section.fault_at(at, "key_password does not open key_file");
+                }
+                Ok(()) => {}
+            }
         }
         fn value<T>(set: Option<Set<'_, T>>) -> Option<T> {
             set.map(|set| set.value)

@@ -158,6 +158,16 @@ impl<'a> Item<'a> {
         Some(path)
     }
 
+    /// A path of a file with certificates.
+    pub fn certificates(self) -> Option<PathBuf> {
+        let path = self.file()?;
+        if let Err(cause) = self.reader.pem.certificates(&path) {
+            self.refuse(cause);
+            return None;
+        }
+        Some(path)
+    }
+
     pub fn boolean(self) -> Option<bool> {
         if self.value.as_bool().is_none() {
             self.wanted("true or false");

@@ -217,7 +217,7 @@ fn replicas(item: Item<'_>) -> Option<i32> {
 }
 
 fn tls(mut section: Section<'_>) -> KafkaTls {
-    let ca_file = section.read("ca_file", Item::file);
+    let ca_file = section.read("ca_file", Item::certificates);
     let identity = identity::Keys::read(&mut section).identity;
     section.finish();
     KafkaTls { ca_file, identity }

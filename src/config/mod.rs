@@ -12,6 +12,7 @@ mod item;
 mod kafka;
 mod login;
 mod pairs;
+mod pem;
 mod plain;
 mod postgres;
 mod print;

@@ -11,6 +11,7 @@ use toml_span::value::Table;
 use super::environment::Environment;
 use super::fault::{Fault, Remark, quoted};
 use super::item::Item;
+use super::pem;
 use super::source::{At, Source};
 use super::syntax::{set_twice, syntax};
 
@@ -18,6 +19,8 @@ use super::syntax::{set_twice, syntax};
 pub(super) struct Reader<'a> {
     /// What `${NAME}` stands for.
     pub environment: &'a Environment,
+    /// What is known of files with certificates and keys.
+    pub pem: pem::Cache,
     faults: RefCell<Vec<Fault>>,
     remarks: RefCell<Vec<Remark>>,
 }
@@ -49,7 +52,12 @@ pub(super) struct Set<'a, T> {
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
-        Reader { environment, faults: RefCell::new(faults), remarks: RefCell::default() }
+        Reader {
+            environment,
+            pem: pem::Cache::default(),
+            faults: RefCell::new(faults),
+            remarks: RefCell::default(),
+        }
     }
 
     /// Takes note of a fault.
@@ -191,6 +199,11 @@ impl<'a> Section<'a> {
     /// Where that key stands, if it is there and was not asked for yet.
     pub fn place(&self, name: &str) -> Option<At<'a>> {
         Some(self.left.get(name)?.first()?.key)
+    }
+
+    /// What is known of files with certificates and keys.
+    pub fn pem(&self) -> &'a pem::Cache {
+        &self.reader.pem
     }
 
     /// Takes note of a fault of the table as a whole.

@@ -102,7 +102,7 @@ impl<'a> Keys<'a> {
             excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
             min_cert_days: section.set("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
-            ca_file: section.set("ca_file", Item::file),
+            ca_file: section.set("ca_file", Item::certificates),
             connect: connect::Keys::read(section),
             own_network: section.read("own_network", Item::boolean),
             labels: section.read("labels", labels),

@@ -90,7 +90,7 @@ fn without_sslmode_strangers_are_verified() {
         ("host=/run/postgresql", Disable),
         ("postgresql:///d?host=/run/postgresql", Disable),
         // Who names a root wants it used.
-        ("host=localhost sslrootcert=empty.toml", VerifyFull),
+        ("host=localhost sslrootcert=../keys/ca.pem", VerifyFull),
         ("host=localhost sslrootcert=system", VerifyFull),
     ] {
         assert_eq!(dsn(text).ssl_mode, mode, "{text}");
@@ -104,7 +104,7 @@ fn each_sslmode_means_what_libpq_means() {
         ("sslmode=allow", SslMode::Allow, Negotiated::Prefer),
         ("sslmode=prefer", SslMode::Prefer, Negotiated::Prefer),
         ("sslmode=require", SslMode::Require, Negotiated::Require),
-        ("sslmode=require sslrootcert=empty.toml", SslMode::VerifyCa, Negotiated::Require),
+        ("sslmode=require sslrootcert=../keys/ca.pem", SslMode::VerifyCa, Negotiated::Require),
         ("sslmode=verify-ca", SslMode::VerifyCa, Negotiated::Require),
         ("sslmode=verify-full", SslMode::VerifyFull, Negotiated::Require),
         ("sslmode=verify-full sslrootcert=system", SslMode::VerifyFull, Negotiated::Require),
@@ -112,7 +112,7 @@ fn each_sslmode_means_what_libpq_means() {
     ] {
         let found = dsn(&format!("host=h {words}"));
         assert_eq!((found.ssl_mode, found.config.get_ssl_mode()), (mode, negotiated), "{words}");
-        let root = words.contains("empty").then(|| PathBuf::from(DATA).join("empty.toml"));
+        let root = words.contains("ca.pem").then(|| PathBuf::from(DATA).join("../keys/ca.pem"));
         assert_eq!(found.root_cert, root);
         assert_eq!(dsn("host=localhost sslmode=verify-ca").ssl_mode, SslMode::VerifyCa);
         // TLS does not run over a socket, whatever is asked for.
@@ -120,12 +120,12 @@ fn each_sslmode_means_what_libpq_means() {
         let found = (socket.ssl_mode, socket.config.get_ssl_mode());
         assert_eq!(found, (SslMode::Disable, Negotiated::Disable), "{words}");
     }
-    let direct =
-        dsn("host=h sslnegotiation=direct sslcert=empty.toml sslkey=no_target.toml sslpassword=x");
+    let direct = dsn("host=h sslnegotiation=direct sslcert=../keys/client.pem \
+         sslkey=../keys/client_encrypted.key sslpassword=secret");
     assert_eq!(direct.config.get_ssl_negotiation(), SslNegotiation::Direct);
-    assert_eq!(direct.cert, Some(PathBuf::from(DATA).join("empty.toml")));
-    assert_eq!(direct.key, Some(PathBuf::from(DATA).join("no_target.toml")));
-    assert_eq!(direct.key_password.as_deref(), Some("x"));
+    assert_eq!(direct.cert, Some(PathBuf::from(DATA).join("../keys/client.pem")));
+    assert_eq!(direct.key, Some(PathBuf::from(DATA).join("../keys/client_encrypted.key")));
+    assert_eq!(direct.key_password.as_deref(), Some("secret"));
 }
 
 #[test]
@@ -173,7 +173,8 @@ fn no_secret_is_in_any_fault_or_debug() {
         "postgresql://u:secret@h/d?sslmode=verify-full",
         "postgresql://h/d?password=secret",
         "host=h password='secret secret'",
-        "host=h sslcert=/dev/null sslkey=/dev/null sslpassword=secret",
+        "host=h sslcert=tests/data/keys/client.pem sslkey=tests/data/keys/client_encrypted.key \
+         sslpassword=secret",
     ] {
         let dsn = dsn_of(text).unwrap();
         assert!(!format!("{dsn:?} {:?} {}", dsn.config, dsn.shown()).contains("secret"), "{text}");

@@ -93,15 +93,19 @@ fn keys_that_are_commented_out_show_their_default() {
 
 #[test]
 fn the_road_of_the_example_reads_without_fault() {
-    let files = ["kafka-ca.pem", "client.pem", "client.key", "postgres-ca.pem"];
     let begin = EXAMPLE.find("\n#[kafka]\n").unwrap();
     let end = EXAMPLE.find("\n[write]\n").unwrap();
     let road = uncommented(|_| true);
     let road = &road[road.find("\n[kafka]\n").unwrap()..road.find("\n[write]\n").unwrap()];
     let text = [&EXAMPLE[..begin], road, &EXAMPLE[end..]].concat();
-    let mut contents: Vec<(&str, &str)> = files.iter().map(|name| (*name, "")).collect();
-    contents.push(("config.toml", &text));
-    let folder = Folder::new("example-road", &contents);
+    let files = [
+        ("kafka-ca.pem", CA),
+        ("postgres-ca.pem", CA),
+        ("client.pem", CLIENT),
+        ("client.key", KEY),
+        ("config.toml", &text),
+    ];
+    let folder = Folder::new("example-road", &files);
     let environment: Environment = ["KEY_PASSWORD", "KAFKA_PASSWORD", "PGPASSWORD"]
         .map(|name| (name.to_string(), "secret".to_string()))
         .into_iter()

@@ -18,6 +18,11 @@ use ::log::LevelFilter;
 use super::*;
 use crate::model::target::Method;
 
+/// A CA, a certificate of it, and that one's key.
+const CA: &str = include_str!("../../../tests/data/keys/ca.pem");
+const CLIENT: &str = include_str!("../../../tests/data/keys/client.pem");
+const KEY: &str = include_str!("../../../tests/data/keys/client.key");
+
 const DATA: &str = "tests/data/config";
 
 fn environment() -> Environment {

@@ -45,7 +45,7 @@ fn a_redirect_that_is_followed_is_not_what_status_is_asked_of() {
 
 #[test]
 fn keys_that_do_nothing_are_remarked_on() {
-    let folder = Folder::new("remarks-ca", &[("ca.pem", "")]);
+    let folder = Folder::new("remarks-ca", &[("ca.pem", CA)]);
     let ca = format!("ca_file = '{}'", folder.0.join("ca.pem").display());
     for (url, keys, want) in [
         (

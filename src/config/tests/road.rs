@@ -37,7 +37,8 @@ const FULL: &str = r#"
 "#;
 
 fn folder(name: &str, text: &str) -> Folder {
-    let files = [("ca.pem", ""), ("client.pem", ""), ("client.key", ""), ("config.toml", text)];
+    let files =
+        [("ca.pem", CA), ("client.pem", CLIENT), ("client.key", KEY), ("config.toml", text)];
     Folder::new(name, &files)
 }
 

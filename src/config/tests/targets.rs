@@ -83,7 +83,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
         status = 204
     "#;
     let sites = "\u{feff}# list\r\n\r\nfile.example # last\r\n";
-    let files = [("config.toml", text), ("sites.txt", sites), ("ca.pem", "")];
+    let files = [("config.toml", text), ("sites.txt", sites), ("ca.pem", CA)];
     let folder = Folder::new("own", &files);
     let paths = [folder.0.join("config.toml")];
     let config = read(&paths, &environment(), Need::Targets).unwrap();
@@ -169,7 +169,7 @@ fn the_way_to_a_target_is_read() {
         url = "header.example"
         headers = { AUTHORIZATION = "mine" }
     "#;
-    let folder = Folder::new("way", &[("config.toml", text), ("c.pem", ""), ("k.pem", "")]);
+    let folder = Folder::new("way", &[("config.toml", text), ("c.pem", CLIENT), ("k.pem", KEY)]);
     let paths = [folder.0.join("config.toml")];
     let config = read(&paths, &environment(), Need::Targets).unwrap();
     let [own, header, list] = &config.targets[..] else { panic!("{:?}", config.targets) };

@@ -1,12 +1,13 @@
 /* Moves the clock ahead by $TESTS_AHEAD_S seconds in each process that preloads this library:
- * cc -shared -fPIC, LD_PRELOAD; tests/offline does that. Monotonic clocks, file times and sleeps
- * stay as they are. libfaketime would do, but for two of its faults: timed waits of Java end at
+ * cc -shared -fPIC, LD_PRELOAD; tests/offline does that. Monotonic clocks and sleeps stay
+ * as they are. libfaketime would do, but for two of its faults: timed waits of Java end at
  * once, and those by C11's cnd_timedwait (librdkafka) never. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <threads.h>
 #include <time.h>
@@ -59,7 +60,7 @@ int gettimeofday(struct timeval *restrict time, void *restrict zone)
 {
     REAL(gettimeofday);
     int failed = real(time, zone);
-    if (!failed && time)
+    if (!failed)
         time->tv_sec += ahead_s();
     return failed;
 }
@@ -76,6 +77,21 @@ time_t time(time_t *place)
 int timespec_get(struct timespec *time, int base)
 {
     return base == TIME_UTC && !clock_gettime(CLOCK_REALTIME, time) ? base : 0;
+}
+
+/* What Rust asks of a file: the program compares when it was written with the clock. */
+int statx(int folder, const char *restrict path, int flags, unsigned mask,
+          struct statx *restrict found)
+{
+    REAL(statx);
+    int failed = real(folder, path, flags, mask, found);
+    if (!failed) {
+        found->stx_atime.tv_sec += ahead_s();
+        found->stx_btime.tv_sec += ahead_s();
+        found->stx_ctime.tv_sec += ahead_s();
+        found->stx_mtime.tv_sec += ahead_s();
+    }
+    return failed;
 }
 
 int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,

@@ -35,7 +35,7 @@ pub const USER: &str = "sitewatch";
 pub const PASSWORD: &str = "hush-owner";
 
 /// How long a server may take to start, recovery included.
-const STARTING: Duration = Duration::from_secs(30);
+const STARTING: Duration = Duration::from_secs(60);
 
 /// Nothing is lost when the server is killed; when the machine is, nobody asks.
 const SETTINGS: &str = "

@@ -157,7 +157,7 @@ impl<T> Engine<T> {
             }
         }
         let tokens: Vec<usize> = self.looking.keys().copied().collect();
-        tokens.into_iter().fold(false, |any, token| self.look_on(token) || any)
+        tokens.into_iter().filter(|token| self.look_on(*token)).count() > 0
     }
 
     /// Goes on with one. False: it has not ended.

@@ -151,7 +151,7 @@ fn find(host: &str, answers: &Sender<Answer>) -> Vec<IpAddr> {
                         }
                         // Why there is none is of no matter here.
                         resolve::Ask::Servers(_) => {
-                            resolution.take(ask, Reply::Servers(None), (now, now))
+                            resolution.take(ask, Reply::Servers(None), (now, now));
                         }
                     }
                 }

@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::link::Link;
 use super::settings;
+use super::topic::words;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::model::anchor::fingerprint;
@@ -270,7 +271,9 @@ impl Surroundings {
             error.rdkafka_error_code()
         {
             self.is_refused.store(true, Ordering::Relaxed);
-            self.link.fails(&code.to_string());
+            let what = if code == TopicAuthorizationFailed { "topic" } else { "group" };
+            let text = words(code);
+            self.link.fails(&format!("{text}: give our user the right to read the {what}"));
         }
     }
 }

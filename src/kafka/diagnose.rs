@@ -37,10 +37,20 @@ const UNWELCOME: [&str; 4] = [
 /// How it looks when a broker hangs up.
 const HUNG_UP: [&str; 3] = ["Disconnected", "Broken pipe", "reset by peer"];
 
+/// What stands before the coordinator's address.
+const COORDINATOR: &str = "GroupCoordinator: ";
+
+/// How it looks when nobody is there.
+const UNREACHED: [&str; 3] = ["Connect to ", "Failed to resolve ", "Connection setup timed out"];
+
+/// How it looks when what answers speaks no Kafka: its first four bytes are taken for a size.
+const FOREIGN: &str = "Invalid response size ";
+
 /// A reason without what is for librdkafka's developers: of `ssl://host:9093/1: reason (after 3ms
 /// in state UP)` broker and reason.
 pub fn shown(said: &str) -> String {
     let reason = said.split(" (after ").next().unwrap_or(said);
+    let reason = reason.strip_prefix(COORDINATOR).unwrap_or(reason);
     let Some((broker, why)) = reason.split_once(": ") else { return reason.to_owned() };
     let broker = broker.split_once("://").map_or(broker, |(_, address)| address);
     let broker = broker.split('/').next().unwrap_or(broker);
@@ -60,6 +70,16 @@ pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
         };
         return Some(Explained::Surely(format!("{broker}: {what}")));
     }
+    if let Some((_, size)) = why.split_once(FOREIGN) {
+        return Some(Explained::Surely(format!("{broker}: {}", foreign(size))));
+    }
+    if UNREACHED.iter().any(|words| why.starts_with(words))
+        && kafka.brokers.iter().all(|known| known != broker)
+    {
+        return Some(Explained::Perhaps(format!(
+            "{reason}; the brokers give this address as their own: mend their advertised.listeners"
+        )));
+    }
     if !HUNG_UP.iter().any(|words| why.contains(words)) {
         return None;
     }
@@ -75,6 +95,22 @@ pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
         return None;
     };
     Some(Explained::Perhaps(format!("{broker}: the broker hangs up, {what}")))
+}
+
+/// What speaks where a broker should, by the size that its first bytes were taken for.
+fn foreign(size: &str) -> String {
+    let number = size.split(' ').next().and_then(|word| word.parse::<i32>().ok());
+    let bytes = number.unwrap_or_default().to_be_bytes();
+    let what = match &bytes {
+        b"HTTP" => "a web server (HTTP)".to_owned(),
+        // An alert or a handshake.
+        [21 | 22, 3, ..] => return "this port wants TLS: add [kafka.tls]".to_owned(),
+        text if text.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
+            format!("another server, which begins with {:?}", String::from_utf8_lossy(text))
+        }
+        _ => "another server".to_owned(),
+    };
+    format!("this is no Kafka broker but {what}: mend brokers in [kafka]")
 }
 
 /// How long a broker had been in its state.
@@ -162,6 +198,34 @@ mod tests {
         );
         assert_eq!(said(&kafka, late), "");
         assert_eq!(said(&kafka, "b:1/1: Connect to b:1 failed (after 1ms in state CONNECT)"), "");
+        let size = |bytes: &[u8; 4]| {
+            let size = i32::from_be_bytes(*bytes);
+            let said = format!(
+                "b:1/bootstrap: Receive failed: Invalid response size {size} (0..100000000): \
+                 increase receive.message.max.bytes (after 1ms in state APIVERSION_QUERY)"
+            );
+            explain(&said, &kafka)
+        };
+        for (bytes, want) in [
+            (
+                b"HTTP",
+                "b:1: this is no Kafka broker but a web server (HTTP): mend brokers in [kafka]",
+            ),
+            (
+                b"SSH-",
+                "b:1: this is no Kafka broker but another server, which begins with \"SSH-\": mend brokers in [kafka]",
+            ),
+            (
+                b"\xff\0\0\0",
+                "b:1: this is no Kafka broker but another server: mend brokers in [kafka]",
+            ),
+            (b"\x15\x03\x03\0", "b:1: this port wants TLS: add [kafka.tls]"),
+        ] {
+            assert_eq!(size(bytes), Some(Explained::Surely(want.to_owned())));
+        }
+        let other = "GroupCoordinator: c:9/1: Connect to ipv4#10.0.0.1:9 failed: refused (after 1ms in state CONNECT)";
+        let want = "c:9: Connect to ipv4#10.0.0.1:9 failed: refused; the brokers give this address as their own: mend their advertised.listeners";
+        assert_eq!(explain(other, &kafka), Some(Explained::Perhaps(want.to_owned())));
         kafka.tls = Some(KafkaTls::default());
         assert_eq!(said(&kafka, early), "");
         assert!(said(&kafka, &late.replace("2000", "20")).contains("[kafka.sasl]"));

@@ -60,6 +60,11 @@ impl Read {
             Ok(Topic::Made) => log::info!("topic {} is made", self.kafka.topic),
             Ok(Topic::Exists) => {}
         }
+        // Those that we were told of may answer, and not those that have the topic.
+        if self.link.is_in_doubt() && self.reader.bounds(0).is_none() {
+            self.link.unanswered("no broker that has the topic answers");
+            return false;
+        }
         if !self.reader.is_refused() {
             self.link.works();
         }
@@ -69,7 +74,7 @@ impl Read {
     /// Says how the road to the brokers has changed, and knocks while they are away.
     pub(super) fn tell_changes(&mut self) {
         match self.link.change() {
-            None => {}
+            None | Some(Change::Throttled(_)) => {}
             Some(Change::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
             Some(Change::Back(after)) => log::info!("Kafka is back after {} s", after.as_secs()),
         }

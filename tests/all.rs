@@ -29,6 +29,7 @@ mod published;
 mod readme;
 mod records;
 mod recount;
+mod refused;
 mod reload;
 mod resolver;
 mod road;

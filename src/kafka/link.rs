@@ -14,6 +14,12 @@ use crate::config::Kafka;
 /// Reasons told of one outage, at most: after "no broker" may come "no topic", then "no rights".
 const REASONS: usize = 5;
 
+/// After the wait that a broker asked for: until the next statistics tell of another, over a
+/// connection that was given up and made again meanwhile.
+const THROTTLED: Duration = Duration::from_secs(15);
+/// A quota that has not held us back for so long is told again.
+const CALM: Duration = Duration::from_secs(600);
+
 /// librdkafka's words for a broker that we must not trust.
 const UNTRUSTED: &str = "certificate verify failed";
 
@@ -38,6 +44,9 @@ struct Known {
     is_told: bool,
     /// A handshake of our own was made to see why they are away.
     is_diagnosed: bool,
+    /// Until when brokers may let us wait for a quota, as they have said last; it stays when that
+    /// is over.
+    throttled_until: Option<Instant>,
 }
 
 /// A change of the road.
@@ -47,6 +56,8 @@ pub enum Change {
     Away(String),
     /// One can, after so long.
     Back(Duration),
+    /// They let us wait for so long, since we send more than a quota of theirs allows.
+    Throttled(Duration),
 }
 
 impl Link {
@@ -60,7 +71,7 @@ impl Link {
         let mut known = self.known();
         let change = known.untold.take();
         match &change {
-            None => {}
+            None | Some(Change::Throttled(_)) => {}
             Some(Change::Away(_)) => known.is_told = true,
             Some(Change::Back(_)) => {
                 known.is_told = false;
@@ -89,6 +100,21 @@ impl Link {
                 known.reasons.clear();
             }
         }
+    }
+
+    /// A broker lets us wait for so long.
+    pub fn throttled(&self, wait: Duration) {
+        let (now, mut known) = (Instant::now(), self.known());
+        let is_new = known.throttled_until.is_none_or(|until| now > until + CALM);
+        known.throttled_until = Some(now + wait + THROTTLED);
+        if is_new && known.untold.is_none() {
+            known.untold = Some(Change::Throttled(wait));
+        }
+    }
+
+    /// Whether brokers let us wait for a quota: they are slow, and not away.
+    pub fn is_throttled(&self) -> bool {
+        self.known().is_throttled()
     }
 
     /// Nothing goes, and why: this is what to mend.
@@ -160,8 +186,15 @@ impl Link {
 }
 
 impl Known {
+    fn is_throttled(&self) -> bool {
+        self.throttled_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// `is_sure`: it is told even if they were away before, for another reason.
     fn fail(&mut self, why: &str, is_sure: bool) {
+        if !is_sure && self.is_throttled() {
+            return;
+        }
         if self.away.is_none() {
             self.away = Some(Instant::now());
             // Back and away before anybody asked: what was told still holds.
@@ -283,6 +316,19 @@ mod tests {
         assert_eq!(link.change(), Some(Change::Away(why.to_owned())));
         link.reported(Some(RDKafkaErrorCode::SSL), said.split_once("]: ").unwrap().1);
         assert_eq!(link.change(), None);
+    }
+
+    #[test]
+    fn a_quota_is_told_once_and_makes_nobody_away() {
+        let link = link();
+        for _ in 0..3 {
+            link.throttled(Duration::from_secs(2));
+            link.unanswered("no answer for 8 s");
+        }
+        assert_eq!(link.change(), Some(Change::Throttled(Duration::from_secs(2))));
+        assert_eq!((link.change(), link.is_away(), link.is_throttled()), (None, false, true));
+        link.fails("no rights");
+        assert_eq!(link.change(), Some(Change::Away("no rights".to_owned())));
     }
 
     #[test]

@@ -14,4 +14,5 @@ pub use diagnose::refusal;
 pub use fresh::answers;
 pub use link::{Change, Link};
 pub use publish::{Delivery, Publisher};
+pub use settings::Batching;
 pub use topic::{Topic, ensure};

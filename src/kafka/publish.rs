@@ -1,6 +1,7 @@
 //! The way into Kafka: hands records to librdkafka and tells what became of each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -9,7 +10,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 
 use super::link::Link;
-use super::settings;
+use super::settings::{self, Batching};
 use super::topic::words;
 use crate::config::Kafka;
 use crate::error::Error;
@@ -21,8 +22,10 @@ pub enum Delivery {
     Done,
     /// They will never take it, for its own fault.
     Refused(String),
-    /// They do not have it, as far as is known; it may be sent again.
+    /// They do not take it, for another reason; it may be sent again.
     Failed(String),
+    /// Nobody said what became of it in time, or it was taken back; it may be sent again.
+    Returned,
 }
 
 /// Called for each record that was handed over, on librdkafka's polling thread.
@@ -39,8 +42,13 @@ impl Publisher {
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
-    pub fn new(kafka: &Kafka, link: Arc<Link>, tell: Tell) -> Result<Publisher, Error> {
-        let config = settings::producer(kafka)?;
+    pub fn new(
+        kafka: &Kafka,
+        batching: Batching,
+        link: Arc<Link>,
+        tell: Tell,
+    ) -> Result<Publisher, Error> {
+        let config = settings::producer(kafka, batching)?;
         let surroundings = Surroundings { link, tell };
         let producer = ThreadedProducer::from_config_and_context(&config, surroundings)
             .map_err(|error| settings::refused(&error))?;
@@ -86,7 +94,12 @@ impl ClientContext for Surroundings {
         self.link.log(level, facility, message);
     }
 
-    fn stats_raw(&self, _: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        let longest_ms = throttled_ms(&String::from_utf8_lossy(statistics));
+        if longest_ms > 0 {
+            self.link.throttled(Duration::from_millis(longest_ms));
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
@@ -116,17 +129,57 @@ impl ProducerContext for Surroundings {
 /// timestamp out of range may be mended, so such records are held and sent again.
 fn outcome(error: &KafkaError) -> Delivery {
     use RDKafkaErrorCode::{
-        InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge,
+        InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge, MessageTimedOut,
+        NotEnoughReplicas, NotEnoughReplicasAfterAppend, PurgeInflight, PurgeQueue,
         TopicAuthorizationFailed,
     };
     let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), words);
     match error.rdkafka_error_code() {
-        Some(MessageSizeTooLarge | InvalidMessage | InvalidMessageSize | InvalidRecord) => {
-            Delivery::Refused(text)
-        }
+        Some(MessageSizeTooLarge) => Delivery::Refused(format!(
+            "{text}: raise max.message.bytes of the topic, which is smaller than the record"
+        )),
+        Some(InvalidMessage | InvalidMessageSize | InvalidRecord) => Delivery::Refused(text),
         Some(TopicAuthorizationFailed) => {
             Delivery::Failed(format!("{text}: give our user the right to write to the topic"))
         }
+        Some(NotEnoughReplicas | NotEnoughReplicasAfterAppend) => Delivery::Failed(format!(
+            "{text}: the topic's min.insync.replicas asks for more brokers than have it: start \
+             those that are missing, or lower it"
+        )),
+        Some(MessageTimedOut | PurgeInflight | PurgeQueue) => Delivery::Returned,
         _ => Delivery::Failed(text),
+    }
+}
+
+/// The longest time for which a broker has told us to wait, of all brokers in librdkafka's
+/// statistics: `"throttle": { "min":0, "max":1500, …`, in milliseconds.
+fn throttled_ms(statistics: &str) -> u64 {
+    let longest = |part: &str| {
+        let (_, max) = part.split_once("\"max\":")?;
+        let max = max.trim_start();
+        let end = max.find(|c: char| !c.is_ascii_digit()).unwrap_or(max.len());
+        max[..end].parse().ok()
+    };
+    statistics.split("\"throttle\":").skip(1).filter_map(longest).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_wait_of_all_brokers_counts() {
+        let broker = |max: u64| {
+            format!(
+                "{{ \"rtt\": {{ \"min\":1, \"max\":77777 }}, \"throttle\": {{ \"min\":0, \
+                 \"max\":{max}, \"avg\":3 }}, \"toppars\":{{ \"max\":99999 }} }}"
+            )
+        };
+        let all = format!("{{ \"brokers\":{{ {}, {} }} }}", broker(0), broker(1500));
+        assert_eq!((throttled_ms(&all), throttled_ms(&broker(0))), (1500, 0));
+        for broken in ["", "\"throttle\":", "\"throttle\": { \"max\":", "\"throttle\": {\"max\":x"]
+        {
+            assert_eq!(throttled_ms(broken), 0, "{broken}");
+        }
     }
 }

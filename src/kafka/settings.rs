@@ -30,7 +30,7 @@ const COMMON: [(&str, &str); 9] = [
 /// For a small machine: what waits to be sent is ours to hold, librdkafka has only the next few.
 /// No idempotence: a resend after a restart repeats anyway, the record's key absorbs it, and
 /// idempotence would bring errors that end the client.
-const PRODUCER: [(&str, &str); 12] = [
+const PRODUCER: [(&str, &str); 14] = [
     ("acks", "all"),
     ("enable.idempotence", "false"),
     ("compression.codec", "lz4"),
@@ -42,6 +42,10 @@ const PRODUCER: [(&str, &str); 12] = [
     ("queue.buffering.max.messages", "4000"),
     ("queue.buffering.max.kbytes", "2048"),
     ("message.timeout.ms", "60000"),
+    // What brokers go on refusing comes back to us, who know how to say it.
+    ("retries", "2"),
+    // That a quota holds us back stands in the statistics alone.
+    ("statistics.interval.ms", "3000"),
     // As Java's clients: one target, one partition, whoever else writes.
     ("partitioner", "murmur2_random"),
     ("topic.metadata.refresh.interval.ms", "60000"),
@@ -75,8 +79,21 @@ const CONSUMER: [(&str, &str); 15] = [
 ///
 /// # Errors
 /// The roots to trust cannot be read.
-pub fn producer(kafka: &Kafka) -> Result<ClientConfig, Error> {
-    client(kafka, &PRODUCER)
+pub fn producer(kafka: &Kafka, batching: Batching) -> Result<ClientConfig, Error> {
+    let mut config = client(kafka, &PRODUCER)?;
+    if batching == Batching::Single {
+        config.set("batch.num.messages", "1");
+    }
+    Ok(config)
+}
+
+/// How many records a producer sends in one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as fit.
+    Many,
+    /// One: no record is refused for the size of others.
+    Single,
 }
 
 /// For a consumer.

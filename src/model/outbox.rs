@@ -3,7 +3,7 @@
 //! is under way cannot be dropped, so that is half of the room at most, but for one record.
 //!
 //! What goes out together may be refused together, for the fault of one. So what is refused goes
-//! out once more, alone, before it is given up.
+//! out once more, in a batch of its own, before it is given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub struct Outbox {
     entries: BTreeMap<u64, Entry>,
     /// Those that are not under way.
     waiting: BTreeSet<u64>,
-    /// Those that were refused, perhaps for the fault of others; and which is out alone.
-    suspects: BTreeSet<u64>,
-    alone: Option<u64>,
+    /// Each goes out in a batch of its own from now on; and those that did.
+    is_single: bool,
+    alone: BTreeSet<u64>,
     bytes: usize,
     /// Of these, what is under way.
     sent_bytes: usize,
@@ -82,8 +82,8 @@ impl Outbox {
         Outbox {
             entries: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            suspects: BTreeSet::new(),
-            alone: None,
+            is_single: false,
+            alone: BTreeSet::new(),
             bytes: 0,
             sent_bytes: 0,
             limit_bytes,
@@ -108,17 +108,17 @@ impl Outbox {
         dropped
     }
 
+    /// From now on each record goes out in a batch of its own, or with others again.
+    pub fn send_singly(&mut self, is_single: bool) {
+        self.is_single = is_single;
+    }
+
     /// The oldest record that may go out now; none, too, while as much is under way as may be.
     pub fn first(&self) -> Option<(u64, &Entry)> {
-        let must_wait = match (self.alone, self.suspects.is_empty()) {
-            (Some(_), _) => true,
-            (None, false) => self.is_under_way(),
-            (None, true) => self.sent_bytes >= self.limit_bytes / 2,
-        };
-        if must_wait {
+        if self.sent_bytes >= self.limit_bytes / 2 {
             return None;
         }
-        let id = *self.suspects.first().or(self.waiting.first())?;
+        let id = *self.waiting.first()?;
         self.entries.get(&id).map(|entry| (id, entry))
     }
 
@@ -126,7 +126,9 @@ impl Outbox {
     pub fn sent(&mut self, id: u64) {
         if self.waiting.remove(&id) {
             self.sent_bytes += self.bytes_of(id);
-            self.alone = self.suspects.contains(&id).then_some(id);
+            if self.is_single {
+                self.alone.insert(id);
+            }
         }
     }
 
@@ -139,20 +141,17 @@ impl Outbox {
     pub fn failed(&mut self, id: u64) {
         if self.entries.contains_key(&id) && self.waiting.insert(id) {
             self.sent_bytes -= self.bytes_of(id);
-            self.alone = self.alone.filter(|alone| *alone != id);
+            self.alone.remove(&id);
         }
     }
 
     /// It was not taken, for its own fault or that of others with it. Gives how many are lost
-    /// with it; none: it goes out once more.
+    /// with it; none: it was with others, and has to go out once more, singly.
     pub fn refused(&mut self, id: u64) -> Option<u64> {
-        if self.alone == Some(id) {
+        if self.alone.contains(&id) {
             return Some(self.drop(id, LossCause::Damaged));
         }
         self.failed(id);
-        if self.entries.contains_key(&id) {
-            self.suspects.insert(id);
-        }
         None
     }
 
@@ -166,8 +165,7 @@ impl Outbox {
         if !self.waiting.remove(&id) {
             self.sent_bytes -= entry.bytes();
         }
-        self.suspects.remove(&id);
-        self.alone = self.alone.filter(|alone| *alone != id);
+        self.alone.remove(&id);
         Some(entry)
     }
 
@@ -319,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_goes_out_alone_before_it_is_lost_as_damaged() {
+    fn what_is_refused_goes_out_singly_before_it_is_lost_as_damaged() {
         let mut outbox = outbox(10);
         for from_ms in [100, 200, 300, 400] {
             outbox.push(&gap(from_ms));
@@ -327,34 +325,25 @@ mod tests {
         for id in 0..3 {
             outbox.sent(id);
         }
-        // Two of one batch, while a third is under way.
-        assert_eq!((outbox.refused(0), outbox.refused(1), first(&outbox)), (None, None, None));
-        outbox.done(2);
-        assert_eq!(first(&outbox), Some(0));
+        // Three of one batch, of which two are told late.
+        assert_eq!((outbox.refused(0), first(&outbox)), (None, Some(0)));
+        outbox.send_singly(true);
         outbox.sent(0);
-        assert_eq!(first(&outbox), None);
+        assert_eq!((outbox.refused(1), outbox.refused(2), first(&outbox)), (None, None, Some(1)));
         outbox.failed(0);
         assert_eq!(first(&outbox), Some(0));
-        outbox.sent(0);
+        for id in 0..3 {
+            outbox.sent(id);
+        }
         assert_eq!((outbox.refused(0), outbox.refused(0)), (Some(1), None));
-        outbox.sent(1);
         outbox.done(1);
+        outbox.done(2);
         assert_eq!((first(&outbox), outbox.len(), outbox.sent_bytes), (Some(3), 1, 0));
         let loss = outbox.take_loss().unwrap();
         assert_eq!((loss.cause, loss.count, loss.from_ms), (LossCause::Damaged, 1, 100));
-    }
-
-    #[test]
-    fn one_to_go_out_alone_may_be_dropped() {
-        let mut outbox = outbox(2);
-        outbox.push(&gap(100));
-        outbox.sent(0);
-        assert_eq!(outbox.refused(0), None);
-        assert_eq!(
-            (outbox.push(&gap(200)), outbox.push(&gap(300)), first(&outbox)),
-            (0, 1, Some(1))
-        );
-        assert!(outbox.suspects.is_empty());
+        outbox.send_singly(false);
+        outbox.sent(3);
+        assert_eq!((outbox.refused(3), outbox.alone.len()), (None, 0));
     }
 
     #[test]

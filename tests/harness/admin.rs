@@ -18,6 +18,16 @@ pub enum Resource<'a> {
     Group(&'a str),
 }
 
+impl<'a> Resource<'a> {
+    /// The protocol's number of its kind, and its name.
+    fn words(self) -> (u8, &'a str) {
+        match self {
+            Resource::Topic(name) => (2, name),
+            Resource::Group(name) => (3, name),
+        }
+    }
+}
+
 /// What somebody may do there, the numbers being the protocol's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -75,10 +85,7 @@ pub fn delete_records(broker: &str, topic: &str, partition: i32, before: i64) ->
 /// # Errors
 /// The broker's number for what is wrong.
 pub fn allow(broker: &str, user: &str, what: Resource<'_>, right: Right) -> Result<(), i16> {
-    let (kind, name) = match what {
-        Resource::Topic(name) => (2, name),
-        Resource::Group(name) => (3, name),
-    };
+    let (kind, name) = what.words();
     // 3: this very name. The last one, 3: allow.
     let rule = Words::new().int(1).byte(kind).text(name).byte(3).text(&format!("User:{user}"));
     let answer = ask(broker, 30, 1, &rule.text("*").byte(right as u8).byte(3)).unwrap();
@@ -98,6 +105,30 @@ pub fn unregister(controller: &str, broker: i32) -> io::Result<()> {
         Err(102) => Ok(()),
         Err(number) => Err(io::Error::other(number.to_string())),
     }
+}
+
+/// Takes every right to something from a user.
+///
+/// # Errors
+/// The broker's number for what is wrong.
+pub fn forbid(broker: &str, user: &str, what: Resource<'_>) -> Result<(), i16> {
+    let (kind, name) = what.words();
+    // This very name, from anywhere, whatever it was (1) and of either kind (1).
+    let filter = Words::new().int(1).byte(kind).text(name).byte(3).text(&format!("User:{user}"));
+    let answer = ask(broker, 31, 1, &filter.text("*").byte(1).byte(1)).unwrap();
+    failure(&answer, 4 + 4)
+}
+
+/// Lets a client of this name send so many bytes a second; none: as many as it likes.
+///
+/// # Errors
+/// The broker's number for what is wrong.
+pub fn limit(broker: &str, client: &str, rate: Option<f64>) -> Result<(), i16> {
+    let entity = Words::new().int(1).int(1).text("client-id").text(client);
+    let rate_bits = rate.unwrap_or(0.0).to_bits().cast_signed();
+    let what = entity.int(1).text("producer_byte_rate").long(rate_bits);
+    let answer = ask(broker, 49, 0, &what.byte(u8::from(rate.is_none())).byte(0)).unwrap();
+    failure(&answer, 4 + 4)
 }
 
 /// One request of a kind and version, and the answer's body.

@@ -159,6 +159,18 @@ impl Kafka {
         admin::create(&self.brokers(), name, partitions)
     }
 
+    /// Lets all clients of this name send so many bytes a second; none: as many as they like.
+    #[track_caller]
+    pub fn limit(&self, client: &str, rate: Option<f64>) {
+        admin::limit(&self.brokers(), client, rate).unwrap();
+    }
+
+    /// Takes every right to something from a user.
+    #[track_caller]
+    pub fn forbid(&self, user: &str, what: Resource<'_>) {
+        admin::forbid(&self.brokers(), user, what).unwrap();
+    }
+
     /// Removes a topic.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use smol::channel::{Receiver, Sender};
 use crate::cmd::daemon::thread;
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::{Delivery, Link, Publisher, Topic, answers, ensure};
+use crate::kafka::{Batching, Delivery, Link, Publisher, Topic, answers, ensure};
 
 /// How often the topic is looked for while it is missing.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -34,6 +34,7 @@ type Told = (u64, Delivery);
 /// Who sends, and looks.
 pub struct Finder {
     publisher: Arc<Publisher>,
+    batching: Batching,
     kafka: Kafka,
     link: Arc<Link>,
     told: (Sender<Told>, Receiver<Told>),
@@ -49,7 +50,8 @@ impl Finder {
     pub fn new(kafka: &Kafka, link: &Arc<Link>) -> Result<Finder, Error> {
         let told = smol::channel::unbounded();
         Ok(Finder {
-            publisher: publisher(kafka, link, &told.0)?,
+            publisher: publisher(kafka, Batching::Many, link, &told.0)?,
+            batching: Batching::Many,
             kafka: kafka.clone(),
             link: Arc::clone(link),
             told,
@@ -73,17 +75,24 @@ impl Finder {
         self.found.1.recv().await.ok()
     }
 
-    /// Makes the producer anew. What the old one had is told as failed.
+    /// Makes the producer anew. What the old one had is told as returned.
     pub fn renew(&mut self) {
-        let new = match publisher(&self.kafka, &self.link, &self.told.0) {
+        let new = match publisher(&self.kafka, self.batching, &self.link, &self.told.0) {
             Ok(new) => new,
             Err(error) => return log::error!("{error}"),
         };
-        log::info!("the way back to Kafka is lost, and looked for anew");
         let old = std::mem::replace(&mut self.publisher, new);
         // It takes back what it has when it goes, and that takes its time.
         if let Err(error) = thread("old").spawn(move || drop(old)) {
             log::error!("cannot start a thread: {error}");
+        }
+    }
+
+    /// Sends so many records in a batch from now on, by another producer.
+    pub fn batch(&mut self, batching: Batching) {
+        if batching != self.batching {
+            self.batching = batching;
+            self.renew();
         }
     }
 
@@ -107,6 +116,7 @@ impl Finder {
 
 fn publisher(
     kafka: &Kafka,
+    batching: Batching,
     link: &Arc<Link>,
     told: &Sender<Told>,
 ) -> Result<Arc<Publisher>, Error> {
@@ -115,7 +125,7 @@ fn publisher(
         // Nobody listens only when the program ends.
         let _ = told.try_send((id, delivery));
     });
-    Publisher::new(kafka, Arc::clone(link), tell).map(Arc::new)
+    Publisher::new(kafka, batching, Arc::clone(link), tell).map(Arc::new)
 }
 
 fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {

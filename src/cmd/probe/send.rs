@@ -5,6 +5,8 @@
 //! records, sends them again, and past its memory lets the oldest go, counted, and told as a loss
 //! once Kafka is back.
 
+mod settle;
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,12 +16,11 @@ use smol::future::FutureExt;
 
 use super::announce::Announcer;
 use super::find::{Finder, Found};
-use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::cmd::judge::Given;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
-use crate::kafka::{Change, Delivery, Link, Topic};
+use crate::kafka::{Batching, Change, Delivery, Link, Topic};
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
 use crate::show::health::Health;
@@ -33,6 +34,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Losses that go on are told this often, and records that Kafka refuses are logged.
 const LOSS_EVERY: Duration = Duration::from_secs(10);
 const REFUSED_EVERY: Duration = Duration::from_secs(300);
+/// How long records go out one by one after a batch was refused.
+const SINGLY: Duration = Duration::from_secs(600);
 /// Without an answer for so long Kafka counts as away; sooner if a broker was lost meanwhile.
 const SILENCE: Duration = Duration::from_secs(8);
 const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
@@ -59,6 +62,10 @@ pub struct Send {
     /// it is there, and none is delivered.
     failure: Option<String>,
     failing: Option<Instant>,
+    /// Kafka counts as away since it takes no record, for a reason of its own.
+    takes_none: bool,
+    /// Records go out one by one until then.
+    singly_until: Option<Instant>,
     /// No record is sent before then, and how long the next pause is.
     retry_at: Option<Instant>,
     pause: Duration,
@@ -116,6 +123,8 @@ impl Send {
             has_topic: false,
             failure: None,
             failing: None,
+            takes_none: false,
+            singly_until: None,
             retry_at: None,
             pause: RETRY_FIRST,
             loss_at: now,
@@ -202,7 +211,10 @@ impl Send {
     fn take_found(&mut self, found: Found) {
         match found {
             Found::Nobody(error) => self.link.unanswered(&error.to_string()),
+            // It answers others, and lets us wait.
+            Found::Stuck if self.link.is_throttled() => self.look_for_topic(),
             Found::Stuck => {
+                log::info!("Kafka producer is stuck: reconnecting");
                 self.finder.renew();
                 self.look_for_topic();
             }
@@ -216,7 +228,7 @@ impl Send {
                 match self.failure.take() {
                     Some(why) => self.consider(&why),
                     // There is nothing that could be delivered to show it.
-                    None if self.outbox.is_empty() => self.link.works(),
+                    None if self.outbox.is_empty() && !self.takes_none => self.link.works(),
                     None => {}
                 }
             }
@@ -228,6 +240,7 @@ impl Send {
     fn consider(&mut self, why: &str) {
         let since = *self.failing.get_or_insert_with(Instant::now);
         if since.elapsed() >= SILENCE_IN_DOUBT {
+            self.takes_none = true;
             self.link.fails(why);
         } else {
             log::debug!("Kafka: a record came back: {why}");
@@ -253,63 +266,21 @@ impl Send {
         });
     }
 
-    /// What became of a record.
-    fn settle(&mut self, id: u64, delivery: Delivery) {
-        let now = Instant::now();
-        self.heard = now;
-        match delivery {
-            Delivery::Done => {
-                self.outbox.done(id);
-                (self.retry_at, self.pause) = (None, RETRY_FIRST);
-                (self.failure, self.failing) = (None, None);
-                self.show(|health| {
-                    health.stored += 1;
-                    health.stored_ms = clock::now_ms();
-                });
-                self.tell_loss();
-            }
-            Delivery::Refused(why) => self.refuse(id, &why),
-            Delivery::Failed(why) => {
-                self.outbox.failed(id);
-                self.fail(why);
-            }
-        }
-    }
-
-    /// Waits a little, and looks for the topic, which may have been deleted.
-    fn fail(&mut self, why: String) {
-        self.failure = Some(why);
-        if self.retry_at.is_none() {
-            self.retry_at = Some(Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(RETRY_MAX);
-        }
-        if self.has_topic {
-            self.look_for_topic();
-        }
-    }
-
-    fn refuse(&mut self, id: u64, why: &str) {
-        let Some(lost) = self.outbox.refused(id) else {
-            log::debug!("Kafka: refused, perhaps for others: {why}");
-            return;
-        };
-        self.show(|health| health.lost += lost);
-        if self.said_refused.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
-            log::error!("a record is lost, since Kafka will never take it: {why}");
-            self.said_refused = Some(Instant::now());
-        }
-    }
-
     /// Hands over what librdkafka has room for.
     fn send(&mut self) {
         if self.retry_at.is_some_and(|at| at > Instant::now()) || !self.has_topic {
             return;
         }
         self.retry_at = None;
+        if self.singly_until.is_some_and(|until| until <= Instant::now()) {
+            self.singly_until = None;
+            self.outbox.send_singly(false);
+            self.finder.batch(Batching::Many);
+        }
         while let Some((id, entry)) = self.outbox.first() {
             match self.finder.publisher().send(id, &entry.key, &entry.json) {
                 Ok(true) => self.outbox.sent(id),
-                Ok(false) | Err(Delivery::Done) => return,
+                Ok(false) | Err(Delivery::Done | Delivery::Returned) => return,
                 Err(Delivery::Refused(why)) => {
                     self.outbox.sent(id);
                     self.refuse(id, &why);
@@ -362,6 +333,11 @@ impl Send {
         let waiting = count(self.outbox.len() as u64, "record");
         match self.link.change() {
             None => return,
+            Some(Change::Throttled(wait)) => log::warn!(
+                "Kafka slows us down: we send more than a quota of its brokers allows, and have to \
+                 wait {} ms at a time, {waiting} held: raise producer_byte_rate",
+                wait.as_millis()
+            ),
             Some(Change::Away(why)) => {
                 log::error!("Kafka is away: {why}; checks go on, {waiting} held in memory");
             }

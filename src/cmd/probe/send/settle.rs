@@ -1,0 +1,64 @@
+//! The fate of records that were sent: delivered, held to be sent again, or given up.
+
+use std::time::Instant;
+
+use super::{REFUSED_EVERY, RETRY_FIRST, RETRY_MAX, SINGLY, Send};
+use crate::clock;
+use crate::kafka::{Batching, Delivery};
+
+impl Send {
+    /// Takes what became of a record.
+    pub(super) fn settle(&mut self, id: u64, delivery: Delivery) {
+        if delivery != Delivery::Returned {
+            self.heard = Instant::now();
+        }
+        match delivery {
+            Delivery::Done => {
+                self.outbox.done(id);
+                (self.retry_at, self.pause) = (None, RETRY_FIRST);
+                (self.failure, self.failing, self.takes_none) = (None, None, false);
+                self.show(|health| {
+                    health.stored += 1;
+                    health.stored_ms = clock::now_ms();
+                });
+                self.tell_loss();
+            }
+            Delivery::Refused(why) => self.refuse(id, &why),
+            Delivery::Failed(why) => {
+                self.outbox.failed(id);
+                self.fail(why);
+            }
+            Delivery::Returned => self.outbox.failed(id),
+        }
+    }
+
+    /// Waits a little, and looks for the topic, which may have been deleted.
+    pub(super) fn fail(&mut self, why: String) {
+        self.failure = Some(why);
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + self.pause);
+            self.pause = (self.pause * 2).min(RETRY_MAX);
+        }
+        if self.has_topic {
+            self.look_for_topic();
+        }
+    }
+
+    /// Sends a record singly, or gives it up if it was.
+    pub(super) fn refuse(&mut self, id: u64, why: &str) {
+        let Some(lost) = self.outbox.refused(id) else {
+            log::debug!("Kafka: refused, perhaps for others: {why}");
+            if self.singly_until.is_none() {
+                self.singly_until = Some(Instant::now() + SINGLY);
+                self.outbox.send_singly(true);
+                self.finder.batch(Batching::Single);
+            }
+            return;
+        };
+        self.show(|health| health.lost += lost);
+        if self.said_refused.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
+            log::error!("a record is lost, since Kafka will never take it: {why}");
+            self.said_refused = Some(Instant::now());
+        }
+    }
+}

@@ -83,8 +83,8 @@ impl Reader {
     /// A setting that librdkafka does not take.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
-        let (turns, is_refused, is_leaving) = Default::default();
-        let surroundings = Surroundings { link, turns, is_refused, is_leaving };
+        let (turns, is_refused, is_leaving, is_damage_told) = Default::default();
+        let surroundings = Surroundings { link, turns, is_refused, is_leaving, is_damage_told };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
             .map_err(|error| settings::refused(&error))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
@@ -240,6 +240,7 @@ struct Surroundings {
     turns: Mutex<VecDeque<Told>>,
     is_refused: AtomicBool,
     is_leaving: AtomicBool,
+    is_damage_told: AtomicBool,
 }
 
 impl Surroundings {
@@ -286,6 +287,14 @@ impl ClientContext for Surroundings {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // One that was damaged on its way comes whole the next time; one that is damaged in the
+        // broker's own log never does, and its partition stands still.
+        if reason.contains(" failed CRC32") {
+            if !self.is_damage_told.swap(true, Ordering::Relaxed) {
+                log::error!("a batch of records is damaged, and fetched again: {reason}");
+            }
+            return;
+        }
         self.link.error(error, reason);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::fold;
 use super::literal::Literals;
 
 /// Largest compiled form of an expression, in bytes. The time to search a body grows with it: so
@@ -21,6 +22,8 @@ enum Form {
     Plain(Arc<str>),
     /// Searched from where it may begin, and not at all where what it needs is missing.
     Compiled(Regex, Arc<Literals>),
+    /// As written, and compiled with letters outside ASCII in each case.
+    Folded(Arc<str>, Regex),
 }
 
 impl Expression {
@@ -28,31 +31,26 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with the syntax, in the words of `regex-lite`; or that the compiled form is
-    /// larger than [`EXPRESSION_MAX`].
+    /// larger than [`EXPRESSION_MAX`]; or that its letters outside ASCII cannot be followed.
     pub fn new(text: &str) -> Result<Expression, String> {
-        match RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build() {
-            Ok(regex) => {
-                let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
-                let form = if is_plain {
-                    Form::Plain(text.into())
-                } else {
-                    Form::Compiled(regex, Arc::new(Literals::of(text)))
-                };
-                Ok(Expression(form))
-            }
-            Err(error) => Err(match error.to_string() {
-                text if text.contains("size limit") => {
-                    "too much for a small machine: use fewer or smaller counted repeats".to_owned()
-                }
-                text => text,
-            }),
-        }
+        let regex = compile(text)?;
+        let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
+        Ok(Expression(match fold::folded(text)? {
+            _ if is_plain => Form::Plain(text.into()),
+            Some(folded) => Form::Folded(text.into(), compile(&folded)?),
+            None => Form::Compiled(regex, Arc::new(Literals::of(text))),
+        }))
+    }
+
+    /// Whether it names no character outside ASCII.
+    pub fn is_ascii(&self) -> bool {
+        fold::is_ascii(self.as_str())
     }
 
     /// The expression as written.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Form::Plain(text) => text,
+            Form::Plain(text) | Form::Folded(text, _) => text,
             Form::Compiled(regex, _) => regex.as_str(),
         }
     }
@@ -70,8 +68,19 @@ impl Expression {
                 let begin = literals.begin(text)?;
                 regex.clone().find_at(text, begin).map(|found| found.as_str())
             }
+            Form::Folded(_, regex) => regex.clone().find(text).map(|found| found.as_str()),
         }
     }
+}
+
+fn compile(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build();
+    built.map_err(|error| match error.to_string() {
+        text if text.contains("size limit") => {
+            "too much for a small machine: use fewer or smaller counted repeats".to_owned()
+        }
+        text => text,
+    })
 }
 
 #[cfg(test)]

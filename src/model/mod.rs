@@ -6,6 +6,7 @@ pub mod batch;
 pub mod connect;
 pub mod expression;
 pub mod field;
+pub mod fold;
 pub mod histogram;
 pub mod json;
 pub mod judge;

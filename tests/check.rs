@@ -3,6 +3,7 @@
 //! checked with each.
 
 mod certificates;
+mod charsets;
 mod handshakes;
 pub mod names;
 mod origins;

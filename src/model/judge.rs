@@ -1,13 +1,15 @@
 //! What a reply means. Takes a target and what came back, gives the outcome; status and
 //! expressions are judged apart, so that a wrong status does not hide what the body said.
 
+mod content;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::outcome::{
-    Cause, ERROR_MAX, EXCERPT_MAX, Hop, MATCHED_MAX, Outcome, Phases, Verdict, tidy,
-};
-use super::target::{HeaderExpression, Target};
+use self::content::{Content, read, unjudged};
+use super::charset::{self, Decoded};
+use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, Hop, Outcome, Phases, Verdict, tidy};
+use super::target::Target;
 use super::uplink::Silence;
 
 /// Which check it was.
@@ -83,8 +85,18 @@ pub struct Fault {
 pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     let responded = reply.fault.is_none();
     let status_ok = reply.status.map(|status| target.status.accepts(status));
-    let body = if responded { String::from_utf8_lossy(&reply.body) } else { Cow::Borrowed("") };
-    let content = if responded { read(target, &body, &reply.headers) } else { Content::default() };
+    let read_body: &[u8] = if responded { &reply.body } else { b"" };
+    let is_type = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-type");
+    let content_type = reply.headers.iter().rfind(is_type).map(|(_, value)| value.as_str());
+    let Decoded { text: body, unknown } = charset::decode(read_body, content_type);
+    let unknown = unknown.and_then(|why| unjudged(target, &why));
+    let mut content = match responded {
+        true => read(target, &body, unknown.is_some(), &reply.headers),
+        false => Content::default(),
+    };
+    if unknown.is_some() && content.fault.is_none() {
+        content.match_ok = None;
+    }
     let total_us = reply.phases.total_us();
 
     let soon = soon(target, order.due_ms, &reply);
@@ -96,7 +108,8 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
             let text = format!("status {status} is not accepted ({})", target.status);
             Some(Fault { cause: Cause::Status, text })
         })
-        .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }));
+        .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }))
+        .or(unknown);
     // What is up may have a remark.
     let soon = soon.filter(|_| fault.is_none());
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
@@ -160,68 +173,6 @@ fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<Fault> {
     Some(Fault { cause: Cause::CertificateSoon, text })
 }
 
-/// What the expressions say of a body.
-#[derive(Default)]
-struct Content {
-    match_ok: Option<bool>,
-    matched: Option<String>,
-    fault: Option<String>,
-}
-
-fn read(target: &Target, body: &str, headers: &[(String, String)]) -> Content {
-    let in_body = !target.matches.is_empty() || !target.rejects.is_empty();
-    let in_headers = !target.header_matches.is_empty() || !target.header_rejects.is_empty();
-    if !in_body && !in_headers {
-        return Content::default();
-    }
-    let mut content = Content { match_ok: Some(true), ..Content::default() };
-    for (i, wanted) in target.matches.iter().enumerate() {
-        match wanted.find(body) {
-            Some(found) if i == 0 => content.matched = Some(tidy(found, MATCHED_MAX)),
-            Some(_) => {}
-            None => {
-                content.fault.get_or_insert_with(|| format!("no match of {:?}", wanted.as_str()));
-            }
-        }
-    }
-    for unwanted in &target.rejects {
-        if content.fault.is_some() {
-            break;
-        }
-        if let Some(found) = unwanted.find(body) {
-            let found = tidy(found, MATCHED_MAX);
-            content.fault = Some(format!("{:?} matched {found:?}", unwanted.as_str()));
-        }
-    }
-    if content.fault.is_none() {
-        content.fault = read_headers(target, headers);
-    }
-    content.match_ok = Some(content.fault.is_none());
-    content
-}
-
-/// What is wrong with the headers, if anything is.
-fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String> {
-    let find = |wanted: &HeaderExpression| {
-        let own = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name));
-        own.into_iter().find_map(|(_, value)| wanted.expression.find(value))
-    };
-    let missing = target.header_matches.iter().find(|wanted| find(wanted).is_none());
-    if let Some(HeaderExpression { name, expression }) = missing {
-        let there = headers.iter().any(|(of, _)| of.eq_ignore_ascii_case(name));
-        let text = expression.as_str();
-        return Some(match there {
-            true => format!("no match of {text:?} in header {name}"),
-            false => format!("no header {name}, in which {text:?} is asked for"),
-        });
-    }
-    target.header_rejects.iter().find_map(|unwanted| {
-        let found = tidy(find(unwanted)?, MATCHED_MAX);
-        let (name, text) = (&unwanted.name, unwanted.expression.as_str());
-        Some(format!("{text:?} matched {found:?} in header {name}"))
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::time::Duration;
@@ -269,6 +220,41 @@ pub(crate) mod tests {
         assert_eq!(rejected.as_deref(), Some(r#""bad" matched "bad""#));
         let missing = judged(&target, 200, "").error;
         assert_eq!(missing.as_deref(), Some(r#"no match of "hel+o""#));
+    }
+
+    #[test]
+    fn letters_that_are_not_known_are_not_judged() {
+        let order =
+            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let judged = |matches: &[&str], rejects: &[&str], charset: &str, status: u16| {
+            let compiled =
+                |all: &[&str]| all.iter().map(|it| Expression::new(it).unwrap()).collect();
+            let mut target = target("t");
+            (target.matches, target.rejects) = (compiled(matches), compiled(rejects));
+            let headers = vec![("Content-Type".into(), format!("text/plain; charset={charset}"))];
+            // "ok ошибка" in windows-1251.
+            let body = b"ok \xee\xf8\xe8\xe1\xea\xe0".to_vec();
+            let reply = Reply { status: Some(status), body, headers, ..Reply::default() };
+            let outcome = judge(&target, &order, reply);
+            (outcome.verdict, outcome.cause, outcome.match_ok)
+        };
+        let (up, down, unknown) = (Verdict::Up, Verdict::Down, Verdict::Unknown);
+        let (body, ours) = (Some(Cause::Body), Some(Cause::Internal));
+        for (matches, rejects, charset, status, want) in [
+            (&["ошибка"][..], &[][..], "windows-1251", 200, (up, None, Some(true))),
+            (&[], &["(?i)ОШИБКА"], "windows-1251", 200, (down, body, Some(false))),
+            (&["ok"], &["ошибка"], "big5", 200, (unknown, ours, None)),
+            (&["ошибка"], &[], "big5", 200, (unknown, ours, None)),
+            (&[r"\x{43e}"], &[], "big5", 200, (unknown, ours, None)),
+            // What is worse, and what is known, comes first.
+            (&["ошибка"], &[], "big5", 500, (down, Some(Cause::Status), None)),
+            (&["no"], &["ошибка"], "big5", 200, (down, body, Some(false))),
+            (&["ошибка"], &["ok"], "big5", 200, (down, body, Some(false))),
+            (&["ok"], &["no"], "big5", 200, (up, None, Some(true))),
+        ] {
+            let found = judged(matches, rejects, charset, status);
+            assert_eq!(found, want, "{matches:?} {rejects:?} {charset} {status}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod anchor;
 pub mod batch;
+pub mod charset;
 pub mod connect;
 pub mod expression;
 pub mod field;

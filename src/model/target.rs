@@ -113,8 +113,11 @@ impl Target {
         self.excerpt > 0 || !self.matches.is_empty() || !self.rejects.is_empty()
     }
 
-    /// Whether an expression asks for the header of that name.
+    /// Whether an expression asks for the header of that name, or the body cannot be read without.
     pub fn asks_for(&self, name: &[u8]) -> bool {
+        if self.wants_body() && name.eq_ignore_ascii_case(b"content-type") {
+            return true;
+        }
         let all = self.header_matches.iter().chain(&self.header_rejects);
         all.into_iter().any(|of| of.name.as_bytes().eq_ignore_ascii_case(name))
     }

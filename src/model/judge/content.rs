@@ -1,0 +1,84 @@
+//! What the expressions of a target say of a reply: its body as text, and its headers.
+
+use super::Fault;
+use crate::model::expression::Expression;
+use crate::model::outcome::{Cause, MATCHED_MAX, tidy};
+use crate::model::target::{HeaderExpression, Target};
+
+/// What the expressions say of a reply.
+#[derive(Default)]
+pub(super) struct Content {
+    pub match_ok: Option<bool>,
+    pub matched: Option<String>,
+    pub fault: Option<String>,
+}
+
+/// `ascii_alone`: the letters of the body are not known beyond that, and expressions with such are
+/// left out.
+pub(super) fn read(
+    target: &Target,
+    body: &str,
+    ascii_alone: bool,
+    headers: &[(String, String)],
+) -> Content {
+    let in_body = !target.matches.is_empty() || !target.rejects.is_empty();
+    let in_headers = !target.header_matches.is_empty() || !target.header_rejects.is_empty();
+    if !in_body && !in_headers {
+        return Content::default();
+    }
+    let is_known = |expression: &&Expression| !ascii_alone || expression.is_ascii();
+    let mut content = Content { match_ok: Some(true), ..Content::default() };
+    for (i, wanted) in target.matches.iter().filter(is_known).enumerate() {
+        match wanted.find(body) {
+            Some(found) if i == 0 => content.matched = Some(tidy(found, MATCHED_MAX)),
+            Some(_) => {}
+            None => {
+                content.fault.get_or_insert_with(|| format!("no match of {:?}", wanted.as_str()));
+            }
+        }
+    }
+    for unwanted in target.rejects.iter().filter(is_known) {
+        if content.fault.is_some() {
+            break;
+        }
+        if let Some(found) = unwanted.find(body) {
+            let found = tidy(found, MATCHED_MAX);
+            content.fault = Some(format!("{:?} matched {found:?}", unwanted.as_str()));
+        }
+    }
+    if content.fault.is_none() {
+        content.fault = read_headers(target, headers);
+    }
+    content.match_ok = Some(content.fault.is_none());
+    content
+}
+
+/// What is wrong with the headers, if anything is.
+fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String> {
+    let find = |wanted: &HeaderExpression| {
+        let own = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name));
+        own.into_iter().find_map(|(_, value)| wanted.expression.find(value))
+    };
+    let missing = target.header_matches.iter().find(|wanted| find(wanted).is_none());
+    if let Some(HeaderExpression { name, expression }) = missing {
+        let there = headers.iter().any(|(of, _)| of.eq_ignore_ascii_case(name));
+        let text = expression.as_str();
+        return Some(match there {
+            true => format!("no match of {text:?} in header {name}"),
+            false => format!("no header {name}, in which {text:?} is asked for"),
+        });
+    }
+    target.header_rejects.iter().find_map(|unwanted| {
+        let found = tidy(find(unwanted)?, MATCHED_MAX);
+        let (name, text) = (&unwanted.name, unwanted.expression.as_str());
+        Some(format!("{text:?} matched {found:?} in header {name}"))
+    })
+}
+
+/// That an expression cannot be judged, if there is one with letters that are not known in the body.
+pub(super) fn unjudged(target: &Target, why: &str) -> Option<Fault> {
+    let all = target.matches.iter().chain(&target.rejects);
+    let expression = all.into_iter().find(|expression| !expression.is_ascii())?;
+    let text = format!("{:?} cannot be judged: the body {why}", expression.as_str());
+    Some(Fault { cause: Cause::Internal, text })
+}

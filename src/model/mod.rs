@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod record;
 pub mod report;
+pub mod safeguard;
 pub mod schedule;
 pub mod state;
 pub mod tally;

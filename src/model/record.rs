@@ -134,6 +134,17 @@ impl Record {
         }
     }
 
+    /// The latest moment that it tells of, in milliseconds since 1970: its end, or when it was sent.
+    pub fn latest_ms(&self) -> i64 {
+        match self {
+            Record::Check(outcome) => outcome.due_ms,
+            Record::Gap(gap) => gap.from_ms.max(gap.to_ms),
+            Record::Loss(loss) => loss.from_ms.max(loss.to_ms),
+            Record::Node(state) => state.sent_ms,
+            Record::Target(state) => state.sent_ms,
+        }
+    }
+
     /// What is lost with it, if it is dropped: its run and its first and last due time. States
     /// are told anew, and what a loss counts has been lost before.
     pub fn span(&self) -> Option<(u32, i64, i64)> {

@@ -39,7 +39,7 @@ const ABOUT_MAX: usize = 8 * 1024;
 /// No record is older: 2024-01-01T00:00:00Z, in milliseconds since 1970.
 const EPOCH_MS: i64 = 1_704_067_200_000;
 /// How far ahead of the reader's clock a record may be, in milliseconds.
-const AHEAD_MS: i64 = 3_600_000;
+pub const AHEAD_MS: i64 = 3_600_000;
 /// Runs have 31 bits.
 const RUNS: RangeInclusive<i64> = 0..=0x7fff_ffff;
 /// Counts and durations: what every reader of JSON holds exactly.

@@ -14,7 +14,7 @@ use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
-pub use postgres::{Postgres, Ready, Retained};
+pub use postgres::{Postgres, Ready, RefusedRecord, Retained};
 pub use sqlite::Sqlite;
 
 /// A place for records.
@@ -95,6 +95,8 @@ pub struct Parcel {
     pub dead: Vec<DeadLetter>,
     /// Up to where each partition was read, rising by partition.
     pub marks: Vec<Mark>,
+    /// The moment from which ages count; none: the time at which it is stored.
+    pub age_ms: Option<i64>,
 }
 
 /// A message's place in Kafka.

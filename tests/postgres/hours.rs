@@ -70,6 +70,38 @@ fn an_hour_is_made_once_by_many() {
 }
 
 #[test]
+fn hours_are_made_ahead_and_nobody_who_holds_the_table_holds_up_the_rows() {
+    let fresh = Fresh::new();
+    let mut store = fresh.writer();
+    // As ANALYZE and VACUUM hold it.
+    let mut other = fresh.database.client();
+    let mut holding = other.transaction().unwrap();
+    holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
+    let began = Instant::now();
+    store.make_hours(now()).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(hours(&fresh), "");
+    holding.commit().unwrap();
+    for moment in [0, HOUR - 1, HOUR + 1] {
+        store.make_hours(now() + moment).unwrap();
+        let last = 7 + moment / HOUR;
+        let want: Vec<String> = (0..=last).map(partition).collect();
+        assert_eq!(hours(&fresh), want.join(" "));
+    }
+    let mut holding = other.transaction().unwrap();
+    holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
+    // Two connections: one that has made them, and one that has not.
+    for (mut store, run) in [(store, 0), (fresh.writer(), 1)] {
+        let began = Instant::now();
+        for hour in 0..=7 {
+            let due_ms = now() + hour * HOUR + run;
+            put(&mut store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();

@@ -243,3 +243,57 @@ fn checks_are_plain_rows() {
         |127.0.0.1|1.1|0|12|1||é\u{fffd}|status 500|9999-12-31 23:59:59+00|||http://a/\u{fffd}\u{1b}";
     assert_eq!(row, want);
 }
+
+#[test]
+fn checks_of_a_time_are_found_without_a_look_at_all_other_hours() {
+    let fresh = Fresh::new();
+    let mut store = fresh.writer();
+    let mut records = records(now());
+    records.retain(|record| matches!(record, Record::Check(_)));
+    for batch in records.chunks(500) {
+        store.write(&mut batch.iter(), now()).unwrap();
+    }
+    let (from, until) = (now() - 4 * HOUR + 7, now() - HOUR);
+    let [from_text, until_text] = [from, until].map(rfc3339);
+    let differ = |function: &str, wanted: &str| {
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM sitewatch.{function}) || ' ' || count(*) FROM (
+                (SELECT * FROM sitewatch.{function} EXCEPT SELECT * FROM {wanted}) UNION ALL
+                (SELECT * FROM {wanted} EXCEPT SELECT * FROM sitewatch.{function})) AS differences"
+        );
+        fresh.database.psql(&sql)
+    };
+    let within = |more: &str| {
+        format!("sitewatch.checks WHERE due >= '{from_text}' AND due < '{until_text}' {more}")
+    };
+    for (more_arguments, more) in [
+        ("", ""),
+        (", 'alpha'", "AND target = 'alpha'"),
+        (", node => 'north'", "AND node = 'north'"),
+        (", 'bêta', 'south'", "AND target = 'bêta' AND node = 'south'"),
+    ] {
+        let function = format!("checks_between('{from_text}', '{until_text}'{more_arguments})");
+        let found = differ(&function, &within(more));
+        assert!(!found.starts_with("0 ") && found.ends_with(" 0"), "{function}: {found}");
+    }
+    for none in [", 'nobody'", ", node => 'nobody'"] {
+        let sql = format!("checks_between('{from_text}', '{until_text}'{none})");
+        assert_eq!(fresh.database.psql(&format!("SELECT count(*) FROM sitewatch.{sql}")), "0");
+    }
+
+    // How many partitions somebody locks who asks, their indexes left out.
+    let locks = |sql: &str| {
+        let mut client = fresh.database.client();
+        let mut asking = client.transaction().unwrap();
+        asking.query(sql, &[]).unwrap();
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation \
+            WHERE pid = pg_backend_pid() AND relispartition AND relkind = 'r'";
+        asking.query_one(sql, &[]).unwrap().get::<_, i64>(0)
+    };
+    let by_number = format!("due_ms >= {from} AND due_ms < {until} AND target = 'alpha'");
+    assert_eq!(locks(&format!("SELECT * FROM sitewatch.checks WHERE {by_number}")), 3);
+    let moments = "to_timestamp(1) + interval '1 s' * (extract(epoch FROM now()) - 1)";
+    let recent = "SELECT * FROM sitewatch.checks_between(MOMENT - interval '2 h', MOMENT)";
+    assert!(locks(&recent.replace("MOMENT", &format!("({moments})"))) <= 3);
+    assert!(locks("SELECT * FROM sitewatch.checks WHERE due > now()") > 25);
+}

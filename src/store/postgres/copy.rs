@@ -47,7 +47,8 @@ pub const MOVE_NEW: &str = concat!(
     columns!(),
     ") SELECT ",
     columns!(),
-    " FROM pg_temp.staged ON CONFLICT DO NOTHING RETURNING due_ms, target_id, node_id, run"
+    " FROM pg_temp.staged ON CONFLICT (due_ms, target_id, node_id, run) DO NOTHING
+    RETURNING due_ms, target_id, node_id, run"
 );
 
 /// A check's key, and which of a batch's records it is.

@@ -73,20 +73,20 @@ impl From<Error> for Fault {
 /// What an error of the server means.
 fn kind(error: &DbError) -> Kind {
     let code = error.code();
-    if *code == SqlState::UNIQUE_VIOLATION && of_outcome(error) {
+    let constraint = error.constraint().unwrap_or_default();
+    // An index that somebody added refuses records, and makes no repeats of them.
+    if *code == SqlState::UNIQUE_VIOLATION && of_outcome(error) && constraint.ends_with("_pkey") {
         return Kind::Repeat;
     }
     // A row that no partition takes breaks a constraint without a name.
-    if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && error.constraint().is_none() {
+    if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && constraint.is_empty() {
         return Kind::NoHour;
     }
+    let crossed = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
     // A target or node that we know and somebody has taken out: the next connection makes it anew.
-    let crossed = [
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::T_R_SERIALIZATION_FAILURE,
-        SqlState::FOREIGN_KEY_VIOLATION,
-    ];
-    if crossed.contains(code) {
+    // Checks have no foreign keys but those that somebody added.
+    let is_gone = *code == SqlState::FOREIGN_KEY_VIOLATION && !of_outcome(error);
+    if crossed.contains(code) || is_gone {
         return Kind::Crossed;
     }
     let ended = [
@@ -98,8 +98,9 @@ fn kind(error: &DbError) -> Kind {
         return Kind::Lost;
     }
     match &code.code()[..2] {
-        // Data exceptions, broken constraints, and what is too large for an index or a type.
-        "22" | "23" | "54" => Kind::Refused,
+        // Data exceptions, broken constraints, what is too large for an index or a type, and what a
+        // trigger objects to.
+        "22" | "23" | "54" | "P0" => Kind::Refused,
         _ => Kind::Away,
     }
 }

@@ -8,10 +8,11 @@ use super::session::Session;
 use crate::clock;
 
 /// The migrations in their order; the first is number 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
+    include_str!("004.sql"),
     include_str!("005.sql"),
 ];
 /// The number of the newest.

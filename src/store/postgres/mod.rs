@@ -14,7 +14,9 @@ mod patience;
 mod read;
 mod retain;
 mod session;
+mod sift;
 mod states;
+mod tend;
 mod tls;
 mod write;
 
@@ -39,6 +41,7 @@ use write::Batch;
 
 pub use migrate::Ready;
 pub use retain::Retained;
+pub use sift::RefusedRecord;
 
 /// How long a call that writes may take.
 const WRITING: Duration = Duration::from_secs(6 * 60);
@@ -71,6 +74,8 @@ pub struct Postgres {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
     link: Option<Link>,
+    /// How many connections were made.
+    connections: u64,
     /// How long checks are kept.
     keep: Duration,
     /// The last batch held checks that were stored already: the next may too.
@@ -135,6 +140,7 @@ impl Postgres {
             place,
             runtime: Some(runtime),
             link: None,
+            connections: 0,
             keep: Duration::MAX,
             is_careful: false,
             patience: Patience::default(),
@@ -172,16 +178,6 @@ impl Postgres {
         self.keep = retention.checks;
     }
 
-    /// Asks for nothing, to see whether somebody answers.
-    ///
-    /// # Errors
-    /// Nobody does.
-    pub fn knock(&mut self) -> Result<(), StoreError> {
-        self.run("reach", KNOCKING, true, async |session, _| {
-            Ok(session.client().batch_execute("").await?)
-        })
-    }
-
     /// Stores what was read from Kafka, with its marks, in one transaction. What is stored
     /// already changes nothing.
     ///
@@ -207,23 +203,6 @@ impl Postgres {
         })
     }
 
-    /// Lets go of checks and dead letters that were kept for long enough, and of the oldest dead
-    /// letters beyond `dead_letter_max` bytes.
-    ///
-    /// # Errors
-    /// The server is away; some of it may be done.
-    pub fn retain(
-        &mut self,
-        retention: &Retention,
-        dead_letter_max: u64,
-        now_ms: i64,
-    ) -> Result<Retained, StoreError> {
-        self.keep(retention);
-        self.run("delete old rows from", WRITING, true, async |session, _| {
-            retain::retain(session, retention, dead_letter_max, now_ms).await
-        })
-    }
-
     fn batch(
         &mut self,
         records: &[&Record],
@@ -231,14 +210,20 @@ impl Postgres {
         now_ms: i64,
     ) -> Result<Stored, StoreError> {
         let is_careful = self.is_careful;
-        let keep_from_ms = retain::before(now_ms, self.keep);
+        let keep_from_ms = self.keep_from(parcel, now_ms);
         let stored = self.run("store in", WRITING, true, async |session, before| {
             let careful = is_careful || before == Some(Kind::Repeat);
-            let batch = Batch { records, parcel, now_ms, keep_from_ms, careful };
+            let batch = Batch { records, parcel, now_ms, keep_from_ms, careful, is_trial: false };
             write::store(session, &batch).await
         })?;
         self.is_careful = matches!(stored, Stored::Whole(written) if written.repeats > 0);
         Ok(stored)
+    }
+
+    /// Checks that were due before this are not kept.
+    fn keep_from(&self, parcel: Option<&Parcel>, now_ms: i64) -> i64 {
+        let from_ms = parcel.and_then(|parcel| parcel.age_ms).unwrap_or(now_ms);
+        retain::before(from_ms, self.keep)
     }
 
     fn reading<T>(
@@ -265,7 +250,7 @@ impl Postgres {
         may_repeat: bool,
         mut work: impl AsyncFnMut(&mut Session, Option<Kind>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let Postgres { settings, mode, place, runtime, link, patience, .. } = self;
+        let Postgres { settings, mode, place, runtime, link, connections, patience, .. } = self;
         let Some(runtime) = runtime else {
             return Err(StoreError::Away { text: format!("cannot {verb} {place}: it was closed") });
         };
@@ -282,7 +267,9 @@ impl Postgres {
                         None => {}
                     }
                 }
-                until(patience.over(limit), connect::connect(settings, *mode)).await
+                let made = until(patience.over(limit), connect::connect(settings, *mode)).await?;
+                *connections += 1;
+                Ok(made)
             });
             let mut made = made.map_err(|fault| match fault.kind {
                 Kind::Unfit => fault.told("connect to", place),

@@ -54,6 +54,15 @@ pub async fn positions(
     Ok(positions)
 }
 
+/// Asks for the one value of one row.
+pub async fn one<T: for<'a> FromSql<'a>>(
+    session: &mut Session,
+    sql: &'static str,
+) -> Result<T, Fault> {
+    let rows = session.query(sql, &[]).await?;
+    rows.first().map_or_else(|| Err(Fault::away("it gave no answer")), |row| get(row, 0))
+}
+
 /// Newest due time of each target on a node.
 pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String, i64>, Fault> {
     let mut newest = BTreeMap::new();

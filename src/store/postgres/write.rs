@@ -33,6 +33,8 @@ pub struct Batch<'a> {
     pub keep_from_ms: i64,
     /// Some are probably stored already.
     pub careful: bool,
+    /// Each transaction is rolled back: it is tried whether the tables take the records.
+    pub is_trial: bool,
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -73,7 +75,7 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
     for part in before {
         begin(session, &given, part, batch).await?;
         written.checks += insert(session, &given, part, batch).await?;
-        session.client().batch_execute("COMMIT").await?;
+        end(session, batch).await?;
     }
     begin(session, &given, last, batch).await?;
     let marked = match batch.parcel {
@@ -96,7 +98,7 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
     // Last, since every writer has something of every node.
     beside::nodes(session, &given.nodes, batch.now_ms).await?;
     beside::seen(session, keys.iter().map(|key| key.node).collect(), batch.now_ms).await?;
-    session.client().batch_execute("COMMIT").await?;
+    end(session, batch).await?;
     Ok(Stored::Whole(written))
 }
 
@@ -212,13 +214,21 @@ async fn begin(
     keys: &[Key],
     batch: &Batch<'_>,
 ) -> Result<(), Fault> {
-    session.client().batch_execute("BEGIN").await?;
+    // A trial never comes to the end at which constraints may be looked at.
+    let begin = if batch.is_trial { "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" } else { "BEGIN" };
+    session.client().batch_execute(begin).await?;
     if !keys.is_empty() {
         let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
         copy::stage(session, rows).await?;
     }
     names::hold(session, Table::Target, kept(batch).filter_map(Record::target)).await?;
     names::hold(session, Table::Node, kept(batch).map(Record::node)).await
+}
+
+/// Ends a transaction.
+async fn end(session: &mut Session, batch: &Batch<'_>) -> Result<(), Fault> {
+    let end = if batch.is_trial { "ROLLBACK" } else { "COMMIT" };
+    Ok(session.client().batch_execute(end).await?)
 }
 
 /// Moves the staged checks to where they belong, and what they make of the states; gives how many

@@ -3,16 +3,19 @@
 
 mod anew;
 mod away;
+mod clocks;
 mod expired;
 mod faults;
 mod flow;
 mod kept;
+mod refused;
 mod replaced;
 mod restored;
 mod startup;
 mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +47,8 @@ struct Centre {
     postgres: String,
     /// Further tables of their configuration.
     more: String,
+    /// The file that tells their clock, if any.
+    clock: Option<PathBuf>,
 }
 
 impl Centre {
@@ -51,12 +56,13 @@ impl Centre {
     fn new(brokers: &str, topic: &str, database: &Database) -> Centre {
         let more = "[write]\nbatch_max = 20\nbatch_age = '100ms'\n".to_owned();
         let (brokers, topic, url) = (brokers.into(), topic.into(), database.url());
-        Centre { brokers, topic, url, kafka: String::new(), postgres: String::new(), more }
+        let (kafka, postgres) = (String::new(), String::new());
+        Centre { brokers, topic, url, kafka, postgres, more, clock: None }
     }
 
     /// A writer's configuration; the database knows it by its name.
     fn config(&self, name: &str, port: u16) -> String {
-        let Centre { brokers, topic, url, kafka, postgres, more } = self;
+        let Centre { brokers, topic, url, kafka, postgres, more, .. } = self;
         format!(
             "[kafka]\nbrokers = ['{brokers}']\ntopic = '{topic}'\ngroup = '{topic}'\n{kafka}\
              [postgres]\nurl = '{url}&application_name={name}'\n{postgres}\
@@ -68,6 +74,10 @@ impl Centre {
     fn writer(&self, name: &str) -> Writer {
         let port = free_port();
         let command = Sitewatch::new().file("c.toml", self.config(name, port));
+        let command = match &self.clock {
+            Some(file) => command.env("SITEWATCH_CLOCK", file),
+            None => command,
+        };
         let running = command.args(["write", "-c", "c.toml"]).spawn();
         Writer { running, name: name.to_owned(), port }
     }

@@ -20,7 +20,9 @@ pub enum Role {
 pub struct Health {
     /// Which counters are told.
     pub role: Role,
-    /// What is wrong: `store_away`, `kafka_away`; none: `ok`.
+    /// The word for what is wrong: `store_away`, `kafka_away`; of `write` also `clock` (this host's and
+    /// the database's differ, or the checks contradict them) and `store_refuses` (more than single
+    /// records); none: `ok`.
     pub trouble: Option<&'static str>,
     /// Name of this node; not of `write`.
     pub node: String,

@@ -34,6 +34,11 @@ impl Flow {
         Flow { kcat, topic: topic.into(), first_ms: now - 600_000, sent: 0 }
     }
 
+    /// From now on checks are due so much earlier; later if that is negative.
+    pub fn shift_back(&mut self, ms: i64) {
+        self.first_ms -= ms;
+    }
+
     /// Sends so many more, and returns when the broker has them.
     #[track_caller]
     pub fn send(&mut self, count: u64) {

@@ -97,3 +97,41 @@ fn ids_that_went_to_other_names_are_asked_for_anew() {
     let nodes = "SELECT DISTINCT name FROM sitewatch.outcome JOIN sitewatch.node ON id = node_id";
     assert_eq!(database.psql(nodes), "far");
 }
+
+/// As after a failover to a server that lacks the last commits.
+#[test]
+fn a_partition_that_is_quiet_is_filled_up_again_too() {
+    let (topic, mut server) = (Kafka::topic(3), Postgres::start());
+    let centre = Centre::new(topic.brokers(), topic.name(), &server);
+    let mut flow = Flow::new(topic.brokers(), topic.name());
+    let one = centre.writer("one");
+    flow.send(300);
+    await_all(&centre, &server, &one);
+    let whole = marks(&server);
+    assert_eq!(whole.len(), 3);
+    // Once one partition is older than it was, then all of them, then none is stored; each time nothing
+    // more is sent.
+    for lost in ["total_us >= 250", "total_us >= 200", "true"] {
+        let set = match lost {
+            "total_us >= 250" => "UPDATE sitewatch.kafka_offset SET next = 1 WHERE partition = 2",
+            "true" => "DELETE FROM sitewatch.kafka_offset",
+            _ => "UPDATE sitewatch.kafka_offset SET next = 2",
+        };
+        let sql = format!("BEGIN; DELETE FROM sitewatch.outcome WHERE {lost}; {set}; COMMIT");
+        match lost {
+            // Told that it ends, or found out.
+            "true" => {
+                server.psql(&sql);
+                server.stop_hard();
+            }
+            _ => drop(server.psql(&sql)),
+        }
+        server.restart();
+        one.until("filled up", super::DEADLINE, || marks(&server) == whole);
+    }
+    one.await_health("ok");
+    let done = one.stop();
+    assert_eq!(done.stderr.matches("is older than what was read").count(), 3, "{done:?}");
+    let numbers = "SELECT count(*), count(DISTINCT total_us) FROM sitewatch.outcome";
+    assert_eq!(server.psql(numbers), "300|300");
+}

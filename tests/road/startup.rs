@@ -163,3 +163,34 @@ fn a_writer_without_rights_waits_for_the_setup() {
     );
     database.psql(&tidy);
 }
+
+#[test]
+fn a_database_that_is_made_again_empty_is_filled_without_anybodys_help() {
+    let (topic, server, name) = (Kafka::topic(2), Postgres::start(), "again");
+    server.psql("CREATE DATABASE again");
+    let mut centre = Centre::new(topic.brokers(), topic.name(), &server);
+    centre.url = centre.url.replace("/postgres?", "/again?");
+    let count = || {
+        let rows = psql(&centre.url, "SELECT count(*), max(total_us) FROM sitewatch.outcome");
+        rows.unwrap_or_default()
+    };
+    let mut flow = Flow::new(topic.brokers(), topic.name());
+    let one = centre.writer("one");
+    flow.send(200);
+    one.until("stored", super::DEADLINE, || count() == "200|199");
+    // While it rests, and while there is something to be stored.
+    for (more, all) in [(0, "200|199"), (50, "250|249")] {
+        server.psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        server.psql(&format!("CREATE DATABASE {name}"));
+        if more > 0 {
+            flow.send(more);
+        }
+        one.until("filled again", super::DEADLINE, || count() == all);
+        one.await_health("ok");
+    }
+    // The schema alone.
+    psql(&centre.url, "DROP SCHEMA sitewatch CASCADE").unwrap();
+    server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'again'");
+    one.until("filled again", super::DEADLINE, || count() == "250|249");
+    one.stop();
+}

@@ -2,24 +2,27 @@
 //!
 //! Takes: parcels and questions. Gives: answers. Ends when: the reader is gone and all is stored,
 //! or, once told to stop, `stop_timeout` is over. On failure: tries again until it works; a record
-//! that PostgreSQL refuses for its own fault is looked for, and kept as a dead letter.
+//! that PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock
+//! or the table is at fault, the parcel waits, and nothing is dropped.
+
+mod outage;
+mod parcel;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use self::outage::{Outage, Trouble};
+use self::parcel::Aside;
 use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
-use crate::model::record::Record;
-use crate::model::wire::encode;
+use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
 use crate::stop::Stop;
-use crate::store::{
-    DeadLetter, Origin, Parcel, Position, Postgres, Ready, StoreError, Stored, Written,
-};
+use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 
 /// First pause before a store that failed is tried again; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -37,8 +40,6 @@ const NAP: Duration = Duration::from_millis(100);
 /// again after this.
 const KNOCK: Duration = Duration::from_secs(5);
 const KNOCK_AGAIN: Duration = Duration::from_secs(1);
-/// Reasons told of one outage, at most: after "refused" may come "starting up".
-const REASONS: usize = 5;
 
 /// The stage.
 pub struct Keep {
@@ -50,15 +51,21 @@ pub struct Keep {
     answers: Sender<Answer>,
     shared: Arc<Shared>,
     stop: Stop,
-    /// Since when the store is away, and the reasons that were told.
-    away: Option<(Instant, Vec<String>)>,
+    /// Tells why nothing is stored for now; none: all is well.
+    outage: Option<Outage>,
+    /// The connection over which the tables were looked at, by its number; none: not yet.
+    prepared: Option<u64>,
+    /// Counts the records that were put aside.
+    aside: Aside,
     retain_at: Instant,
 }
 
-/// It was told to stop while the store was away.
+/// Tells what was left when the keeper was told to stop while nothing could be stored.
 pub struct Left {
     /// Records that were being stored.
     pub count: u64,
+    /// The store was there, and they were held back.
+    pub is_held: bool,
 }
 
 /// Told to stop while the store was away, and for long enough.
@@ -83,32 +90,33 @@ impl Keep {
             answers,
             shared,
             stop,
-            away: None,
+            outage: None,
+            prepared: None,
+            aside: Aside::default(),
             retain_at: Instant::now(),
         }
     }
 
-    /// Stores until the reader is gone. Gives what is left, if the store stays away.
+    /// Stores until the reader is gone. Gives what is left, if nothing can be stored.
     pub fn run(mut self) -> Option<Left> {
-        self.work().err().map(|(GaveUp, count)| Left { count })
+        let (GaveUp, count) = self.work().err()?;
+        let is_held = self.outage.is_some_and(|outage| outage.is_hold());
+        Some(Left { count, is_held })
     }
 
     /// An error: how many records were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
         let settings = self.settings.clone();
-        let mut store = self.insist(AT_ONCE, || Postgres::new(&settings)).map_err(idle)?;
+        let store = self.insist(AT_ONCE, |_| Ok(Postgres::new(&settings)?));
+        let mut store = store.map_err(idle)?;
         store.keep(&self.retention);
         store.heed(&self.stop, self.stop_timeout);
-        let ready = self.insist(AT_ONCE, || match store.prepare()? {
-            Ready::Yes => Ok(()),
-            Ready::Missing(text) => Err(StoreError::Away { text }),
-        });
-        ready.map_err(idle)?;
+        self.insist(AT_ONCE, |keep| keep.prepare(&mut store)).map_err(idle)?;
         self.answer(Answer::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
-            let knock = if self.away.is_some() { KNOCK_AGAIN } else { KNOCK };
+            let knock = if self.outage.is_some() { KNOCK_AGAIN } else { KNOCK };
             match self.work.recv_timeout(wait.min(knock)) {
                 Ok(Work::Parcel(parcel)) => {
                     let count = parcel.records.len() as u64;
@@ -119,14 +127,14 @@ impl Keep {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
-                Err(RecvTimeoutError::Timeout) => match store.knock() {
-                    Ok(()) => self.works(),
-                    Err(error) => self.trouble(&error.to_string()),
+                Err(RecvTimeoutError::Timeout) => match self.now_ms(&mut store) {
+                    Ok(_) => self.works(),
+                    Err(trouble) => self.fails(&trouble),
                 },
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if Instant::now() >= self.retain_at {
-                self.retain(&mut store);
+                self.tend(&mut store);
             }
         }
     }
@@ -137,11 +145,10 @@ impl Keep {
     }
 
     fn store(&mut self, store: &mut Postgres, mut parcel: Parcel) -> Result<Answer, GaveUp> {
-        let checks = |parcel: &Parcel| parcel.records.len() as u64;
-        let waiting = checks(&parcel);
+        let waiting = parcel.records.len() as u64;
         self.shared.change(|health| health.waiting = waiting);
         let (written, answer) = match self.put(store, &mut parcel)? {
-            Stored::Whole(written) => (written, Answer::Stored(parcel.marks)),
+            Stored::Whole(written) => (written, Answer::Stored(std::mem::take(&mut parcel.marks))),
             Stored::Older(_) => {
                 // What was read is true all the same, and may not be there to be read again.
                 parcel.marks.clear();
@@ -152,10 +159,12 @@ impl Keep {
             }
         };
         let now = clock::now_ms();
+        let letters = self.aside.count(&parcel);
         self.shared.change(|health| {
             health.stored += written.checks;
             health.repeats += written.repeats;
             health.expired += written.expired;
+            health.dead_letters += letters;
             health.waiting = 0;
             health.stored_ms = now;
         });
@@ -164,67 +173,110 @@ impl Keep {
 
     /// Stores a parcel; records that are refused become dead letters.
     fn put(&mut self, store: &mut Postgres, parcel: &mut Parcel) -> Result<Stored, GaveUp> {
-        self.insist(self.stop_timeout, || match store.store(parcel, clock::now_ms()) {
-            Err(StoreError::Refused { text }) => {
-                sift(store, parcel, &text)?;
-                store.store(parcel, clock::now_ms())
-            }
-            other => other,
-        })
+        self.insist(self.stop_timeout, |keep| keep.try_store(store, parcel))
     }
 
     fn positions(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
-        let mut positions: BTreeMap<i32, Position> =
-            self.insist(AT_ONCE, || store.positions(&question.cluster, &question.topic))?;
+        let mut positions: BTreeMap<i32, Position> = self.insist(AT_ONCE, |keep| {
+            keep.prepare(store)?;
+            Ok(store.positions(&question.cluster, &question.topic)?)
+        })?;
         let mut of = |partition: &i32| positions.remove(partition).unwrap_or_default();
         let answer = question.partitions.iter().map(|p| (*p, of(p))).collect();
         Ok(Answer::Positions(answer))
     }
 
-    /// Drops what is past its time. What cannot be dropped now is dropped next time.
-    fn retain(&mut self, store: &mut Postgres) {
-        self.retain_at = Instant::now() + RETAIN_EVERY;
-        match store.retain(&self.retention, self.dead_letter_max, clock::now_ms()) {
-            Ok(gone) => {
-                if gone.has_more {
-                    self.retain_at = Instant::now() + RETAIN_AGAIN;
-                }
-                let letters = gone.letters_old + gone.letters_over;
-                if gone.hours + letters > 0 {
-                    log::info!(
-                        "past their time and gone: {} of checks, {}",
-                        count(gone.hours, "hour"),
-                        count(letters, "dead letter")
-                    );
-                }
-            }
-            Err(error) => log::debug!("{error}"),
+    /// Makes sure that somebody answers. Over another connection than before there may be another
+    /// database, or an older one: its tables are made where they are missing, and the reader holds
+    /// its marks against those there.
+    fn prepare(&mut self, store: &mut Postgres) -> Result<(), Trouble> {
+        store.knock()?;
+        if self.prepared == Some(store.connections()) {
+            return Ok(());
+        }
+        match store.prepare()? {
+            Ready::Yes => {}
+            Ready::Missing(text) => return Err(Trouble::Away(text)),
+        }
+        if self.prepared.replace(store.connections()).is_some() {
+            self.answer(Answer::Reconnected);
+        }
+        Ok(())
+    }
+
+    /// Asks for the time by the database's clock, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The database is away, or this host's clock is another.
+    fn now_ms(&mut self, store: &mut Postgres) -> Result<i64, Trouble> {
+        self.prepare(store)?;
+        let before_ms = clock::now_ms();
+        let now_ms = store.clock()?;
+        match clock_fault((before_ms, clock::now_ms()), now_ms) {
+            None => Ok(now_ms),
+            Some(why) => Err(Trouble::Clock(why)),
         }
     }
 
-    /// Does it until it works. Says once that the store is away, and once that it is back.
+    /// Makes the partitions of the next hours, and drops what is past its time. The next time
+    /// brings what cannot be done now.
+    fn tend(&mut self, store: &mut Postgres) {
+        self.retain_at = Instant::now() + RETAIN_EVERY;
+        if let Err(trouble) = self.retain(store) {
+            log::debug!("{trouble}");
+        }
+    }
+
+    fn retain(&mut self, store: &mut Postgres) -> Result<(), Trouble> {
+        let now_ms = self.now_ms(store)?;
+        store.make_hours(now_ms)?;
+        let age_ms = age_moment(now_ms, store.newest_due()?);
+        let gone = store.retain(&self.retention, self.dead_letter_max, age_ms)?;
+        if gone.has_more {
+            self.retain_at = Instant::now() + RETAIN_AGAIN;
+        }
+        let letters = gone.letters_old + gone.letters_over;
+        if gone.hours + letters > 0 {
+            log::info!(
+                "past their time and gone: {} of checks, {}",
+                count(gone.hours, "hour"),
+                count(letters, "dead letter")
+            );
+        }
+        Ok(())
+    }
+
+    /// Does it until it works. Says once that nothing can be stored, and once that it can again.
     ///
     /// # Errors
-    /// It was told to stop, so long ago.
+    /// The program was told to stop: `patience` ago, or, if the store is there and at fault, at all.
     fn insist<T>(
         &mut self,
         patience: Duration,
-        mut act: impl FnMut() -> Result<T, StoreError>,
+        mut act: impl FnMut(&mut Keep) -> Result<T, Trouble>,
     ) -> Result<T, GaveUp> {
         let mut pause = RETRY_FIRST;
         loop {
-            match act() {
+            let patience = match act(self) {
                 Ok(done) => {
                     self.works();
                     return Ok(done);
                 }
-                Err(_) if self.gives_up(patience) => return Err(GaveUp),
-                Err(error) => self.trouble(&error.to_string()),
-            }
+                Err(trouble) => {
+                    let patience = if trouble.is_hold() { AT_ONCE } else { patience };
+                    if !self.gives_up(patience) || trouble.is_hold() {
+                        self.fails(&trouble);
+                    }
+                    patience
+                }
+            };
             let until = Instant::now() + pause;
-            while Instant::now() < until {
+            loop {
                 if self.gives_up(patience) {
                     return Err(GaveUp);
+                }
+                if Instant::now() >= until {
+                    break;
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
             }
@@ -238,66 +290,24 @@ impl Keep {
 
     /// A try has succeeded.
     fn works(&mut self) {
-        if let Some((since, _)) = self.away.take() {
-            log::info!("PostgreSQL is back after {} s", since.elapsed().as_secs());
+        if let Some(outage) = self.outage.take() {
+            outage.ends();
             self.answer(Answer::Back);
         }
     }
 
-    /// A try has failed. Each reason is told once.
-    fn trouble(&mut self, why: &str) {
-        match &mut self.away {
+    /// A try has failed.
+    fn fails(&mut self, trouble: &Trouble) {
+        match &mut self.outage {
             None => {
-                log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
-                self.away = Some((Instant::now(), vec![why.to_owned()]));
-                self.answer(Answer::Away);
+                self.outage = Some(Outage::begin(trouble));
+                self.answer(Answer::Away(trouble.word()));
             }
-            Some((_, told)) if told.len() >= REASONS || told.iter().any(|before| before == why) => {
-            }
-            Some((_, told)) => {
-                log::error!("PostgreSQL is away: {why}");
-                told.push(why.to_owned());
+            Some(outage) => {
+                if outage.go_on(trouble) {
+                    self.answer(Answer::Away(trouble.word()));
+                }
             }
         }
     }
-}
-
-/// Finds the records that PostgreSQL refuses, and makes dead letters of them. All others are
-/// stored on the way, without their marks: to store them again is harmless.
-fn sift(store: &mut Postgres, parcel: &mut Parcel, why: &str) -> Result<(), StoreError> {
-    log::error!("PostgreSQL refuses a record, which goes to dead_letter: {why}");
-    let mut records: Vec<(Record, Origin)> =
-        parcel.records.drain(..).zip(parcel.origins.drain(..)).collect();
-    let mut parts = vec![std::mem::take(&mut records)];
-    while let Some(mut part) = parts.pop() {
-        let whole = Parcel {
-            records: part.iter().map(|(record, _)| record.clone()).collect(),
-            ..Parcel::default()
-        };
-        match store.store(&whole, clock::now_ms()) {
-            Ok(Stored::Whole(Written { .. }) | Stored::Older(_)) => {}
-            Err(StoreError::Refused { text }) => match part.len() {
-                0 => {}
-                1 => {
-                    let (record, origin) = part.remove(0);
-                    let payload = encode(&record).into_bytes();
-                    let (reason, detail) = ("store", text);
-                    parcel.dead.push(DeadLetter { origin, payload, reason, detail });
-                }
-                count => {
-                    let half = part.split_off(count / 2);
-                    parts.extend([half, part]);
-                }
-            },
-            Err(other) => {
-                // Everything is tried again from the start.
-                let rest = parts.into_iter().flatten().chain(part);
-                let (records, origins): (Vec<_>, Vec<_>) = rest.unzip();
-                parcel.records.extend(records);
-                parcel.origins.extend(origins);
-                return Err(other);
-            }
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@
 //! afterwards, for the tools that watch lag. Any part may be away at any time, also at the start.
 
 mod gather;
+mod judge;
 mod keep;
 mod place;
 mod read;
@@ -65,10 +66,14 @@ pub enum Answer {
     Older,
     /// Where to go on in each partition that was asked for; at 0: nothing of it is stored.
     Positions(Vec<(i32, Position)>),
-    /// The store is away: fetch nothing more for now.
-    Away,
-    /// It is back.
+    /// Nothing can be stored: fetch nothing more for now. With the word for `/health`.
+    Away(&'static str),
+    /// Parcels can be stored again.
     Back,
+    /// The connection to the store is another: it may be older than what was stored.
+    Reconnected,
+    /// The store's clock is in doubt, or no longer, while all is stored.
+    Doubt(bool),
 }
 
 /// Reads and stores until told to stop, or makes what that needs.
@@ -123,10 +128,13 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         .map_or(REST, |told| (patience + GRACE).saturating_sub(told.elapsed()).max(REST));
     match left.try_recv() {
         Ok(None) => {}
-        Ok(Some(Left { count: 0 })) => {
+        Ok(Some(Left { count: left, is_held: true })) => {
+            log::warn!("{} not stored: held back; Kafka still has them", count(left, "record"));
+        }
+        Ok(Some(Left { count: 0, .. })) => {
             log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
         }
-        Ok(Some(Left { count: left })) => {
+        Ok(Some(Left { count: left, .. })) => {
             log::warn!(
                 "{} not stored: PostgreSQL is away; Kafka still has them",
                 count(left, "record")

@@ -60,6 +60,9 @@ pub struct Read {
     is_asked: bool,
     ask_at: Instant,
     store_is_away: bool,
+    /// The word of `/health` for why it is away.
+    store_trouble: &'static str,
+    clock_in_doubt: bool,
     store_is_late: bool,
     is_paused: bool,
     /// When brokers last gave something, or were asked.
@@ -114,6 +117,8 @@ impl Read {
             is_asked: false,
             ask_at: Instant::now(),
             store_is_away: false,
+            store_trouble: "",
+            clock_in_doubt: false,
             store_is_late: false,
             is_paused: false,
             heard: Instant::now(),
@@ -164,12 +169,15 @@ impl Read {
     fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Ready => {}
-            Answer::Away => self.store_is_away = true,
+            Answer::Away(word) => (self.store_is_away, self.store_trouble) = (true, word),
+            Answer::Doubt(is_so) => self.clock_in_doubt = is_so,
             Answer::Back => {
                 self.store_is_away = false;
-                // It may be another now, as the topic may: neither would be seen while nothing comes.
+                // The topic may be another now, which would not be seen while nothing comes.
                 self.places.lose();
             }
+            // The database may be another, or older: the same.
+            Answer::Reconnected => self.places.lose(),
             Answer::Stored(marks) => {
                 self.busy = None;
                 let ours = marks.iter().filter(|mark| self.places.has(mark.partition));
@@ -180,7 +188,6 @@ impl Read {
             }
             Answer::Older => {
                 self.busy = None;
-                log::warn!("the database is older than what was read: going back in Kafka to it");
                 self.gather.unmark();
                 self.hand_over();
                 self.places.lose();

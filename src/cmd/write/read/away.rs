@@ -87,10 +87,11 @@ impl Read {
             log::error!("PostgreSQL has not answered for {} s: waiting for it", LATE.as_secs());
         }
         self.store_is_late = is_late;
-        let trouble = match (self.store_is_away || is_late, self.link.is_away()) {
-            (true, _) => Some("store_away"),
+        let trouble = match (self.store_is_away, self.link.is_away()) {
+            (true, _) => Some(self.store_trouble),
+            _ if is_late => Some("store_away"),
             (_, true) => Some("kafka_away"),
-            _ => None,
+            _ => self.clock_in_doubt.then_some("clock"),
         };
         if trouble != self.trouble {
             self.trouble = trouble;

@@ -6,7 +6,7 @@ use super::{Payload, Read};
 use crate::cmd::write::gather::Hole;
 use crate::cmd::write::place::Anew;
 use crate::model::record::Record;
-use crate::model::wire::{Decoded, Refused};
+use crate::model::wire::{Decoded, Reason, Refused};
 use crate::store::{DeadLetter, Origin};
 
 /// Deletion leaves few holes in a partition, transactions many: if no broker says what they were,
@@ -94,7 +94,9 @@ impl Read {
     fn bury(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
         let Origin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
-        if self.is_news(reason) {
+        // Times are judged again by the store's clock, and told then.
+        let is_sure = refused.reason != Reason::Time;
+        if is_sure && self.is_news(reason) {
             log::warn!(
                 "partition {partition}, offset {offset} cannot be read and goes to dead_letter: \
                  {refused}"
@@ -102,7 +104,7 @@ impl Read {
         }
         let detail = refused.detail;
         self.gather.letter(DeadLetter { origin, payload, reason, detail });
-        self.shared.change(|health| health.dead_letters += 1);
+        self.shared.change(|health| health.dead_letters += u64::from(is_sure));
     }
 
     /// Whether it is time to say this again.

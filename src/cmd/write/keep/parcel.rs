@@ -1,0 +1,141 @@
+//! Tries to store a parcel: judges it by the database's clock, and, if records are refused, leaves out
+//! the few that are at fault themselves.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::outage::Trouble;
+use super::{Answer, Keep};
+use crate::cmd::write::judge::{Doubt, judge};
+use crate::model::safeguard::Share;
+use crate::model::wire::encode;
+use crate::show::text::count;
+use crate::store::{DeadLetter, Parcel, Postgres, StoreError, Stored};
+
+/// The reasons for which records become dead letters here.
+const TIME: &str = "time";
+const STORE: &str = "store";
+/// How often it is said again that records become dead letters for a reason.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Counts records that were put aside until now.
+#[derive(Default)]
+pub struct Aside {
+    /// Records that were too far ahead.
+    time: Share,
+    /// Records that the tables refused.
+    refused: Share,
+    /// When each reason was said.
+    said: HashMap<&'static str, Instant>,
+    /// Ages do not count by the clock, and that was said.
+    is_spared: bool,
+}
+
+impl Aside {
+    /// Counts the letters of a parcel that is stored, and says why there are any.
+    pub fn count(&mut self, parcel: &Parcel) -> u64 {
+        let of = |reason| parcel.dead.iter().filter(move |letter| letter.reason == reason);
+        let (early, refused) = (of(TIME).count() as u64, of(STORE).count() as u64);
+        let all = parcel.records.len() as u64 + early + refused;
+        self.time.add(early, all);
+        self.refused.add(refused, all);
+        for reason in [TIME, STORE] {
+            if let Some(letter) = of(reason).next()
+                && self.is_news(reason)
+            {
+                log::warn!(
+                    "partition {}, offset {} cannot be {} and goes to dead_letter: {reason}: {}",
+                    letter.origin.partition,
+                    letter.origin.offset,
+                    if reason == TIME { "read" } else { "stored" },
+                    letter.detail
+                );
+            }
+        }
+        early + refused
+    }
+
+    /// Notes that this is to be said; false: it was said lately.
+    fn is_news(&mut self, what: &'static str) -> bool {
+        let now = Instant::now();
+        let is_old = self.said.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
+        if is_old {
+            self.said.insert(what, now);
+        }
+        is_old
+    }
+}
+
+impl Keep {
+    /// Tries to store a parcel. Records that become dead letters are moved within it.
+    pub(super) fn try_store(
+        &mut self,
+        store: &mut Postgres,
+        parcel: &mut Parcel,
+    ) -> Result<Stored, Trouble> {
+        let now_ms = self.now_ms(store)?;
+        let keep = self.retention.checks;
+        let judged = judge(parcel, now_ms, keep, &self.aside.time, || store.newest_due());
+        let judged = judged.map_err(|doubt| match doubt {
+            Doubt::Clock(why) => Trouble::Clock(why),
+            Doubt::Store(error) => error.into(),
+        })?;
+        let stored = match store.store(parcel, now_ms) {
+            Err(StoreError::Refused { text }) => {
+                self.sift(store, parcel, now_ms, text)?;
+                // Whatever is refused now is not for the sake of a record.
+                store.store(parcel, now_ms).map_err(|error| match error {
+                    StoreError::Refused { text } => Trouble::Refused(text),
+                    other => other.into(),
+                })
+            }
+            other => Ok(other?),
+        }?;
+        self.spare(judged.is_spared);
+        Ok(stored)
+    }
+
+    /// Makes dead letters of the records that are refused, if they are few.
+    fn sift(
+        &mut self,
+        store: &mut Postgres,
+        parcel: &mut Parcel,
+        now_ms: i64,
+        why: String,
+    ) -> Result<(), Trouble> {
+        let before = parcel.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
+        let all = parcel.records.len() as u64 + before;
+        let most = self.aside.refused.allowed(all).saturating_sub(before);
+        let refused = store.refused(parcel, now_ms, most)?;
+        if refused.len() as u64 > most {
+            let all = count(all, "record");
+            let why = refused.into_iter().next().map_or(why, |first| first.why);
+            return Err(Trouble::Refused(format!("more than 5 % of {all} are refused: {why}")));
+        }
+        for refused in refused.into_iter().rev() {
+            let record = parcel.records.remove(refused.index);
+            let origin = parcel.origins.remove(refused.index);
+            let (payload, detail) = (encode(&record).into_bytes(), refused.why);
+            let letter = DeadLetter { origin, payload, reason: STORE, detail };
+            parcel.dead.push(letter);
+        }
+        Ok(())
+    }
+
+    /// Says when ages do not count by the clock, and when they do again.
+    fn spare(&mut self, is_spared: bool) {
+        if is_spared == self.aside.is_spared {
+            return;
+        }
+        self.aside.is_spared = is_spared;
+        if is_spared {
+            log::error!(
+                "by the database's clock even the newest checks are old: nothing expires before \
+                 newer ones have come; is that clock right?"
+            );
+        } else {
+            log::info!("ages count by the database's clock again");
+        }
+        self.answer(Answer::Doubt(is_spared));
+    }
+}

@@ -9,6 +9,8 @@
 //! Targets come and go by [`Schedule::plan`]; one whose interval stays keeps its place on the grid
 //! and its check under way.
 
+mod late;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -72,6 +74,8 @@ struct Entry {
     phase_ms: i64,
     /// The next slot to be checked, or the one that is being checked.
     due_ms: i64,
+    /// Its place in a time over which starts are spread, of [`FIRST_WITHIN_MS`].
+    spread_ms: i64,
     /// The newest slot that a check was started for, since the clock was last stepped back.
     checked_ms: Option<i64>,
     state: State,
@@ -83,6 +87,8 @@ enum State {
     Waiting,
     /// Its time has come; in the queue.
     Ready,
+    /// Its time has come, and its start is put off; in the heap.
+    Late,
     /// Under way.
     Running,
     /// No target any more, its last check under way.
@@ -135,14 +141,16 @@ impl Schedule {
                 checked_ms = entry.checked_ms.max(stored_ms);
                 let is_same = entry.interval_ms == interval_ms;
                 match entry.state {
-                    State::Waiting | State::Ready if is_same => continue,
+                    State::Waiting | State::Ready | State::Late if is_same => continue,
                     State::Running | State::Leaving => {
                         entry.state = State::Running;
                         (entry.interval_ms, entry.phase_ms) =
                             (interval_ms, phase_ms(name, node, interval_ms));
                         continue;
                     }
-                    State::Ready => gaps.push((index, entry.missed_until(entry.due_ms, now_ms))),
+                    State::Ready | State::Late => {
+                        gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
+                    }
                     State::Waiting | State::Gone => {}
                 }
             }
@@ -155,7 +163,7 @@ impl Schedule {
         }
         let others = self.entries.iter_mut().enumerate().zip(wanted);
         for ((index, entry), _) in others.filter(|(_, wanted)| !wanted) {
-            if entry.state == State::Ready {
+            if matches!(entry.state, State::Ready | State::Late) {
                 gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
             }
             entry.leave();
@@ -163,11 +171,11 @@ impl Schedule {
         let mut anew: Vec<usize> = starts.iter().map(|Reverse((_, index))| *index).collect();
         anew.sort_unstable();
         let entries = &self.entries;
-        let stays = |index: &usize, state| {
-            anew.binary_search(index).is_err() && entries[*index].state == state
+        let stays = |index: &usize, states: &[State]| {
+            anew.binary_search(index).is_err() && states.contains(&entries[*index].state)
         };
-        self.ready.retain(|index| stays(index, State::Ready));
-        self.waiting.retain(|Reverse((_, index))| stays(index, State::Waiting));
+        self.ready.retain(|index| stays(index, &[State::Ready]));
+        self.waiting.retain(|Reverse((_, index))| stays(index, &[State::Waiting, State::Late]));
         self.waiting.extend(starts);
         gaps
     }
@@ -212,7 +220,7 @@ impl Schedule {
                 self.waiting.push(Reverse((entry.due_ms, target)));
             }
             State::Leaving => entry.state = State::Gone,
-            State::Waiting | State::Ready | State::Gone => {}
+            State::Waiting | State::Ready | State::Late | State::Gone => {}
         }
     }
 
@@ -236,7 +244,7 @@ impl Schedule {
             let first_ms = match entry.state {
                 State::Gone | State::Leaving => continue,
                 State::Running => entry.slot_after(entry.due_ms),
-                State::Waiting | State::Ready => entry.due_ms,
+                State::Waiting | State::Ready | State::Late => entry.due_ms,
             };
             if first_ms <= now_ms {
                 gaps.push((index, Missed { cause, ..entry.missed_until(first_ms, now_ms) }));
@@ -263,7 +271,7 @@ impl Schedule {
         let mut gaps = Vec::new();
         for (target, entry) in self.entries.iter_mut().enumerate() {
             let from_ms = match entry.state {
-                State::Ready => entry.due_ms,
+                State::Ready | State::Late => entry.due_ms,
                 // Its own slot is being checked; those that came since are not.
                 State::Running => entry.slot_after(entry.due_ms),
                 State::Waiting | State::Leaving | State::Gone => {
@@ -301,7 +309,9 @@ impl Entry {
         now_ms: i64,
     ) -> (Entry, i64) {
         let (phase_ms, state) = (phase_ms(name, node, interval_ms), State::Waiting);
-        let mut entry = Entry { interval_ms, phase_ms, due_ms: 0, checked_ms, state };
+        // Other bits of the hash than those that make the phase of common intervals.
+        let spread_ms = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
+        let mut entry = Entry { interval_ms, phase_ms, due_ms: 0, spread_ms, checked_ms, state };
         let next_ms = entry.slot_after(now_ms);
         let passed_ms = next_ms - interval_ms;
         let soon = next_ms - now_ms <= FIRST_WITHIN_MS;
@@ -310,16 +320,14 @@ impl Entry {
             return (entry, next_ms);
         }
         entry.due_ms = passed_ms;
-        // Other bits of the hash than those that make the phase of common intervals.
-        let spread = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
-        (entry, now_ms + spread)
+        (entry, now_ms + spread_ms)
     }
 
     /// It is no target any more, once its check under way has ended.
     fn leave(&mut self) {
         self.state = match self.state {
             State::Running | State::Leaving => State::Leaving,
-            State::Waiting | State::Ready | State::Gone => State::Gone,
+            State::Waiting | State::Ready | State::Late | State::Gone => State::Gone,
         };
     }
 

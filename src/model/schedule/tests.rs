@@ -221,3 +221,76 @@ fn no_slot_is_checked_twice_by_a_plan() {
     let next = schedule.next_ms().unwrap();
     assert!(next > start + 2 && schedule.entries[0].due_ms > slot.due_ms, "{next}");
 }
+
+#[test]
+fn what_came_due_while_nothing_could_start_is_spread() {
+    let names: Vec<String> = (0..30).map(|number| format!("t{number}")).collect();
+    let targets = |interval_ms: i64| {
+        let all = names.iter().enumerate();
+        all.map(move |(index, name)| wanted(index, name, interval_ms, Some(NOW)))
+    };
+    for (interval_ms, stalled_ms) in [(10_000, 15_000), (30_000, 35_000), (3_600_000, 9_000_000)] {
+        let mut schedule = Schedule::new(targets(interval_ms), "node", NOW);
+        let now = NOW + stalled_ms;
+        assert_eq!(schedule.late(now, stalled_ms), []);
+        let mut starts = Vec::new();
+        while let Some(start_ms) = schedule.next_ms().filter(|start| *start < now + interval_ms) {
+            let slot = schedule.next(start_ms).unwrap();
+            starts.push(start_ms);
+            // The newest slot that is due, and each one before it is told as missed.
+            assert!((0..interval_ms).contains(&(start_ms - slot.due_ms)), "{slot:?}");
+            let missed = slot.missed.map_or(0, |missed| missed.count as i64);
+            assert!(missed <= stalled_ms / interval_ms + 1, "{slot:?}");
+            schedule.done(slot.target);
+        }
+        assert!(starts.len() >= names.len(), "{starts:?}");
+        // None waits for longer than at the start, and no second has half of them.
+        let late = starts.iter().filter(|start| **start < now + FIRST_WITHIN_MS).count();
+        assert!(late >= names.len() / 2, "{starts:?}");
+        for from in (now..now + FIRST_WITHIN_MS).step_by(500) {
+            let burst = starts.iter().filter(|at| (from..from + 1000).contains(*at)).count();
+            assert!(burst <= 12, "{burst} of {starts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_target_under_way_goes_on_with_its_next_slot_after_a_stall() {
+    let mut schedule = one(5000, None);
+    let first = schedule.next_ms().unwrap();
+    let slot = schedule.next(first).unwrap();
+    let cause = GapCause::Overload;
+    let missed = Missed { from_ms: first + 5000, to_ms: first + 10_000, count: 2, cause };
+    assert_eq!(schedule.late(first + 12_000, 12_000), [(0, missed)]);
+    assert_eq!(slot.due_ms, first);
+    schedule.done(0);
+    assert_eq!(schedule.next_ms(), Some(first + 15_000));
+}
+
+#[test]
+fn a_late_slot_is_owed_by_a_stop_a_step_and_a_plan() {
+    let late = || {
+        let mut schedule = one(60_000, None);
+        let due = schedule.next_ms().map(|first| schedule.next(first).unwrap().due_ms).unwrap();
+        schedule.done(0);
+        let due = due + 60_000;
+        assert_eq!(schedule.late(due + 9000, 9000), []);
+        assert!(!schedule.is_ready(due + 9000) || schedule.entries[0].spread_ms == 0);
+        (schedule, due)
+    };
+    let one_missed =
+        |due: i64, cause| vec![(0, Missed { from_ms: due, to_ms: due, count: 1, cause })];
+    let (mut schedule, due) = late();
+    assert_eq!(schedule.stop(due + 9000), one_missed(due, GapCause::Stop));
+    let (mut schedule, due) = late();
+    let gaps = schedule.step(due + 9000, GapCause::Clock, false);
+    assert_eq!(gaps, one_missed(due, GapCause::Clock));
+    let (mut schedule, due) = late();
+    assert_eq!(schedule.plan([].into_iter(), "node", due + 9000), one_missed(due, GapCause::Stop));
+    // One that stays keeps its place.
+    let (mut schedule, due) = late();
+    let start = schedule.next_ms();
+    let same = [wanted(0, "site", 60_000, None)];
+    assert_eq!(schedule.plan(same.into_iter(), "node", due + 9000), []);
+    assert_eq!(schedule.next_ms(), start);
+}

@@ -1,0 +1,33 @@
+//! What came due while nobody could start it.
+
+use std::cmp::Reverse;
+
+use super::{FIRST_WITHIN_MS, Missed, Schedule, State};
+use crate::model::outcome::GapCause;
+
+impl Schedule {
+    /// Nothing could be started for the last `by_ms`. What has come due is spread over as long a
+    /// time from `now_ms` on, at most 10 s as at the start, each at its own place; or is missed,
+    /// where the next slot comes sooner. Targets under way go on with their next slot; gives the
+    /// slots that they have missed.
+    pub fn late(&mut self, now_ms: i64, by_ms: i64) -> Vec<(usize, Missed)> {
+        let within_ms = by_ms.clamp(0, FIRST_WITHIN_MS);
+        self.wake(now_ms);
+        for index in std::mem::take(&mut self.ready) {
+            let entry = &mut self.entries[index];
+            entry.state = State::Late;
+            let start_ms = now_ms + entry.spread_ms * within_ms / FIRST_WITHIN_MS;
+            self.waiting.push(Reverse((start_ms.min(entry.slot_after(now_ms)), index)));
+        }
+        let mut gaps = Vec::new();
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let from_ms = entry.slot_after(entry.due_ms);
+            if entry.state == State::Running && from_ms <= now_ms {
+                let cause = GapCause::Overload;
+                gaps.push((index, Missed { cause, ..entry.missed_until(from_ms, now_ms) }));
+                entry.due_ms = entry.slot_after(now_ms) - entry.interval_ms;
+            }
+        }
+        gaps
+    }
+}

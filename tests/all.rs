@@ -17,6 +17,7 @@ mod clock;
 mod cross;
 mod demo;
 mod doors;
+mod frozen;
 mod handshake;
 mod health;
 mod kill;

@@ -16,6 +16,7 @@ use super::kept::Kept;
 use super::raw;
 use super::resolve::{Answer, Question, Resolution, Resolver, Step};
 use super::room::Held;
+use super::stall::{self, Pulse, Whom};
 use super::trust::Trust;
 use super::wire::Wire;
 use crate::error::{Context, Error};
@@ -39,6 +40,9 @@ pub struct Engine<T> {
     /// Connections that targets keep, by their names.
     kept: HashMap<Arc<str>, Rc<Kept>>,
     next_token: usize,
+    pulse: Pulse,
+    /// How long there was no turn, of what nobody has been told yet.
+    stalled: Duration,
     /// Checks that ended before they could begin.
     ended: Vec<Done<T>>,
 }
@@ -79,7 +83,20 @@ impl<T> Engine<T> {
         let multi = Multi::new();
         raw::look_up_freely(&multi, LOOKUPS);
         let (resolver, looking) = (Resolver::new(multi.waker()), HashMap::new());
-        Engine { multi, trust, resolver, looking, flights, listening, kept, next_token: 0, ended }
+        let (pulse, stalled) = (Pulse::default(), Duration::ZERO);
+        Engine {
+            multi,
+            trust,
+            resolver,
+            looking,
+            flights,
+            listening,
+            kept,
+            next_token: 0,
+            pulse,
+            stalled,
+            ended,
+        }
     }
 
     /// Ends a turn early, from any thread.
@@ -115,15 +132,35 @@ impl<T> Engine<T> {
     /// # Errors
     /// libcurl's own trouble, such as no memory; the checks stay as they are.
     pub fn turn(&mut self, timeout: Duration) -> Result<Vec<Done<T>>, Error> {
+        self.feel(Duration::ZERO);
         self.multi.perform().cannot("go on with the checks")?;
         self.collect();
         if self.ended.is_empty() && !timeout.is_zero() {
             let (mut sockets, timeout) = self.sockets(timeout);
+            self.feel(Duration::ZERO);
             self.multi.poll(&mut sockets, timeout).cannot("wait for the checks")?;
+            self.feel(timeout);
             self.multi.perform().cannot("go on with the checks")?;
             self.collect();
         }
         Ok(std::mem::take(&mut self.ended))
+    }
+
+    /// For how long there was no turn, in all that was far too late since this was asked last; none
+    /// where that is little.
+    pub fn take_stall(&mut self) -> Option<Duration> {
+        let stalled = std::mem::take(&mut self.stalled);
+        (stalled >= stall::STALLED).then_some(stalled)
+    }
+
+    /// Looks whether this comes far too late, where it may come after `allowed`; then the checks
+    /// under way have waited for us.
+    fn feel(&mut self, allowed: Duration) {
+        let Some(late) = self.pulse.late(allowed, Instant::now()) else { return };
+        self.stalled += late;
+        let flights = self.flights.values_mut().map(|under| &mut under.flight);
+        let looking = self.looking.values_mut().map(|looking| &mut looking.flight);
+        flights.chain(looking).for_each(|flight| flight.stalled += late);
     }
 
     /// Cuts all checks that are under way, and gives their tags.
@@ -201,7 +238,7 @@ impl<T> Engine<T> {
             },
             None => flight.lost(is_asked, resolution.doubt().as_ref()),
         };
-        self.end(flight.target, *reply, Some(held), tag);
+        self.end(flight.whom(), *reply, Some(held), tag);
         true
     }
 
@@ -209,7 +246,7 @@ impl<T> Engine<T> {
     fn connect(&mut self, flight: Box<Flight>, held: Held, tag: T) {
         let easy = match flight.request(&self.trust, held) {
             Ok(easy) => easy,
-            Err(reply) => return self.end(flight.target, *reply, None, tag),
+            Err(reply) => return self.end(flight.whom(), *reply, None, tag),
         };
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);
@@ -220,7 +257,7 @@ impl<T> Engine<T> {
             Err(error) => {
                 let text = format!("cannot start the check: {error}");
                 let fault = Some(Fault { cause: Cause::Internal, text });
-                self.end(flight.target, Reply { fault, ..Reply::default() }, None, tag);
+                self.end(flight.whom(), Reply { fault, ..Reply::default() }, None, tag);
             }
         }
     }
@@ -235,7 +272,11 @@ impl<T> Engine<T> {
         Ok(handle)
     }
 
-    fn end(&mut self, target: Arc<Target>, reply: Reply, held: Option<Held>, tag: T) {
+    fn end(&mut self, whom: Whom, mut reply: Reply, held: Option<Held>, tag: T) {
+        let Whom { target, stalled } = whom;
+        if let Some(fault) = stall::doubt(&reply, stalled) {
+            (reply.fault, reply.silence) = (Some(fault), None);
+        }
         self.ended.push(Done { tag, target, reply, held });
     }
 
@@ -303,16 +344,16 @@ impl<T> Engine<T> {
         let any = !results.is_empty();
         for (token, result) in results {
             let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };
-            let target = Arc::clone(&flight.target);
+            let whom = flight.whom();
             match self.multi.remove2(handle) {
                 Ok(easy) => match flight.end(easy, result) {
-                    End::Reply(reply, held) => self.end(target, *reply, Some(held), tag),
+                    End::Reply(reply, held) => self.end(whom, *reply, Some(held), tag),
                     End::Next(flight, held) => self.launch(flight, held, tag),
                 },
                 Err(error) => {
                     let text = format!("cannot end the check: {error}");
                     let fault = Some(Fault { cause: Cause::Internal, text });
-                    self.end(target, Reply { fault, ..Reply::default() }, None, tag);
+                    self.end(whom, Reply { fault, ..Reply::default() }, None, tag);
                 }
             }
         }

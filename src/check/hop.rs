@@ -27,6 +27,7 @@ use super::raw::{self, SingleRequest};
 use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
 use super::route::is_no_route;
+use super::stall::Whom;
 use super::trust::Trust;
 use super::wire::{Limits, Stopped, Wire};
 use crate::model::judge::{Fault, Reply};
@@ -61,6 +62,8 @@ pub struct Flight {
     earliest: Option<HopCertificate>,
     /// How long names waited for a thread.
     late: Duration,
+    /// How long it had no turn, where that was far too long.
+    pub stalled: Duration,
     /// When this hop began, and what was found of its name, after what time.
     began: Instant,
     found: Option<(Duration, Arc<[IpAddr]>)>,
@@ -91,10 +94,16 @@ impl Flight {
             needs_http_1: false,
             earliest: None,
             late: Duration::ZERO,
+            stalled: Duration::ZERO,
             began: now,
             found: None,
             target,
         }
+    }
+
+    /// Of whom a reply of it is.
+    pub fn whom(&self) -> Whom {
+        Whom { target: Arc::clone(&self.target), stalled: self.stalled }
     }
 
     /// A handle that makes this hop's request.

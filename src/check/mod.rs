@@ -22,6 +22,7 @@ mod reach;
 pub mod resolve;
 mod room;
 mod route;
+mod stall;
 mod wire;
 
 pub use room::{Held, Room};

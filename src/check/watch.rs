@@ -298,6 +298,9 @@ impl Watch {
             // Before what has ended is believed.
             self.follow_clock();
         }
+        if let Some(stalled) = self.engine.take_stall() {
+            self.catch_up(stalled);
+        }
         for mut done in ended {
             let Flying { index, order } = done.tag;
             if order.jumps != self.jumps {
@@ -328,6 +331,17 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Spreads what has come due while this process stood still.
+    fn catch_up(&mut self, stalled: Duration) {
+        let seconds = stalled.as_secs_f64();
+        log::warn!(
+            "this process stood still for {seconds:.1} s or more: checks under way are unknown"
+        );
+        for (target, missed) in self.schedule.late(clock::now_ms(), stalled.as_millis() as i64) {
+            self.gap(target, missed);
+        }
     }
 
     /// Why a check that spans a jump of the clock is unknown.

@@ -23,7 +23,7 @@ pub use self::canary::Answer;
 use self::canary::{Ask, Place, ask};
 pub use self::settled::Settled;
 use self::settled::{ELSE, plain, unknown};
-use crate::model::judge::Reply;
+use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
 use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
@@ -132,7 +132,8 @@ impl Uplink {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
         // A connection that fell silent was made some time ago, and who slept in between knows
         // nothing of now.
-        let is_clock = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Clock);
+        let is_ours = |fault: &Fault| matches!(fault.cause, Cause::Clock | Cause::Overload);
+        let is_clock = reply.fault.as_ref().is_some_and(is_ours);
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
         let Some(address) = address.filter(|_| is_news) else { return Vec::new() };
         let reach = reach(address);

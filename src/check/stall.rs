@@ -1,0 +1,93 @@
+//! Turns that come far too late: this process was stopped for a while, as by SIGSTOP, or starved of
+//! its processor. What was under way then waited for us, not for its site.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::judge::{Fault, Reply};
+use crate::model::outcome::Cause;
+use crate::model::target::Target;
+
+/// A turn that is late by less is none of this: a busy machine has such turns all the time.
+const LATE: Duration = Duration::from_millis(250);
+/// By as much as a clock that is stepped, nothing is believed that was under way.
+pub const STALLED: Duration = Duration::from_secs(1);
+
+/// Watches that turns follow one another, from the first on.
+#[derive(Default)]
+pub struct Pulse {
+    felt: Option<Instant>,
+}
+
+impl Pulse {
+    /// How much later than after `allowed` this comes, at least: what would have ended the turn sooner
+    /// is not known. Nothing where it is not worth a word.
+    pub fn late(&mut self, allowed: Duration, now: Instant) -> Option<Duration> {
+        let went = now.saturating_duration_since(self.felt.replace(now)?);
+        Some(went.saturating_sub(allowed)).filter(|late| *late >= LATE)
+    }
+}
+
+/// Of whom a reply is, once its flight is over.
+pub struct Whom {
+    /// What was checked.
+    pub target: Arc<Target>,
+    /// How long it had no turn, where that was far too long.
+    pub stalled: Duration,
+}
+
+/// Why a reply cannot be believed to a check that had no turns for so long, if it cannot: its times
+/// are ours, or its deadline passed while nobody looked.
+pub fn doubt(reply: &Reply, stalled: Duration) -> Option<Fault> {
+    let is_timeout = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Timeout);
+    if stalled < STALLED && !(is_timeout && stalled >= LATE) {
+        return None;
+    }
+    let seconds = stalled.as_secs_f64();
+    let text = format!("this process stood still for {seconds:.1} s or more: stopped, or starved");
+    Some(Fault { cause: Cause::Overload, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::outcome::Phases;
+
+    #[test]
+    fn a_turn_that_comes_in_time_is_no_stall() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pulse = Pulse::default();
+        assert_eq!(pulse.late(Duration::ZERO, start), None);
+        assert_eq!(pulse.late(second, start + second), None);
+        assert_eq!(pulse.late(Duration::ZERO, start + second + LATE / 2), None);
+        assert_eq!(pulse.late(Duration::ZERO, start + second + 2 * LATE), Some(LATE * 3 / 2));
+        assert_eq!(pulse.late(second, start + 8 * second), Some(6 * second - 2 * LATE));
+    }
+
+    #[test]
+    fn what_a_stall_explains_is_doubted() {
+        let reply = |total_ms: u64, cause: Option<Cause>| Reply {
+            phases: Phases { first_byte_us: Some(total_ms * 1000), ..Phases::default() },
+            fault: cause.map(|cause| Fault { cause, text: String::new() }),
+            ..Reply::default()
+        };
+        let ms = Duration::from_millis;
+        for (total_ms, cause, stalled, want) in [
+            // Never stalled.
+            (2001, Some(Cause::Timeout), ms(0), false),
+            // The deadline passed while it was: the reply may have been there.
+            (2200, Some(Cause::Timeout), ms(300), true),
+            (2300, Some(Cause::Timeout), ms(249), false),
+            (700, Some(Cause::Connect), ms(300), false),
+            (700, None, ms(300), false),
+            // So long that no time is true.
+            (6900, Some(Cause::Timeout), ms(6000), true),
+            (1700, None, ms(1000), true),
+            (1700, Some(Cause::Connect), ms(1000), true),
+        ] {
+            let found = doubt(&reply(total_ms, cause), stalled);
+            assert_eq!(found.is_some(), want, "{total_ms} {cause:?} {stalled:?}");
+            assert!(found.is_none_or(|fault| fault.cause == Cause::Overload));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod charsets;
+mod encodings;
 mod handshakes;
 pub mod names;
 mod origins;

@@ -34,6 +34,15 @@ pub fn fault(
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
         curl_sys::CURLE_OPERATION_TIMEDOUT => return timeout(phases, timeout_ms),
+        // What we refuse ourselves of a reply is told by the caller; what libcurl refuses of one, by
+        // whatever code, is the site's.
+        curl_sys::CURLE_FAILED_INIT
+        | curl_sys::CURLE_WRITE_ERROR
+        | curl_sys::CURLE_BAD_FUNCTION_ARGUMENT
+            if phases.transfer_us.is_some() =>
+        {
+            Cause::Protocol
+        }
         curl_sys::CURLE_OUT_OF_MEMORY
         | curl_sys::CURLE_FAILED_INIT
         | curl_sys::CURLE_WRITE_ERROR
@@ -207,4 +216,26 @@ fn in_handshake(phases: &Phases) -> bool {
 
 fn is_unanswered(phases: &Phases) -> bool {
     phases.tls_us.is_some() && phases.transfer_us.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reply_causes_is_never_ours() {
+        let answered = Phases { transfer_us: Some(1), ..Phases::default() };
+        for code in [
+            curl_sys::CURLE_WRITE_ERROR,
+            curl_sys::CURLE_BAD_FUNCTION_ARGUMENT,
+            curl_sys::CURLE_FAILED_INIT,
+            curl_sys::CURLE_BAD_CONTENT_ENCODING,
+        ] {
+            let cause = fault(code, "Odd", (0, true), &answered, 1).cause;
+            assert_eq!(cause, Cause::Protocol, "{code}");
+        }
+        let unanswered = Phases::default();
+        let cause = fault(curl_sys::CURLE_FAILED_INIT, "Odd", (0, true), &unanswered, 1).cause;
+        assert_eq!(cause, Cause::Internal);
+    }
 }

@@ -28,8 +28,9 @@ use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
 use super::route::is_no_route;
 use super::stall::Whom;
+use super::stopped::Stopped;
 use super::trust::Trust;
-use super::wire::{Limits, Stopped, Wire};
+use super::wire::{Limits, Wire};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
@@ -207,7 +208,8 @@ impl Flight {
             easy.useragent(concat!("sitewatch/", env!("CARGO_PKG_VERSION")))?;
         }
         if wants("accept-encoding") {
-            easy.accept_encoding("")?;
+            // Not as libcurl's option: the body is decoded here.
+            list.append("Accept-Encoding: gzip, deflate")?;
         }
         // libcurl's own additions to a body: neither was asked for.
         if wants("expect") {
@@ -247,7 +249,7 @@ impl Flight {
     ) -> End {
         let (result, refused) = match self.repeat(easy.get_ref()) {
             None => (result, None),
-            Some(Repeat::Anew) => return End::Next(self, easy.get_mut().take_held()),
+            Some(Repeat::Anew) => return End::Next(self, easy.get_mut().body.take_held()),
             Some(Repeat::Stands) => (Ok(()), None),
             Some(Repeat::Refused(fault)) => (result, Some(fault)),
         };
@@ -270,11 +272,19 @@ impl Flight {
         self.keep_connection(&easy, certificate.as_ref());
         let wire = easy.get_mut();
         let mut silent = None;
-        let mut fault = match (result, wire.stopped) {
+        let mut fault = match (result, &wire.stopped) {
             (_, Some(Stopped::NoRoom)) => Some(Fault {
                 cause: Cause::Overload,
                 text: "no room for the body: all checks hold bodies_max".to_owned(),
             }),
+            (_, Some(Stopped::Undecodable(why))) => {
+                Some(Fault { cause: Cause::Protocol, text: why.clone() })
+            }
+            // Of a part that was asked for (206) the stream's end may be missing.
+            (Ok(()), None) if wire.body.is_cut() && wire.head.status != Some(206) => {
+                let text = "the body was cut: it ends in the middle of its compressed stream";
+                Some(Fault { cause: Cause::Protocol, text: text.to_owned() })
+            }
             (Ok(()), _) | (Err(_), Some(_)) => None,
             (Err(_), None) if refused.is_some() => refused,
             (Err(_), None) if wire.no_socket.is_some() => wire.no_socket.as_ref().map(no_socket),
@@ -335,7 +345,7 @@ impl Flight {
                             self.hops.push(named(&url, address, wire.head.status, hop));
                             self.earliest =
                                 HopCertificate::earlier(self.earliest.take(), certificate);
-                            return End::Next(self, wire.take_held());
+                            return End::Next(self, wire.body.take_held());
                         }
                         Err(refused) => astray = Some(refused),
                     }
@@ -347,8 +357,8 @@ impl Flight {
                 Err(text) => astray = Some(Fault { cause: Cause::Protocol, text }),
             }
         }
-        let mut held = wire.take_held();
-        held.shrink(wire.body.len());
+        let bytes = wire.body.count();
+        let (body, held) = wire.body.take_bytes();
         let status = wire.head.final_status();
         if !self.hops.is_empty() {
             self.hops.push(named(&url, address.clone(), status, hop));
@@ -357,9 +367,9 @@ impl Flight {
             astray,
             silence: silent,
             status,
-            body: std::mem::take(&mut wire.body),
+            body,
             headers: std::mem::take(&mut wire.head.asked),
-            bytes: wire.bytes,
+            bytes,
             fell_back: fell_back(wire, address.as_deref()),
             address,
             http: wire.head.http,

@@ -3,15 +3,17 @@
 //!
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
 //! [`resolve`] finds the addresses of names, [`reach`] says by which way, [`proxy`] whose fault a way
-//! through one is, [`wire`] is what libcurl calls back, [`certificate`] and [`trust`] are about TLS,
-//! [`watch`] is the stage that joins the engine to the schedule. `raw` is the one place with unsafe
-//! code.
+//! through one is, [`wire`] is what libcurl calls back, [`body`] and [`coding`] keep and decode what
+//! was sent, [`certificate`] and [`trust`] are about TLS, [`watch`] is the stage that joins the
+//! engine to the schedule. `raw` is the one place with unsafe code.
 
 pub mod engine;
 pub mod trust;
 pub mod watch;
 
+mod body;
 mod certificate;
+mod coding;
 mod fault;
 mod hop;
 mod kept;
@@ -23,6 +25,7 @@ pub mod resolve;
 mod room;
 mod route;
 mod stall;
+mod stopped;
 mod wire;
 
 pub use room::{Held, Room};

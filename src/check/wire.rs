@@ -2,6 +2,7 @@
 //! that fails, the header lines that we read, and the body within its bounds.
 
 use std::ffi::c_void;
+use std::ops::ControlFlow;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
@@ -12,9 +13,11 @@ use rustix::io::Errno;
 use socket2::Socket;
 use url::Url;
 
+use super::body::Body;
 use super::certificate::{Handshake, SharedHandshake};
 use super::raw::{self, Pool, SingleRequest};
 use super::room::Held;
+use super::stopped::Stopped;
 use super::trust::Roots;
 use crate::model::target::Target;
 
@@ -41,16 +44,12 @@ pub struct Wire {
     pub over_after: Option<Duration>,
     /// What has arrived of the header.
     pub head: Head,
-    /// The body as far as it is kept.
-    pub body: Vec<u8>,
-    /// Bytes of decoded body that were read, kept or not.
-    pub bytes: u64,
+    /// What has arrived of the body.
+    pub body: Body,
     /// Why we stopped reading, if we did.
     pub stopped: Option<Stopped>,
     /// Why no socket could be opened: trouble of this machine.
     pub no_socket: Option<std::io::Error>,
-    /// Room for the body.
-    pub held: Held,
     /// More handles of the sockets to a proxy, which outlast libcurl's.
     to_proxy: Vec<Socket>,
     limits: Limits,
@@ -85,21 +84,12 @@ pub struct Head {
     pub http: Option<&'static str>,
     /// Where a redirect leads.
     pub location: Option<Vec<u8>>,
+    /// What was done to the body (`Content-Encoding`): all values, with commas between them.
+    pub codings: Vec<u8>,
     /// Name and value of those that an expression asks for.
     pub asked: Vec<(String, String)>,
     /// The empty line behind it has arrived.
     pub complete: bool,
-}
-
-/// Why we stopped reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// All that is to be read of the body has been read.
-    Full,
-    /// A redirect that leads somewhere: what comes after its header does not count.
-    Redirect,
-    /// No room for more.
-    NoRoom,
 }
 
 impl Wire {
@@ -112,6 +102,7 @@ impl Wire {
         single: Rc<SingleRequest>,
         held: Held,
     ) -> Wire {
+        let body = Body::new(limits.max_body, limits.keep, held);
         Wire {
             started: Instant::now(),
             looked: Duration::ZERO,
@@ -124,11 +115,9 @@ impl Wire {
             greeted_after: None,
             over_after: None,
             head: Head::default(),
-            body: Vec::new(),
-            bytes: 0,
+            body,
             stopped: None,
             no_socket: None,
-            held,
             to_proxy: Vec::new(),
             limits,
             roots,
@@ -159,14 +148,9 @@ impl Wire {
 
     /// Drops what came: it was no reply of the site's.
     pub fn forget_reply(&mut self) {
-        (self.head, self.bytes) = (Head::default(), 0);
-        self.body.clear();
-    }
-
-    /// Lets go of the room for the body.
-    pub fn take_held(&mut self) -> Held {
-        let none = self.held.none();
-        std::mem::replace(&mut self.held, none)
+        let held = self.body.take_held();
+        self.body = Body::new(self.limits.max_body, self.limits.keep, held);
+        self.head = Head::default();
     }
 }
 
@@ -193,6 +177,10 @@ impl Head {
         } else if let Some((name, value)) = split(line) {
             if name.eq_ignore_ascii_case(b"location") && self.location.is_none() {
                 self.location = Some(value.to_vec());
+            }
+            if name.eq_ignore_ascii_case(b"content-encoding") {
+                self.codings.extend_from_slice(b",");
+                self.codings.extend_from_slice(value);
             }
             if target.asks_for(name) {
                 let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -254,22 +242,11 @@ impl Handler for Wire {
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         self.spoke = true;
-        let left = self.limits.max_body - (self.bytes as usize).min(self.limits.max_body);
-        let taken = &data[..data.len().min(left)];
-        if self.limits.keep && !taken.is_empty() {
-            let wanted = self.body.len() + taken.len();
-            // In steps, so that the room is not asked for each piece.
-            let step = wanted.next_multiple_of(16 * 1024).min(self.limits.max_body);
-            if !self.held.grow(step) && !self.held.grow(wanted) {
-                self.stopped = Some(Stopped::NoRoom);
-                return Ok(0);
-            }
-            self.body.extend_from_slice(taken);
-        }
-        self.bytes += taken.len() as u64;
-        if self.bytes >= self.limits.max_body as u64 {
-            // What else may come, or never come, is no concern of ours.
-            self.stopped = Some(Stopped::Full);
+        let headers = &self.limits.target.headers;
+        let own = headers.iter().find(|h| h.name.eq_ignore_ascii_case("accept-encoding"));
+        let asked = own.map_or("", |own| own.value.0.as_str());
+        if let ControlFlow::Break(why) = self.body.take(data, &self.head.codings, asked) {
+            self.stopped = Some(why);
             return Ok(0);
         }
         Ok(data.len())

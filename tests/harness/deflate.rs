@@ -1,4 +1,4 @@
-//! gzip made by hand: just enough to send compressed bodies, honest ones and bombs, without a
+//! gzip and deflate made by hand: just enough to send compressed bodies, honest ones and bombs, without a
 //! compressor among our dependencies.
 
 /// The longest run of bytes that one deflate symbol can stand for.
@@ -6,7 +6,30 @@ const RUN: u64 = 258;
 
 /// A gzip file with these bytes, stored as they are.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut file = HEADER.to_vec();
+    let mut file = [&HEADER[..], &deflate(bytes)].concat();
+    let mut sum = Sum::new();
+    sum.add(bytes);
+    file.extend(sum.end().to_le_bytes());
+    file.extend((bytes.len() as u32).to_le_bytes());
+    file
+}
+
+/// A zlib stream with these bytes, stored as they are.
+pub fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut stream = [&[0x78, 1][..], &deflate(bytes)].concat();
+    // Adler-32.
+    let (mut low, mut high) = (1_u32, 0_u32);
+    for byte in bytes {
+        low = (low + u32::from(*byte)) % 65521;
+        high = (high + low) % 65521;
+    }
+    stream.extend((high << 16 | low).to_be_bytes());
+    stream
+}
+
+/// The same without header and sum.
+pub fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
     let mut blocks = bytes.chunks(0xFFFF).peekable();
     if blocks.peek().is_none() {
         file.extend([1, 0, 0, 0xFF, 0xFF]);
@@ -18,10 +41,6 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
         file.extend((!size).to_le_bytes());
         file.extend(block);
     }
-    let mut sum = Sum::new();
-    sum.add(bytes);
-    file.extend(sum.end().to_le_bytes());
-    file.extend((bytes.len() as u32).to_le_bytes());
     file
 }
 

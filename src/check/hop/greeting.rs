@@ -27,12 +27,12 @@ impl Flight {
                 Ok(Some(0)) => break Ok(()),
                 Ok(Some(count)) => {
                     let is_full = !handle.get_mut().greeted(&buffer[..count]);
-                    if is_full || self.is_greeted(&handle.get_ref().body) {
+                    if is_full || self.is_greeted(handle.get_ref().body.bytes()) {
                         break Ok(());
                     }
                 }
                 // Who has said something has answered: what it was is judged.
-                Ok(None) if now >= self.deadline && !handle.get_ref().body.is_empty() => {
+                Ok(None) if now >= self.deadline && !handle.get_ref().body.bytes().is_empty() => {
                     break Ok(());
                 }
                 Ok(None) if now >= self.deadline => {

@@ -1,0 +1,320 @@
+//! Content codings of replies, undone as a body arrives. Ours and not libcurl's, which takes what
+//! follows a compressed stream for an error of our own, a stream that is cut for a whole one, and
+//! every word that it does not know for a fault of the site.
+
+use std::ops::ControlFlow;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::stopped::Stopped;
+
+/// The most codings of one body, one over the other.
+const LAYERS_MAX: usize = 5;
+
+/// Codings that change a body and that are not undone here. Any other word is taken for a mistake
+/// in the site's header, as browsers take it, and the body for plain.
+const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
+
+/// How a member of a gzip file begins: two bytes of magic, and deflate as the method.
+const MEMBER: [u8; 3] = [0x1F, 0x8B, 8];
+
+/// Bytes that are decoded at once.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// Takes decoded bytes.
+type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<Stopped>;
+
+/// Decodes one body.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The outermost coding first.
+    layers: Vec<Layer>,
+}
+
+impl Decoder {
+    /// For a body with this `Content-Encoding`: its values with commas between them. `asked` is the
+    /// user's own `Accept-Encoding`; what it asks for and we cannot decode stays as it is. Each
+    /// layer reads at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// Why such a body cannot be decoded, for people.
+    pub fn new(codings: &[u8], asked: &str, limit_bytes: u64) -> Result<Decoder, String> {
+        let mut layers = Vec::new();
+        for word in codings.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            if is("gzip") || is("x-gzip") || is("deflate") {
+                if layers.len() == LAYERS_MAX {
+                    return Err(format!("the body is compressed more than {LAYERS_MAX} times"));
+                }
+                let state = State::Start { first: None };
+                let (may_be_raw, left_bytes) = (is("deflate"), limit_bytes);
+                layers.push(Layer { state, may_be_raw, left_bytes });
+            } else if let Some(name) = FOREIGN.into_iter().find(|name| is(name)) {
+                if asks_for(asked, name) {
+                    break;
+                }
+                return Err(format!("the body is compressed as {name}, which was not asked for"));
+            }
+        }
+        Ok(Decoder { layers })
+    }
+
+    /// Decodes the next bytes of the body into `sink`.
+    pub fn feed(&mut self, bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+        feed(&mut self.layers, bytes, sink)
+    }
+
+    /// Whether the body, which has no more bytes, ends in the middle of a compressed stream.
+    pub fn is_cut(&self) -> bool {
+        self.layers.iter().any(|layer| match layer.state {
+            State::Start { first } => first.is_some(),
+            State::Inside { .. } => true,
+            State::Between { .. } | State::Over => false,
+        })
+    }
+}
+
+fn feed(layers: &mut [Layer], bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+    match layers.split_first_mut() {
+        None => sink(bytes),
+        Some((outer, inner)) => outer.feed(bytes, &mut |piece| feed(inner, piece, sink)),
+    }
+}
+
+/// Whether the value of an `Accept-Encoding` names a coding, or any.
+fn asks_for(accepted: &str, name: &str) -> bool {
+    let words = accepted.split(',').map(|word| word.split(';').next().unwrap_or_default().trim());
+    words.into_iter().any(|word| word == "*" || word.eq_ignore_ascii_case(name))
+}
+
+/// One coding of a body.
+#[derive(Debug)]
+struct Layer {
+    state: State,
+    /// Streams without any header are deflate's: servers send them as such.
+    may_be_raw: bool,
+    /// Bytes that are still read. What has no end may also have no content.
+    left_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before the second byte, which tells the format; the first, if it has come.
+    Start { first: Option<u8> },
+    /// In a compressed stream.
+    Inside { stream: Decompress, is_gzip: bool },
+    /// After a member of a gzip file: so many bytes of the next one's beginning have come.
+    Between { matched: usize },
+    /// After all that counts. What follows is padding or garbage, which harms nobody.
+    Over,
+}
+
+impl Layer {
+    fn feed(&mut self, mut bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+        let before = self.left_bytes;
+        self.left_bytes = before.saturating_sub(bytes.len() as u64);
+        if (bytes.len() as u64) > before {
+            bytes = &bytes[..before as usize];
+        }
+        while let [first, rest @ ..] = bytes {
+            match &mut self.state {
+                State::Start { first: None } => {
+                    self.state = State::Start { first: Some(*first) };
+                    bytes = rest;
+                }
+                State::Start { first: Some(before) } => {
+                    let before = *before;
+                    self.state = stream([before, *first], self.may_be_raw);
+                    self.inflate(&[before], sink)?;
+                }
+                State::Inside { .. } => bytes = self.inflate(bytes, sink)?,
+                State::Between { matched } if *first == MEMBER[*matched] => {
+                    *matched += 1;
+                    bytes = rest;
+                    if *matched == MEMBER.len() {
+                        self.state = stream([MEMBER[0], MEMBER[1]], false);
+                        self.inflate(&MEMBER, sink)?;
+                    }
+                }
+                State::Between { .. } => self.state = State::Over,
+                State::Over => break,
+            }
+        }
+        match self.left_bytes {
+            0 => ControlFlow::Break(Stopped::Full),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Decodes bytes of a stream; gives those that follow it.
+    fn inflate<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        sink: Sink<'_>,
+    ) -> ControlFlow<Stopped, &'a [u8]> {
+        let State::Inside { stream, is_gzip } = &mut self.state else {
+            return ControlFlow::Continue(bytes);
+        };
+        let mut piece = [0; PIECE_BYTES];
+        loop {
+            let (read, made) = (stream.total_in(), stream.total_out());
+            let status = match stream.decompress(bytes, &mut piece, FlushDecompress::None) {
+                Ok(status) => status,
+                Err(error) => {
+                    let why = error.message().unwrap_or("it needs a dictionary");
+                    let text = format!("cannot decode the body: {why}");
+                    return ControlFlow::Break(Stopped::Undecodable(text));
+                }
+            };
+            bytes = &bytes[(stream.total_in() - read) as usize..];
+            let made = (stream.total_out() - made) as usize;
+            if made > 0 {
+                sink(&piece[..made])?;
+            }
+            if status == Status::StreamEnd {
+                let is_gzip = *is_gzip;
+                self.state = if is_gzip { State::Between { matched: 0 } } else { State::Over };
+                return ControlFlow::Continue(bytes);
+            }
+            // A piece that is full may not hold all that was made of these bytes.
+            if made < piece.len() {
+                return ControlFlow::Continue(bytes);
+            }
+        }
+    }
+}
+
+/// The stream that begins with these bytes, whatever its coding is called: RFC 1952 and RFC 1950
+/// have a header, and deflate alone (RFC 1951) has none.
+fn stream(head: [u8; 2], may_be_raw: bool) -> State {
+    let [method, flags] = head;
+    let is_gzip = head == MEMBER[..2];
+    let is_zlib = method & 0x0F == 8 && u16::from_be_bytes([method, flags]) % 31 == 0;
+    let stream = match (is_zlib, may_be_raw && !is_gzip) {
+        (true, _) => Decompress::new(true),
+        (false, true) => Decompress::new(false),
+        // 15: the largest window, of 32 KiB.
+        (false, false) => Decompress::new_gzip(15),
+    };
+    State::Inside { stream, is_gzip }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `hello` as deflate has it: one stored block, the last.
+    const RAW: [u8; 10] = [1, 5, 0, 0xFA, 0xFF, b'h', b'e', b'l', b'l', b'o'];
+
+    fn gzip() -> Vec<u8> {
+        let head = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
+        [&head[..], &RAW, &0x3610_A686_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat()
+    }
+
+    fn zlib() -> Vec<u8> {
+        [&[0x78, 1][..], &RAW, &0x062C_0215_u32.to_be_bytes()].concat()
+    }
+
+    /// What comes out of these bytes, fed so many at a time, and whether they were cut.
+    fn decoded(codings: &str, bytes: &[u8], step: usize) -> Result<(String, bool), Stopped> {
+        let mut decoder =
+            Decoder::new(codings.as_bytes(), "identity", 1000).map_err(Stopped::Undecodable)?;
+        let mut out = Vec::new();
+        for piece in bytes.chunks(step) {
+            let flow = decoder.feed(piece, &mut |piece| {
+                out.extend_from_slice(piece);
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(stopped) = flow {
+                return Err(stopped);
+            }
+        }
+        Ok((String::from_utf8(out).unwrap(), decoder.is_cut()))
+    }
+
+    #[test]
+    fn what_follows_a_stream_harms_nobody() {
+        let member = gzip();
+        let two = [member.clone(), member.clone()].concat();
+        for (codings, bytes, want) in [
+            ("gzip", member.clone(), "hello"),
+            ("X-GZip", [&member[..], b"\n"].concat(), "hello"),
+            ("gzip", [&member[..], &[0; 40]].concat(), "hello"),
+            ("gzip", [&member[..], &MEMBER[..2]].concat(), "hello"),
+            ("gzip", [&member[..], b"\x1f\x8bx"].concat(), "hello"),
+            ("gzip", [&two[..], b"garbage"].concat(), "hellohello"),
+            ("gzip", zlib(), "hello"),
+            ("deflate", member.clone(), "hello"),
+            ("deflate", [&zlib()[..], b"more"].concat(), "hello"),
+            ("deflate", [&RAW[..], b"more"].concat(), "hello"),
+            ("deflate", Vec::new(), ""),
+            ("utf-8", b"plain".to_vec(), "plain"),
+            ("utf-8, gzip, , none", member.clone(), "hello"),
+        ] {
+            for step in 1..=bytes.len().max(1) {
+                let got = decoded(codings, &bytes, step);
+                assert_eq!(got, Ok((want.to_owned(), false)), "{codings} {bytes:?} by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_is_told() {
+        let two = [gzip(), gzip()].concat();
+        for at in 1..two.len() {
+            let is_whole = matches!(at, 28..=30);
+            let (_, is_cut) = decoded("gzip", &two[..at], 7).unwrap();
+            assert_eq!(is_cut, !is_whole, "gzip at {at}");
+        }
+        for at in 1..zlib().len() {
+            assert!(decoded("deflate", &zlib()[..at], 7).unwrap().1, "zlib at {at}");
+        }
+        for at in 1..RAW.len() {
+            assert!(decoded("deflate", &RAW[..at], 7).unwrap().1, "deflate at {at}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded() {
+        let mut sum = gzip();
+        sum[20] ^= 1;
+        let broken = |codings: &str, bytes: &[u8]| match decoded(codings, bytes, 3) {
+            Err(Stopped::Undecodable(why)) => why,
+            other => panic!("{codings} {bytes:?}: {other:?}"),
+        };
+        assert_eq!(broken("gzip", b"plain"), "cannot decode the body: incorrect header check");
+        assert_eq!(broken("gzip", &sum), "cannot decode the body: incorrect data check");
+        assert_eq!(
+            broken("deflate", b"\x78\xBBhello"),
+            "cannot decode the body: it needs a dictionary"
+        );
+        for name in FOREIGN {
+            let why = broken(&format!("gzip, {name}"), b"");
+            assert_eq!(why, format!("the body is compressed as {name}, which was not asked for"));
+        }
+        broken("gzip,gzip,gzip,gzip,gzip,gzip", b"");
+        assert!(asks_for("gzip, BR;q=0.5", "br") && asks_for("*", "zstd"));
+        assert!(!asks_for("brr", "br"));
+    }
+
+    #[test]
+    fn layers_are_undone_from_without() {
+        // A stored block once more, around the gzip file.
+        let inner = gzip();
+        let size = inner.len() as u16;
+        let raw = [&[1][..], &size.to_le_bytes(), &(!size).to_le_bytes(), &inner].concat();
+        assert_eq!(decoded("gzip, deflate", &raw, 4), Ok(("hello".to_owned(), false)));
+        let end = inner.len() - 3;
+        let size = end as u16;
+        let cut = [&[1][..], &size.to_le_bytes(), &(!size).to_le_bytes(), &inner[..end]].concat();
+        assert_eq!(decoded("gzip, deflate", &cut, 4), Ok(("hello".to_owned(), true)));
+    }
+
+    #[test]
+    fn what_never_ends_is_read_no_further_than_its_limit() {
+        let endless = [&gzip()[..], &[0; 2000]].concat();
+        assert_eq!(decoded("gzip", &endless, 500), Err(Stopped::Full));
+        let empty = [0, 0, 0, 0xFF, 0xFF].repeat(300);
+        assert_eq!(decoded("deflate", &empty, 500), Err(Stopped::Full));
+    }
+}

@@ -7,6 +7,8 @@ pub enum Stopped {
     Full,
     /// A redirect that leads somewhere: what comes after its header does not count.
     Redirect,
+    /// Another protocol begins (status 101): the reply has ended.
+    Switched,
     /// No room for more.
     NoRoom,
     /// The body cannot be decoded: why, for people.

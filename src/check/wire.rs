@@ -237,6 +237,10 @@ impl Handler for Wire {
         {
             self.stopped = Some(Stopped::Redirect);
         }
+        // In HTTP/2 nothing can be switched to: libcurl refuses it.
+        if self.head.final_status() == Some(101) && self.head.http != Some("2") {
+            self.stopped = Some(Stopped::Switched);
+        }
         self.stopped.is_none()
     }
 

@@ -78,6 +78,36 @@ fn statuses() {
 }
 
 #[test]
+fn another_protocol_begins() {
+    let switch = || Script::status(101).header("Upgrade", "websocket").keep_alive();
+    let asked = |name: &str, script: Script, want| {
+        http(name, script, want)
+            .with(["--header", "Connection: Upgrade", "--header", "Upgrade: websocket"])
+            .with(["--status", "101", "--timeout", "9s"])
+    };
+    let frames = || switch().body(*b"\x81\x02hi");
+    let accept = "match_header = { Upgrade = '^websocket$' }";
+    let early = switch().interim(103, 2).hang();
+    table(vec![
+        asked("and waits", switch().hang(), up(101).int("bytes", 0)),
+        asked("and closes", switch(), up(101).int("bytes", 0)),
+        asked("and speaks", frames().until_close().hang(), up(101).int("bytes", 0)),
+        asked("behind interim replies", early, up(101)),
+        asked("over a connection to keep", switch().hang(), up(101)).key("reuse = true"),
+        asked("with a header that is wanted", switch().hang(), up(101).match_ok(true)).key(accept),
+        asked("no body to match", frames().hang(), down("body", 101).match_ok(false))
+            .with(["--match", "hi"]),
+        asked("not done", Script::ok("x"), down("status", 200)),
+        http("unasked", switch().hang(), down("status", 101)),
+        http(
+            "of HTTP/1.0",
+            Script::raw("HTTP/1.0 101 Switching\r\n\r\n").hang(),
+            down("status", 101),
+        ),
+    ]);
+}
+
+#[test]
 fn expressions() {
     let page = || Script::ok("Hello, world\nall systems go");
     let beyond = || Script::ok([b'x'; 1100]).body([vec![b'x'; 1024], b"needle".to_vec()].concat());

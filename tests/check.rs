@@ -378,7 +378,7 @@ fn unfit(error: &str) -> Option<&str> {
     // But for an address.
     let inside = words.into_iter().find(|word| error.replace("::1", "").contains(word));
     let first = error.chars().next().filter(char::is_ascii_uppercase);
-    let proper = ["TLS", "HTTP"].iter().any(|name| error.starts_with(name));
+    let proper = ["TLS", "SSL", "HTTP"].iter().any(|name| error.starts_with(name));
     inside
         .or(first.filter(|_| !proper).map(|_| "a capital first"))
         .or(error.ends_with(['.', '\n']).then_some("a full stop last"))

@@ -80,7 +80,13 @@ pub fn fault(
         (_, curl_sys::CURLE_BAD_CONTENT_ENCODING) => {
             format!("cannot decode the body: {}", plain(why.rsplit(": ").next().unwrap_or(why)))
         }
+        (_, TOO_LARGE) if why.contains("Too many response headers") => {
+            "the header is too large: more than 5000 lines".to_owned()
+        }
         (_, TOO_LARGE) => "the header is too large: more than 100 kB in a line".to_owned(),
+        (_, curl_sys::CURLE_RECV_ERROR) if why.contains("Too large response headers") => {
+            "the header is too large: more than 300 kB, or 6 MB with interim replies".to_owned()
+        }
         _ => plain(why),
     };
     Fault { cause, text }
@@ -137,7 +143,7 @@ pub fn is_no_means(errno: i32) -> bool {
 }
 
 /// libcurl's text as a part of ours: `Recv failure: Connection reset by peer.` is `connection
-/// reset by peer`.
+/// reset by peer`. A word of capitals stays as it is: `HTTP/2 stream 1 was reset`.
 fn plain(why: &str) -> String {
     let why = why.trim().trim_end_matches('.');
     let why = ["Recv failure: ", "Send failure: "]
@@ -145,7 +151,9 @@ fn plain(why: &str) -> String {
         .find_map(|p| why.strip_prefix(p))
         .unwrap_or(why);
     let mut chars = why.chars();
-    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    let first = chars.next();
+    let is_proper = chars.clone().next().is_some_and(|second| second.is_ascii_uppercase());
+    let first = if is_proper { first } else { first.map(|first| first.to_ascii_lowercase()) };
     first.into_iter().chain(chars).collect()
 }
 
@@ -221,6 +229,39 @@ fn is_unanswered(phases: &Phases) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text(code: CURLcode, why: &str) -> String {
+        let phases = Phases { transfer_us: Some(1), ..Phases::default() };
+        fault(code, why, (0, true), &phases, 1).text
+    }
+
+    #[test]
+    fn texts_begin_small_but_for_words_of_capitals() {
+        let http2 = "HTTP/2 stream 1 was not closed cleanly: REFUSED_STREAM (err 7)";
+        assert_eq!(text(curl_sys::CURLE_HTTP2, http2), http2);
+        let tls = "TLS cert problem: no such file.";
+        assert_eq!(text(curl_sys::CURLE_HTTP2, tls), "TLS cert problem: no such file");
+        for (why, want) in [
+            ("Recv failure: Connection reset by peer", "connection reset by peer"),
+            ("Send failure: Broken pipe", "broken pipe"),
+            ("A header is odd.", "a header is odd"),
+            ("", ""),
+        ] {
+            assert_eq!(text(curl_sys::CURLE_RECV_ERROR, why), want);
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_too_large_is_so_in_some_way() {
+        for (code, why, want) in [
+            (TOO_LARGE, "", "more than 100 kB in a line"),
+            (TOO_LARGE, "Too many response headers, 5000 is max", "more than 5000 lines"),
+            (curl_sys::CURLE_RECV_ERROR, "Too large response headers: 307258 > 307200", "300 kB"),
+        ] {
+            let text = text(code, why);
+            assert!(text.starts_with("the header is too large: ") && text.contains(want), "{text}");
+        }
+    }
 
     #[test]
     fn what_a_reply_causes_is_never_ours() {

@@ -81,6 +81,21 @@ fn headers() {
         http("a line of 3 MB", text().huge_header(3_000_000), refused(broken("protocol", last))),
         http("a line without end", text().huge_header(u64::MAX), refused(broken("protocol", last))),
         http("3 MB of lines", text().many_headers(30_000), refused(broken("protocol", last))),
+        http(
+            "6000 short lines",
+            Script::raw(["HTTP/1.1 200 OK\r\n", &"a: b\r\n".repeat(6000), "\r\n"].concat()),
+            broken("protocol", last).error("too large: more than 5000 lines"),
+        ),
+        http(
+            "4000 lines of 100 bytes",
+            text().many_headers(4000),
+            broken("protocol", last).error("too large: more than 300 kB"),
+        ),
+        http(
+            "a line of 200 kB",
+            text().huge_header(200_000),
+            broken("protocol", last).error("more than 100 kB in a line"),
+        ),
         http("lines without end", text().many_headers(u64::MAX), refused(broken("protocol", last))),
         http(
             "interim replies without end",

@@ -175,10 +175,12 @@ impl Head {
         } else if line.is_empty() {
             self.complete = true;
         } else if let Some((name, value)) = split(line) {
-            if name.eq_ignore_ascii_case(b"location") && self.location.is_none() {
+            let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
+            // An empty one names no place: the reply is none that leads on.
+            if is("location") && self.location.is_none() && !value.is_empty() {
                 self.location = Some(value.to_vec());
             }
-            if name.eq_ignore_ascii_case(b"content-encoding") {
+            if is("content-encoding") {
                 self.codings.extend_from_slice(b",");
                 self.codings.extend_from_slice(value);
             }
@@ -198,13 +200,18 @@ impl Head {
         self.status.filter(|_| self.complete && !self.is_interim())
     }
 
+    /// Whether its status is one of redirects that are followed.
+    fn is_redirect(&self) -> bool {
+        matches!(self.status, Some(301 | 302 | 303 | 307 | 308))
+    }
+
     /// Where it leads from `here`, if it is a redirect; or why that is nowhere.
     pub fn leads(&self, here: &Url) -> Option<Result<Url, String>> {
         let location = self.location.as_deref()?;
-        if !matches!(self.final_status(), Some(301 | 302 | 303 | 307 | 308)) {
+        if !self.is_redirect() || self.final_status().is_none() {
             return None;
         }
-        Some(match here.join(&String::from_utf8_lossy(location)) {
+        Some(match here.join(&ascii(location)) {
             Err(error) => Err(format!("redirect to a URL that is none: {error}")),
             Ok(next) if matches!(next.scheme(), "http" | "https") => Ok(next),
             Ok(next) => {
@@ -212,6 +219,20 @@ impl Head {
             }
         })
     }
+}
+
+/// A URL with every byte beyond ASCII percent-encoded, be it UTF-8 or not: the same bytes are asked
+/// for as were sent.
+fn ascii(url: &[u8]) -> String {
+    use std::fmt::Write;
+    url.iter().fold(String::with_capacity(url.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = match byte.is_ascii() {
+            true => text.write_char(char::from(*byte)),
+            false => write!(text, "%{byte:02X}"),
+        };
+        text
+    })
 }
 
 /// A status code: three digits, 100 at least.
@@ -326,6 +347,30 @@ mod tests {
         assert_eq!(head.location.as_deref(), Some(&b"/right"[..]));
         let here = Url::parse("http://here/").unwrap();
         assert_eq!(head.leads(&here).unwrap().unwrap().as_str(), "http://here/right");
+    }
+
+    #[test]
+    fn a_location_is_taken_as_its_bytes() {
+        let here = Url::parse("http://here/a/b").unwrap();
+        let leads = |location: &[u8]| {
+            let target = Target::new("t", here.clone());
+            let mut head = Head::default();
+            for line in [b"HTTP/1.1 301 Moved", &[b"Location: ", location].concat()[..], b""] {
+                head.line(line, &target);
+            }
+            head.leads(&here).and_then(Result::ok).map(String::from)
+        };
+        for (location, want) in [
+            (&b"/caf\xe9"[..], "http://here/caf%E9"),
+            ("/café".as_bytes(), "http://here/caf%C3%A9"),
+            (b"c\xff/\xc3?q=\xe9&\xc3\xa9", "http://here/a/c%FF/%C3?q=%E9&%C3%A9"),
+            (b"/%E9\xe9%", "http://here/%E9%E9%"),
+            ("http://bücher.test/ü#ü".as_bytes(), "http://xn--bcher-kva.test/%C3%BC#%C3%BC"),
+        ] {
+            assert_eq!(leads(location).as_deref(), Some(want), "{location:?}");
+        }
+        assert_eq!(leads(b"http://b\xfccher.test/"), None);
+        assert_eq!(leads(b""), None);
     }
 
     #[test]

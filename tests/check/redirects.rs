@@ -1,8 +1,10 @@
 //! Redirects: which are followed and how far, what becomes of the method, and what the record
 //! says of the way.
 
+use std::time::Duration;
+
 use super::{Case, DELAY, Want, at, broken, down, http, late, table, unanswered, up};
-use crate::harness::{Listener, Script, certs};
+use crate::harness::{Listener, Script, Sitewatch, certs};
 
 /// A server of these paths; the check begins at `/`.
 fn paths<const N: usize>(name: &str, paths: [(&str, Script); N], want: Want) -> Case {
@@ -128,12 +130,41 @@ fn where_nothing_leads() {
         http("no host", to("http://"), astray().error("a URL that is none")),
         http("no Location", Script::status(302).body("moved"), down("status", 302).int("bytes", 5)),
         http("no Location, accepted", Script::status(302), up(302)).with(["--status", "300-399"]),
+        http("an empty Location", to(""), down("status", 302).int("redirects", 0).int("bytes", 5)),
+        http("one of blanks", to(" \t "), down("status", 302).int("redirects", 0)),
+        http("an empty Location, accepted", to(""), up(302).int("bytes", 5))
+            .with(["--status", "302"]),
+        http("none allowed, and empty", to(""), down("status", 302)).with(["--max-redirects", "0"]),
         http(
             "any bytes in it",
             Script::redirect(302, b"/\xff\x1b[31m".to_vec()),
             down("too_many_redirects", 302),
         ),
     ]);
+}
+
+#[test]
+fn a_location_is_asked_for_as_it_was_sent() {
+    for (location, path) in [
+        (&b"/caf\xe9"[..], "/caf%E9"),
+        ("/café".as_bytes(), "/caf%C3%A9"),
+        (b"/caf%E9", "/caf%E9"),
+        (b"/a\xff\xc3/?q=\xe9&r=\xc3\xa9", "/a%FF%C3/?q=%E9&r=%C3%A9"),
+        (b"?\x80", "/?%80"),
+    ] {
+        let site = Listener::http();
+        site.on("/", Script::redirect(302, location)).on(path, Script::ok("end"));
+        let done = Sitewatch::new().args(["check", &site.url("/"), "--match", "end"]).run();
+        let log = site.settled(Duration::from_secs(10));
+        let paths: Vec<&str> = log.iter().map(|seen| seen.path.as_str()).collect();
+        assert_eq!((done.code, paths), (Some(0), vec!["/", path]), "{location:?}");
+    }
+    // An empty one beside another does not hide it.
+    let site = Listener::http();
+    site.on("/", Script::redirect(302, "").header("Location", "/end"))
+        .on("/end", Script::ok("end"));
+    let done = Sitewatch::new().args(["check", &site.url("/"), "--match", "end"]).run();
+    assert_eq!(done.code, Some(0), "{done:?}");
 }
 
 #[test]

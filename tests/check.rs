@@ -4,6 +4,7 @@
 
 mod certificates;
 mod charsets;
+mod cookies;
 mod encodings;
 mod handshakes;
 pub mod names;

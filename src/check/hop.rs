@@ -31,6 +31,7 @@ use super::stall::Whom;
 use super::stopped::Stopped;
 use super::trust::Trust;
 use super::wire::{Limits, Wire};
+use crate::model::cookie::Jar;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
@@ -51,6 +52,8 @@ pub struct Flight {
     /// The hops that led on.
     hops: Vec<Hop>,
     deadline: Instant,
+    /// What the hops so far have set.
+    cookies: Jar,
     /// Connections of earlier checks of this target.
     kept: Option<Rc<Kept>>,
     /// So far it went over those.
@@ -88,6 +91,7 @@ impl Flight {
             redirects: 0,
             phases: Phases::default(),
             hops: Vec::new(),
+            cookies: Jar::default(),
             deadline: now + target.timeout,
             kept,
             reused: true,
@@ -218,13 +222,7 @@ impl Flight {
         if wants("content-type") {
             list.append("Content-Type:")?;
         }
-        for header in target.headers.iter().filter(|header| at_home || header.is_harmless()) {
-            let (name, value) = (&header.name, &header.value.0);
-            match value.is_empty() {
-                true => list.append(&format!("{name};"))?,
-                false => list.append(&format!("{name}: {value}"))?,
-            }
-        }
+        self.say_own_headers(at_home, &mut list)?;
         easy.http_headers(list)
     }
 
@@ -340,6 +338,7 @@ impl Flight {
         {
             match next {
                 Ok(next) if self.redirects < self.target.max_redirects => {
+                    self.take_cookies(&wire.head.cookies);
                     match self.follow(next, wire.head.status) {
                         Ok(()) => {
                             self.hops.push(named(&url, address, wire.head.status, hop));

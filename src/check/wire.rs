@@ -21,6 +21,10 @@ use super::stopped::Stopped;
 use super::trust::Roots;
 use crate::model::target::Target;
 
+/// Values of `Set-Cookie` that are read of one reply at most, and how long each may be in bytes.
+const COOKIES_MAX: usize = 64;
+const COOKIE_BYTES_MAX: usize = 8 * 1024;
+
 /// The receiving end of one hop.
 pub struct Wire {
     /// When the hop was started; set anew just before libcurl begins with it.
@@ -86,6 +90,8 @@ pub struct Head {
     pub location: Option<Vec<u8>>,
     /// What was done to the body (`Content-Encoding`): all values, with commas between them.
     pub codings: Vec<u8>,
+    /// What a redirect sets: each value of `Set-Cookie`.
+    pub cookies: Vec<Vec<u8>>,
     /// Name and value of those that an expression asks for.
     pub asked: Vec<(String, String)>,
     /// The empty line behind it has arrived.
@@ -179,6 +185,10 @@ impl Head {
             // An empty one names no place: the reply is none that leads on.
             if is("location") && self.location.is_none() && !value.is_empty() {
                 self.location = Some(value.to_vec());
+            }
+            let is_taken = self.cookies.len() < COOKIES_MAX && value.len() <= COOKIE_BYTES_MAX;
+            if is("set-cookie") && self.is_redirect() && is_taken {
+                self.cookies.push(value.to_vec());
             }
             if is("content-encoding") {
                 self.codings.extend_from_slice(b",");

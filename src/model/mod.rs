@@ -5,6 +5,7 @@ pub mod anchor;
 pub mod batch;
 pub mod charset;
 pub mod connect;
+pub mod cookie;
 pub mod expression;
 pub mod field;
 pub mod fold;

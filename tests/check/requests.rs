@@ -103,12 +103,6 @@ fn a_redirect_changes_the_method_as_all_clients_do() {
 }
 
 #[test]
-fn a_redirects_cookies_are_not_kept() {
-    let redirect = Script::redirect(302, "/b").header("Set-Cookie", "id=1; Path=/");
-    assert_eq!(asked(&[], [("/", redirect)])[1].header("cookie"), None);
-}
-
-#[test]
 fn the_proxies_of_the_environment_are_never_used() {
     let (proxy, site) = (Listener::http(), Listener::http());
     let secure = Listener::https(&certs::set().good);

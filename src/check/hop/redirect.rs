@@ -1,10 +1,14 @@
-//! Where a redirect leads, and how the request changes on the way.
+//! Where a redirect leads, how the request changes on the way, and the cookies that go along.
 
 use std::time::Instant;
 
+use curl::easy::List;
 use url::Url;
 
 use super::Flight;
+use crate::check::reach::is_at_home;
+use crate::clock;
+use crate::model::cookie::Place;
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;
 use crate::model::target::Method;
@@ -34,5 +38,61 @@ impl Flight {
         self.needs_http_1 = false;
         (self.began, self.found) = (Instant::now(), None);
         Ok(())
+    }
+
+    /// Takes the cookies that this hop's reply sets, each the value of a `Set-Cookie`.
+    pub(super) fn take_cookies(&mut self, lines: &[Vec<u8>]) {
+        let now_s = clock::now_ms().div_euclid(1000);
+        let host = self.named_host();
+        let here = Place { host: &host, url: &self.url };
+        for line in lines {
+            self.cookies.set(line, here, now_s);
+        }
+    }
+
+    /// Adds the user's headers, of which others than its own origin get the harmless ones, and the
+    /// cookies of this check.
+    pub(super) fn say_own_headers(
+        &self,
+        is_at_home: bool,
+        list: &mut List,
+    ) -> Result<(), curl::Error> {
+        let cookies = self.cookies();
+        if let Some(cookies) = &cookies {
+            list.append(&format!("Cookie: {cookies}"))?;
+        }
+        let is_said = |name: &str| cookies.is_some() && name.eq_ignore_ascii_case("cookie");
+        let own = self.target.headers.iter().filter(|header| !is_said(&header.name));
+        for header in own.filter(|header| is_at_home || header.is_harmless()) {
+            let (name, value) = (&header.name, &header.value.0);
+            match value.is_empty() {
+                true => list.append(&format!("{name};"))?,
+                false => list.append(&format!("{name}: {value}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of `Cookie` for this hop, with the user's own in it. None: no site has set any.
+    fn cookies(&self) -> Option<String> {
+        if self.cookies.is_empty() {
+            return None;
+        }
+        let is_own = is_at_home(&self.target, &self.url);
+        let own = self.target.headers.iter().filter(|h| h.name.eq_ignore_ascii_case("cookie"));
+        let own: Vec<&str> = own.filter(|_| is_own).map(|h| h.value.0.as_str()).collect();
+        let own = own.join("; ");
+        let now_s = clock::now_ms().div_euclid(1000);
+        let there = Place { host: &self.named_host(), url: &self.url };
+        self.cookies.header(there, Some(&*own).filter(|own| !own.is_empty()), now_s)
+    }
+
+    /// The host as the site knows it: by the user's own `Host`, or that of the URL.
+    fn named_host(&self) -> String {
+        let is_own = is_at_home(&self.target, &self.url);
+        let own = self.target.headers.iter().find(|h| h.name.eq_ignore_ascii_case("host"));
+        let own = own.filter(|_| is_own).map(|h| format!("http://{}/", h.value.0));
+        let own = own.and_then(|own| Url::parse(&own).ok());
+        own.as_ref().unwrap_or(&self.url).host_str().unwrap_or_default().to_owned()
     }
 }

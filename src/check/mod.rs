@@ -3,9 +3,9 @@
 //!
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
 //! [`resolve`] finds the addresses of names, [`reach`] says by which way, [`proxy`] whose fault a way
-//! through one is, [`wire`] is what libcurl calls back, [`body`] and [`coding`] keep and decode what
-//! was sent, [`certificate`] and [`trust`] are about TLS, [`watch`] is the stage that joins the
-//! engine to the schedule. `raw` is the one place with unsafe code.
+//! through one is, [`wire`] is what libcurl calls back, [`head`] and [`body`] read what was sent,
+//! [`coding`] decodes it, [`certificate`] and [`trust`] are about TLS, [`watch`] is the stage that
+//! joins the engine to the schedule. `raw` is the one place with unsafe code.
 
 pub mod engine;
 pub mod trust;
@@ -15,6 +15,7 @@ mod body;
 mod certificate;
 mod coding;
 mod fault;
+mod head;
 mod hop;
 mod kept;
 mod phases;

@@ -1,5 +1,5 @@
 //! What libcurl calls back while a hop is under way: the times that it does not keep for a hop
-//! that fails, the header lines that we read, and the body within its bounds.
+//! that fails, and the header and the body as they arrive.
 
 use std::ffi::c_void;
 use std::ops::ControlFlow;
@@ -15,15 +15,12 @@ use url::Url;
 
 use super::body::Body;
 use super::certificate::{Handshake, SharedHandshake};
+use super::head::Head;
 use super::raw::{self, Pool, SingleRequest};
 use super::room::Held;
 use super::stopped::Stopped;
 use super::trust::Roots;
 use crate::model::target::Target;
-
-/// Values of `Set-Cookie` that are read of one reply at most, and how long each may be in bytes.
-const COOKIES_MAX: usize = 64;
-const COOKIE_BYTES_MAX: usize = 8 * 1024;
 
 /// The receiving end of one hop.
 pub struct Wire {
@@ -77,25 +74,6 @@ pub struct Limits {
     pub target: Arc<Target>,
     /// The URL asked for, if a redirect from it is to be followed: its body is of no interest.
     pub follow: Option<Url>,
-}
-
-/// The header of a reply; of the last one, where interim ones (1xx) came before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Status code.
-    pub status: Option<u16>,
-    /// Version of HTTP.
-    pub http: Option<&'static str>,
-    /// Where a redirect leads.
-    pub location: Option<Vec<u8>>,
-    /// What was done to the body (`Content-Encoding`): all values, with commas between them.
-    pub codings: Vec<u8>,
-    /// What a redirect sets: each value of `Set-Cookie`.
-    pub cookies: Vec<Vec<u8>>,
-    /// Name and value of those that an expression asks for.
-    pub asked: Vec<(String, String)>,
-    /// The empty line behind it has arrived.
-    pub complete: bool,
 }
 
 impl Wire {
@@ -158,104 +136,6 @@ impl Wire {
         self.body = Body::new(self.limits.max_body, self.limits.keep, held);
         self.head = Head::default();
     }
-}
-
-impl Head {
-    /// Takes one line, with its end.
-    fn line(&mut self, line: &[u8], target: &Target) {
-        let line = line.trim_ascii_end();
-        if self.complete && !self.is_interim() {
-            // A trailer behind the body.
-            return;
-        }
-        if line.starts_with(b"HTTP/") {
-            *self = Head::default();
-            let mut words = line.splitn(3, |byte| *byte == b' ');
-            self.http = match words.next() {
-                Some(b"HTTP/1.0") => Some("1.0"),
-                Some(b"HTTP/1.1") => Some("1.1"),
-                Some(b"HTTP/2") => Some("2"),
-                _ => None,
-            };
-            self.status = words.next().and_then(status);
-        } else if line.is_empty() {
-            self.complete = true;
-        } else if let Some((name, value)) = split(line) {
-            let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
-            // An empty one names no place: the reply is none that leads on.
-            if is("location") && self.location.is_none() && !value.is_empty() {
-                self.location = Some(value.to_vec());
-            }
-            let is_taken = self.cookies.len() < COOKIES_MAX && value.len() <= COOKIE_BYTES_MAX;
-            if is("set-cookie") && self.is_redirect() && is_taken {
-                self.cookies.push(value.to_vec());
-            }
-            if is("content-encoding") {
-                self.codings.extend_from_slice(b",");
-                self.codings.extend_from_slice(value);
-            }
-            if target.asks_for(name) {
-                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                self.asked.push((text(name), text(value)));
-            }
-        }
-    }
-
-    fn is_interim(&self) -> bool {
-        self.status.is_some_and(|status| (100..200).contains(&status) && status != 101)
-    }
-
-    /// The status, once the whole header of a final reply has arrived.
-    pub fn final_status(&self) -> Option<u16> {
-        self.status.filter(|_| self.complete && !self.is_interim())
-    }
-
-    /// Whether its status is one of redirects that are followed.
-    fn is_redirect(&self) -> bool {
-        matches!(self.status, Some(301 | 302 | 303 | 307 | 308))
-    }
-
-    /// Where it leads from `here`, if it is a redirect; or why that is nowhere.
-    pub fn leads(&self, here: &Url) -> Option<Result<Url, String>> {
-        let location = self.location.as_deref()?;
-        if !self.is_redirect() || self.final_status().is_none() {
-            return None;
-        }
-        Some(match here.join(&ascii(location)) {
-            Err(error) => Err(format!("redirect to a URL that is none: {error}")),
-            Ok(next) if matches!(next.scheme(), "http" | "https") => Ok(next),
-            Ok(next) => {
-                Err(format!("redirect to {}: only http and https are followed", next.scheme()))
-            }
-        })
-    }
-}
-
-/// A URL with every byte beyond ASCII percent-encoded, be it UTF-8 or not: the same bytes are asked
-/// for as were sent.
-fn ascii(url: &[u8]) -> String {
-    use std::fmt::Write;
-    url.iter().fold(String::with_capacity(url.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = match byte.is_ascii() {
-            true => text.write_char(char::from(*byte)),
-            false => write!(text, "%{byte:02X}"),
-        };
-        text
-    })
-}
-
-/// A status code: three digits, 100 at least.
-fn status(word: &[u8]) -> Option<u16> {
-    match word {
-        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => std::str::from_utf8(word).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    Some((&line[..colon], line[colon + 1..].trim_ascii()))
 }
 
 impl Handler for Wire {
@@ -325,72 +205,6 @@ impl Handler for Wire {
                 self.no_socket.get_or_insert(error);
                 None
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(lines: &[&str]) -> Head {
-        let target = Target::new("t", Url::parse("http://here/").unwrap());
-        let mut head = Head::default();
-        for line in lines {
-            head.line(line.as_bytes(), &target);
-        }
-        head
-    }
-
-    #[test]
-    fn interim_replies_and_trailers_do_not_count() {
-        let head = head(&[
-            "HTTP/1.1 103 Early Hints\r\n",
-            "Location: /wrong\r\n",
-            "\r\n",
-            "HTTP/1.1 302 Found\r\n",
-            "location:  /right \r\n",
-            "\r\n",
-            "Location: /trailer\r\n",
-        ]);
-        assert_eq!(head.final_status(), Some(302));
-        assert_eq!(head.location.as_deref(), Some(&b"/right"[..]));
-        let here = Url::parse("http://here/").unwrap();
-        assert_eq!(head.leads(&here).unwrap().unwrap().as_str(), "http://here/right");
-    }
-
-    #[test]
-    fn a_location_is_taken_as_its_bytes() {
-        let here = Url::parse("http://here/a/b").unwrap();
-        let leads = |location: &[u8]| {
-            let target = Target::new("t", here.clone());
-            let mut head = Head::default();
-            for line in [b"HTTP/1.1 301 Moved", &[b"Location: ", location].concat()[..], b""] {
-                head.line(line, &target);
-            }
-            head.leads(&here).and_then(Result::ok).map(String::from)
-        };
-        for (location, want) in [
-            (&b"/caf\xe9"[..], "http://here/caf%E9"),
-            ("/café".as_bytes(), "http://here/caf%C3%A9"),
-            (b"c\xff/\xc3?q=\xe9&\xc3\xa9", "http://here/a/c%FF/%C3?q=%E9&%C3%A9"),
-            (b"/%E9\xe9%", "http://here/%E9%E9%"),
-            ("http://bücher.test/ü#ü".as_bytes(), "http://xn--bcher-kva.test/%C3%BC#%C3%BC"),
-        ] {
-            assert_eq!(leads(location).as_deref(), Some(want), "{location:?}");
-        }
-        assert_eq!(leads(b"http://b\xfccher.test/"), None);
-        assert_eq!(leads(b""), None);
-    }
-
-    #[test]
-    fn a_header_that_is_cut_has_no_status() {
-        assert_eq!(head(&["HTTP/2 200\r\n"]).final_status(), None);
-        assert_eq!(head(&["HTTP/1.1 100 Continue\r\n", "\r\n"]).final_status(), None);
-        assert_eq!(head(&["garbage\r\n", "\r\n"]).final_status(), None);
-        for word in ["099", "20", "2000", "2x0", "+20", ""] {
-            let line = format!("HTTP/1.1 {word} OK\r\n");
-            assert_eq!(head(&[&line, "\r\n"]).final_status(), None, "{word}");
         }
     }
 }

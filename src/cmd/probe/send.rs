@@ -31,8 +31,10 @@ const TURN: Duration = Duration::from_secs(1);
 /// First pause after a record came back, and the longest; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Losses that go on are told this often, and records that Kafka refuses are logged.
+/// Losses that go on are told this often, states that were dropped are told again, and records
+/// that Kafka refuses are logged.
 const LOSS_EVERY: Duration = Duration::from_secs(10);
+const RETELL_EVERY: Duration = Duration::from_secs(10);
 const REFUSED_EVERY: Duration = Duration::from_secs(300);
 /// How long records go out one by one after a batch was refused.
 const SINGLY: Duration = Duration::from_secs(600);
@@ -70,6 +72,8 @@ pub struct Send {
     retry_at: Option<Instant>,
     pause: Duration,
     loss_at: Instant,
+    /// States that were dropped are not told again before then.
+    retell_at: Instant,
     /// When the brokers had nothing of ours to answer, or answered.
     heard: Instant,
     /// It was said that the oldest go.
@@ -128,6 +132,7 @@ impl Send {
             retry_at: None,
             pause: RETRY_FIRST,
             loss_at: now,
+            retell_at: now,
             heard: now,
             said_full: false,
             said_refused: None,
@@ -293,7 +298,10 @@ impl Send {
     /// Tells what this node and its targets are, when it is time. While Kafka is away, or much is
     /// held, that would only push out what cannot be told again.
     fn announce(&mut self) {
-        if self.outbox.take_untold() {
+        // Brokers that refuse it would refuse it again at once.
+        let now = Instant::now();
+        if now >= self.retell_at && self.outbox.take_untold() {
+            self.retell_at = now + RETELL_EVERY;
             self.announcer.tell_again();
         }
         while !self.link.is_away() && self.outbox.has_room() {

@@ -28,7 +28,6 @@ use super::reach::{Reach, is_at_home, speaks_tls};
 use super::room::Held;
 use super::route::is_no_route;
 use super::stall::Whom;
-use super::stopped::Stopped;
 use super::trust::Trust;
 use super::wire::{Limits, Wire};
 use crate::model::cookie::Jar;
@@ -271,19 +270,8 @@ impl Flight {
         let wire = easy.get_mut();
         let mut silent = None;
         let mut fault = match (result, &wire.stopped) {
-            (_, Some(Stopped::NoRoom)) => Some(Fault {
-                cause: Cause::Overload,
-                text: "no room for the body: all checks hold bodies_max".to_owned(),
-            }),
-            (_, Some(Stopped::Undecodable(why))) => {
-                Some(Fault { cause: Cause::Protocol, text: why.clone() })
-            }
-            // Of a part that was asked for (206) the stream's end may be missing.
-            (Ok(()), None) if wire.body.is_cut() && wire.head.status != Some(206) => {
-                let text = "the body was cut: it ends in the middle of its compressed stream";
-                Some(Fault { cause: Cause::Protocol, text: text.to_owned() })
-            }
-            (Ok(()), _) | (Err(_), Some(_)) => None,
+            (_, Some(stopped)) => stopped.fault(),
+            (Ok(()), None) => wire.cut(),
             (Err(_), None) if refused.is_some() => refused,
             (Err(_), None) if wire.no_socket.is_some() => wire.no_socket.as_ref().map(no_socket),
             (Err(error), None) => {

@@ -1,5 +1,8 @@
 //! Why a reply is read no further: apart, as all that reads it may stop.
 
+use crate::model::judge::Fault;
+use crate::model::outcome::Cause;
+
 /// Why we stopped reading a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
@@ -13,4 +16,18 @@ pub enum Stopped {
     NoRoom,
     /// The body cannot be decoded: why, for people.
     Undecodable(String),
+}
+
+impl Stopped {
+    /// Why the reply is not whole for that; none: all that counts of it has come.
+    pub fn fault(&self) -> Option<Fault> {
+        let (cause, text) = match self {
+            Stopped::Full | Stopped::Redirect | Stopped::Switched => return None,
+            Stopped::NoRoom => {
+                (Cause::Overload, "no room for the body: all checks hold bodies_max".to_owned())
+            }
+            Stopped::Undecodable(why) => (Cause::Protocol, why.clone()),
+        };
+        Some(Fault { cause, text })
+    }
 }

@@ -20,6 +20,8 @@ use super::raw::{self, Pool, SingleRequest};
 use super::room::Held;
 use super::stopped::Stopped;
 use super::trust::Roots;
+use crate::model::judge::Fault;
+use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
 /// The receiving end of one hop.
@@ -128,6 +130,16 @@ impl Wire {
         self.greeted_after.get_or_insert(after);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
+    }
+
+    /// Why a reply that came to its end is not whole, if it is not.
+    pub fn cut(&self) -> Option<Fault> {
+        // Of a part that was asked for (206) the stream's end may be missing.
+        if !self.body.is_cut() || self.head.status == Some(206) {
+            return None;
+        }
+        let text = "the body was cut: it ends in the middle of its compressed stream";
+        Some(Fault { cause: Cause::Protocol, text: text.to_owned() })
     }
 
     /// Drops what came: it was no reply of the site's.

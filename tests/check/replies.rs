@@ -147,7 +147,7 @@ fn expressions() {
         http("empty body, nothing wanted", Script::ok(""), up(200).int("bytes", 0)),
         http("204 has no body to match", Script::status(204), down("body", 204).match_ok(false))
             .with(["--match", "x"]),
-        http("no UTF-8 before it", Script::ok(b"\xff\xfe\x80 ok".to_vec()), up(200).found("ok"))
+        http("no UTF-8 before it", Script::ok(b"\xff\x80 ok".to_vec()), up(200).found("ok"))
             .with(["--match", "ok"]),
         http("no UTF-8 in it", Script::ok(b"a\xffb".to_vec()), up(200).found("a\u{fffd}b"))
             .with(["--match", "a.b"]),

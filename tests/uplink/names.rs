@@ -138,3 +138,19 @@ fn names_of_our_own_network_say_nothing_of_the_internet_s() {
     assert_eq!(kinds(&stored.of("near")), [kind("up", "")]);
     assert!(stored.of("far").iter().all(|row| row.verdict != "down"), "{done:?}");
 }
+
+#[test]
+fn a_canary_whose_name_is_answered_by_halves_is_found_all_the_same() {
+    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+    let (lone, here) = (cable.site(1), cable.site(2));
+    super::ip(&format!("addr del {lone}/32 dev lo"));
+    super::ip(&format!("route add blackhole {lone}/32"));
+    let (dns, resolv_conf) = server(&cable, &[("canary.example", &here)]);
+    dns.says("canary.example", AAAA, Says::Silence);
+    let canary = format!("[uplink]\ncanaries = ['canary.example:{}']\n", site.address().port());
+    let config = canary + &targets(&site, &[("lone", &lone)]);
+    let running = cable.start(&config, &folder, resolv_conf);
+    eventually(DEADLINE, "down: the canary answers", || rows(&folder, "lone", "down") > 2);
+    let (done, stored) = stop(running, &folder);
+    assert_eq!(kinds(&stored.of("lone")), [kind("down", "timeout")], "{done:?}");
+}

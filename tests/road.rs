@@ -4,6 +4,7 @@
 mod anew;
 mod away;
 mod clocks;
+mod damaged;
 mod expired;
 mod faults;
 mod flow;

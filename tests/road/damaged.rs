@@ -1,0 +1,92 @@
+//! A bit that is flipped, on the road or in the broker's own log, is never stored as truth.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::flow::Flow;
+use super::{Centre, DEADLINE, await_all};
+use crate::harness::daemon::random;
+use crate::harness::{Kafka, Postgres};
+
+/// A road to a broker that flips a bit of what comes from it behind these words, so many times.
+fn flip_bits(listener: TcpListener, broker: String, words: &'static [u8], times: Arc<AtomicUsize>) {
+    thread::spawn(move || {
+        for here in listener.incoming().flatten() {
+            let there = TcpStream::connect(&broker).unwrap();
+            let (mut from, mut to) = (here.try_clone().unwrap(), there.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            let times = Arc::clone(&times);
+            thread::spawn(move || pass_flipped(there, here, words, &times));
+        }
+    });
+}
+
+fn pass_flipped(mut from: TcpStream, mut to: TcpStream, words: &[u8], times: &AtomicUsize) {
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let bytes = &mut buffer[..count];
+        let at = bytes.windows(words.len()).position(|window| window == words);
+        if let Some(at) = at.filter(|at| at + words.len() < count) {
+            let left =
+                times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            bytes[at + words.len()] ^= u8::from(left.is_ok());
+        }
+        if to.write_all(bytes).is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn a_bit_that_is_flipped_on_the_road_is_fetched_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let kafka = Kafka::with_settings(&format!("advertised.listeners=PLAIN://{place}"));
+    let left = Arc::new(AtomicUsize::new(3));
+    flip_bits(listener, kafka.brokers(), b"\"total_us\":1", Arc::clone(&left));
+    let (database, topic) = (Postgres::database(), random());
+    kafka.create_topic(&topic, 1).unwrap();
+    let centre = Centre::new(&place, &topic, &database);
+    let mut flow = Flow::new(&place, &topic);
+    flow.send(200);
+    let one = centre.writer("one");
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    assert_eq!(left.load(Ordering::Relaxed), 0, "not all were flipped");
+    assert_eq!(one.said("a batch of records is damaged"), 1, "{}", one.log());
+    one.stop();
+}
+
+#[test]
+fn a_bit_that_is_flipped_in_the_log_is_said_and_not_stored() {
+    let (kafka, database, topic) = (Kafka::start(), Postgres::database(), random());
+    kafka.create_topic(&topic, 1).unwrap();
+    let centre = Centre::new(&kafka.brokers(), &topic, &database);
+    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    flow.send(30);
+    let file = kafka.log_file(&topic, 0);
+    let flip = || {
+        let mut log = fs::read(&file).unwrap();
+        let words = b"\"total_us\":7,";
+        let at = log.windows(words.len()).position(|window| window == words).unwrap();
+        log[at + words.len() + 1] ^= 1;
+        // In place: the broker has it open.
+        fs::OpenOptions::new().write(true).open(&file).unwrap().write_all(&log).unwrap();
+    };
+    flip();
+    let mut one = centre.writer("one");
+    one.running.await_stderr("a batch of records is damaged, and fetched again", DEADLINE);
+    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome WHERE total_us >= 7"), "0");
+    flip();
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    one.stop();
+}

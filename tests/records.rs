@@ -84,7 +84,8 @@ pub fn gap(site: &str, node: &str, from_ms: i64, count: u64) -> Gap {
 /// A loss of full memory.
 pub fn loss(node: &str, run: u32, from_ms: i64, to_ms: i64, count: u64) -> Record {
     let cause = LossCause::MemoryFull;
-    Record::Loss(Loss { node: Arc::from(node), run, from_ms, to_ms, count, cause })
+    let node = Arc::from(node);
+    Record::Loss(Loss { node, run, from_ms, to_ms, count, cause, sequence: 0 })
 }
 
 /// What a target is, as `node` says it at `sent_ms`.

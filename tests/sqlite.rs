@@ -109,8 +109,8 @@ fn a_write_ahead_log_is_in_use_and_the_file_ours() {
         text(&path, "PRAGMA application_id"),
         i64::from(u32::from_be_bytes(*b"site")).to_string()
     );
-    assert_eq!(text(&path, "PRAGMA user_version"), "2");
-    assert_eq!(text(&path, "SELECT max(version) FROM migration"), "2");
+    assert_eq!(text(&path, "PRAGMA user_version"), "3");
+    assert_eq!(text(&path, "SELECT max(version) FROM migration"), "3");
 }
 
 #[test]

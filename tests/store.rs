@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use sitewatch::model::outcome::{Gap, GapCause, Verdict};
+use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{State, Who};
 use sitewatch::model::tally::Check;
@@ -362,6 +362,13 @@ fn losses_grow_and_never_shrink(engine: &dyn Engine) {
     ];
     put(&mut *writer, &others).unwrap();
     assert_eq!(count(i64::MIN, i64::MAX), Some(32));
+    // And so is another of the same start, which its number tells; that too is stored once.
+    let Record::Loss(first) = loss("a", 1, now(), now(), 100) else { unreachable!() };
+    for _ in 0..2 {
+        put(&mut *writer, &[Record::Loss(Loss { sequence: 1, ..first.clone() })]).unwrap();
+    }
+    put(&mut *writer, &[Record::Loss(Loss { cause: LossCause::SpoolFull, ..first })]).unwrap();
+    assert_eq!(count(i64::MIN, i64::MAX), Some(132));
 }
 
 fn the_newest_announcement_wins(engine: &dyn Engine) {

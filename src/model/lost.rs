@@ -1,13 +1,21 @@
-//! Records that had to be dropped, counted until that can be told: all of them are one loss.
+//! Records that had to be dropped, counted until that can be told: one loss for each node, run and cause.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::{Loss, LossCause};
 use super::record::Record;
 
-/// A loss that grows.
+/// What makes losses one: node, run and cause.
+type Group = (Arc<str>, u32, LossCause);
+
+/// Losses that grow, and how many of each group were told before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost(Option<Loss>);
+pub struct Lost {
+    open: BTreeMap<Group, Loss>,
+    /// Of the runs of this process' spool: a handful.
+    told: BTreeMap<Group, u32>,
+}
 
 impl Lost {
     /// Counts a record that was dropped. States are told anew, and count nothing; what a loss
@@ -19,29 +27,78 @@ impl Lost {
         }
         let Some((run, from_ms, to_ms)) = record.span() else { return 0 };
         let node = Arc::clone(record.node());
-        self.add(&Loss { node, run, from_ms, to_ms, count: 1, cause });
+        self.add(&Loss { node, run, from_ms, to_ms, count: 1, cause, sequence: 0 });
         1
     }
 
     /// Counts what is lost already.
     pub fn add(&mut self, more: &Loss) {
-        match &mut self.0 {
-            None => self.0 = Some(more.clone()),
-            Some(loss) => {
-                loss.from_ms = loss.from_ms.min(more.from_ms);
-                loss.to_ms = loss.to_ms.max(more.to_ms);
-                loss.count += more.count;
+        let group = (Arc::clone(&more.node), more.run, more.cause);
+        match self.open.get_mut(&group) {
+            Some(loss) => grow(loss, more),
+            None => {
+                let sequence = self.told.get(&group).copied().unwrap_or(0);
+                self.open.insert(group, Loss { sequence, ..more.clone() });
             }
         }
     }
 
-    /// What was lost, if anything.
-    pub fn loss(&self) -> Option<&Loss> {
-        self.0.as_ref()
+    /// The losses that are not told yet, each with the sequence number that it will be told by.
+    pub fn losses(&self) -> impl Iterator<Item = &Loss> {
+        self.open.values()
     }
 
-    /// The same, to be told; counting begins anew.
-    pub fn take(&mut self) -> Option<Loss> {
-        self.0.take()
+    /// Whether nothing is lost that is not told yet.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Takes the losses out, to be told; counting begins anew.
+    pub fn take(&mut self) -> Vec<Loss> {
+        for group in self.open.keys() {
+            *self.told.entry(group.clone()).or_default() += 1;
+        }
+        std::mem::take(&mut self.open).into_values().collect()
+    }
+}
+
+/// Adds a loss of the same group to one that is not told yet.
+pub fn grow(loss: &mut Loss, more: &Loss) {
+    loss.from_ms = loss.from_ms.min(more.from_ms);
+    loss.to_ms = loss.to_ms.max(more.to_ms);
+    loss.count += more.count;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(run: u32, cause: LossCause, from_ms: i64, count: u64, sequence: u32) -> Loss {
+        let (node, to_ms) = (Arc::from("a"), from_ms + 5);
+        Loss { node, run, from_ms, to_ms, count, cause, sequence }
+    }
+
+    #[test]
+    fn each_run_and_cause_is_a_loss_of_its_own() {
+        use LossCause::{Damaged, MemoryFull};
+        let mut lost = Lost::default();
+        assert!(lost.is_empty());
+        for (run, cause, from_ms, count) in [
+            (7, MemoryFull, 300, 1),
+            (7, MemoryFull, 100, 2),
+            (7, Damaged, 200, 4),
+            (8, MemoryFull, 100, 8),
+        ] {
+            lost.add(&loss(run, cause, from_ms, count, 99));
+        }
+        let memory = Loss { to_ms: 305, ..loss(7, MemoryFull, 100, 3, 0) };
+        let mut told = lost.take();
+        told.sort_by_key(|loss| (loss.run, loss.count));
+        let want = [memory, loss(7, Damaged, 200, 4, 0), loss(8, MemoryFull, 100, 8, 0)];
+        assert_eq!(told, want);
+        // What is lost after that is told beside it, though it begins at the same time.
+        lost.add(&loss(7, MemoryFull, 100, 1, 0));
+        assert_eq!(lost.losses().collect::<Vec<_>>(), [&loss(7, MemoryFull, 100, 1, 1)]);
+        assert_eq!((lost.take().len(), lost.take().len()), (1, 0));
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::lost::Lost;
+use super::lost::{self, Lost};
 use super::outcome::{Loss, LossCause};
 use super::record::Record;
 use super::wire::encode;
@@ -59,6 +59,7 @@ impl Entry {
                 to_ms,
                 count: 1,
                 cause: LossCause::MemoryFull,
+                sequence: 0,
             }),
         };
         let key = Arc::clone(record.target().unwrap_or(record.node()));
@@ -95,14 +96,19 @@ impl Outbox {
 
     /// Adds a record. Gives how many checks and gaps were dropped to make room.
     pub fn push(&mut self, record: &Record) -> u64 {
-        let entry = Entry::new(record);
-        self.bytes += entry.bytes();
-        self.entries.insert(self.next, entry);
-        self.waiting.insert(self.next);
-        self.next += 1;
+        let grown = if let Record::Loss(loss) = record { self.grow(loss) } else { false };
+        if !grown {
+            let entry = Entry::new(record);
+            self.bytes += entry.bytes();
+            self.entries.insert(self.next, entry);
+            self.waiting.insert(self.next);
+            self.next += 1;
+        }
         let mut dropped = 0;
         while self.bytes > self.limit_bytes && self.waiting.len() > 1 {
-            let Some(id) = self.waiting.first().copied() else { break };
+            // A loss stays: what it counts would be counted twice, had it arrived unknown to us.
+            let is_loss = |id: &u64| self.entries.get(id).is_some_and(|entry| entry.is_counted);
+            let Some(id) = self.waiting.iter().copied().find(|id| !is_loss(id)) else { break };
             dropped += self.drop(id, LossCause::MemoryFull);
         }
         dropped
@@ -111,6 +117,29 @@ impl Outbox {
     /// From now on each record goes out in a batch of its own, or with others again.
     pub fn send_singly(&mut self, is_single: bool) {
         self.is_single = is_single;
+    }
+
+    /// Adds a loss to one of its group that waits, so that they do not pile up. That one keeps its key: if it
+    /// has arrived already, unknown to us, the greater count takes its place. False: none waits.
+    fn grow(&mut self, more: &Loss) -> bool {
+        let is_fit = |loss: &Loss| {
+            (&loss.node, loss.run, loss.cause) == (&more.node, more.run, more.cause)
+                && loss.from_ms <= more.from_ms
+        };
+        let found = self.waiting.iter().copied().find(|id| {
+            let entry = self.entries.get(id).filter(|entry| entry.is_counted);
+            entry.and_then(|entry| entry.loss.as_ref()).is_some_and(is_fit)
+        });
+        let entry = found.and_then(|id| self.entries.get_mut(&id));
+        let Some((entry, mut loss)) = entry.and_then(|e| e.loss.clone().map(|loss| (e, loss)))
+        else {
+            return false;
+        };
+        lost::grow(&mut loss, more);
+        self.bytes -= entry.bytes();
+        *entry = Entry::new(&Record::Loss(loss));
+        self.bytes += entry.bytes();
+        true
     }
 
     /// The oldest record that may go out now; none, too, while as much is under way as may be.
@@ -186,8 +215,8 @@ impl Outbox {
         }
     }
 
-    /// What was dropped since it was last asked, to be told as a record.
-    pub fn take_loss(&mut self) -> Option<Loss> {
+    /// What was dropped since it was last asked, to be told as records.
+    pub fn take_losses(&mut self) -> Vec<Loss> {
         self.lost.take()
     }
 
@@ -304,16 +333,22 @@ mod tests {
         assert_eq!(outbox.push(&gap(500)), 1);
         let node = Arc::from("a");
         let cause = LossCause::MemoryFull;
-        let want = Loss { node, run: 7, from_ms: 200, to_ms: 305, count: 2, cause };
-        assert_eq!(outbox.take_loss(), Some(want.clone()));
-        assert_eq!(outbox.take_loss(), None);
-        // Told, and dropped itself: it still counts what it counted.
-        outbox.push(&Record::Loss(want));
+        let want = Loss { node, run: 7, from_ms: 200, to_ms: 305, count: 2, cause, sequence: 0 };
+        assert_eq!(outbox.take_losses(), [want.clone()]);
+        assert_eq!(outbox.take_losses(), []);
+        // It is told, and is not dropped itself; what is lost meanwhile is told beside it.
+        outbox.push(&Record::Loss(want.clone()));
         for from_ms in [600, 700, 800] {
             outbox.push(&gap(from_ms));
         }
-        let loss = outbox.take_loss().unwrap();
-        assert_eq!((loss.from_ms, loss.to_ms, loss.count), (200, 605, 5));
+        let more = outbox.take_losses();
+        assert!(more[0].count > 2 && more[0].sequence == 1, "{more:?}");
+        // While the first waits it grows instead, under its key.
+        outbox.push(&Record::Loss(more[0].clone()));
+        let held = outbox.entries.values().filter_map(|e| e.loss.as_ref().filter(|_| e.is_counted));
+        let held: Vec<&Loss> = held.collect();
+        let (to_ms, count) = (more[0].to_ms, 2 + more[0].count);
+        assert_eq!(held, [&Loss { to_ms, count, ..want }]);
     }
 
     #[test]
@@ -339,7 +374,7 @@ mod tests {
         outbox.done(1);
         outbox.done(2);
         assert_eq!((first(&outbox), outbox.len(), outbox.sent_bytes), (Some(3), 1, 0));
-        let loss = outbox.take_loss().unwrap();
+        let loss = outbox.take_losses().remove(0);
         assert_eq!((loss.cause, loss.count, loss.from_ms), (LossCause::Damaged, 1, 100));
         outbox.send_singly(false);
         outbox.sent(3);
@@ -351,6 +386,6 @@ mod tests {
         let mut outbox = outbox(1);
         outbox.push(&Record::Node(NodeState::new(&Arc::from("a"), 7, 1)));
         assert_eq!((outbox.push(&gap(100)), outbox.take_untold()), (0, true));
-        assert_eq!((outbox.take_loss(), outbox.take_untold()), (None, false));
+        assert_eq!((outbox.take_losses(), outbox.take_untold()), (Vec::new(), false));
     }
 }

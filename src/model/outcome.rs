@@ -332,7 +332,7 @@ impl GapCause {
     }
 }
 
-/// Records that were made and had to be dropped. Key: (node, run, from, cause).
+/// Records that were made and had to be dropped. Key: (node, run, from, cause, sequence).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The node whose records they were.
@@ -347,10 +347,12 @@ pub struct Loss {
     pub count: u64,
     /// Why.
     pub cause: LossCause,
+    /// Tells losses of one node, run, start and cause apart, from 0 on.
+    pub sequence: u32,
 }
 
 /// Why records were dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LossCause {
     /// The store was away for longer than memory could hold.
     MemoryFull,

@@ -72,7 +72,7 @@ fields! {
     Redirects "redirects" Bytes "bytes" Attempts "attempts" Matched "matched"
     Excerpt "excerpt" Error "error" CertExpiresS "cert_expires_s"
     ChainExpiresS "chain_expires_s" Reused "reused" Hops "hops"
-    FromMs "from_ms" ToMs "to_ms" Count "count"
+    FromMs "from_ms" ToMs "to_ms" Count "count" Sequence "sequence"
     SentMs "sent_ms" Version "version" PreviousRun "previous_run" LastDueMs "last_due_ms"
     SpoolCount "spool_count" SpoolOldestMs "spool_oldest_ms" ClockSynced "clock_synced"
     Url "url" Method "method" ExpectedStatus "expected_status" Match "match" Reject "reject"
@@ -227,6 +227,9 @@ fn encode_loss(loss: &Loss) -> String {
     object.value(F::ToMs.name(), loss.to_ms);
     object.value(F::Count.name(), loss.count);
     object.text(F::Cause.name(), loss.cause.as_str());
+    if loss.sequence > 0 {
+        object.value(F::Sequence.name(), loss.sequence);
+    }
     object.end()
 }
 
@@ -373,6 +376,7 @@ impl Reader {
             to_ms,
             count,
             cause: LossCause::parse(&self.text(F::Cause, WORD_MAX)?.unwrap_or_default()),
+            sequence: self.number(F::Sequence, 0..=i64::from(i32::MAX))?.unwrap_or(0) as u32,
         })
     }
 

@@ -170,7 +170,7 @@ fn a_schema_is_made_once_by_many() {
         }
     });
     let done = format!("SELECT count(*), min(version) FROM {}.migration", office.schema);
-    assert_eq!(office.database.psql(&done), "5|1");
+    assert_eq!(office.database.psql(&done), "6|1");
 }
 
 #[test]

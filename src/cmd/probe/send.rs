@@ -316,7 +316,7 @@ impl Send {
         if now < self.loss_at {
             return;
         }
-        if let Some(loss) = self.outbox.take_loss() {
+        for loss in self.outbox.take_losses() {
             self.loss_at = now + LOSS_EVERY;
             self.hold(&Record::Loss(loss));
         }

@@ -77,8 +77,8 @@ impl<S: Store> Keep<S> {
     /// Tries to store the next batch.
     fn store(&mut self, waiting: &mut Waiting) {
         let now_ms = clock::now_ms();
-        let loss = waiting.lost.loss().cloned().map(Record::Loss);
-        let written = self.store.write(&mut waiting.batch.next().chain(&loss), now_ms);
+        let losses: Vec<Record> = waiting.lost.losses().cloned().map(Record::Loss).collect();
+        let written = self.store.write(&mut waiting.batch.next().chain(&losses), now_ms);
         match written {
             Ok(written) => {
                 waiting.batch.stored(Instant::now());
@@ -152,7 +152,7 @@ impl Waiting {
     }
 
     fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.lost.loss().is_none()
+        self.batch.is_empty() && self.lost.is_empty()
     }
 
     /// When to store next; not before the next try, while the store is away.
@@ -165,7 +165,7 @@ impl Waiting {
         let weight = record.weight();
         let mut lost = 0;
         for fallen in self.batch.push(record, weight, Instant::now()) {
-            if self.lost.loss().is_none() {
+            if self.lost.is_empty() {
                 log::error!("memory is full while the store is away: the oldest records go");
             }
             lost += self.lost.drop(&fallen, LossCause::MemoryFull);
@@ -220,7 +220,9 @@ mod tests {
             to_ms: 3500,
             count: 3,
             cause: LossCause::MemoryFull,
+            sequence: 0,
         };
-        assert_eq!((waiting.lost.loss(), waiting.batch.len()), (Some(&want), 2));
+        let losses: Vec<&Loss> = waiting.lost.losses().collect();
+        assert_eq!((losses, waiting.batch.len()), (vec![&want], 2));
     }
 }

@@ -76,6 +76,7 @@ fn full() -> Vec<Record> {
         to_ms: NOW,
         count: 1,
         cause: LossCause::SpoolFull,
+        sequence: 3,
     };
     let state = NodeState {
         previous_run: Some(4),

@@ -26,10 +26,10 @@ const GAPS: &str = "INSERT INTO gap
         $7::int8[], $8::text[])
     ON CONFLICT DO NOTHING";
 
-const LOSSES: &str = "INSERT INTO loss (node_id, run, from_ms, cause, to_ms, count)
+const LOSSES: &str = "INSERT INTO loss (node_id, run, from_ms, cause, sequence, to_ms, count)
     SELECT * FROM
-        unnest($1::int4[], $2::int4[], $3::int8[], $4::text[], $5::int8[], $6::int8[])
-    ON CONFLICT (node_id, run, from_ms, cause) DO UPDATE SET
+        unnest($1::int4[], $2::int4[], $3::int8[], $4::text[], $5::int4[], $6::int8[], $7::int8[])
+    ON CONFLICT (node_id, run, from_ms, cause, sequence) DO UPDATE SET
         to_ms = greatest(loss.to_ms, excluded.to_ms),
         count = greatest(loss.count, excluded.count)";
 
@@ -116,10 +116,11 @@ pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
 
 /// Records that were dropped; one that is stored grows.
 pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault> {
-    let mut rows: BTreeMap<(i32, i32, i64, &str), (i64, i64)> = BTreeMap::new();
+    let mut rows: BTreeMap<(i32, i32, i64, &str, i32), (i64, i64)> = BTreeMap::new();
     for loss in losses {
-        let key =
-            (node_id(session, &loss.node)?, loss.run as i32, loss.from_ms, loss.cause.as_str());
+        let (node, run, cause) =
+            (node_id(session, &loss.node)?, loss.run as i32, loss.cause.as_str());
+        let key = (node, run, loss.from_ms, cause, loss.sequence as i32);
         let (to_ms, count) = rows.entry(key).or_insert((loss.to_ms, 0));
         *to_ms = loss.to_ms.max(*to_ms);
         *count = signed(loss.count).max(*count);
@@ -131,8 +132,9 @@ pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault
     let runs: Vec<i32> = rows.keys().map(|key| key.1).collect();
     let from: Vec<i64> = rows.keys().map(|key| key.2).collect();
     let causes: Vec<&str> = rows.keys().map(|key| key.3).collect();
+    let sequences: Vec<i32> = rows.keys().map(|key| key.4).collect();
     let (to, counts): (Vec<i64>, Vec<i64>) = rows.values().copied().unzip();
-    session.execute(LOSSES, &[&nodes, &runs, &from, &causes, &to, &counts]).await?;
+    session.execute(LOSSES, &[&nodes, &runs, &from, &causes, &sequences, &to, &counts]).await?;
     Ok(())
 }
 

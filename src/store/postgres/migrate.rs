@@ -8,12 +8,13 @@ use super::session::Session;
 use crate::clock;
 
 /// The migrations in their order; the first is number 1.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
     include_str!("004.sql"),
     include_str!("005.sql"),
+    include_str!("006.sql"),
 ];
 /// The number of the newest.
 const LATEST: i32 = MIGRATIONS.len() as i32;

@@ -16,7 +16,8 @@ use crate::clock;
 /// `application_id` of our files: "site" in ASCII.
 const APPLICATION: i32 = 0x7369_7465;
 /// `user_version` of our files, and what makes each from the one before.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("hops.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("hops.sql"), include_str!("loss.sql")];
 /// Size of the smallest SQLite file, in bytes.
 const SMALLEST: u64 = 512;
 /// The end of the name of the lock that [`super::Sqlite::claim`] leaves beside a file.

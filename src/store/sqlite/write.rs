@@ -250,13 +250,22 @@ fn id(
     Ok(id)
 }
 
-/// A loss of the same node, run, start and cause grows.
+/// A loss of the same key grows.
 fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO loss (node_id, run, from_ms, cause, sequence, to_ms, count)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET to_ms = max(to_ms, excluded.to_ms),
                                    count = max(count, excluded.count)",
-        params![node, loss.run, loss.from_ms, loss.cause.as_str(), loss.to_ms, signed(loss.count)],
+        params![
+            node,
+            loss.run,
+            loss.from_ms,
+            loss.cause.as_str(),
+            loss.sequence,
+            loss.to_ms,
+            signed(loss.count)
+        ],
     )?;
     Ok(())
 }
@@ -278,7 +287,8 @@ fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqli
         )?;
         if grown == 0 {
             connection.execute(
-                "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO loss (node_id, run, from_ms, cause, to_ms, count)
+                 VALUES (?, ?, ?, ?, ?, ?)",
                 params![node, run, from_ms, cause, until_ms - 1, signed(count)],
             )?;
         }

@@ -1,6 +1,7 @@
 //! PostgreSQL as a store, beyond the contract of `store.rs`: marks, dead letters, partitions,
 //! rights, and a server that goes and comes back.
 
+mod bouncer;
 mod doors;
 mod faults;
 mod hours;

@@ -323,7 +323,7 @@ static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
 });
 
 /// A folder of the server's user.
-fn folder() -> Temp {
+pub fn folder() -> Temp {
     let folder = Temp::public();
     hand_over(folder.path());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -337,7 +337,7 @@ fn hand_over(path: &Path) {
 }
 
 /// A program run as the server's user.
-fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(path);
     command.env_clear().envs(clock::environment());
     command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");

@@ -130,8 +130,7 @@ fn a_partition_that_is_quiet_is_filled_up_again_too() {
         one.until("filled up", super::DEADLINE, || marks(&server) == whole);
     }
     one.await_health("ok");
-    let done = one.stop();
-    assert_eq!(done.stderr.matches("is older than what was read").count(), 3, "{done:?}");
+    one.stop();
     let numbers = "SELECT count(*), count(DISTINCT total_us) FROM sitewatch.outcome";
     assert_eq!(server.psql(numbers), "300|300");
 }

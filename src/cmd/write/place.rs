@@ -118,12 +118,6 @@ impl Places {
         }
     }
 
-    /// The next offset of a partition of ours, as it is stored or will be with the parcel that the
-    /// keeper has.
-    pub fn mark(&self, partition: i32) -> Option<i64> {
-        self.0.get(&partition).map(|place| place.mark)
-    }
-
     /// The store has lost something, or may have: everything has to be gone back to.
     pub fn lose(&mut self) {
         self.0.values_mut().for_each(|place| place.state = State::Adrift);

@@ -188,6 +188,7 @@ impl Read {
             }
             Answer::Older => {
                 self.busy = None;
+                log::warn!("the database is older than what was read: going back in Kafka to it");
                 self.gather.unmark();
                 self.hand_over();
                 self.places.lose();

@@ -116,12 +116,16 @@ fn said(error: &DbError) -> String {
     let code = error.code();
     let lacks_table =
         [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
+    // Our statements and settings are a connection's own, and another's turn up in our place.
+    let pooled = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         format!("{message}; `sitewatch write --setup` grants what is needed")
     } else if lacks_table.contains(code) {
         format!("{message}; `sitewatch write --setup` makes what is missing")
     } else if *code == SqlState::LOCK_NOT_AVAILABLE {
         "another session holds a lock for too long".to_owned()
+    } else if pooled.contains(code) {
+        format!("{message}; behind pgbouncer its pool_mode must be session")
     } else if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
         format!("{message}; is it a standby?")
     } else {

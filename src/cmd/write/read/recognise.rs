@@ -19,9 +19,6 @@ impl Read {
         if ours.is_empty() {
             return;
         }
-        if ours.iter().any(|(p, at)| self.places.mark(*p).is_some_and(|mark| at.next < mark)) {
-            log::warn!("the database is older than what was read: going back in Kafka to it");
-        }
         let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
         let went = self.reader.seek(&starts);
         log::debug!("gone back to {starts:?}, {went:?}");

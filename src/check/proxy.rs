@@ -145,7 +145,9 @@ impl Failure<'_> {
             _ if self.signs.is_answered() => None,
             curl_sys::CURLE_OPERATION_TIMEDOUT => {
                 let ms = self.timeout_ms;
-                let text = format!("no reply within {ms} ms: the proxy {place} did not answer GET");
+                let text = format!(
+                    "no reply within {ms} ms: the proxy {place} did not answer the request"
+                );
                 Some(Fault { cause: Cause::Timeout, text })
             }
             curl_sys::CURLE_RECV_ERROR

@@ -22,7 +22,7 @@ use smol::channel::{Receiver, Sender};
 pub use self::canary::Answer;
 use self::canary::{Ask, Place, ask};
 pub use self::settled::Settled;
-use self::settled::{ELSE, plain, unknown};
+use self::settled::{ELSE, PROXY, plain, unknown};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
@@ -168,8 +168,7 @@ impl Uplink {
         let doubt = Doubt { began, since: now, silence, reach };
         if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Way) {
             // What it has told is told; where it has not, it is asked whether it is there.
-            let port = proxy.url.port_or_known_default();
-            let via = proxy.url.host_str().zip(port).map(|(host, port)| Place::new(host, port));
+            let via = Place::proxy(&proxy.url);
             if no_route.is_some() || via.is_none() {
                 return Some(plain(outcome));
             }
@@ -254,6 +253,8 @@ impl Uplink {
         }
         if let Some(reach) = answer.reach {
             self.evidence.answered(answer.at, reach, false);
+        }
+        if answer.is_proxy && answer.reach.is_some() {
             self.proxies.retain(|(host, _)| *host != answer.host);
             self.proxies.push((answer.host.clone(), answer.at));
         }
@@ -301,8 +302,8 @@ impl Uplink {
         let mut given = Vec::with_capacity(held.len());
         for Held { doubt, outcome, via, round: came } in held {
             if let Some(proxy) = via {
-                let is_asked = round.asked.iter().any(|place| place.host == proxy.host);
-                let settled = if is_asked { unknown(outcome, ELSE) } else { plain(outcome) };
+                let is_asked = round.asked.iter().any(|place| place.is_same(&proxy));
+                let settled = if is_asked { unknown(outcome, PROXY) } else { plain(outcome) };
                 given.push(Settled { is_told: false, ..settled });
                 continue;
             }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::harness::greeter::{Greeter, Greeting};
 use crate::harness::proxy::{Manner, Proxy};
-use crate::harness::{Listener, Script, Sitewatch, certs, dead};
+use crate::harness::{Fields, Listener, Script, Sitewatch, certs, dead, json};
 
 /// A site, and the scheme of the proxy that it is asked for through.
 type Way = (&'static str, &'static str);
@@ -102,6 +102,16 @@ fn silences() -> Vec<Case> {
             .error("cannot connect to the proxy 127.0.0.1:");
         cases.push(in_time(at("nobody accepts", way.0.to_owned(), full, want).key(&key)));
     }
+    // Of what it passes on, it is asked whether it is there: else its site is what hangs.
+    let want = Want { last: Some("first_byte_us"), timeout: Some(TIMEOUT), ..unknown("uplink") };
+    let want = want.error("did not answer the request; nor does it answer otherwise");
+    cases.push(in_time(through("silent", WAYS[2], Manner::Silent, want)));
+    let site = Listener::http();
+    site.always(Script::silence());
+    let (url, proxy) = (site.url("/"), Proxy::start(Manner::Kind));
+    let key = format!("proxy = '{}'", proxy.url("http", ""));
+    let want = late("first_byte_us").error("did not answer the request");
+    cases.push(in_time(at("its site hangs", url, (site, proxy), want).key(&key)));
     for way in [WAYS[3], WAYS[4], WAYS[5]] {
         // It is there, so the site may not be.
         let want = late("connect_us").error("did not answer the SOCKS request");
@@ -247,4 +257,25 @@ fn the_way_to_a_proxy_and_through_it_is_connect() {
 #[test]
 fn a_name_that_is_left_to_us_is_looked_up_before() {
     table(names());
+}
+
+#[test]
+fn a_name_that_we_found_goes_to_socks5_as_an_address() {
+    let site = Listener::http();
+    site.always(Script::ok("x"));
+    let proxy = Proxy::start(Manner::Kind);
+    let port = site.address().port();
+    let (url, through) = (format!("http://site.example:{port}/"), proxy.url("socks5", ""));
+    let text = format!("[[target]]\nname = 'case'\nurl = '{url}'\nproxy = '{through}'\n");
+    let hosts = "127.0.0.1 site.example\n";
+    let script = "mount --bind hosts /etc/hosts && exec \"$@\"";
+    let program = Sitewatch::program("unshare").file("hosts", hosts).file("c.toml", text);
+    let words = ["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_sitewatch")];
+    let words = words.into_iter().chain(["check", "-c", "c.toml", "case", "--format", "json"]);
+    let done = program.args(words).run();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let record = json::parse(&done.stdout);
+    assert!(record.int("dns_us") > 0 && record.int("connect_us") > 0, "{done:?}");
+    let places: Vec<String> = proxy.log().into_iter().map(|asked| asked.place).collect();
+    assert_eq!(places, [format!("127.0.0.1:{port}")]);
 }

@@ -137,6 +137,9 @@ fn http(stream: &mut TcpStream, manner: Manner, note: impl Fn(Asked)) -> Option<
     let login = headers
         .lines()
         .find_map(|line| line.strip_prefix("Proxy-Authorization: ").map(str::to_owned));
+    if what.starts_with('/') {
+        return write!(stream, "HTTP/1.0 400 I am a proxy\r\n\r\n").ok();
+    }
     let whole = what.strip_prefix("http://");
     let (place, path) = whole.map_or((what, ""), |rest| rest.split_at(rest.find('/').unwrap()));
     note(Asked { how, place: place.to_owned(), login });

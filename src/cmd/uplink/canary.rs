@@ -1,10 +1,12 @@
 //! Canaries: hosts that are connected to, to see whether anybody answers.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use smol::channel::Sender;
+use url::Url;
 
 use super::super::daemon::thread;
 use crate::check::resolve::{self, Reply, Resolution, Step, look_up};
@@ -27,6 +29,8 @@ pub struct Place {
     port: u16,
     /// Where that is, as far as it is known.
     pub reach: Option<Reach>,
+    /// Of a proxy: what it is asked, as its kernel answers a connect even if it hangs. Else nothing.
+    words: &'static [u8],
 }
 
 /// Of one canary.
@@ -39,6 +43,8 @@ pub struct Answer {
     pub named: Option<Reach>,
     /// Where it was, if it answered.
     pub reach: Option<Reach>,
+    /// It is a proxy, and was asked as one.
+    pub is_proxy: bool,
     /// When it did, or did not.
     pub at: Instant,
 }
@@ -51,7 +57,17 @@ impl Place {
             "localhost" => Some(Reach::Loopback),
             _ => host.parse().ok().map(reach),
         };
-        Place { host, port, reach }
+        Place { host, port, reach, words: b"" }
+    }
+
+    /// A proxy. That of HTTP is asked for something of its own, which it refuses.
+    pub fn proxy(url: &Url) -> Option<Place> {
+        let place = Place::new(url.host_str()?, url.port_or_known_default()?);
+        let words: &[u8] = match url.scheme() {
+            "http" => b"GET / HTTP/1.0\r\n\r\n",
+            _ => b"\x05\x01\x00",
+        };
+        Some(Place { words, ..place })
     }
 
     /// `host:port` or `[address]:port`.
@@ -60,9 +76,9 @@ impl Place {
         Some(Place::new(host, port.parse().ok()?))
     }
 
-    /// Whether it is the same host and port, whatever is known of where that is.
+    /// Whether it is the same host and port, asked the same, whatever is known of where that is.
     pub fn is_same(&self, other: &Place) -> bool {
-        (&self.host, self.port) == (&other.host, other.port)
+        (&self.host, self.port, self.words) == (&other.host, other.port, other.words)
     }
 
     /// Whether it is named, and its name is looked up.
@@ -83,7 +99,7 @@ impl Place {
             }
     }
 
-    /// Connects; one that refuses has answered too.
+    /// Connects; one that refuses has answered too. A proxy has answered once it says something.
     fn answer(self, round: u64, answers: &Sender<Answer>) -> Answer {
         let found = match self.host.parse() {
             Ok(address) => vec![address],
@@ -95,13 +111,19 @@ impl Place {
         let named = named.filter(|_| self.is_name());
         addresses.truncate(4);
         let each = PATIENCE / addresses.len().max(1) as u32;
+        let is_proxy = !self.words.is_empty();
         let answers = |address: &SocketAddr| match TcpStream::connect_timeout(address, each) {
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-            Ok(_) => true,
+            Err(error) => !is_proxy && error.kind() == std::io::ErrorKind::ConnectionRefused,
+            Ok(stream) => !is_proxy || says_something(stream, self.words, each),
         };
         let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
-        Answer { round, host: self.host, named, reach, at: Instant::now() }
+        Answer { round, host: self.host, named, reach, is_proxy, at: Instant::now() }
     }
+}
+
+fn says_something(mut stream: TcpStream, words: &[u8], within: Duration) -> bool {
+    let is_asked = stream.write_all(words).and_then(|()| stream.set_read_timeout(Some(within)));
+    is_asked.is_ok() && stream.read(&mut [0]).is_ok_and(|count| count > 0)
 }
 
 /// Asks on a thread of its own; it may hang in a lookup for longer than anybody waits for it.

@@ -32,7 +32,7 @@ impl Uplink {
             }
         }
         for proxy in self.held.iter().filter_map(|held| held.via.as_ref()) {
-            if chosen.iter().all(|other| other.host != proxy.host) {
+            if chosen.iter().all(|other| !other.is_same(proxy)) {
                 chosen.push(proxy.clone());
             }
         }

@@ -4,6 +4,8 @@ use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
 /// Why a check is taken for our own network's fault.
 pub const ELSE: &str = "nothing else answers";
+/// Why it is taken for its proxy's.
+pub const PROXY: &str = "nor does it answer otherwise";
 
 /// A check about which there is no doubt any more.
 pub struct Settled {

@@ -43,7 +43,14 @@ impl Uplink {
     fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
         let reach = address.map(|text| reach(text.parse().unwrap()));
         let named = reach.filter(|_| host.parse::<IpAddr>().is_err());
-        let answer = Answer { round: self.rounds, host: host.to_owned(), named, reach, at: now };
+        let answer = Answer {
+            round: self.rounds,
+            host: host.to_owned(),
+            named,
+            reach,
+            is_proxy: true,
+            at: now,
+        };
         verdicts(self.go_on(Some(answer), now))
     }
 }
@@ -135,7 +142,7 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     // A name that is found is enough, though nobody answers there.
     let (host, at) = ("b.example".into(), now + 2 * SECOND);
     let named = Some(Reach::Public);
-    let answer = Answer { round: both.rounds, host, named, reach: None, at };
+    let answer = Answer { round: both.rounds, host, named, reach: None, is_proxy: false, at };
     assert_eq!(verdicts(both.go_on(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
 }
 
@@ -249,8 +256,14 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
         uplink.go_on(None, now);
         let asked = uplink.round.as_ref().map(|round| round.asked.len());
         assert_eq!(asked, Some(3));
-        let answer =
-            Answer { round: uplink.rounds, host: "b.example".into(), named, reach: None, at: now };
+        let answer = Answer {
+            round: uplink.rounds,
+            host: "b.example".into(),
+            named,
+            reach: None,
+            is_proxy: false,
+            at: now,
+        };
         let mut found = verdicts(uplink.go_on(Some(answer), now));
         found.extend(verdicts(uplink.go_on(None, now + 3 * SECOND)));
         assert_eq!(found, [verdict], "{named:?}");

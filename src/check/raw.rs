@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
 mod context;
+mod contexts;
 mod single;
 
 use std::ffi::{CStr, c_int, c_long, c_void};

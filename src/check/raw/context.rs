@@ -45,6 +45,15 @@ unsafe extern "C" {
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<extern "C" fn(*const openssl_sys::SSL, c_int, c_int)>,
     );
+    /// OpenSSL: asks `callback` for the password of a key, with `argument`.
+    fn SSL_CTX_set_default_passwd_cb(
+        context: *mut openssl_sys::SSL_CTX,
+        callback: openssl_sys::pem_password_cb,
+    );
+    fn SSL_CTX_set_default_passwd_cb_userdata(
+        context: *mut openssl_sys::SSL_CTX,
+        argument: *mut c_void,
+    );
     /// OpenSSL: words for an alert, static text.
     fn SSL_alert_desc_string_long(number: c_int) -> *const c_char;
 }
@@ -107,6 +116,44 @@ pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool
     }
     true
 }
+
+/// Takes back what the functions here and libcurl have set in a TLS context, so that another connection can
+/// have it. Left as they are: what libcurl sets anew each time (versions, groups, modes). False: no memory,
+/// and the context is of no more use.
+///
+/// # Safety
+/// `context` is an SSL_CTX that no connection uses.
+pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
+    // SAFETY: the context is alive, by the caller's word, and takes the new store over. Under the index lies
+    // null, or the `Box` that `note_handshake` put there, whose callbacks go before it.
+    unsafe {
+        let store = openssl_sys::X509_STORE_new();
+        if store.is_null() {
+            return false;
+        }
+        openssl_sys::SSL_CTX_set_cert_store(context, store);
+        SSL_CTX_set_cert_verify_callback(context, None, ptr::null_mut());
+        SSL_CTX_set_client_cert_cb(context, None);
+        SSL_CTX_set_info_callback(context, None);
+        if let Some(Some(place)) = PLACE.get() {
+            let handshake = openssl_sys::SSL_CTX_get_ex_data(context, place.as_raw());
+            openssl_sys::SSL_CTX_set_ex_data(context, place.as_raw(), ptr::null_mut());
+            if !handshake.is_null() {
+                drop(Box::from_raw(handshake.cast::<SharedHandshake>()));
+            }
+        }
+        // A key's password stands in a handle that may be gone.
+        SSL_CTX_set_default_passwd_cb(context, None);
+        SSL_CTX_set_default_passwd_cb_userdata(context, ptr::null_mut());
+        openssl_sys::SSL_CTX_clear_options(context, !0);
+        openssl_sys::SSL_CTX_set_options(context, FIRST_OPTIONS);
+    }
+    true
+}
+
+/// The options that OpenSSL gives a new context.
+const FIRST_OPTIONS: u64 =
+    openssl_sys::SSL_OP_NO_COMPRESSION | openssl_sys::SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
 
 /// Changes the notes of a connection's handshake.
 ///

@@ -50,10 +50,14 @@ size:
 	@.ci/with build cargo test --locked --quiet --bench size -- "$(artefacts)" $(ARTEFACTS)
 
 # What a check costs beside a bare handshake, how late it is and how true; CASES, SECONDS, PROGRAM.
-# What a target takes in memory is that of the x86_64 musl artefact: C libraries differ in that.
+# What a target takes in memory is that of the x86_64 musl artefact, since C libraries differ in that; and
+# its checks must cost no more than those of the host's build. BLACKBOX=1 builds blackbox_exporter from its
+# Go module and measures it beside; a path names one that is there.
 bench-check:
 	@cross/build --cached x86_64-unknown-linux-musl
+	@[ "$(BLACKBOX)" != 1 ] || .ci/blackbox >/dev/null
 	@STATIC="$(artefacts)/x86_64-unknown-linux-musl/sitewatch" \
+	    BLACKBOX="$(if $(filter 1,$(BLACKBOX)),$$(.ci/blackbox),$(BLACKBOX))" \
 	    .ci/with test cargo bench --locked --bench check
 
 # What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.

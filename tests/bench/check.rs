@@ -4,9 +4,10 @@
 //!
 //! What else the machine does only adds: of `ROUNDS` (2) of check and floor in turn, the least counts.
 //!
-//! `SECONDS` (15; how long each case is measured), `CASES` (all, or some of: cost lag
+//! `SECONDS` (15; how long each case is measured), `CASES` (all, or some of: cost shipped lag
 //! rate phases expressions memory), `PROGRAM` (another build), `STATIC` (the static file, whose memory
-//! is promised; else it is that of the other).
+//! and cost beside the host's build are promised; else it is that of the other), `BLACKBOX` (the
+//! program of a `blackbox_exporter` to measure beside).
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,8 @@ mod floor;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod measure;
+#[path = "check/shipped.rs"]
+mod shipped;
 #[path = "check/site.rs"]
 mod site;
 #[path = "check/watched.rs"]
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     match words.first().map(String::as_str) {
         Some("site") => site::serve(Path::new(&words[1])),
         Some("floor") => floor::run(&words[1..]),
+        Some("scrape") => shipped::scrape(&words[1..]),
         _ => return Bench::new().run(),
     }
     ExitCode::SUCCESS
@@ -95,6 +99,9 @@ impl Bench {
     fn run(mut self) -> ExitCode {
         if self.wants("cost") {
             self.cost();
+        }
+        if self.wants("shipped") {
+            self.shipped();
         }
         if self.wants("lag") {
             self.lag();
@@ -222,6 +229,30 @@ impl Bench {
             println!("ECDSA with {name:<23}{:>8.3}  {ratio:.2} of the above", found.cpu_ms);
             let grows = if of == "roots" { 1.0 / ratio } else { ratio };
             self.promise(grows < 1.15, format!("CPU grows with the number of {of}: {grows:.2}"));
+        }
+    }
+
+    /// CPU of a check by the host's build, the static file and `blackbox_exporter`, in turn.
+    fn shipped(&mut self) {
+        let programs = shipped::Programs::named();
+        let mut least = shipped::Costs::default();
+        for _ in 0..self.rounds.max(3) {
+            let ours = |program| {
+                let case = self.case(Kind::Ecdsa, shipped::TARGETS, shipped::INTERVAL_S);
+                Case { program, ..case }.run().cpu_ms
+            };
+            least.host.keep(ours(None));
+            if let Some(file) = programs.file.as_deref() {
+                least.file.keep(ours(Some(file)));
+            }
+            if let Some(program) = programs.blackbox.as_deref() {
+                let (site, roots) = (&self.site, &self.all_roots);
+                least.blackbox.keep(shipped::blackbox(program, site, roots, self.seconds));
+            }
+        }
+        println!("\nCPU of one HTTPS check, in ms, at 1000 targets every 15 s; the least of each");
+        for (holds, text) in least.print() {
+            self.promise(holds, text);
         }
     }
 

@@ -90,8 +90,8 @@ mod tests {
     use foreign_types::ForeignType;
     use openssl::ssl::{SslContextBuilder, SslMethod};
 
-    use crate::check::certificate::SharedHandshake;
     use super::*;
+    use crate::check::certificate::SharedHandshake;
 
     /// The contexts are all tests' of this process: one at a time.
     static ALONE: Mutex<()> = Mutex::new(());

@@ -334,7 +334,7 @@ mod tests {
         let node = Arc::from("a");
         let cause = LossCause::MemoryFull;
         let want = Loss { node, run: 7, from_ms: 200, to_ms: 305, count: 2, cause, sequence: 0 };
-        assert_eq!(outbox.take_losses(), [want.clone()]);
+        assert_eq!(outbox.take_losses(), std::slice::from_ref(&want));
         assert_eq!(outbox.take_losses(), []);
         // It is told, and is not dropped itself; what is lost meanwhile is told beside it.
         outbox.push(&Record::Loss(want.clone()));

@@ -116,7 +116,9 @@ pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
 
 /// Records that were dropped; one that is stored grows.
 pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault> {
-    let mut rows: BTreeMap<(i32, i32, i64, &str, i32), (i64, i64)> = BTreeMap::new();
+    /// Node, run, start, cause and sequence.
+    type Key<'a> = (i32, i32, i64, &'a str, i32);
+    let mut rows: BTreeMap<Key<'_>, (i64, i64)> = BTreeMap::new();
     for loss in losses {
         let (node, run, cause) =
             (node_id(session, &loss.node)?, loss.run as i32, loss.cause.as_str());

@@ -35,6 +35,9 @@ const NO_ANSWER: u8 = 2;
 
 /// Does what the words say; gives the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
+    // Before anything else of OpenSSL: this call alone keeps it from freeing what it has when the process
+    // exits, while a thread of librdkafka may be in the middle of a handshake.
+    openssl::init();
     let code = args::parse(words).and_then(|command| match command {
         Command::Help => print(args::USAGE).map(|()| FINE),
         Command::Version { verbose } => version::version(verbose),

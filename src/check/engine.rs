@@ -156,11 +156,12 @@ impl<T> Engine<T> {
     /// Looks whether this comes far too late, where it may come after `allowed`; then the checks
     /// under way have waited for us.
     fn feel(&mut self, allowed: Duration) {
-        let Some(late) = self.pulse.late(allowed, Instant::now()) else { return };
+        let now = Instant::now();
+        let Some(late) = self.pulse.late(allowed, now) else { return };
         self.stalled += late;
         let flights = self.flights.values_mut().map(|under| &mut under.flight);
         let looking = self.looking.values_mut().map(|looking| &mut looking.flight);
-        flights.chain(looking).for_each(|flight| flight.stalled += late);
+        flights.chain(looking).for_each(|flight| flight.stall(late, now));
     }
 
     /// Cuts all checks that are under way, and gives their tags.

@@ -66,7 +66,7 @@ pub struct Flight {
     /// How long names waited for a thread.
     late: Duration,
     /// How long it had no turn, where that was far too long.
-    pub stalled: Duration,
+    stalled: Duration,
     /// When this hop began, and what was found of its name, after what time.
     began: Instant,
     found: Option<(Duration, Arc<[IpAddr]>)>,
@@ -103,6 +103,11 @@ impl Flight {
             found: None,
             target,
         }
+    }
+
+    /// Adds a stall that ends at `now`, as far as this hop was under way in it.
+    pub fn stall(&mut self, late: Duration, now: Instant) {
+        self.stalled += late.min(now.saturating_duration_since(self.began));
     }
 
     /// Of whom a reply of it is.

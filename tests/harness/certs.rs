@@ -55,6 +55,12 @@ impl Authority {
         Authority::of(name, certificate, key, Vec::new())
     }
 
+    /// When it ends, in seconds since 1970.
+    pub fn ends_s(&self) -> i64 {
+        let since = Asn1Time::from_unix(0).unwrap().diff(self.certificate.not_after()).unwrap();
+        i64::from(since.days) * 86_400 + i64::from(since.secs)
+    }
+
     /// An authority below this one, between these days.
     pub fn intermediate(&self, name: &str, from_days: i64, to_days: i64) -> Authority {
         let key = make_key(Kind::P256);

@@ -258,6 +258,8 @@ impl Send {
         if dropped > 0 && !self.said_full {
             log::error!("memory is full while Kafka takes nothing: the oldest records go");
             self.said_full = true;
+        } else if self.outbox.has_room() {
+            self.said_full = false;
         }
         self.show(|health| health.lost += dropped);
     }
@@ -350,7 +352,6 @@ impl Send {
                 log::error!("Kafka is away: {why}; checks go on, {waiting} held in memory");
             }
             Some(Change::Back(after)) => {
-                self.said_full = false;
                 log::info!("Kafka is back after {} s, {waiting} to send", after.as_secs());
             }
         }

@@ -32,6 +32,47 @@ int unittest_mock_cluster(void) {
     return 1; /* of librdkafka's own tests, which nothing calls */
 }
 
+/* OpenSSL's key derivations of SSH, Kerberos, NIST's SP 800-56C and 800-108, X9.42, X9.63, PVK files and
+   random generators, which are had by name alone and which TLS, SCRAM and keys under a password never ask
+   for. Each says that it cannot be made; numbers of OSSL_FUNC_KDF_NEWCTX, _FREECTX and _DERIVE. */
+struct dispatch {
+    int number;
+    void (*function)(void);
+};
+
+static void *kdf_new(void *provider) {
+    (void)provider;
+    return NULL;
+}
+
+static void kdf_free(void *context) {
+    (void)context;
+}
+
+static int kdf_derive(void *context, unsigned char *key, size_t length, const void *parameters) {
+    (void)context;
+    (void)key;
+    (void)length;
+    (void)parameters;
+    return 0;
+}
+
+#define WITHOUT_KDF(name)                                            \
+    const struct dispatch ossl_kdf_##name##_functions[] = {          \
+        {1, (void (*)(void))kdf_new},                                \
+        {3, (void (*)(void))kdf_free},                               \
+        {5, (void (*)(void))kdf_derive},                             \
+        {0, NULL},                                                   \
+    };
+WITHOUT_KDF(sshkdf)
+WITHOUT_KDF(krb5kdf)
+WITHOUT_KDF(sskdf)
+WITHOUT_KDF(x963_kdf)
+WITHOUT_KDF(x942_kdf)
+WITHOUT_KDF(kbkdf)
+WITHOUT_KDF(pvk)
+WITHOUT_KDF(hmac_drbg)
+
 #ifdef __aarch64__
 /* OpenSSL's ciphers AES-*-CBC-HMAC-SHA*-ETM, 75 KB, which TLS has no use for; they are had by name
    alone. As OpenSSL itself says it for a machine without them. */

@@ -224,12 +224,16 @@ fn three_damaged_files_are_kept_the_first_two_for_good() {
     let path = folder.join("s.db");
     for number in 1..=4 {
         folder.write("s.db", format!("{number}{}", "x".repeat(5000)));
+        if number == 3 {
+            folder.write("s.db-wal", "a log of the third");
+        }
         drop(Sqlite::replacing(&path, u64::MAX).unwrap());
     }
     for (end, number) in [("", b'1'), ("-2", b'2'), ("-3", b'4')] {
         let kept = fs::read(folder.join(&format!("s.db.damaged{end}"))).unwrap();
         assert_eq!(kept[0], number, "{end}");
     }
+    assert!(!folder.join("s.db.damaged-3-wal").exists(), "a log of another file");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Finder {
     told: (Sender<Told>, Receiver<Told>),
     found: (Sender<Found>, Receiver<Found>),
     looked: Option<Instant>,
+    /// No thread could be started to look: try again then.
+    start_at: Option<Instant>,
 }
 
 impl Finder {
@@ -56,6 +58,7 @@ impl Finder {
             link: Arc::clone(link),
             told,
             found: smol::channel::bounded(1),
+            start_at: None,
             looked: None,
         })
     }
@@ -108,8 +111,20 @@ impl Finder {
             std::thread::sleep(wait);
             look(&publisher, kafka, &found);
         });
+        // A host may have no thread to spare for a while (a limit on processes, memory).
+        let was_refused = self.start_at.take().is_some();
         if let Err(error) = started {
-            log::error!("cannot start a thread: {error}");
+            self.start_at = Some(now + PAUSE);
+            if !was_refused {
+                log::error!("cannot start a thread to look for the topic, trying again: {error}");
+            }
+        }
+    }
+
+    /// Looks for the topic after all, once it is time to try again to start a thread for that.
+    pub fn look_again(&mut self) {
+        if self.start_at.is_some_and(|at| at <= Instant::now()) {
+            self.look();
         }
     }
 }

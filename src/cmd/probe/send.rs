@@ -326,6 +326,7 @@ impl Send {
 
     /// Logs how the road to the brokers has changed.
     fn tell_changes(&mut self) {
+        self.finder.look_again();
         if !self.outbox.is_under_way() {
             self.heard = Instant::now();
         }

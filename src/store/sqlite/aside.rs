@@ -31,6 +31,8 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
     };
     // Companions first: a log beside a new file of its name would be taken for that file's.
     for end in COMPANIONS {
+        // One that is left of an earlier file of that name would be taken for this one's.
+        let _ = fs::remove_file(beside(&to, end));
         rename(&beside(path, end), &beside(&to, end))?;
     }
     rename(path, &to)?;

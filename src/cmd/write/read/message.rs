@@ -110,7 +110,10 @@ impl Read {
     /// Whether it is time to say this again.
     fn is_news(&mut self, what: &'static str) -> bool {
         let now = Instant::now();
-        let said = self.said.insert(what, now);
-        said.is_none_or(|said| now - said >= SAY_AGAIN)
+        let is_news = self.said.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
+        if is_news {
+            self.said.insert(what, now);
+        }
+        is_news
     }
 }

@@ -8,6 +8,7 @@ mod damaged;
 mod expired;
 mod faults;
 mod flow;
+mod group;
 mod kept;
 mod refused;
 mod replaced;

@@ -1,6 +1,7 @@
 //! The way out of Kafka: messages of the partitions that the group gives us, from the offsets
 //! that the caller names. Partitions are taken over only once the caller has said from where, so
-//! that nothing is fetched from anywhere else first.
+//! that nothing is fetched from anywhere else first. The group never waits for that: until a
+//! member has answered, nobody is given anything, for as long as `max.poll.interval.ms`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ pub enum Turn<'a> {
     Nothing,
     /// A message.
     Message(Message<'a>),
-    /// The group gives us these partitions: [`Reader::assign`] them.
+    /// The group gives us these partitions, and does not wait until we [`Reader::assign`] them.
     Given(Vec<i32>),
     /// The group has taken these partitions away.
     Taken(Vec<i32>),
@@ -83,8 +84,8 @@ impl Reader {
     /// A setting that librdkafka does not take.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
-        let (turns, is_refused, is_leaving, is_damage_told) = Default::default();
-        let surroundings = Surroundings { link, turns, is_refused, is_leaving, is_damage_told };
+        let (turns, is_refused, is_damage_told) = Default::default();
+        let surroundings = Surroundings { link, turns, is_refused, is_damage_told };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
             .map_err(|error| settings::refused(&error))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
@@ -122,10 +123,16 @@ impl Reader {
         }
     }
 
+    /// Says that the group has given or taken what [`Reader::poll`] has not told yet: partitions
+    /// may no longer be ours to assign.
+    pub fn has_turns(&self) -> bool {
+        !self.consumer.context().turns().is_empty()
+    }
+
     /// Takes partitions over, each from its offset on; 0: from the earliest.
     ///
     /// # Errors
-    /// librdkafka does not take them: they have been taken away meanwhile.
+    /// librdkafka does not take them.
     pub fn assign(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
         let list = self.list(offsets.iter().copied());
         let assigned = list.and_then(|list| self.consumer.incremental_assign(&list));
@@ -185,14 +192,6 @@ impl Reader {
         self.consumer.context().is_refused.load(Ordering::Relaxed)
     }
 
-    /// Leaves the group on drop, whatever it has given us and waits for us to take over.
-    pub fn leave(&self) {
-        self.consumer.context().is_leaving.store(true, Ordering::Relaxed);
-        if let Err(error) = self.assign(&[]) {
-            log::debug!("{error}");
-        }
-    }
-
     /// The client, to ask the brokers.
     pub fn client(&self) -> &Client<impl ClientContext + use<>> {
         self.consumer.client()
@@ -239,7 +238,6 @@ struct Surroundings {
     link: Arc<Link>,
     turns: Mutex<VecDeque<Told>>,
     is_refused: AtomicBool,
-    is_leaving: AtomicBool,
     is_damage_told: AtomicBool,
 }
 
@@ -309,19 +307,35 @@ impl ConsumerContext for Surroundings {
         let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.heard();
-            if self.is_leaving.load(Ordering::Relaxed) {
-                // It waits for that before it lets us go.
-                if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
-                    log::debug!("Kafka: cannot leave: {error}");
-                }
-                return;
+            // An empty answer frees the group. The partitions stay ours in it, and follow once it
+            // is known from where to read them: the store may be away for hours.
+            if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+                log::debug!("Kafka: cannot answer the group: {error}");
             }
             self.turns().push_back(Told::Given(partitions));
             return;
         }
-        if let Err(error) = consumer.incremental_unassign(list) {
-            log::debug!("Kafka: cannot give partitions back: {error}");
+        // librdkafka refuses the whole list for one that was not taken over, and waits on.
+        let given_back = assigned(consumer, list);
+        if let Err(error) = given_back.and_then(|list| consumer.incremental_unassign(&list)) {
+            log::warn!("Kafka: cannot give partitions back: {error}");
         }
         self.taken(partitions);
     }
+}
+
+/// Picks those of a list that have been taken over.
+fn assigned<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) -> KafkaResult<TopicPartitionList> {
+    let ours = consumer.assignment()?;
+    let mut both = TopicPartitionList::new();
+    for element in list.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        if ours.find_partition(topic, partition).is_some() {
+            both.add_partition(topic, partition);
+        }
+    }
+    Ok(both)
 }

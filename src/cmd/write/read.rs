@@ -54,10 +54,9 @@ pub struct Read {
     busy: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
     given: BTreeSet<i32>,
-    /// The group waits for us to take over what it has given, be it nothing.
-    must_assign: bool,
-    /// The keeper is asked where to go on; and not before then.
-    is_asked: bool,
+    /// Partitions of which the keeper is asked where to go on, less those taken away since; none:
+    /// it is asked nothing. And not before then.
+    asked: Option<BTreeSet<i32>>,
     ask_at: Instant,
     store_is_away: bool,
     /// The word of `/health` for why it is away.
@@ -113,8 +112,7 @@ impl Read {
             gather: Gather::new(limits),
             busy: None,
             given: BTreeSet::new(),
-            must_assign: false,
-            is_asked: false,
+            asked: None,
             ask_at: Instant::now(),
             store_is_away: false,
             store_trouble: "",
@@ -193,8 +191,10 @@ impl Read {
                 self.hand_over();
                 self.places.lose();
             }
-            Answer::Positions(positions) => {
-                self.is_asked = false;
+            Answer::Positions(mut positions) => {
+                // Whoever had a partition in between may have stored more of it.
+                let asked = self.asked.take().unwrap_or_default();
+                positions.retain(|(partition, _)| asked.contains(partition));
                 self.take_over(&positions);
                 self.go_back(&positions);
             }
@@ -204,31 +204,25 @@ impl Read {
     /// Asks the keeper where to go on, if there is anything to go on with.
     fn ask(&mut self) {
         let mut partitions: BTreeSet<i32> = self.places.adrift().collect();
-        if self.is_asked || (partitions.is_empty() && !self.must_assign) {
-            return;
-        }
-        if Instant::now() < self.ask_at {
-            return;
-        }
         partitions.extend(&self.given);
-        if partitions.is_empty() {
-            // There are more writers than partitions.
-            return self.take_over(&[]);
+        if self.asked.is_some() || partitions.is_empty() || Instant::now() < self.ask_at {
+            return;
         }
         let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
-        let partitions = partitions.into_iter().collect();
+        let wanted = partitions.iter().copied().collect();
         // A keeper that is gone is noticed when it is listened to.
-        let question = Work::Positions(Question { cluster, topic, partitions });
-        self.is_asked = self.work.send(question).is_ok();
+        let question = Work::Positions(Question { cluster, topic, partitions: wanted });
+        self.asked = self.work.send(question).is_ok().then_some(partitions);
     }
 
     /// Takes over what the group has given us, now that we know from where.
     fn take_over(&mut self, positions: &[(i32, Position)]) {
-        if !self.must_assign {
-            return;
-        }
         let ours: Vec<&(i32, Position)> =
             positions.iter().filter(|(p, _)| self.given.contains(p)).collect();
+        // What has been given or taken and is not known yet comes first, and then it is asked again.
+        if ours.is_empty() || self.reader.has_turns() {
+            return;
+        }
         let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
         if let Err(error) = self.reader.assign(&starts) {
             log::warn!("{error}");
@@ -240,7 +234,6 @@ impl Read {
             self.given.remove(partition);
             self.places.take(*partition, position.clone());
         }
-        self.must_assign = !self.given.is_empty();
         self.look_later();
         // The new ones are to be as the others. One that we had before, and that was taken away
         // while it was paused, would be paused still.
@@ -278,11 +271,6 @@ impl Read {
                     log::info!("reading partitions {partitions:?}");
                 }
                 self.given.extend(&partitions);
-                self.must_assign = true;
-                // The group waits for that too, and the store has nothing to say of nothing.
-                if self.given.is_empty() {
-                    self.take_over(&[]);
-                }
             }
             Some(Event::Taken(partitions)) => {
                 if !partitions.is_empty() {
@@ -290,6 +278,9 @@ impl Read {
                 }
                 for partition in &partitions {
                     self.given.remove(partition);
+                    if let Some(asked) = &mut self.asked {
+                        asked.remove(partition);
+                    }
                     self.places.leave(*partition);
                 }
                 // What was read of them is stored all the same; whoever reads it again repeats it.
@@ -348,7 +339,7 @@ impl Read {
         }
     }
 
-    /// Has the last parcel stored, if the keeper can still do it, and leaves the group.
+    /// Has the last parcel stored, if the keeper can still do it.
     fn end(&mut self) {
         let limit = Instant::now() + END;
         while (self.busy.is_some() || !self.gather.is_empty()) && Instant::now() < limit {
@@ -359,6 +350,5 @@ impl Read {
                 break;
             }
         }
-        self.reader.leave();
     }
 }

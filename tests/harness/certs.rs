@@ -359,9 +359,10 @@ fn time(since_1970_s: i64) -> Asn1Time {
     Asn1Time::from_unix(since_1970_s).unwrap()
 }
 
-/// So many days from now, in seconds since 1970.
+/// So many days from now, less a half, in seconds since 1970: a text that tells whole days then tells the
+/// same ones however quick the check is.
 fn day_s(days: i64) -> i64 {
-    now_s() + days * DAY_S
+    now_s() + days * DAY_S - DAY_S / 2
 }
 
 fn make_key(kind: Kind) -> PKey<Private> {

@@ -17,6 +17,7 @@ pub mod lost;
 pub mod outbox;
 pub mod outcome;
 pub mod record;
+pub mod refusal;
 pub mod report;
 pub mod safeguard;
 pub mod schedule;

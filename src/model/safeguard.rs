@@ -2,7 +2,8 @@
 //! table that is wrong must never empty the store. All of these rules stand here.
 //!
 //! A record is put aside when it expires, when it becomes a dead letter for its time, or when the
-//! table refuses it. One such record is its own fault. Many are more likely the deployment's.
+//! table refuses it ([`super::refusal`]). One such record is its own fault. Many are more likely the
+//! deployment's.
 //!
 //! - **Two clocks.** Times are judged by the database's clock. As long as this host's differs from it by
 //!   more than [`CLOCKS_MAX_MS`], one of them is wrong and nobody here knows which: wait.

@@ -4,7 +4,7 @@
 mod postgres;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +99,27 @@ pub struct Parcel {
     pub age_ms: Option<i64>,
 }
 
+impl Parcel {
+    /// Appends a parcel of the same topic that was read after this one. Records that were read again
+    /// count once.
+    pub fn append(&mut self, later: Parcel) {
+        let known: BTreeSet<Origin> = self.origins.iter().copied().collect();
+        for (record, origin) in later.records.into_iter().zip(later.origins) {
+            if !known.contains(&origin) {
+                self.records.push(record);
+                self.origins.push(origin);
+            }
+        }
+        self.dead.extend(later.dead);
+        for mark in later.marks {
+            match self.marks.binary_search_by_key(&mark.partition, |before| before.partition) {
+                Ok(index) => self.marks[index].go_on(&mark),
+                Err(index) => self.marks.insert(index, mark),
+            }
+        }
+    }
+}
+
 /// A message's place in Kafka.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
@@ -134,6 +155,19 @@ pub struct Mark {
     pub reset: Option<i64>,
     /// The fingerprint of the message before `next`; none: it is not known.
     pub hash: Option<u64>,
+}
+
+impl Mark {
+    /// Goes on to a later mark of its partition. A partition that was taken away and given back is
+    /// read again: the mark goes back only where the log was begun anew.
+    fn go_on(&mut self, later: &Mark) {
+        if let Some(at) = later.reset {
+            self.reset = Some(self.reset.map_or(at, |before| before.min(at)));
+        }
+        if later.reset.is_some() || later.next > self.next {
+            (self.next, self.hash) = (later.next, later.hash);
+        }
+    }
 }
 
 /// A message that could not be read, and is kept.

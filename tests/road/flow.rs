@@ -77,6 +77,12 @@ impl Flow {
         self.judge_without(database, 0..0);
     }
 
+    /// The same, but that those before a number were deleted.
+    #[track_caller]
+    pub fn judge_from(&self, database: &Database, number: u64) {
+        self.judge_without(database, 0..number);
+    }
+
     /// The same, but that these numbers are not stored.
     #[track_caller]
     pub fn judge_without(&self, database: &Database, lost: Range<u64>) {

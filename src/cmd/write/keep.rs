@@ -5,6 +5,7 @@
 //! that PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock
 //! or the table is at fault, the parcel waits, and nothing is dropped.
 
+mod doubt;
 mod outage;
 mod parcel;
 
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use self::doubt::Doubt;
 use self::outage::{Outage, Trouble};
-use self::parcel::Aside;
+use self::parcel::{Aside, Tried};
 use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
@@ -57,6 +59,8 @@ pub struct Keep {
     prepared: Option<u64>,
     /// Counts the records that were put aside.
     aside: Aside,
+    /// The parcel that waits until it is known who is at fault.
+    doubt: Option<Doubt>,
     retain_at: Instant,
 }
 
@@ -93,6 +97,7 @@ impl Keep {
             outage: None,
             prepared: None,
             aside: Aside::default(),
+            doubt: None,
             retain_at: Instant::now(),
         }
     }
@@ -100,7 +105,7 @@ impl Keep {
     /// Stores until the reader is gone. Gives what is left, if nothing can be stored.
     pub fn run(mut self) -> Option<Left> {
         let (GaveUp, count) = self.work().err()?;
-        let is_held = self.outage.is_some_and(|outage| outage.is_hold());
+        let is_held = self.doubt.is_some() || self.outage.is_some_and(|outage| outage.is_hold());
         Some(Left { count, is_held })
     }
 
@@ -116,22 +121,32 @@ impl Keep {
         self.answer(Answer::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
-            let knock = if self.outage.is_some() { KNOCK_AGAIN } else { KNOCK };
+            let is_waiting = self.outage.is_some() || self.doubt.is_some();
+            let knock = if is_waiting { KNOCK_AGAIN } else { KNOCK };
             match self.work.recv_timeout(wait.min(knock)) {
                 Ok(Work::Parcel(parcel)) => {
-                    let count = parcel.records.len() as u64;
-                    let stored = self.store(&mut store, *parcel);
-                    self.answer(stored.map_err(|gave_up| (gave_up, count))?);
+                    let answer = self.store(&mut store, *parcel)?;
+                    self.answer(answer);
                 }
                 Ok(Work::Positions(question)) => {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
+                // The table may be mended, and a single record has waited for long enough.
+                Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
+                    match self.store(&mut store, Parcel::default())? {
+                        Answer::Held => {}
+                        answer => self.answer(answer),
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => match self.now_ms(&mut store) {
                     Ok(_) => self.works(),
                     Err(trouble) => self.fails(&trouble),
                 },
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let left = self.doubt.as_ref().map(|doubt| (GaveUp, doubt.count()));
+                    return left.map_or(Ok(()), Err);
+                }
             }
             if Instant::now() >= self.retain_at {
                 self.tend(&mut store);
@@ -144,20 +159,27 @@ impl Keep {
         let _ = self.answers.send(answer);
     }
 
-    fn store(&mut self, store: &mut Postgres, mut parcel: Parcel) -> Result<Answer, GaveUp> {
+    /// Stores a parcel, with the one in doubt; an error: how many records that are.
+    fn store(&mut self, store: &mut Postgres, parcel: Parcel) -> Result<Answer, (GaveUp, u64)> {
+        let mut parcel = self.join(parcel);
         let waiting = parcel.records.len() as u64;
         self.shared.change(|health| health.waiting = waiting);
-        let (written, answer) = match self.put(store, &mut parcel)? {
-            Stored::Whole(written) => (written, Answer::Stored(std::mem::take(&mut parcel.marks))),
-            Stored::Older(_) => {
-                // What was read is true all the same, and may not be there to be read again.
-                parcel.marks.clear();
-                match self.put(store, &mut parcel)? {
-                    Stored::Whole(written) => (written, Answer::Older),
-                    Stored::Older(_) => return Ok(Answer::Older),
-                }
+        let gave_up = |gave_up| (gave_up, waiting);
+        let (mut tried, mut is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, false);
+        if matches!(tried, Tried::Done(Stored::Older(_))) {
+            // What was read is true all the same, and may not be there to be read again.
+            parcel.marks.clear();
+            (tried, is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, true);
+        }
+        let written = match tried {
+            Tried::Done(Stored::Whole(written)) => written,
+            Tried::Done(Stored::Older(_)) => return Ok(Answer::Older),
+            Tried::Doubtful(why) => {
+                self.hold(parcel, &why);
+                return Ok(if is_older { Answer::Older } else { Answer::Held });
             }
         };
+        self.decide();
         let now = clock::now_ms();
         let letters = self.aside.count(&parcel);
         self.shared.change(|health| {
@@ -168,12 +190,13 @@ impl Keep {
             health.waiting = 0;
             health.stored_ms = now;
         });
-        Ok(answer)
+        Ok(if is_older { Answer::Older } else { Answer::Stored(parcel.marks) })
     }
 
-    /// Stores a parcel; records that are refused become dead letters.
-    fn put(&mut self, store: &mut Postgres, parcel: &mut Parcel) -> Result<Stored, GaveUp> {
-        self.insist(self.stop_timeout, |keep| keep.try_store(store, parcel))
+    /// Stores a parcel; records that are refused for their own fault become dead letters.
+    fn put(&mut self, store: &mut Postgres, parcel: &mut Parcel) -> Result<Tried, GaveUp> {
+        let waited = self.waited();
+        self.insist(self.stop_timeout, |keep| keep.try_store(store, parcel, waited))
     }
 
     fn positions(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {

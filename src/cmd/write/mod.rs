@@ -61,6 +61,8 @@ pub enum Answer {
     Ready,
     /// The parcel is stored, up to these marks.
     Stored(Vec<Mark>),
+    /// The parcel waits for the next one: the two are stored together.
+    Held,
     /// The store is older than the parcel, whose records are stored without their marks: ask where
     /// to go on.
     Older,
@@ -72,8 +74,8 @@ pub enum Answer {
     Back,
     /// The connection to the store is another: it may be older than what was stored.
     Reconnected,
-    /// The store's clock is in doubt, or no longer, while all is stored.
-    Doubt(bool),
+    /// Something is in doubt, or no longer, while reading goes on. With the word for `/health`.
+    Doubt(&'static str, bool),
 }
 
 /// Reads and stores until told to stop, or makes what that needs.

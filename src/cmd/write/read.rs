@@ -61,7 +61,8 @@ pub struct Read {
     store_is_away: bool,
     /// The word of `/health` for why it is away.
     store_trouble: &'static str,
-    clock_in_doubt: bool,
+    /// The words of `/health` for what is in doubt while reading goes on.
+    doubts: BTreeSet<&'static str>,
     store_is_late: bool,
     is_paused: bool,
     /// When brokers last gave something, or were asked.
@@ -116,7 +117,7 @@ impl Read {
             ask_at: Instant::now(),
             store_is_away: false,
             store_trouble: "",
-            clock_in_doubt: false,
+            doubts: BTreeSet::new(),
             store_is_late: false,
             is_paused: false,
             heard: Instant::now(),
@@ -168,7 +169,11 @@ impl Read {
         match answer {
             Answer::Ready => {}
             Answer::Away(word) => (self.store_is_away, self.store_trouble) = (true, word),
-            Answer::Doubt(is_so) => self.clock_in_doubt = is_so,
+            Answer::Doubt(word, is_so) => {
+                self.doubts.remove(word);
+                self.doubts.extend(is_so.then_some(word));
+            }
+            Answer::Held => self.busy = None,
             Answer::Back => {
                 self.store_is_away = false;
                 // The topic may be another now, which would not be seen while nothing comes.

@@ -214,8 +214,16 @@ impl Postgres {
         let stored = self.run("store in", WRITING, true, async |session, before| {
             let careful = is_careful || before == Some(Kind::Repeat);
             let batch = Batch { records, parcel, now_ms, keep_from_ms, careful, is_trial: false };
-            write::store(session, &batch).await
+            match write::store(session, &batch).await {
+                // The connection is as good as before.
+                Err(fault) if fault.kind == Kind::Refused => {
+                    session.client().batch_execute("ROLLBACK").await?;
+                    Ok(Err(fault))
+                }
+                done => done.map(Ok),
+            }
         })?;
+        let stored = stored.map_err(|fault| fault.told("store in", &self.place))?;
         self.is_careful = matches!(stored, Stored::Whole(written) if written.repeats > 0);
         Ok(stored)
     }

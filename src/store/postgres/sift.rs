@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::fault::Kind;
+use super::fault::{Fault, Kind};
+use super::session::Session;
 use super::write::{self, Batch};
 use super::{Postgres, WRITING};
 use crate::model::record::Record;
@@ -20,7 +21,8 @@ pub struct RefusedRecord {
 
 impl Postgres {
     /// Finds the records that are refused, in the parcel's order. Ends once there are more than
-    /// `most`.
+    /// `most`. None are found if the table changes meanwhile: half a look would take the records that
+    /// came first for the ones at fault.
     ///
     /// # Errors
     /// The server is away.
@@ -33,33 +35,68 @@ impl Postgres {
         let keep_from_ms = self.keep_from(Some(parcel), now_ms);
         let records: Vec<&Record> = parcel.records.iter().collect();
         self.run("store in", WRITING, true, async |session, _| {
-            let mut refused = Vec::new();
-            let mut parts: Vec<Range<usize>> = std::iter::once(0..records.len()).collect();
-            while let Some(part) = parts.pop() {
-                let records = &records[part.clone()];
-                let (parcel, careful, is_trial) = (None, true, true);
-                let batch = Batch { records, parcel, now_ms, keep_from_ms, careful, is_trial };
-                let why = match write::store(session, &batch).await {
-                    Ok(_) => continue,
-                    Err(fault) if fault.kind == Kind::Refused => fault.why,
-                    Err(fault) => return Err(fault),
-                };
-                session.client().batch_execute("ROLLBACK").await?;
-                match part.len() {
-                    0 => {}
-                    1 => {
-                        refused.push(RefusedRecord { index: part.start, why });
-                        if refused.len() as u64 > most {
-                            break;
-                        }
-                    }
-                    count => {
-                        let middle = part.start + count / 2;
-                        parts.extend([middle..part.end, part.start..middle]);
-                    }
+            let trial = Trial { records: &records, now_ms, keep_from_ms };
+            let refused = trial.search(session, most).await?;
+            if refused.len() as u64 > most {
+                return Ok(refused);
+            }
+            for RefusedRecord { index, .. } in &refused {
+                if trial.refuses(session, *index..index + 1).await?.is_none() {
+                    return Ok(Vec::new());
                 }
             }
             Ok(refused)
         })
+    }
+}
+
+/// Tries whether the tables take records.
+struct Trial<'a> {
+    records: &'a [&'a Record],
+    now_ms: i64,
+    keep_from_ms: i64,
+}
+
+impl Trial<'_> {
+    async fn search(&self, session: &mut Session, most: u64) -> Result<Vec<RefusedRecord>, Fault> {
+        let mut refused = Vec::new();
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..self.records.len()).collect();
+        while let Some(part) = parts.pop() {
+            let Some(why) = self.refuses(session, part.clone()).await? else { continue };
+            match part.len() {
+                0 => {}
+                1 => {
+                    refused.push(RefusedRecord { index: part.start, why });
+                    if refused.len() as u64 > most {
+                        break;
+                    }
+                }
+                count => {
+                    let middle = part.start + count / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Says why a part is refused; none: it is not.
+    async fn refuses(
+        &self,
+        session: &mut Session,
+        part: Range<usize>,
+    ) -> Result<Option<String>, Fault> {
+        let Trial { now_ms, keep_from_ms, .. } = *self;
+        let (records, parcel) = (&self.records[part], None);
+        let (careful, is_trial) = (true, true);
+        let batch = Batch { records, parcel, now_ms, keep_from_ms, careful, is_trial };
+        match write::store(session, &batch).await {
+            Ok(_) => Ok(None),
+            Err(fault) if fault.kind == Kind::Refused => {
+                session.client().batch_execute("ROLLBACK").await?;
+                Ok(Some(fault.why))
+            }
+            Err(fault) => Err(fault),
+        }
     }
 }

@@ -1,22 +1,34 @@
 //! Tries to store a parcel: judges it by the database's clock, and, if records are refused, leaves out
 //! the few that are at fault themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use super::outage::Trouble;
 use super::{Answer, Keep};
 use crate::cmd::write::judge::{Doubt, judge};
+use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
 use crate::show::text::count;
-use crate::store::{DeadLetter, Parcel, Postgres, StoreError, Stored};
+use crate::store::{DeadLetter, Parcel, Postgres, RefusedRecord, StoreError, Stored};
 
 /// The reasons for which records become dead letters here.
 const TIME: &str = "time";
 const STORE: &str = "store";
+/// The word of `/health` for a clock that is in doubt.
+const CLOCK: &str = "clock";
 /// How often it is said again that records become dead letters for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What a try to store a parcel has come to.
+pub enum Tried {
+    /// It is over.
+    Done(Stored),
+    /// Records are refused, and nobody can tell yet who is at fault. In words.
+    Doubtful(String),
+}
 
 /// Counts records that were put aside until now.
 #[derive(Default)]
@@ -67,12 +79,14 @@ impl Aside {
 }
 
 impl Keep {
-    /// Tries to store a parcel. Records that become dead letters are moved within it.
+    /// Tries to store a parcel that was in doubt for so long. Records that become dead letters are
+    /// moved within it.
     pub(super) fn try_store(
         &mut self,
         store: &mut Postgres,
         parcel: &mut Parcel,
-    ) -> Result<Stored, Trouble> {
+        waited: Duration,
+    ) -> Result<Tried, Trouble> {
         let now_ms = self.now_ms(store)?;
         let keep = self.retention.checks;
         let judged = judge(parcel, now_ms, keep, &self.aside.time, || store.newest_due());
@@ -82,7 +96,9 @@ impl Keep {
         })?;
         let stored = match store.store(parcel, now_ms) {
             Err(StoreError::Refused { text }) => {
-                self.sift(store, parcel, now_ms, text)?;
+                if let Some(why) = self.sift(store, parcel, now_ms, (waited, text))? {
+                    return Ok(Tried::Doubtful(why));
+                }
                 // Whatever is refused now is not for the sake of a record.
                 store.store(parcel, now_ms).map_err(|error| match error {
                     StoreError::Refused { text } => Trouble::Refused(text),
@@ -92,25 +108,36 @@ impl Keep {
             other => Ok(other?),
         }?;
         self.spare(judged.is_spared);
-        Ok(stored)
+        Ok(Tried::Done(stored))
     }
 
-    /// Makes dead letters of the records that are refused, if they are few.
+    /// Makes dead letters of the records that are refused, if they are at fault themselves. Gives
+    /// why nobody can tell that yet.
     fn sift(
         &mut self,
         store: &mut Postgres,
         parcel: &mut Parcel,
         now_ms: i64,
-        why: String,
-    ) -> Result<(), Trouble> {
+        (waited, why): (Duration, String),
+    ) -> Result<Option<String>, Trouble> {
         let before = parcel.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
-        let all = parcel.records.len() as u64 + before;
-        let most = self.aside.refused.allowed(all).saturating_sub(before);
+        let most = limit(parcel.records.len() as u64 + before).saturating_sub(before);
         let refused = store.refused(parcel, now_ms, most)?;
-        if refused.len() as u64 > most {
-            let all = count(all, "record");
-            let why = refused.into_iter().next().map_or(why, |first| first.why);
-            return Err(Trouble::Refused(format!("more than 5 % of {all} are refused: {why}")));
+        if refused.is_empty() {
+            return Ok(None);
+        }
+        let all = of_their_kinds(parcel, &refused) + before;
+        let why = refused.first().map_or(why, |first| first.why.clone());
+        match judge_refused(refused.len() as u64 + before, all, waited, &self.aside.refused) {
+            Fault::Records => {}
+            Fault::Table => {
+                let all = count(all, "record");
+                return Err(Trouble::Refused(format!("more than 5 % of {all} are refused: {why}")));
+            }
+            Fault::Unknown => {
+                let few = refused.len() as u64 + before;
+                return Ok(Some(format!("{few} of {} refused: {why}", count(all, "record"))));
+            }
         }
         for refused in refused.into_iter().rev() {
             let record = parcel.records.remove(refused.index);
@@ -119,7 +146,7 @@ impl Keep {
             let letter = DeadLetter { origin, payload, reason: STORE, detail };
             parcel.dead.push(letter);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Says when ages do not count by the clock, and when they do again.
@@ -136,6 +163,14 @@ impl Keep {
         } else {
             log::info!("ages count by the database's clock again");
         }
-        self.answer(Answer::Doubt(is_spared));
+        self.answer(Answer::Doubt(CLOCK, is_spared));
     }
+}
+
+/// Counts the records of the kinds of those that are refused: a table that takes nodes may refuse
+/// every check.
+fn of_their_kinds(parcel: &Parcel, refused: &[RefusedRecord]) -> u64 {
+    let of = |refused: &RefusedRecord| parcel.records.get(refused.index).map(discriminant);
+    let kinds: HashSet<_> = refused.iter().filter_map(of).collect();
+    parcel.records.iter().filter(|record| kinds.contains(&discriminant(*record))).count() as u64
 }

@@ -91,7 +91,7 @@ impl Read {
             (true, _) => Some(self.store_trouble),
             _ if is_late => Some("store_away"),
             (_, true) => Some("kafka_away"),
-            _ => self.clock_in_doubt.then_some("clock"),
+            _ => self.doubts.first().copied(),
         };
         if trouble != self.trouble {
             self.trouble = trouble;

@@ -1,0 +1,65 @@
+//! A parcel that waits: some of its records are refused, and too few others have come to tell whether
+//! the table or they are at fault. The next parcels join it until that is known.
+
+use std::time::{Duration, Instant};
+
+use super::{Answer, Keep};
+use crate::model::refusal::PATIENCE;
+use crate::store::Parcel;
+
+/// The word of `/health` for it.
+const WORD: &str = "store_refuses";
+
+/// A parcel in doubt.
+pub struct Doubt {
+    parcel: Parcel,
+    since: Instant,
+    is_told: bool,
+}
+
+impl Doubt {
+    /// How many records wait.
+    pub fn count(&self) -> u64 {
+        self.parcel.records.len() as u64
+    }
+}
+
+impl Keep {
+    /// Takes the parcel in doubt out, with a later one joined to it. The doubt itself stays, until
+    /// [`Keep::decide`] or [`Keep::hold`].
+    pub(super) fn join(&mut self, later: Parcel) -> Parcel {
+        let Some(doubt) = &mut self.doubt else { return later };
+        let mut parcel = std::mem::take(&mut doubt.parcel);
+        parcel.append(later);
+        parcel
+    }
+
+    /// How long records have been in doubt.
+    pub(super) fn waited(&self) -> Duration {
+        self.doubt.as_ref().map_or(Duration::ZERO, |doubt| doubt.since.elapsed())
+    }
+
+    /// Holds a parcel back until others have come.
+    pub(super) fn hold(&mut self, parcel: Parcel, why: &str) {
+        let new = || Doubt { parcel: Parcel::default(), since: Instant::now(), is_told: false };
+        let doubt = self.doubt.get_or_insert_with(new);
+        doubt.parcel = parcel;
+        if !doubt.is_told && doubt.since.elapsed() >= PATIENCE {
+            doubt.is_told = true;
+            log::error!(
+                "held back: {why}; too few others have come to tell whether the table or these are at \
+                 fault: waiting for more, Kafka keeps the records"
+            );
+            self.answer(Answer::Doubt(WORD, true));
+        }
+    }
+
+    /// Ends the doubt: the parcel is stored.
+    pub(super) fn decide(&mut self) {
+        let Some(doubt) = self.doubt.take() else { return };
+        if doubt.is_told {
+            log::info!("storing again after {} s", doubt.since.elapsed().as_secs());
+            self.answer(Answer::Doubt(WORD, false));
+        }
+    }
+}

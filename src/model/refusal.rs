@@ -1,0 +1,120 @@
+//! Decides who is at fault where a table refuses records: the records, or the table.
+//!
+//! One record in 20 may be refused for its own fault, and becomes a dead letter. More are the fault of
+//! the deployment (a constraint, a trigger), and nothing is put aside. Records that the table took
+//! before the first refusal prove nothing, since the constraint may be newer. So records that are
+//! refused wait, with all that came beside them, until enough of their kind have come to tell:
+//!
+//! - at least 19 that are taken for each that is refused: the records are at fault;
+//! - more than [`REFUSED_MAX`] that are refused, and more than 5 %: the table is;
+//! - after [`PATIENCE`] a single record beside others that are taken is at fault, however few those
+//!   are: a fleet of two targets stands still for no longer than that;
+//! - else they wait on, and `/health` says so after [`PATIENCE`].
+
+use std::time::Duration;
+
+use super::safeguard::{HISTORY, Share};
+
+/// So many refused records wait at most, unless 5 % of what came is more.
+pub const REFUSED_MAX: u64 = 20;
+/// How long a single refused record waits for others to be judged by.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// One in so many may be at fault itself.
+const ONE_IN: u64 = 20;
+
+/// Says who is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The records that are refused.
+    Records,
+    /// The table: it refuses more than single records.
+    Table,
+    /// Nobody can tell yet.
+    Unknown,
+}
+
+/// How many of `all` records may be found refused before the table is at fault.
+pub fn limit(all: u64) -> u64 {
+    (all / ONE_IN).max(REFUSED_MAX)
+}
+
+/// Judges `refused` of `all` records of their kinds, the first of which came `waited` ago. `share`
+/// counts those that became letters before.
+pub fn judge(refused: u64, all: u64, waited: Duration, share: &Share) -> Fault {
+    let is_few = refused.saturating_mul(ONE_IN) <= all;
+    let is_single = refused == 1 && all > 1 && waited >= PATIENCE;
+    if refused > limit(all) {
+        Fault::Table
+    } else if (is_few || is_single) && refused <= share.allowed(all) {
+        Fault::Records
+    } else if all >= HISTORY {
+        Fault::Table
+    } else {
+        Fault::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fault::{Records, Table, Unknown};
+    use super::*;
+
+    fn fresh(refused: u64, all: u64) -> Fault {
+        judge(refused, all, Duration::ZERO, &Share::default())
+    }
+
+    #[test]
+    fn one_in_twenty_is_its_own_fault_and_more_than_twenty_are_the_table_s() {
+        for (refused, all, fault) in [
+            (1, 20, Records),
+            (2, 40, Records),
+            (20, 400, Records),
+            (100, 2000, Records),
+            (1, 1, Unknown),
+            (1, 19, Unknown),
+            (2, 20, Unknown),
+            (20, 20, Unknown),
+            (20, 399, Unknown),
+            (21, 21, Table),
+            (21, 419, Table),
+            (21, 420, Records),
+            (101, 2000, Table),
+            (2000, 2000, Table),
+            (u64::MAX, u64::MAX, Table),
+        ] {
+            assert_eq!(fresh(refused, all), fault, "{refused} of {all}");
+        }
+    }
+
+    #[test]
+    fn a_single_one_waits_for_others_to_be_judged_by_and_not_for_long() {
+        let none = Share::default();
+        for (refused, all, seconds, fault) in [
+            (1, 2, 9, Unknown),
+            (1, 2, 10, Records),
+            (1, 19, 10, Records),
+            // Nothing is held up by it.
+            (1, 1, 10_000, Unknown),
+            (2, 2, 10_000, Unknown),
+            (2, 30, 10_000, Unknown),
+        ] {
+            let waited = Duration::from_secs(seconds);
+            assert_eq!(judge(refused, all, waited, &none), fault, "{refused} of {all}");
+        }
+    }
+
+    #[test]
+    fn letters_of_before_count() {
+        let mut share = Share::default();
+        for _ in 0..20 {
+            assert_eq!(judge(1, 3, PATIENCE, &share), Records);
+            share.add(1, 3);
+        }
+        assert_eq!(judge(1, 3, PATIENCE, &share), Unknown);
+        assert_eq!(judge(1, 20, PATIENCE, &share), Unknown);
+        // Good ones heal it; if they do not within the history, the table is at fault.
+        assert_eq!(judge(1, 400, PATIENCE, &share), Records);
+        assert_eq!(judge(20, 999, PATIENCE, &share), Unknown);
+        assert_eq!(judge(50, 1000, PATIENCE, &share), Table);
+    }
+}

@@ -2,6 +2,7 @@
 //! rights, and a server that goes and comes back.
 
 mod bouncer;
+mod dashboards;
 mod doors;
 mod faults;
 mod hours;

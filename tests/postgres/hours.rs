@@ -1,5 +1,6 @@
 //! Partitions: made as rows need them, dropped when their time is over, also by several at once.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::harness::clock::HOUR_MS as HOUR;
 use crate::harness::eventually;
 use crate::records::{check, gap, loss, now, put};
 
+const DAY: i64 = 24 * HOUR;
+
 fn hours(fresh: &Fresh) -> String {
     fresh.database.psql(
         "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class JOIN pg_inherits \
@@ -23,10 +26,16 @@ fn hours(fresh: &Fresh) -> String {
     )
 }
 
-/// The partition of the hour so many hours after [`now`].
-fn partition(hour: i64) -> String {
-    let digits = rfc3339(now() + hour * HOUR).replace(['-', 'T'], "");
-    format!("outcome_{}", &digits[..10])
+/// The partition of a moment.
+fn partition(ms: i64) -> String {
+    let digits = rfc3339(ms).replace('-', "");
+    format!("outcome_{}", &digits[..8])
+}
+
+/// The partitions of these moments, as [`hours`] has them.
+fn partitions(moments: impl IntoIterator<Item = i64>) -> String {
+    let names: BTreeSet<String> = moments.into_iter().map(partition).collect();
+    names.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 fn retention(checks: u64, dead_letters: u64) -> Retention {
@@ -36,30 +45,28 @@ fn retention(checks: u64, dead_letters: u64) -> Retention {
 }
 
 #[test]
-fn hours_are_made_as_rows_need_them() {
+fn days_are_made_as_rows_need_them() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     assert_eq!(hours(&fresh), "");
     let due = [now(), now() + HOUR - 1, now() - 1, now() + 23 * HOUR];
     put(&mut store, &due.map(|due_ms| check("site", "a", due_ms, Verdict::Up))).unwrap();
-    assert_eq!(hours(&fresh), [-1, 0, 23].map(partition).join(" "));
+    assert_eq!(hours(&fresh), partitions(due));
     // With the times of 1970 and 9999, which nobody asks for but a stranger.
     put(&mut store, &[check("site", "a", 0, Verdict::Up)]).unwrap();
     put(&mut store, &[check("site", "a", 253_402_300_799_999, Verdict::Up)]).unwrap();
-    assert!(
-        hours(&fresh).starts_with("outcome_1970010100 ") && hours(&fresh).ends_with("_9999123123")
-    );
+    assert!(hours(&fresh).starts_with("outcome_19700101 ") && hours(&fresh).ends_with("_99991231"));
 }
 
 #[test]
-fn an_hour_is_made_once_by_many() {
+fn a_day_is_made_once_by_many() {
     let fresh = Fresh::new();
     thread::scope(|scope| {
         for number in 0..6 {
             let mut store = fresh.writer();
             scope.spawn(move || {
-                for hour in 0..8 {
-                    let due_ms = now() + hour * HOUR + number;
+                for day in 0..8 {
+                    let due_ms = now() + day * DAY + number;
                     put(&mut store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
                 }
             });
@@ -78,15 +85,15 @@ fn hours_are_made_ahead_and_nobody_who_holds_the_table_holds_up_the_rows() {
     let mut holding = other.transaction().unwrap();
     holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
     let began = Instant::now();
-    store.make_hours(now()).unwrap();
+    // The day turns in between.
+    let evening = now() / DAY * DAY + 20 * HOUR;
+    store.make_hours(evening).unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(hours(&fresh), "");
     holding.commit().unwrap();
     for moment in [0, HOUR - 1, HOUR + 1] {
-        store.make_hours(now() + moment).unwrap();
-        let last = 7 + moment / HOUR;
-        let want: Vec<String> = (0..=last).map(partition).collect();
-        assert_eq!(hours(&fresh), want.join(" "));
+        store.make_hours(evening + moment).unwrap();
+        assert_eq!(hours(&fresh), partitions([evening, evening + 7 * HOUR]));
     }
     let mut holding = other.transaction().unwrap();
     holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
@@ -94,7 +101,7 @@ fn hours_are_made_ahead_and_nobody_who_holds_the_table_holds_up_the_rows() {
     for (mut store, run) in [(store, 0), (fresh.writer(), 1)] {
         let began = Instant::now();
         for hour in 0..=7 {
-            let due_ms = now() + hour * HOUR + run;
+            let due_ms = evening + hour * HOUR + run;
             put(&mut store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -113,19 +120,19 @@ fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
         let written = Written { checks, repeats, expired: 0 };
         assert_eq!(store.store(&parcel, now()), Ok(Stored::Whole(written)));
     }
-    assert_eq!(hours(&fresh).split(' ').count(), 250);
+    assert_eq!(hours(&fresh), partitions((0..250).map(|hour| now() - hour * HOUR)));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 250);
     let state = store.states().unwrap().into_values().next().unwrap();
     assert_eq!((state.first_due_ms, state.last_due_ms), (now() - 249 * HOUR, now()));
 }
 
 #[test]
-fn an_hour_that_is_gone_is_made_again() {
+fn a_day_that_is_gone_is_made_again() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let at = |i| check("site", "a", now() + i, Verdict::Up);
     put(&mut store, &[at(0)]).unwrap();
-    fresh.database.psql(&format!("DROP TABLE sitewatch.{}", partition(0)));
+    fresh.database.psql(&format!("DROP TABLE sitewatch.{}", partition(now())));
     let stored = put(&mut store, &[at(0), at(1)]).unwrap();
     assert_eq!(stored, Written { checks: 2, repeats: 0, expired: 0 });
 }
@@ -136,31 +143,29 @@ fn what_is_past_its_time_goes_and_does_not_come_back() {
     let mut store = fresh.writer();
     let later = now() + 30 * 60_000;
     let mut records: Vec<Record> =
-        (0..10).map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
-    records.push(Record::Gap(gap("site", "a", now() - 9 * HOUR, 3)));
+        (0..10).map(|day| check("site", "a", now() - day * DAY, Verdict::Up)).collect();
+    records.push(Record::Gap(gap("site", "a", now() - 9 * DAY, 3)));
     records.push(Record::Gap(gap("site", "a", now() - 5000, 3)));
-    records.extend([
-        loss("a", 1, now() - 9 * HOUR, now() - 9 * HOUR, 1),
-        loss("a", 1, now(), now(), 1),
-    ]);
+    records
+        .extend([loss("a", 1, now() - 9 * DAY, now() - 9 * DAY, 1), loss("a", 1, now(), now(), 1)]);
     store.write(&mut records.iter(), later).unwrap();
-    // It is half past; the hour of three and a half hours ago is not over yet.
-    let gone = store.retain(&retention(3, 24), u64::MAX, later).unwrap();
-    assert_eq!(gone, Retained { hours: 6, ..Retained::default() });
-    let left = [-3, -2, -1, 0].map(partition).join(" ");
+    // The day of three days ago is not past its time yet.
+    let gone = store.retain(&retention(3 * 24, 24), u64::MAX, later).unwrap();
+    assert_eq!(gone, Retained { hours: 6 * 24, ..Retained::default() });
+    let left = partitions((0..4).map(|day| now() - day * DAY));
     assert_eq!(hours(&fresh), left);
     let rest = "SELECT (SELECT count(*) FROM sitewatch.gap), (SELECT count(*) FROM sitewatch.loss)";
     assert_eq!(fresh.database.psql(rest), "1|1");
 
     // What comes too late is counted, and nothing is made for it.
-    records.push(check("long gone", "b", now() - 8 * HOUR, Verdict::Up));
+    records.push(check("long gone", "b", now() - 8 * DAY, Verdict::Up));
     let late = store.write(&mut records.iter(), later).unwrap();
     assert_eq!(late, Written { checks: 0, repeats: 3, expired: 8 });
     assert_eq!((hours(&fresh), fresh.database.psql(rest)), (left, "1|1".to_owned()));
     let names =
         "SELECT (SELECT count(*) FROM sitewatch.target), (SELECT count(*) FROM sitewatch.node)";
     assert_eq!(fresh.database.psql(names), "1|1");
-    assert_eq!(store.retain(&retention(3, 24), u64::MAX, later), Ok(Retained::default()));
+    assert_eq!(store.retain(&retention(3 * 24, 24), u64::MAX, later), Ok(Retained::default()));
 }
 
 #[test]
@@ -171,12 +176,12 @@ fn a_long_reader_holds_up_nobody() {
     let mut reader = fresh.database.client();
     let mut reading = reader.transaction().unwrap();
     reading.query("SELECT FROM sitewatch.outcome", &[]).unwrap();
-    let later = now() + 5 * HOUR;
+    let later = now() + 2 * DAY;
     thread::scope(|scope| {
         let mut other = fresh.writer();
         let dropping = scope.spawn(move || {
             let gone = other.retain(&retention(1, 24), u64::MAX, later);
-            assert_eq!(gone, Ok(Retained { hours_left: 1, ..Retained::default() }));
+            assert_eq!(gone, Ok(Retained { hours_left: 24, ..Retained::default() }));
         });
         let mut round = 0;
         while !dropping.is_finished() {
@@ -188,24 +193,58 @@ fn a_long_reader_holds_up_nobody() {
     });
     reading.commit().unwrap();
     let gone = store.retain(&retention(1, 24), u64::MAX, later);
-    assert_eq!(gone, Ok(Retained { hours: 1, ..Retained::default() }));
+    assert_eq!(gone, Ok(Retained { hours: 24, ..Retained::default() }));
 }
 
 #[test]
-fn many_hours_go_bit_by_bit() {
+fn many_days_go_bit_by_bit() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let records: Vec<Record> =
-        (0..60).map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
+        (0..60).map(|day| check("site", "a", now() - day * DAY, Verdict::Up)).collect();
     put(&mut store, &records).unwrap();
     let mut gone = 0;
     eventually(Duration::from_secs(20), "all of them gone", || {
-        let retained = store.retain(&retention(1, 24), u64::MAX, now() + 5 * HOUR).unwrap();
+        let retained = store.retain(&retention(1, 24), u64::MAX, now() + 2 * DAY).unwrap();
         gone += retained.hours;
-        assert_eq!(gone + retained.hours_left, 60);
+        assert_eq!(gone + retained.hours_left, 60 * 24);
         retained.hours_left == 0
     });
     assert_eq!(hours(&fresh), "");
+}
+
+/// A version before has begun this day by hours.
+#[test]
+fn hours_of_a_version_before_stay_until_their_time_is_over() {
+    let fresh = Fresh::new();
+    let mut store = fresh.writer();
+    let midnight = now() / DAY * DAY;
+    for hour in [9, 10] {
+        let from = midnight + hour * HOUR;
+        fresh.database.psql(&format!(
+            "CREATE TABLE sitewatch.{0}{hour:02} (LIKE sitewatch.outcome);
+             ALTER TABLE sitewatch.outcome ATTACH PARTITION sitewatch.{0}{hour:02}
+             FOR VALUES FROM ({from}) TO ({1})",
+            partition(midnight),
+            from + HOUR
+        ));
+    }
+    let due = [9 * HOUR, 11 * HOUR, DAY - 1, DAY, DAY + 5 * HOUR].map(|ms| midnight + ms);
+    put(&mut store, &due.map(|due_ms| check("site", "a", due_ms, Verdict::Up))).unwrap();
+    let (today, tomorrow) = (partition(midnight), partition(midnight + DAY));
+    let want = ["09", "10", "11", "23"].map(|hour| format!("{today}{hour}")).join(" ");
+    assert_eq!(hours(&fresh), format!("{want} {tomorrow}"));
+    let first = "SELECT (extract(epoch FROM sitewatch.first_hour()) * 1000)::bigint";
+    assert_eq!(fresh.database.psql(first), (midnight + 9 * HOUR).to_string());
+    for (at, gone, left) in [
+        (11 * HOUR, 2, format!("{today}11 {today}23 {tomorrow}")),
+        (DAY, 2, tomorrow),
+        (2 * DAY - 1, 0, partition(midnight + DAY)),
+        (2 * DAY, 24, String::new()),
+    ] {
+        let retained = store.retain(&retention(1, 24), u64::MAX, midnight + at + HOUR).unwrap();
+        assert_eq!((retained.hours, hours(&fresh)), (gone, left));
+    }
 }
 
 /// Dead letters of one partition, a kilobyte each.

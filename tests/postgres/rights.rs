@@ -67,7 +67,7 @@ fn the_least_rights_are_enough() {
     let mark = Mark { partition: 0, from: 0, next: 5, ..Mark::default() };
     let records = vec![
         check("site", "a", now(), Verdict::Up),
-        check("site", "a", now() - 3 * 3_600_000, Verdict::Up),
+        check("site", "a", now() - 3 * 86_400_000, Verdict::Up),
         target("site", "a", now(), &[("team", "web")]),
         sitewatch::model::record::Record::Gap(gap("site", "a", now(), 2)),
         loss("a", 1, now(), now(), 1),
@@ -80,9 +80,9 @@ fn the_least_rights_are_enough() {
     let parcel = Parcel { records, marks: vec![mark], ..Parcel::default() };
     assert!(matches!(store.store(&parcel, now()), Ok(Stored::Whole(_))));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 5);
-    let hour = Duration::from_secs(3600);
-    let gone = store.retain(&Retention { checks: hour, dead_letters: hour }, 1000, now()).unwrap();
-    assert_eq!(gone.hours, 1);
+    let two = Duration::from_secs(2 * 86_400);
+    let gone = store.retain(&Retention { checks: two, dead_letters: two }, 1000, now()).unwrap();
+    assert_eq!(gone.hours, 24);
     assert_eq!(store.newest("a").unwrap()["site"], now());
 
     // And nothing beyond.
@@ -170,7 +170,7 @@ fn a_schema_is_made_once_by_many() {
         }
     });
     let done = format!("SELECT count(*), min(version) FROM {}.migration", office.schema);
-    assert_eq!(office.database.psql(&done), "6|1");
+    assert_eq!(office.database.psql(&done), "7|1");
 }
 
 #[test]

@@ -8,13 +8,14 @@ use super::session::Session;
 use crate::clock;
 
 /// The migrations in their order; the first is number 1.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
     include_str!("004.sql"),
     include_str!("005.sql"),
     include_str!("006.sql"),
+    include_str!("007.sql"),
 ];
 /// The number of the newest.
 const LATEST: i32 = MIGRATIONS.len() as i32;

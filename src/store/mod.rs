@@ -242,3 +242,40 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::record::NodeState;
+
+    fn parcel(offsets: &[i64], mark: Mark) -> Parcel {
+        let record = |_: &i64| Record::Node(NodeState::new(&Arc::from("a"), 1, 2));
+        let origin = |offset: &i64| Origin { offset: *offset, ..Origin::default() };
+        let records = offsets.iter().map(record).collect();
+        let origins = offsets.iter().map(origin).collect();
+        Parcel { records, origins, marks: vec![mark], ..Parcel::default() }
+    }
+
+    #[test]
+    fn parcels_of_one_topic_are_joined_and_what_was_read_again_counts_once() {
+        let mark = |partition, from, next, reset| Mark {
+            partition,
+            from,
+            next,
+            reset,
+            hash: Some(next as u64),
+        };
+        let mut joined = parcel(&[5, 6], mark(1, 5, 7, None));
+        joined.append(parcel(&[6, 7], mark(1, 7, 8, None)));
+        joined.append(parcel(&[4], mark(0, 4, 5, None)));
+        // Taken away and given back.
+        joined.append(parcel(&[5, 6], mark(1, 5, 7, None)));
+        let offsets: Vec<i64> = joined.origins.iter().map(|origin| origin.offset).collect();
+        assert_eq!((offsets, joined.records.len()), (vec![5, 6, 7, 4], 4));
+        assert_eq!(joined.marks, [mark(0, 4, 5, None), mark(1, 5, 8, None)]);
+        // Cut, twice.
+        joined.append(parcel(&[], mark(1, 8, 7, Some(6))));
+        joined.append(parcel(&[], mark(1, 8, 9, Some(7))));
+        assert_eq!(joined.marks[1], mark(1, 5, 9, Some(6)));
+    }
+}

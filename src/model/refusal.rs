@@ -114,7 +114,8 @@ mod tests {
         assert_eq!(judge(1, 20, PATIENCE, &share), Unknown);
         // Good ones heal it; if they do not within the history, the table is at fault.
         assert_eq!(judge(1, 400, PATIENCE, &share), Records);
-        assert_eq!(judge(20, 999, PATIENCE, &share), Unknown);
+        assert_eq!(judge(3, 400, PATIENCE, &share), Records);
+        assert_eq!(judge(4, 400, PATIENCE, &share), Unknown);
         assert_eq!(judge(50, 1000, PATIENCE, &share), Table);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -84,8 +84,8 @@ impl Reader {
     /// A setting that librdkafka does not take.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
-        let (turns, is_refused, is_damage_told) = Default::default();
-        let surroundings = Surroundings { link, turns, is_refused, is_damage_told };
+        let (turns, is_refused, damage_seen) = Default::default();
+        let surroundings = Surroundings { link, turns, is_refused, damage_seen };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
             .map_err(|error| settings::refused(&error))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
@@ -192,6 +192,12 @@ impl Reader {
         self.consumer.context().is_refused.load(Ordering::Relaxed)
     }
 
+    /// When a batch came last whose checksum was wrong; none: never.
+    pub fn damage_seen(&self) -> Option<Instant> {
+        let seen = &self.consumer.context().damage_seen;
+        *seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The client, to ask the brokers.
     pub fn client(&self) -> &Client<impl ClientContext + use<>> {
         self.consumer.client()
@@ -238,7 +244,8 @@ struct Surroundings {
     link: Arc<Link>,
     turns: Mutex<VecDeque<Told>>,
     is_refused: AtomicBool,
-    is_damage_told: AtomicBool,
+    /// When a batch came last whose checksum was wrong.
+    damage_seen: Mutex<Option<Instant>>,
 }
 
 impl Surroundings {
@@ -288,7 +295,8 @@ impl ClientContext for Surroundings {
         // One that was damaged on its way comes whole the next time; one that is damaged in the
         // broker's own log never does, and its partition stands still.
         if reason.contains(" failed CRC32") {
-            if !self.is_damage_told.swap(true, Ordering::Relaxed) {
+            let mut seen = self.damage_seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.replace(Instant::now()).is_none() {
                 log::error!("a batch of records is damaged, and fetched again: {reason}");
             }
             return;

@@ -21,8 +21,8 @@ pub struct Health {
     /// Which counters are told.
     pub role: Role,
     /// The word for what is wrong: `store_away`, `kafka_away`; of `write` also `clock` (this host's and
-    /// the database's differ, or the checks contradict them) and `store_refuses` (more than single
-    /// records); none: `ok`.
+    /// the database's differ, or the checks contradict them) `store_refuses` (more than single
+    /// records) and `log_damaged` (a batch in the broker's log is); none: `ok`.
     pub trouble: Option<&'static str>,
     /// Name of this node; not of `write`.
     pub node: String,

@@ -22,6 +22,8 @@ struct Place {
     next: i64,
     /// Messages that were stored, or will be with the parcel that the keeper has.
     anchors: Anchors,
+    /// The message that came last, which may not be stored yet.
+    last: Option<Anchor>,
     /// The message that must come first, by which the log is recognised.
     expected: Option<Anchor>,
     state: State,
@@ -66,13 +68,19 @@ impl Places {
     pub fn take(&mut self, partition: i32, position: Position) {
         let Position { next, anchors } = position;
         let expected = anchors.at(next - 1);
-        let (state, was) = (State::Reading, None);
-        self.0.insert(partition, Place { mark: next, next, anchors, expected, state, was });
+        let (state, was, last) = (State::Reading, None, None);
+        let place = Place { mark: next, next, anchors, last, expected, state, was };
+        self.0.insert(partition, place);
     }
 
     /// A partition is no longer ours.
     pub fn leave(&mut self, partition: i32) {
         self.0.remove(&partition);
+    }
+
+    /// Our partitions, each with what is stored of it as the next offset, or will be soon.
+    pub fn marks(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.0.iter().map(|(partition, place)| (*partition, place.mark))
     }
 
     /// Whether it is ours.
@@ -86,10 +94,19 @@ impl Places {
         if let Some(anchor) = place.expected.take() {
             if (anchor.offset, anchor.hash) == (offset, hash) {
                 place.next = offset + 1;
+                // Nothing is missing of a log that is known to its end: it was gone back in for
+                // another reason, as librdkafka does where a batch is damaged.
+                place.was = place.was.filter(|was| *was != place.next);
+                return None;
+            }
+            // An older one, which librdkafka gives where it finds none at an offset, says nothing of
+            // the one that was to come.
+            if offset < anchor.offset {
+                place.estrange(anchor.offset + 1);
                 return None;
             }
             // One that was deleted meanwhile says nothing; but we do not look for such.
-            if offset <= anchor.offset || place.was.is_some() {
+            if offset == anchor.offset || place.was.is_some() {
                 place.estrange(anchor.offset);
                 return None;
             }
@@ -102,6 +119,7 @@ impl Places {
         let at = if place.next > 0 { place.next } else { offset };
         let anew = place.was.take().map(|was| Anew { was, at });
         place.next = offset + 1;
+        place.last = Some(Anchor { offset, hash });
         Some(Arrived { mark: place.mark, left_out, anew })
     }
 
@@ -159,7 +177,9 @@ impl Places {
     pub fn look(&mut self, partition: i32, low: i64, high: i64) -> i64 {
         let Some(place) = self.0.get_mut(&partition) else { return 0 };
         let State::Strange(limit) = place.state else { return 0 };
-        place.expected = place.anchors.newest(low, high.min(limit));
+        let until = high.min(limit);
+        let last = place.last.filter(|last| (low..until).contains(&last.offset));
+        place.expected = last.or_else(|| place.anchors.newest(low, until));
         place.next = place.expected.map_or(0, |anchor| anchor.offset + 1);
         place.expected.map_or(0, |anchor| anchor.offset)
     }
@@ -297,6 +317,36 @@ mod tests {
             let anew = Some(Anew { was: 100, at: low });
             assert_eq!(places.arrive(1, low, 5), Some(Arrived { mark: 100, left_out: None, anew }));
         }
+    }
+
+    #[test]
+    fn a_log_that_is_known_to_its_end_is_the_same() {
+        let mut places = Places::default();
+        places.take(1, position(100, &[60, 99]));
+        assert_eq!(places.arrive(1, 99, hash(99)), None);
+        // Two that are not stored yet; then librdkafka begins from the earliest.
+        assert_eq!((places.arrive(1, 100, 5), places.arrive(1, 101, 6)), (on(100), on(100)));
+        for _ in 0..3 {
+            assert_eq!(places.arrive(1, 0, 7), None);
+            assert_eq!(places.look(1, 0, 120), 101);
+            places.go_on(1);
+            // What it had on its way.
+            assert_eq!(places.arrive(1, 0, 7), None);
+            assert_eq!(places.look(1, 0, 120), 101);
+            places.go_on(1);
+            assert_eq!(places.arrive(1, 101, 6), None);
+        }
+        assert_eq!(places.arrive(1, 102, 8), on(100));
+        // Another message there: older ones tell.
+        assert_eq!(places.arrive(1, 0, 7), None);
+        assert_eq!(places.look(1, 0, 120), 102);
+        places.go_on(1);
+        assert_eq!(places.arrive(1, 102, 9), None);
+        assert_eq!(places.look(1, 0, 120), 99);
+        places.go_on(1);
+        assert_eq!(places.arrive(1, 99, hash(99)), None);
+        let anew = Some(Anew { was: 103, at: 100 });
+        assert_eq!(places.arrive(1, 100, 9), Some(Arrived { mark: 100, left_out: None, anew }));
     }
 
     #[test]

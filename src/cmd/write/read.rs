@@ -6,6 +6,7 @@
 //! while the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
 mod away;
+mod damage;
 mod message;
 mod recognise;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use self::damage::Damage;
 use super::gather::{Gather, Limits};
 use super::place::{Places, start};
 use super::{Answer, Question, Work};
@@ -72,6 +74,7 @@ pub struct Read {
     /// nobody asks for the ends of logs that are not recognised.
     back_at: Instant,
     look_at: Instant,
+    damage: Damage,
     trouble: Option<&'static str>,
 }
 
@@ -124,6 +127,7 @@ impl Read {
             said: HashMap::new(),
             back_at: Instant::now(),
             look_at: Instant::now(),
+            damage: Damage::default(),
             trouble: None,
         })
     }
@@ -144,6 +148,7 @@ impl Read {
             while !self.stop.is_told() {
                 self.listen()?;
                 self.turn()?;
+                self.look_for_damage();
                 self.tell_changes();
             }
         }

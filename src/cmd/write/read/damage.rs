@@ -1,0 +1,89 @@
+//! Batches whose checksum is wrong. One that was damaged on its way comes whole the next time. One that
+//! is damaged in the broker's log never does: its partition stands still, and somebody must be told.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Read;
+
+/// The word of `/health` for it.
+const WORD: &str = "log_damaged";
+/// A partition that stands still for so long, while damaged batches come, will not go on by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Damaged batches come no more if none has come for so long.
+const CALM: Duration = Duration::from_secs(20);
+/// How often partitions are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Partitions of ours since damaged batches come.
+#[derive(Default)]
+pub struct Damage {
+    looked: Option<Instant>,
+    places: BTreeMap<i32, Standstill>,
+}
+
+/// A partition that has not gone on.
+struct Standstill {
+    /// The offset that is stored as the next one.
+    mark: i64,
+    since: Instant,
+    is_told: bool,
+}
+
+impl Read {
+    /// Tells of partitions that stand still before a damaged batch, and when they go on.
+    pub(super) fn look_for_damage(&mut self) {
+        let now = Instant::now();
+        let Some(seen) = self.reader.damage_seen() else { return };
+        if self.damage.looked.is_some_and(|looked| now - looked < LOOK) {
+            return;
+        }
+        self.damage.looked = Some(now);
+        let marks: BTreeMap<i32, i64> = self.places.marks().collect();
+        let is_calm = now - seen >= CALM;
+        let is_waiting = self.is_paused || self.link.is_away();
+        for (partition, place) in &mut self.damage.places {
+            let is_same = marks.get(partition) == Some(&place.mark);
+            if is_waiting && !place.is_told {
+                place.since = now;
+            }
+            if place.is_told && (!is_same || is_calm && !is_waiting) {
+                log::info!("partition {partition}: no damaged batch is in the way any more");
+            }
+        }
+        let places = &mut self.damage.places;
+        places.retain(|partition, place| {
+            marks.get(partition) == Some(&place.mark) && (!is_calm || is_waiting)
+        });
+        if !is_calm {
+            for (partition, mark) in marks {
+                let new = Standstill { mark, since: now, is_told: false };
+                places.entry(partition).or_insert(new);
+            }
+        }
+        for (partition, place) in places.iter_mut() {
+            let is_late = !place.is_told && now - place.since >= PATIENCE;
+            let Some((low, high)) = self.reader.bounds(*partition).filter(|_| is_late) else {
+                continue;
+            };
+            // It may have nothing to be read, and another one the damaged batch.
+            if high <= place.mark.max(low) {
+                continue;
+            }
+            place.is_told = true;
+            let topic = &self.kafka.topic;
+            log::error!(
+                "topic {topic}, partition {partition} stands still at offset {}: a batch there is \
+                 damaged in the broker's log; let a replica lead that has it whole, or delete the \
+                 records up to its end (kafka-dump-log shows it, kafka-delete-records does it): \
+                 what is lost then is said in dead_letter",
+                place.mark
+            );
+        }
+        if places.values().any(|place| place.is_told) {
+            self.doubts.insert(WORD);
+        } else {
+            self.doubts.remove(WORD);
+        }
+    }
+}

@@ -84,8 +84,10 @@ impl Reader {
     /// A setting that librdkafka does not take.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
-        let (turns, is_refused, damage_seen) = Default::default();
-        let surroundings = Surroundings { link, turns, is_refused, damage_seen };
+        let (turns, is_refused, damage_seen, is_another) = Default::default();
+        let is_debugged = kafka.properties.contains_key("debug");
+        let surroundings =
+            Surroundings { link, is_debugged, turns, is_refused, damage_seen, is_another };
         let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
             .map_err(|error| settings::refused(&error))?;
         Ok(Reader { consumer, topic: kafka.topic.clone() })
@@ -192,6 +194,11 @@ impl Reader {
         self.consumer.context().is_refused.load(Ordering::Relaxed)
     }
 
+    /// Whether the topic was made anew since this was last asked. Offsets go on as if it was the same.
+    pub fn takes_another(&self) -> bool {
+        self.consumer.context().is_another.swap(false, Ordering::Relaxed)
+    }
+
     /// When a batch came last whose checksum was wrong; none: never.
     pub fn damage_seen(&self) -> Option<Instant> {
         let seen = &self.consumer.context().damage_seen;
@@ -242,10 +249,14 @@ impl From<Told> for Turn<'_> {
 /// What librdkafka calls back, all of it on the thread that polls.
 struct Surroundings {
     link: Arc<Link>,
+    /// The user asks for librdkafka's own log.
+    is_debugged: bool,
     turns: Mutex<VecDeque<Told>>,
     is_refused: AtomicBool,
     /// When a batch came last whose checksum was wrong.
     damage_seen: Mutex<Option<Instant>>,
+    /// The topic is another one, and nobody has been told.
+    is_another: AtomicBool,
 }
 
 impl Surroundings {
@@ -286,7 +297,12 @@ impl Surroundings {
 
 impl ClientContext for Surroundings {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.link.log(level, facility, message);
+        if message.contains(" changed id from ") {
+            self.is_another.store(true, Ordering::Relaxed);
+        }
+        if !matches!(level, RDKafkaLogLevel::Debug) || self.is_debugged {
+            self.link.log(level, facility, message);
+        }
     }
 
     fn stats_raw(&self, _: &[u8]) {}

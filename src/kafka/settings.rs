@@ -103,6 +103,11 @@ pub enum Batching {
 pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
+    // That a topic is another one under the same name is said nowhere else.
+    if !kafka.properties.contains_key("debug") {
+        config.set("debug", "topic");
+    }
+    config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
 }
 

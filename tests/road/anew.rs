@@ -2,6 +2,8 @@
 //! more messages than before, a log that was cut, and one that was cut and refilled. Whatever is
 //! there is stored, what was stored stays, and what may be missing is said.
 
+use rustix::process::Signal;
+
 use super::expired::letters;
 use super::flow::Flow;
 use super::{Centre, DEADLINE, await_all, marks};
@@ -87,6 +89,32 @@ fn a_topic_made_anew_while_nobody_reads_is_recognised_whatever_it_holds() {
     }
     want.sort_by_key(|line| line.split('|').nth(1).unwrap().parse::<i64>().unwrap());
     assert_eq!(letters(&database), want.join("\n"));
+}
+
+/// With more than there was, so that its offsets go on as if nothing had happened.
+#[test]
+fn a_topic_made_anew_between_two_looks_of_its_reader_is_recognised() {
+    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
+    kafka.create_topic(&topic, 1).unwrap();
+    let centre = Centre::new(&kafka.brokers(), &topic, &database);
+    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let mut one = centre.writer("one");
+    flow.send(100);
+    await_all(&centre, &database, &one);
+    for count in [300, 301, 900] {
+        one.running.signal(Signal::STOP);
+        make_anew(kafka, &topic, 1);
+        flow.send(count);
+        one.running.signal(Signal::CONT);
+        one.until("all of it", DEADLINE, || {
+            database.psql("SELECT count(*) FROM sitewatch.outcome") == flow.sent.to_string()
+        });
+        flow.judge(&database);
+    }
+    let letters = letters(&database);
+    assert_eq!(letters.matches("the log was begun anew").count(), 3, "{letters}");
+    assert_eq!(letters.lines().count(), 3, "{letters}");
+    one.stop();
 }
 
 #[test]

@@ -259,6 +259,9 @@ impl Read {
         if self.busy.is_none() && self.gather.due().is_some_and(|due| due <= Instant::now()) {
             self.hand_over();
         }
+        if self.reader.takes_another() {
+            self.places.lose();
+        }
         self.ask();
         self.recognise();
         let must_wait = self.store_is_away || self.gather.is_full();

@@ -80,32 +80,67 @@ fn a_day_is_made_once_by_many() {
 fn hours_are_made_ahead_and_nobody_who_holds_the_table_holds_up_the_rows() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    // As ANALYZE and VACUUM hold it.
-    let mut other = fresh.database.client();
-    let mut holding = other.transaction().unwrap();
-    holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
-    let began = Instant::now();
     // The day turns in between.
     let evening = now() / DAY * DAY + 20 * HOUR;
-    store.make_hours(evening).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(hours(&fresh), "");
-    holding.commit().unwrap();
+    let before = evening - 3 * DAY;
+    for thousand in 0..8 {
+        let old = (0..1000).map(|n| check("site", "a", before + thousand * 1000 + n, Verdict::Up));
+        put(&mut store, &old.collect::<Vec<_>>()).unwrap();
+    }
+    while_at_work(&fresh, "ANALYZE sitewatch.outcome", || {
+        let began = Instant::now();
+        store.make_hours(evening).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(hours(&fresh), partitions([before]));
+    });
     for moment in [0, HOUR - 1, HOUR + 1] {
         store.make_hours(evening + moment).unwrap();
-        assert_eq!(hours(&fresh), partitions([evening, evening + 7 * HOUR]));
+        assert_eq!(hours(&fresh), partitions([before, evening, evening + 7 * HOUR]));
     }
-    let mut holding = other.transaction().unwrap();
-    holding.batch_execute("LOCK TABLE sitewatch.outcome IN SHARE UPDATE EXCLUSIVE MODE").unwrap();
-    // Two connections: one that has made them, and one that has not.
-    for (mut store, run) in [(store, 0), (fresh.writer(), 1)] {
-        let began = Instant::now();
-        for hour in 0..=7 {
-            let due_ms = evening + hour * HOUR + run;
-            put(&mut store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
+    while_at_work(&fresh, "ANALYZE sitewatch.outcome", || {
+        // Two connections: one that has made them, and one that has not.
+        for (store, run) in [(&mut store, 0), (&mut fresh.writer(), 1)] {
+            let began = Instant::now();
+            for hour in 0..=7 {
+                let due_ms = evening + hour * HOUR + run;
+                put(store, &[check("site", "a", due_ms, Verdict::Up)]).unwrap();
+            }
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         }
+    });
+    // VACUUM holds one partition at a time, and nobody up.
+    let vacuum = format!("VACUUM sitewatch.{}", partition(before));
+    while_at_work(&fresh, &vacuum, || {
+        store.make_hours(evening + 2 * DAY).unwrap();
+        let days = [before, evening, evening + 7 * HOUR, evening + 2 * DAY, evening + 3 * DAY];
+        assert_eq!(hours(&fresh), partitions(days));
+        let began = Instant::now();
+        put(&mut store, &[check("site", "a", evening + 9 * DAY, Verdict::Up)]).unwrap();
+        put(&mut store, &[check("site", "a", before, Verdict::Up)]).unwrap();
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    }
+    });
+}
+
+/// Acts while PostgreSQL looks through a table: a page in a tenth of a second, so that it lasts for
+/// longer than what is done meanwhile.
+#[track_caller]
+fn while_at_work(fresh: &Fresh, sql: &str, act: impl FnOnce()) {
+    let mut client = fresh.database.client();
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    client.batch_execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1").unwrap();
+    let sql = sql.to_owned();
+    let working = thread::spawn(move || client.batch_execute(&sql));
+    let is_at_work = format!(
+        "SELECT (SELECT count(*) FROM pg_stat_progress_analyze WHERE pid = {pid}
+            AND sample_blks_scanned > 0)
+         + (SELECT count(*) FROM pg_stat_progress_vacuum WHERE pid = {pid}
+            AND heap_blks_scanned > 0)"
+    );
+    eventually(Duration::from_secs(20), "at work", || fresh.database.psql(&is_at_work) == "1");
+    act();
+    assert!(!working.is_finished(), "it took too short a time");
+    fresh.database.psql(&format!("SELECT pg_cancel_backend({pid})"));
+    assert!(working.join().unwrap().is_err());
 }
 
 #[test]

@@ -43,14 +43,15 @@ BEGIN
         RAISE EXCEPTION 'no hour of the years 1970 to 9999 begins at % ms', hour_ms
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
-    -- Once without the lock, which whoever tends the table holds too, and once behind it.
+    -- Once without the lock, which whoever tends the table holds too, and once behind it. Whoever
+    -- tends a partition holds nobody up.
     FOR look IN 1..2 LOOP
         PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid
             WHERE inhparent = 'outcome'::regclass AND relname IN (name, hour_name(hour_ms));
         IF FOUND THEN
             RETURN;
         END IF;
-        LOCK TABLE outcome IN SHARE UPDATE EXCLUSIVE MODE;
+        LOCK TABLE ONLY outcome IN SHARE UPDATE EXCLUSIVE MODE;
     END LOOP;
     -- A day that an older version has begun goes on by hours.
     PERFORM FROM pg_inherits JOIN pg_class ON oid = inhrelid

@@ -6,9 +6,19 @@ use rustix::process::Signal;
 
 use super::expired::letters;
 use super::flow::Flow;
-use super::{Centre, DEADLINE, await_all, marks};
+use super::{Centre, DEADLINE, Writer, await_all, marks};
 use crate::harness::daemon::random;
+use crate::harness::postgres::Database;
 use crate::harness::{Kafka, Postgres, eventually};
+
+/// Makes a topic, writers of it into a database, and checks for it.
+#[track_caller]
+fn begin(kafka: &Kafka, database: &Database, partitions: i32) -> (Centre, Flow, String) {
+    let topic = random();
+    kafka.create_topic(&topic, partitions).unwrap();
+    let centre = Centre::new(&kafka.brokers(), &topic, database);
+    (centre, Flow::new(&kafka.brokers(), &topic), topic)
+}
 
 /// Deletes a topic and makes it anew.
 #[track_caller]
@@ -19,10 +29,8 @@ fn make_anew(kafka: &Kafka, topic: &str, partitions: i32) {
 
 #[test]
 fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
-    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
-    kafka.create_topic(&topic, 2).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (kafka, database) = (Kafka::shared(), Postgres::database());
+    let (centre, mut flow, topic) = begin(kafka, &database, 2);
     let anew = || make_anew(kafka, &topic, 2);
     let one = centre.writer("one");
     flow.send(400);
@@ -59,10 +67,8 @@ fn a_topic_that_is_made_anew_is_read_from_its_beginning() {
 
 #[test]
 fn a_topic_made_anew_while_nobody_reads_is_recognised_whatever_it_holds() {
-    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (kafka, database) = (Kafka::shared(), Postgres::database());
+    let (centre, mut flow, topic) = begin(kafka, &database, 1);
     let one = centre.writer("one");
     flow.send(100);
     await_all(&centre, &database, &one);
@@ -94,10 +100,8 @@ fn a_topic_made_anew_while_nobody_reads_is_recognised_whatever_it_holds() {
 /// With more than there was, so that its offsets go on as if nothing had happened.
 #[test]
 fn a_topic_made_anew_between_two_looks_of_its_reader_is_recognised() {
-    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (kafka, database) = (Kafka::shared(), Postgres::database());
+    let (centre, mut flow, topic) = begin(kafka, &database, 1);
     let mut one = centre.writer("one");
     flow.send(100);
     await_all(&centre, &database, &one);
@@ -119,10 +123,8 @@ fn a_topic_made_anew_between_two_looks_of_its_reader_is_recognised() {
 
 #[test]
 fn a_topic_made_anew_while_the_database_is_away_is_read_from_its_beginning() {
-    let (kafka, mut postgres, topic) = (Kafka::shared(), Postgres::start(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &postgres);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (kafka, mut postgres) = (Kafka::shared(), Postgres::start());
+    let (centre, mut flow, topic) = begin(kafka, &postgres, 1);
     let one = centre.writer("one");
     flow.send(100);
     await_all(&centre, &postgres, &one);
@@ -138,12 +140,11 @@ fn a_topic_made_anew_while_the_database_is_away_is_read_from_its_beginning() {
     one.stop();
 }
 
-#[test]
-fn a_parcel_under_way_when_its_topic_is_made_anew_is_kept() {
-    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+/// Holds a parcel of numbers 100 to 109 up until its topic is made anew, with 30 more; `meanwhile` is
+/// what happens before it is stored.
+fn hold_up(meanwhile: &str) -> (Database, Centre, Flow, Writer) {
+    let (kafka, database) = (Kafka::shared(), Postgres::database());
+    let (centre, mut flow, topic) = begin(kafka, &database, 1);
     let one = centre.writer("one");
     flow.send(100);
     await_all(&centre, &database, &one);
@@ -157,25 +158,45 @@ fn a_parcel_under_way_when_its_topic_is_made_anew_is_kept() {
     });
     make_anew(kafka, &topic, 1);
     flow.send(30);
-    // As another writer that has read the new log meanwhile: its mark lies before the old one.
-    other
-        .batch_execute("UPDATE sitewatch.kafka_offset SET next = 3, anchors = ''; COMMIT")
-        .unwrap();
+    other.batch_execute(&format!("{meanwhile}; COMMIT")).unwrap();
+    drop(other);
+    (database, centre, flow, one)
+}
+
+#[test]
+fn a_parcel_under_way_when_its_topic_is_made_anew_is_kept() {
+    let (database, centre, flow, one) = hold_up("");
+    one.until("all of it", DEADLINE, || {
+        database.psql("SELECT count(*) FROM sitewatch.outcome") == flow.sent.to_string()
+    });
+    await_all(&centre, &database, &one);
+    flow.judge(&database);
+    let want = "missing|110|the log was begun anew: offsets 110 and on, as far as there were any, are \
+                gone unread; reading on from 0";
+    assert_eq!(letters(&database), want);
+    one.stop();
+}
+
+/// That other writer has said that the log is another: nothing more is missing.
+#[test]
+fn a_parcel_under_way_when_another_writer_has_read_its_new_topic_is_kept() {
+    // Its mark lies before the old one.
+    let move_mark = "UPDATE sitewatch.kafka_offset SET next = 3, anchors = ''";
+    let (database, centre, flow, one) = hold_up(move_mark);
     one.until("all of it", DEADLINE, || {
         database.psql("SELECT count(*) FROM sitewatch.outcome") >= (flow.sent - 3).to_string()
     });
     await_all(&centre, &database, &one);
     // The first three are that other writer's.
     flow.judge_without(&database, 110..113);
+    assert_eq!(letters(&database), "");
     one.stop();
 }
 
 #[test]
 fn a_log_that_was_cut_goes_on_near_its_end() {
-    let (mut kafka, database, topic) = (Kafka::start(), Postgres::database(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (mut kafka, database) = (Kafka::start(), Postgres::database());
+    let (centre, mut flow, topic) = begin(&kafka, &database, 1);
     let one = centre.writer("one");
     for _ in 0..40 {
         flow.send(25);
@@ -223,10 +244,8 @@ fn a_log_that_was_cut_goes_on_near_its_end() {
 /// A mark of the version before knows nothing of its log: it is gone by as it is.
 #[test]
 fn a_mark_without_an_anchor_is_gone_by_and_gets_one() {
-    let (kafka, database, topic) = (Kafka::shared(), Postgres::database(), random());
-    kafka.create_topic(&topic, 1).unwrap();
-    let centre = Centre::new(&kafka.brokers(), &topic, &database);
-    let mut flow = Flow::new(&kafka.brokers(), &topic);
+    let (kafka, database) = (Kafka::shared(), Postgres::database());
+    let (centre, mut flow, _) = begin(kafka, &database, 1);
     let one = centre.writer("one");
     flow.send(50);
     await_all(&centre, &database, &one);

@@ -29,5 +29,7 @@ pub mod error;
 pub mod log;
 pub mod stop;
 
+#[cfg(target_env = "musl")]
+mod allocator;
 pub mod character;
 pub mod date;

@@ -7,6 +7,7 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
 use openssl::x509::{X509, X509NameRef, X509Ref};
 
+use super::chains::VerifiedChains;
 use crate::date;
 use crate::model::outcome::Cause;
 
@@ -22,6 +23,8 @@ pub struct Handshake {
     pub lacks_certificate: bool,
     /// Number of the fatal alert that the site sent (RFC 8446, 6).
     pub alert: Option<u8>,
+    /// Chains that were verified before under the same roots. None: every chain is verified.
+    pub chains: Option<Arc<VerifiedChains>>,
 }
 
 /// What OpenSSL made of the site's certificates.
@@ -65,6 +68,14 @@ fn ends(path: &[X509]) -> Option<Ends> {
     let leaf_s = seconds(path.first()?.not_after())?;
     let chain_s = path.iter().filter_map(|of| seconds(of.not_after())).min()?;
     Some(Ends { leaf_s, chain_s })
+}
+
+/// Returns the times between which all certificates of a path are valid: the latest beginning and the
+/// earliest end, in seconds since 1970. None: no certificate, or no date that can be read.
+pub fn validity(path: &[X509]) -> Option<(i64, i64)> {
+    let from_s: Option<Vec<i64>> = path.iter().map(|of| seconds(of.not_before())).collect();
+    let until_s: Option<Vec<i64>> = path.iter().map(|of| seconds(of.not_after())).collect();
+    Some((from_s?.into_iter().max()?, until_s?.into_iter().min()?))
 }
 
 fn whose(path: &[X509]) -> Option<String> {

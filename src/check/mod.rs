@@ -4,7 +4,7 @@
 //! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
 //! [`resolve`] finds the addresses of names, [`reach`] says by which way, [`proxy`] whose fault a way
 //! through one is, [`wire`] is what libcurl calls back, [`head`] and [`body`] read what was sent,
-//! [`coding`] decodes it, [`certificate`] and [`trust`] are about TLS, [`watch`] is the stage that
+//! [`coding`] decodes it, [`certificate`], [`chains`] and [`trust`] are about TLS, [`watch`] is the stage that
 //! joins the engine to the schedule. `raw` is the one place with unsafe code.
 
 pub mod engine;
@@ -13,6 +13,7 @@ pub mod watch;
 
 mod body;
 mod certificate;
+mod chains;
 mod coding;
 mod fault;
 mod head;

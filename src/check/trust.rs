@@ -10,13 +10,19 @@ use std::sync::Arc;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 
+use super::chains::VerifiedChains;
 use crate::error::{Context, Error};
 use crate::model::target::Target;
 use crate::roots;
 
 /// Roots to verify a chain against.
 #[derive(Clone)]
-pub struct Roots(pub(crate) Arc<X509Store>);
+pub struct Roots {
+    /// As OpenSSL takes them.
+    pub store: Arc<X509Store>,
+    /// Chains that these roots have verified.
+    pub chains: Arc<VerifiedChains>,
+}
 
 /// All roots that the targets need.
 #[derive(Default)]
@@ -77,6 +83,6 @@ impl Roots {
         // As libcurl does with a CA file: an intermediate in it is an anchor of its own.
         let flags = X509VerifyFlags::TRUSTED_FIRST | X509VerifyFlags::PARTIAL_CHAIN;
         builder.set_flags(flags).cannot(what)?;
-        Ok(Roots(Arc::new(builder.build())))
+        Ok(Roots { store: Arc::new(builder.build()), chains: Arc::default() })
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::ops::ControlFlow;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use curl::easy::{Handler, WriteError};
@@ -89,6 +89,8 @@ impl Wire {
         held: Held,
     ) -> Wire {
         let body = Body::new(limits.max_body, limits.keep, held);
+        let chains = roots.as_ref().map(|roots| Arc::clone(&roots.chains));
+        let handshake = Handshake { chains, ..Handshake::default() };
         Wire {
             started: Instant::now(),
             looked: Duration::ZERO,
@@ -107,7 +109,7 @@ impl Wire {
             to_proxy: Vec::new(),
             limits,
             roots,
-            handshake: SharedHandshake::default(),
+            handshake: Arc::new(Mutex::new(handshake)),
             pool,
             single,
         }
@@ -181,7 +183,7 @@ impl Handler for Wire {
 
     fn ssl_ctx(&mut self, context: *mut c_void) -> Result<(), curl::Error> {
         self.tls_after.get_or_insert_with(|| self.started.elapsed());
-        let roots = self.roots.as_ref().map(|Roots(store)| store);
+        let roots = self.roots.as_ref().map(|roots| &roots.store);
         if self.limits.target.connect.tls_legacy {
             raw::let_legacy_in(context);
         }

@@ -1,5 +1,7 @@
 //! Certificates, each wrong in its own way, and the ends that are told of all of them.
 
+use std::path::Path;
+
 use openssl::ssl::SslVersion;
 
 use super::{Case, Want, at, broken, down, https, table, unknown, up};
@@ -341,5 +343,44 @@ fn a_certificate_that_ends_between_two_checks_is_seen_by_the_next() {
             let ended_s = record.int("due_ms") / 1000 - leaf.ends_s();
             assert!(record.text("verdict") != "up" || ended_s <= 0, "{record:?}");
         }
+    }
+}
+
+#[test]
+fn a_chain_that_was_verified_before_is_good_for_its_own_roots_and_names_alone() {
+    let set = certs::set();
+    let leaf = set.authority.intermediate("middle", -9, 60).leaf(&["127.0.0.1"], -1, 90);
+    let site = Listener::https(&leaf);
+    site.always(Script::ok("x"));
+    let target = |name: &str, host: &str, ca_file: &Path| {
+        let url = site.url_at(host, "/");
+        format!("[[target]]\nname = '{name}'\nurl = '{url}'\nca_file = '{}'\n", ca_file.display())
+    };
+    let stranger = set.stranger.ca_file();
+    let config = [
+        target("good", "127.0.0.1", certs::ca_file()),
+        target("other roots", "127.0.0.1", &stranger),
+        target("other name", "localhost", certs::ca_file()),
+    ];
+    let done = Sitewatch::new()
+        .file("c.toml", config.concat())
+        .args([
+            "check", "-c", "c.toml", "--all", "--format", "json", "--count", "3", "--every", "1s",
+        ])
+        .run();
+    let records = json::lines(&done.stdout);
+    assert_eq!(records.len(), 9, "{done:?}");
+    let ends_s = records[0].int("chain_expires_s");
+    for record in records {
+        let want = match record.text("target") {
+            "good" => "",
+            "other roots" => "certificate_untrusted",
+            _ => "certificate_name",
+        };
+        let cause =
+            if record.has("cause") { record.text("cause").to_owned() } else { String::new() };
+        assert_eq!(cause, want, "{record:?}");
+        let path = (record.int("cert_expires_s"), record.int("chain_expires_s"));
+        assert!(want == "certificate_untrusted" || path == (leaf.ends_s(), ends_s), "{record:?}");
     }
 }

@@ -14,6 +14,7 @@ use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509VerifyResult};
 
 use crate::check::certificate::{self, Handshake, SharedHandshake, Verification};
+use crate::clock;
 
 unsafe extern "C" {
     /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
@@ -188,32 +189,60 @@ pub fn alert_words(number: u8) -> &'static str {
     text.to_str().unwrap_or_default()
 }
 
-/// Verifies a chain as OpenSSL would without us, but for a leaf that has no names: libcurl would
-/// take its common name. Notes the path.
+/// Verifies a chain as OpenSSL would without us, unless the same one was verified before. Refuses a leaf that
+/// has no names: libcurl would take its common name. Notes the path.
 extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL gives a context that is ready to be verified, of a connection that is alive.
-    // Path and certificates sent are the context's; each certificate gets one more owner.
+    // SAFETY: OpenSSL gives a context that is ready to be verified, of a connection that is alive, and the
+    // certificates sent are the context's.
     unsafe {
-        let mut verified = openssl_sys::X509_verify_cert(context);
-        let found = openssl_sys::X509_STORE_CTX_get0_chain(context);
-        let found = if found.is_null() { X509_STORE_CTX_get0_untrusted(context) } else { found };
-        let path: Vec<X509> = match found.is_null() {
-            true => Vec::new(),
-            false => StackRef::<X509>::from_ptr(found).iter().map(ToOwned::to_owned).collect(),
+        let index = openssl_sys::SSL_get_ex_data_X509_STORE_CTX_idx();
+        let ssl = openssl_sys::X509_STORE_CTX_get_ex_data(context, index).cast();
+        let sent = X509_STORE_CTX_get0_untrusted(context);
+        let sent = (!sent.is_null()).then(|| StackRef::<X509>::from_ptr(sent));
+        let mut chains = None;
+        note(ssl, |handshake| chains = handshake.chains.clone());
+        let chains = chains.zip(sent);
+        let now_s = clock::now_ms().div_euclid(1000);
+        let known = chains.as_ref().and_then(|(chains, sent)| chains.find(sent, now_s));
+        let is_known = known.is_some();
+        let verification = match known {
+            Some(path) => {
+                openssl_sys::X509_STORE_CTX_set_error(context, openssl_sys::X509_V_OK);
+                Verification { path, error: openssl_sys::X509_V_OK, depth: 0 }
+            }
+            None => verify_anew(context, sent),
         };
+        let is_good = verification.error == openssl_sys::X509_V_OK;
+        if let (Some((chains, sent)), true) = (&chains, is_good && !is_known) {
+            chains.insert(sent, &verification.path);
+        }
+        note(ssl, |handshake| handshake.verification = Some(verification));
+        c_int::from(is_good)
+    }
+}
+
+/// Has OpenSSL verify a chain, and finds the path, or what was `sent` if there is none.
+///
+/// # Safety
+/// `context` is ready to be verified; `sent` is its own.
+unsafe fn verify_anew(
+    context: *mut openssl_sys::X509_STORE_CTX,
+    sent: Option<&StackRef<X509>>,
+) -> Verification {
+    // SAFETY: the caller's word. The path is the context's; each certificate of it gets one more owner.
+    unsafe {
+        let is_verified = openssl_sys::X509_verify_cert(context) == 1;
+        let found = openssl_sys::X509_STORE_CTX_get0_chain(context);
+        let found = if found.is_null() { sent } else { Some(StackRef::from_ptr(found)) };
+        let path: Vec<X509> = found.into_iter().flatten().map(ToOwned::to_owned).collect();
         let mut depth = openssl_sys::X509_STORE_CTX_get_error_depth(context).max(0) as usize;
-        if verified == 1 && path.first().is_some_and(|leaf| !certificate::has_names(leaf)) {
+        if is_verified && path.first().is_some_and(|leaf| !certificate::has_names(leaf)) {
             let error = openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH;
             openssl_sys::X509_STORE_CTX_set_error(context, error);
-            (verified, depth) = (0, 0);
+            depth = 0;
         }
         let error = openssl_sys::X509_STORE_CTX_get_error(context);
-        let index = openssl_sys::SSL_get_ex_data_X509_STORE_CTX_idx();
-        let ssl = openssl_sys::X509_STORE_CTX_get_ex_data(context, index);
-        note(ssl.cast(), |handshake| {
-            handshake.verification = Some(Verification { path, error, depth });
-        });
-        verified
+        Verification { path, error, depth }
     }
 }
 

@@ -19,6 +19,7 @@ mod replies;
 mod requests;
 mod reuse;
 mod sizes;
+mod starved;
 mod tcp;
 
 use std::any::Any;

@@ -337,8 +337,7 @@ impl<T> Engine<T> {
         });
         for token in &connected {
             let Some(under) = self.flights.get_mut(token) else { continue };
-            let wire = under.handle.get_mut();
-            wire.connected_after = Some(wire.started.elapsed());
+            under.handle.get_mut().connected_at = Some(Instant::now());
         }
         self.listening.append(&mut connected);
         results.append(&mut self.listen());

@@ -2,7 +2,7 @@
 //! failed, from those that [`Wire`] takes.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use curl::easy::Easy2;
 
@@ -34,6 +34,18 @@ pub struct Shape {
     pub speaks: bool,
 }
 
+/// When libcurl's clock began, as nearly as it is known, and never sooner: a moment that we noted came
+/// after that of libcurl's which led to it. Both clocks are the same one, CLOCK_MONOTONIC.
+fn origin(easy: &mut Easy2<Wire>) -> Instant {
+    let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
+    let named = some(easy.namelookup_time());
+    let connected = some(easy.appconnect_time()).or(some(easy.connect_time()));
+    let wire = easy.get_ref();
+    let pairs = [wire.socket_at.zip(named), wire.connected_at.zip(connected)];
+    let origins = pairs.into_iter().flatten().filter_map(|(at, time)| at.checked_sub(time));
+    origins.min().map_or(wire.started, |origin| origin.max(wire.started))
+}
+
 /// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
 /// from ours.
 pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
@@ -47,26 +59,28 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
     // For a hop that was not connected this is the time of its end.
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
+    let origin = origin(easy);
     let wire = easy.get_ref();
-    let ours = |after: Option<Duration>| after.map(|after| after.as_micros() as u64 + looked_us);
+    let since = |at: Instant| at.saturating_duration_since(origin).as_micros() as u64 + looked_us;
+    let ours = |at: Option<Instant>| at.map(since);
 
     let is_found = looked_us > 0 && !shape.is_proxied;
     let named = match shape.looks_up && !is_found {
-        true => ours(wire.socket_after),
+        true => ours(wire.socket_at),
         false => Some(looked_us),
     };
     let connected = match shape.is_proxied {
         // libcurl's time is that of the way to it, not through it.
-        true => ours(wire.tls_after).or(ours(wire.connected_after)).or(asked),
-        false => connect.or(ours(wire.tls_after)),
+        true => ours(wire.tls_at).or(ours(wire.connected_at)).or(asked),
+        false => connect.or(ours(wire.tls_at)),
     };
     let secured = if shape.is_tls { tls } else { connected };
-    let spoke = ours(wire.greeted_after).or(first.filter(|_| wire.spoke));
+    let spoke = ours(wire.greeted_at).or(first.filter(|_| wire.spoke));
     let reached = match shape.connects {
-        true => [named, connected, secured, spoke, ours(wire.over_after)],
+        true => [named, connected, secured, spoke, ours(wire.over_at)],
         false => [spoke, None, None, None, None],
     };
-    let total = total.unwrap_or_else(|| wire.started.elapsed().as_micros() as u64 + looked_us);
+    let total = total.unwrap_or_else(|| since(Instant::now()));
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
     // Each phase from where the one before it ended; the first that was not ended was cut.

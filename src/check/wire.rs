@@ -26,25 +26,26 @@ use crate::model::target::Target;
 
 /// The receiving end of one hop.
 pub struct Wire {
-    /// When the hop was started; set anew just before libcurl begins with it.
+    /// When the hop was started; set anew just before libcurl begins with it. Its own clock begins
+    /// later, and much later where this thread loses its processor in between.
     pub started: Instant,
     /// How long the name was looked up before libcurl began.
     pub looked: Duration,
     /// When the first socket was opened: the name is looked up.
-    pub socket_after: Option<Duration>,
+    pub socket_at: Option<Instant>,
     /// Every socket was of the same family of addresses.
     pub one_family: bool,
     /// Of the first socket: AF_INET or AF_INET6.
     pub family: Option<i32>,
     /// When the TLS context was made: TCP is connected.
-    pub tls_after: Option<Duration>,
+    pub tls_at: Option<Instant>,
     /// Of one that was only to connect: when it was connected, its proxy and TLS included.
-    pub connected_after: Option<Duration>,
+    pub connected_at: Option<Instant>,
     /// Something of a reply has arrived.
     pub spoke: bool,
     /// Of a greeting: when its first byte came, and when it was over.
-    pub greeted_after: Option<Duration>,
-    pub over_after: Option<Duration>,
+    pub greeted_at: Option<Instant>,
+    pub over_at: Option<Instant>,
     /// What has arrived of the header.
     pub head: Head,
     /// What has arrived of the body.
@@ -94,14 +95,14 @@ impl Wire {
         Wire {
             started: Instant::now(),
             looked: Duration::ZERO,
-            socket_after: None,
+            socket_at: None,
             one_family: true,
             family: None,
-            tls_after: None,
-            connected_after: None,
+            tls_at: None,
+            connected_at: None,
             spoke: false,
-            greeted_after: None,
-            over_after: None,
+            greeted_at: None,
+            over_at: None,
             head: Head::default(),
             body,
             stopped: None,
@@ -128,8 +129,7 @@ impl Wire {
 
     /// Takes what was said first; false: no more is read of it.
     pub fn greeted(&mut self, bytes: &[u8]) -> bool {
-        let after = self.started.elapsed();
-        self.greeted_after.get_or_insert(after);
+        self.greeted_at.get_or_insert_with(Instant::now);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
     }
@@ -182,7 +182,7 @@ impl Handler for Wire {
     }
 
     fn ssl_ctx(&mut self, context: *mut c_void) -> Result<(), curl::Error> {
-        self.tls_after.get_or_insert_with(|| self.started.elapsed());
+        self.tls_at.get_or_insert_with(Instant::now);
         let roots = self.roots.as_ref().map(|roots| &roots.store);
         if self.limits.target.connect.tls_legacy {
             raw::let_legacy_in(context);
@@ -203,7 +203,7 @@ impl Handler for Wire {
         if !self.single.permits_connection() {
             return None;
         }
-        self.socket_after.get_or_insert_with(|| self.started.elapsed());
+        self.socket_at.get_or_insert_with(Instant::now);
         self.one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => {

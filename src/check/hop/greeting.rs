@@ -41,8 +41,7 @@ impl Flight {
                 Ok(None) => return None,
             }
         };
-        let wire = handle.get_mut();
-        wire.over_after = Some(wire.started.elapsed());
+        handle.get_mut().over_at = Some(Instant::now());
         Some(end)
     }
 

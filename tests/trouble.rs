@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::binary::Running;
 use crate::harness::client::{Fetched, get};
-use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
+use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, dead, eventually, json};
 use crate::rows::Stored;
 
 /// Long, since nothing here is judged by it, and slow expressions wait for the processor too.
@@ -87,6 +87,35 @@ fn descriptors_that_run_out_are_our_trouble() {
     for row in &stored.checks {
         let is_ours = row.verdict == "unknown" && row.cause == "overload";
         assert!(row.verdict == "up" || is_ours, "{row:?}");
+    }
+}
+
+/// Of a connection that was told «network is unreachable» nobody can say then whose network that is.
+#[test]
+fn a_route_that_cannot_be_asked_for_is_our_trouble() {
+    // Started after it, and held while the first one is judged.
+    let full = dead::full();
+    let mut config = "[defaults]\ntimeout = '1s'\n".to_owned();
+    for (name, url) in [("lost", "http://192.0.2.1/"), ("lost6", "http://[2001:db8::1]/")] {
+        write!(config, "[[target]]\nname = '{name}'\nurl = '{url}'\n").unwrap();
+    }
+    for i in 0..60 {
+        write!(config, "[[target]]\nname = '{i}'\nurl = '{}'\n", full.url("/")).unwrap();
+    }
+    for (limit, cause, words) in
+        [(30, "overload", "cannot open a socket"), (500, "uplink", "network is unreachable")]
+    {
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let done = Sitewatch::program("sh")
+            .file("c.toml", &config)
+            .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_sitewatch")])
+            .args(["check", "-c", "c.toml", "--all", "--format", "json"])
+            .run();
+        let records = json::lines(&done.stdout);
+        for lost in &records[..2] {
+            assert_eq!((lost.text("verdict"), lost.text("cause")), ("unknown", cause), "{done:?}");
+            assert!(lost.text("error").contains(words), "{done:?}");
+        }
     }
 }
 

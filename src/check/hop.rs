@@ -291,8 +291,10 @@ impl Flight {
                 silent = silence(error.code(), errno, &hop).filter(|_| !is_told);
                 let refusal = || refusal(&handshake, &hop);
                 let mut fault = on_the_way.or_else(refusal).unwrap_or_else(|| {
-                    let has_route = !is_no_route(errno) || self.has_route();
-                    self.fault_of(error.code(), why, (errno, has_route), &hop)
+                    match if is_no_route(errno) { self.has_route() } else { Ok(true) } {
+                        Ok(has) => self.fault_of(error.code(), why, (errno, has), &hop),
+                        Err(error) => no_socket(&error),
+                    }
                 });
                 if fault.cause == Cause::Certificate
                     && let Some(verification) = &handshake.verification

@@ -8,15 +8,24 @@ use socket2::{Domain, Socket, Type};
 
 /// The port of a connection that sends nothing: any but 0.
 const PORT: u16 = 9;
+/// The error of a kernel that does not know such addresses at all.
+const NO_FAMILY: i32 = Errno::AFNOSUPPORT.raw_os_error();
 
 /// Whether this machine has a route to an address, from one of its own addresses or interfaces if
 /// `from` names one. No packet is sent.
-pub fn has_route(to: IpAddr, from: Option<&str>) -> bool {
+///
+/// # Errors
+/// There is no socket to ask with: this machine has no descriptor or no memory left for it.
+pub fn has_route(to: IpAddr, from: Option<&str>) -> std::io::Result<bool> {
     let (domain, any): (Domain, IpAddr) = match to {
         IpAddr::V4(_) => (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into()),
         IpAddr::V6(_) => (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()),
     };
-    let Ok(socket) = Socket::new(domain, Type::DGRAM, None) else { return false };
+    let socket = match Socket::new(domain, Type::DGRAM, None) {
+        Ok(socket) => socket,
+        Err(error) if error.raw_os_error() == Some(NO_FAMILY) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     // Where it cannot be bound the connection had other trouble.
     let _ = match from.map(|from| (from, from.parse::<IpAddr>())) {
         Some((_, Ok(address))) => socket.bind(&SocketAddr::from((address, 0)).into()),
@@ -26,7 +35,7 @@ pub fn has_route(to: IpAddr, from: Option<&str>) -> bool {
     // A datagram's connection is looked up, and no more.
     let connected = socket.connect(&SocketAddr::from((to, PORT)).into());
     let errno = connected.err().and_then(|error| error.raw_os_error());
-    !errno.is_some_and(is_no_route)
+    Ok(!errno.is_some_and(is_no_route))
 }
 
 /// Whether that error of the system's says that there is no route.
@@ -46,12 +55,12 @@ mod tests {
             ("127.0.0.1", Some("lo")),
             ("127.0.0.1", Some("nosuch0")),
         ] {
-            assert!(has_route(to.parse().unwrap(), from), "{to} {from:?}");
+            assert!(has_route(to.parse().unwrap(), from).unwrap(), "{to} {from:?}");
         }
         // Where the tests run there is no other network.
         if std::env::var_os("SITEWATCH_OFFLINE").is_some() {
-            assert!(!has_route("192.0.2.1".parse().unwrap(), None));
-            assert!(!has_route("2001:db8::1".parse().unwrap(), None));
+            assert!(!has_route("192.0.2.1".parse().unwrap(), None).unwrap());
+            assert!(!has_route("2001:db8::1".parse().unwrap(), None).unwrap());
         }
     }
 }

@@ -75,11 +75,22 @@ impl Flight {
     }
 
     /// Whether this machine has a route to any address of this hop.
-    pub(super) fn has_route(&self) -> bool {
+    ///
+    /// # Errors
+    /// As for [`has_route`], where no route was found without that.
+    pub(super) fn has_route(&self) -> std::io::Result<bool> {
         let found = self.found.as_ref().map_or(&[][..], |(_, found)| found);
         let from = self.target.connect.interface.as_deref();
-        let mut all = self.reach().known().into_iter().chain(found.iter().copied());
-        all.any(|address| has_route(address, from))
+        let all = self.reach().known().into_iter().chain(found.iter().copied());
+        let mut none = Ok(false);
+        for address in all {
+            match has_route(address, from) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => none = Err(error),
+            }
+        }
+        none
     }
 
     /// The end of a check whose name was not found, though it was looked up for so long.

@@ -1,11 +1,14 @@
 //! `run` told to stop, and killed, in the middle of its work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rusqlite::Connection;
 use rustix::process::Signal;
+use sitewatch::store::Sqlite;
 
 use crate::harness::binary::Running;
 use crate::harness::{Listener, Script, Sitewatch, Temp, eventually};
@@ -64,6 +67,66 @@ fn two_do_not_store_in_one_file() {
     assert!(second.stderr.contains("another sitewatch stores in it"), "{second:?}");
     first.signal(Signal::TERM);
     assert_eq!(first.wait(DEADLINE).code, Some(0));
+}
+
+/// Every file of a folder with its bytes, by name.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn a_file_in_use_is_left_as_it_is_by_a_second_start() {
+    let older = "DROP TABLE loss; DELETE FROM migration WHERE version = 3; PRAGMA user_version = 2";
+    for (name, change) in [
+        ("an older version's", older),
+        ("with a rollback journal", "PRAGMA journal_mode = DELETE"),
+        ("damaged", ""),
+        ("missing", ""),
+    ] {
+        let folder = Temp::new();
+        let path = folder.join("sitewatch.db");
+        drop(Sqlite::create(&path, u64::MAX).unwrap());
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        match name {
+            "damaged" => fs::write(&path, "x".repeat(9000)).unwrap(),
+            "missing" => fs::remove_file(&path).unwrap(),
+            _ => {}
+        }
+        // As the first of them holds it, whose version may be another.
+        let _first = Sqlite::claim(&path).unwrap();
+        let before = files(folder.path());
+        let config = format!("state_dir = '{}'\ntargets = ['127.0.0.1']", folder.path().display());
+        let second = Sitewatch::new().file("c.toml", config).args(["run", "-c", "c.toml"]).run();
+        assert_eq!(second.code, Some(2), "{name}: {second:?}");
+        assert!(second.stderr.contains("another sitewatch stores in it"), "{name}: {second:?}");
+        assert!(files(folder.path()) == before, "{name}: it was touched");
+    }
+}
+
+#[test]
+fn of_several_that_start_at_once_one_goes_on() {
+    for _ in 0..5 {
+        let folder = Temp::new();
+        let config = format!("state_dir = '{}'\ntargets = ['127.0.0.1']", folder.path().display());
+        let begin =
+            |_| Sitewatch::new().file("c.toml", &config).args(["run", "-c", "c.toml"]).spawn();
+        let mut all: Vec<_> = (0..4).map(begin).collect();
+        eventually(DEADLINE, "three ends", || {
+            all.iter_mut().filter_map(|one| one.ended().then_some(())).count() == 3
+        });
+        let (mut ended, mut left): (Vec<_>, Vec<_>) =
+            all.into_iter().map(|mut one| (one.ended(), one)).partition(|(is, _)| *is);
+        for (_, one) in ended.drain(..) {
+            let done = one.wait(DEADLINE);
+            assert_eq!(done.code, Some(2), "{done:?}");
+            assert!(done.stderr.contains("another sitewatch stores in it"), "{done:?}");
+        }
+        let (_, mut one) = left.remove(0);
+        one.await_stderr("watching", DEADLINE);
+        one.signal(Signal::TERM);
+        assert_eq!(one.wait(DEADLINE).code, Some(0));
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
+/// Advice where a place will not do.
+const ELSEWHERE: &str = "state_dir names another place";
+
 /// The log goes into the file once it holds this part of the largest size.
 const LOG_SHARE: u64 = 8;
 
@@ -53,11 +56,20 @@ impl Sqlite {
     /// # Errors
     /// The file cannot be made or opened, is not ours, or another process stores in it.
     pub fn replacing(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
+        // A file with a lock may be in use: opening it would bring its tables up to date, or choose its
+        // journal, under the other process. Without one there is none to disturb.
+        let early = match open::beside(path, open::LOCK).exists() {
+            true => Some(Sqlite::claim(path)?),
+            false => None,
+        };
         let mut created = Sqlite::create(path, max_size);
-        let claim = match &created {
+        let claim = match (&created, early) {
+            (_, Some(claim)) => claim,
             // Nothing is left beside a file that cannot be used.
-            Err(error) if !matches!(error, StoreError::Damaged { .. }) => return Err(error.clone()),
-            _ => Sqlite::claim(path)?,
+            (Err(error), None) if !matches!(error, StoreError::Damaged { .. }) => {
+                return Err(error.clone());
+            }
+            (_, None) => Sqlite::claim(path)?,
         };
         if let Err(error) = &created {
             aside::set_aside(path, error)?;
@@ -89,7 +101,8 @@ impl Sqlite {
         let unfit =
             |why: &str| StoreError::Unfit { text: format!("cannot use {}: {why}", path.display()) };
         let file = File::options().create(true).truncate(false).write(true).open(&mark);
-        let file = file.map_err(|error| unfit(&format!("cannot make its lock: {error}")))?;
+        let file =
+            file.map_err(|error| unfit(&format!("cannot open its lock: {error}; {ELSEWHERE}")))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(unfit("another sitewatch stores in it")),
@@ -216,15 +229,16 @@ impl Sqlite {
 
 /// The error of a file that is ours.
 fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
-    let text = format!("cannot {verb} {}: {}", path.display(), words(error));
+    let text = format!("cannot {verb} {}: {}", path.display(), words(path, error));
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged { text },
         _ => StoreError::Away { text },
     }
 }
 
-/// SQLite's error for people.
-fn words(error: &rusqlite::Error) -> String {
+/// SQLite's error about this file for people, in the system's words where that does not let us write.
+fn words(path: &Path, error: &rusqlite::Error) -> String {
+    let refusal = || open::refusal(path).map(|refusal| format!("{refusal}; {ELSEWHERE}"));
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -232,7 +246,12 @@ fn words(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::NotADatabase) => "it is not an SQLite file".to_owned(),
         Some(ErrorCode::DatabaseCorrupt) => "the file is damaged".to_owned(),
-        Some(ErrorCode::ReadOnly) => "it may not be written".to_owned(),
+        Some(ErrorCode::ReadOnly) => {
+            refusal().unwrap_or_else(|| "it may not be written".to_owned())
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
+            refusal().unwrap_or_else(|| error.to_string())
+        }
         _ => error.to_string(),
     }
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::super::StoreError;
-use super::{away, words};
+use super::{ELSEWHERE, away, words};
 use crate::clock;
 
 /// `application_id` of our files: "site" in ASCII.
@@ -33,10 +35,7 @@ const GLANCE_PAUSE: Duration = Duration::from_millis(25);
 pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
-            text: format!(
-                "cannot make the folder {}: {error}; state_dir names another",
-                folder.display()
-            ),
+            text: format!("cannot make the folder {}: {error}; {ELSEWHERE}", folder.display()),
         })?;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -189,6 +188,16 @@ fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
+/// Why the system does not let us write the file, or make files beside it, if it does not. Asked without
+/// opening anything: closing it again would lose the locks of our connections.
+pub fn refusal(path: &Path) -> Option<std::io::Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK);
+    let file = access(path, Access::READ_OK | Access::WRITE_OK);
+    let refused = file.err().filter(|error| *error != Errno::NOENT).or(folder.err());
+    refused.map(std::io::Error::from)
+}
+
 /// Closes a file that is damaged, and leaves its log as it is.
 pub fn leave(connection: Connection) {
     // Where that cannot be said, its log may be moved into it, which harms nobody.
@@ -258,14 +267,22 @@ pub fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))
 }
 
-/// Brings the tables up to date, each step and its number in one transaction.
+/// Brings the tables up to date, each step and its number in one transaction. Another process that
+/// starts in this moment does the same: a step that it was faster with is left out.
 fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
     }
-    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    for (index, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
-        let transaction = connection.transaction()?;
+    let version = |connection: &Connection| -> rusqlite::Result<usize> {
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))
+            .map(|v| v as usize)
+    };
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(version(connection)?) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if version(&transaction)? > index {
+            continue;
+        }
         transaction.execute_batch(sql)?;
         transaction.execute_batch(&format!("PRAGMA user_version = {}", index + 1))?;
         transaction.execute(
@@ -279,7 +296,7 @@ fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
 
 /// The error of a file that cannot be opened. Damaged are files of ours alone.
 fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let text = format!("cannot open {}: {}", path.display(), words(error));
+    let text = format!("cannot open {}: {}", path.display(), words(path, error));
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) if is_ours(path) => {
             StoreError::Damaged { text }

@@ -89,19 +89,34 @@ fn from_an_address_or_an_interface() {
     table(vec![
         at("lo", site.url("/"), (), up(200)).key("interface = 'lo'"),
         at("an address", site.url("/"), (), up(200)).key("interface = '127.0.0.9'"),
-        at("none such", site.url("/"), (), unknown_at_connect().error("nosuch0"))
-            .key("interface = 'nosuch0'"),
-        at("not ours", site.url("/"), (), unknown_at_connect().error("192.0.2.1"))
-            .key("interface = '192.0.2.1'"),
+        at(
+            "none such",
+            site.url("/"),
+            (),
+            unknown_at_connect().error("cannot send from the interface nosuch0"),
+        )
+        .key("interface = 'nosuch0'"),
+        at(
+            "not ours",
+            site.url("/"),
+            (),
+            unknown_at_connect().error("cannot send from the interface 192.0.2.1"),
+        )
+        .key("interface = '192.0.2.1'"),
         at(
             "IPv6 to IPv4",
             site.url("/"),
             (),
-            unknown_at_connect().error("from ::1 to an IPv4 address"),
+            unknown_at_connect().error("cannot send from ::1 to an IPv4 address"),
         )
         .key("interface = '::1'"),
-        at("IPv4 to IPv6", six.url("/"), (), unknown_at_connect().error("to an IPv6 address"))
-            .key("interface = '127.0.0.1'"),
+        at(
+            "IPv4 to IPv6",
+            six.url("/"),
+            (),
+            unknown_at_connect().error("cannot send from 127.0.0.1 to an IPv6 address"),
+        )
+        .key("interface = '127.0.0.1'"),
         at("IPv6", six.url("/"), (), up(200)).key("interface = '::1'"),
         at("a name of both", site.url_at("localhost", "/"), (), up(200))
             .key("interface = '127.0.0.1'"),
@@ -109,11 +124,16 @@ fn from_an_address_or_an_interface() {
             "a given address",
             "http://shop.example/".into(),
             (),
-            unknown_at_connect().error("from ::1"),
+            unknown_at_connect().error("cannot send from ::1 to an IPv4 address"),
         )
         .key("interface = '::1'\nresolve = '127.0.0.1'"),
-        at("to a proxy", "http://shop.example/".into(), (), unknown_at_connect().error("from ::1"))
-            .key(&format!("interface = '::1'\nproxy = '{}'", proxy.url("http", ""))),
+        at(
+            "to a proxy",
+            "http://shop.example/".into(),
+            (),
+            unknown_at_connect().error("cannot send from ::1 to an IPv4 address"),
+        )
+        .key(&format!("interface = '::1'\nproxy = '{}'", proxy.url("http", ""))),
         at("refused", refused.url("/"), (), broken("connect", "connect_us"))
             .key("interface = '127.0.0.1'"),
     ]);

@@ -28,6 +28,7 @@ pub mod clock;
 pub mod error;
 pub mod log;
 pub mod stop;
+pub mod threads;
 
 #[cfg(target_env = "musl")]
 mod allocator;

@@ -48,6 +48,7 @@ mod sqlite;
 mod sqlite_damage;
 mod status;
 mod store;
+mod threads;
 mod times;
 mod tools;
 mod trouble;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// another, but for the highest.
 const LAYERS: [&[&str]; 6] = [
     &["allocator", "character", "date"],
-    &["error", "clock", "log", "stop"],
+    &["error", "clock", "log", "stop", "threads"],
     &["model"],
     &["config", "roots"],
     &["check", "spool", "kafka", "store", "notify", "show"],

@@ -27,6 +27,7 @@ use crate::model::target::{Method, Secret, StatusSet, Target};
 use crate::model::uplink::Canaries;
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
+use crate::threads;
 
 /// Checks in flight at once, and room for their bodies in bytes: those of a configuration by
 /// default.
@@ -251,6 +252,8 @@ impl Checks {
                 }
             } else {
                 // Those that are left are in doubt: one round of the canaries settles them.
+                // For async-io.
+                threads::spare(1).cannot("start a thread")?;
                 uplink.hasten();
                 let answer = smol::block_on(uplink.next());
                 settled = uplink.go_on(answer, Instant::now());

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Context, Error};
 use crate::show::health::Health;
 use crate::show::http::{self, Response};
+use crate::threads;
 
 /// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
 pub const STACK: usize = 512 * 1024;
@@ -81,8 +82,10 @@ impl Daemon {
     /// Listens where the configuration says, and for signals.
     ///
     /// # Errors
-    /// The address is taken.
+    /// The address is taken, or no thread can be started.
     pub fn new(config: &Config) -> Result<Daemon, Error> {
+        // For async-io.
+        threads::spare(1).cannot("start a thread")?;
         let listener = config.serve.listen.map(http::listen).transpose()?;
         let signals = [Signal::Int, Signal::Term, Signal::Hup];
         let signals = Signals::new(signals).cannot("catch signals")?;

@@ -41,7 +41,7 @@ impl Publisher {
     /// One that tells `tell` what became of each record. Nothing need be reachable yet.
     ///
     /// # Errors
-    /// A setting that librdkafka does not take.
+    /// A setting that librdkafka does not take, or no threads for it.
     pub fn new(
         kafka: &Kafka,
         batching: Batching,

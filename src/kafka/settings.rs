@@ -11,6 +11,11 @@ use crate::config::Kafka;
 use crate::error::{Context, Error};
 use crate::model::target::Secret;
 use crate::roots;
+use crate::threads;
+
+/// Threads of a client besides one for each broker: its own, two for brokers that it makes up, the one
+/// that rdkafka polls it on, and one more.
+const THREADS: usize = 5;
 
 /// For both ends: brokers, who we are to them, and when they count as away.
 const COMMON: [(&str, &str); 9] = [
@@ -78,7 +83,7 @@ const CONSUMER: [(&str, &str); 15] = [
 /// For a producer.
 ///
 /// # Errors
-/// The roots to trust cannot be read.
+/// The roots to trust cannot be read, or there are no threads for a client.
 pub fn producer(kafka: &Kafka, batching: Batching) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &PRODUCER)?;
     if batching == Batching::Single {
@@ -99,7 +104,7 @@ pub enum Batching {
 /// For a consumer.
 ///
 /// # Errors
-/// The roots to trust cannot be read.
+/// The roots to trust cannot be read, or there are no threads for a client.
 pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
@@ -130,12 +135,14 @@ impl ClientContext for Asking {
 /// For neither: to ask the brokers.
 ///
 /// # Errors
-/// The roots to trust cannot be read.
+/// The roots to trust cannot be read, or there are no threads for a client.
 pub fn plain(kafka: &Kafka) -> Result<ClientConfig, Error> {
     client(kafka, &[])
 }
 
 fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
+    // rdkafka panics where it cannot start its own.
+    threads::spare(kafka.brokers.len() + THREADS).cannot("start a thread for Kafka")?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.brokers.join(","));
     for (name, value) in COMMON.iter().chain(own) {

@@ -30,7 +30,7 @@ pub enum Topic {
 /// the same time is no error.
 ///
 /// # Errors
-/// No broker answers.
+/// No broker answers, or there are no threads to make it with.
 pub fn ensure<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,

@@ -18,6 +18,7 @@ use super::patience::{silence, until};
 use super::session::{Link, Session};
 use super::tls::Connector;
 use crate::config::{Postgres, SslMode};
+use crate::threads;
 
 /// The oldest PostgreSQL that will do, as it numbers itself.
 const VERSION_MIN: u32 = 140_000;
@@ -72,6 +73,8 @@ fn address(config: &Config, index: usize) -> String {
 pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
+    // For tokio, which looks names up on one.
+    threads::spare(1).map_err(|error| Fault::away(format!("cannot start a thread: {error}")))?;
     let connector = Connector::new(dsn)?;
     let first = match dsn.config.get_load_balance_hosts() {
         LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,

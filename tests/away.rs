@@ -70,7 +70,8 @@ fn before_its_broker_it_starts_and_waits() {
     let published = Published::read(&broker.kcat(), "t");
     assert_eq!(published.all_serials(), answered(&listener, "/"));
     assert_eq!((published.repeats, published.losses.len()), (0, 0));
-    assert!(published.first.values().all(|kind| kind == "target" || kind == "node"));
+    // What a broker that starts refuses first is sent again, and may be overtaken.
+    assert!(published.targets.len() >= 10 && !published.nodes.is_empty());
 }
 
 #[test]

@@ -38,7 +38,8 @@ pub struct Batch<'a> {
 }
 
 const HOUR_MS: i64 = 3_600_000;
-/// Hours that one transaction stores in: each takes two locks of the thousands that a server has.
+/// Hours that one transaction stores in: partitions of an hour, which an older version made, take two
+/// locks each of the thousands that a server has.
 /// A batch that has more, as a stranger may send it, takes several; its marks go with the last.
 const HOURS_MAX: usize = 240;
 

@@ -23,6 +23,7 @@ mod health;
 mod kill;
 mod layers;
 mod listener;
+mod places;
 mod poison;
 mod postgres;
 mod probe;

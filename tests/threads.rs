@@ -17,7 +17,7 @@ const USERS: u32 = 54_300;
 
 /// Says so, and skips the test, where we may not start anything as another user.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn is_alone() -> bool {
+pub fn is_alone() -> bool {
     let words = ["--reuid", "54300", "--regid", "54300", "--clear-groups", "true"];
     let may = Command::new("setpriv").args(words).status().is_ok_and(|status| status.success());
     if !may {

@@ -238,7 +238,6 @@ fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
 
 /// SQLite's error about this file for people, in the system's words where that does not let us write.
 fn words(path: &Path, error: &rusqlite::Error) -> String {
-    let refusal = || open::refusal(path).map(|refusal| format!("{refusal}; {ELSEWHERE}"));
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -246,12 +245,20 @@ fn words(path: &Path, error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::NotADatabase) => "it is not an SQLite file".to_owned(),
         Some(ErrorCode::DatabaseCorrupt) => "the file is damaged".to_owned(),
-        Some(ErrorCode::ReadOnly) => {
-            refusal().unwrap_or_else(|| "it may not be written".to_owned())
-        }
+        Some(ErrorCode::ReadOnly) => read_only(path),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
-            refusal().unwrap_or_else(|| error.to_string())
+            refusal(path).unwrap_or_else(|| error.to_string())
         }
         _ => error.to_string(),
     }
+}
+
+/// Why the file may not be written.
+fn read_only(path: &Path) -> String {
+    refusal(path).unwrap_or_else(|| "it may not be written".to_owned())
+}
+
+/// What the system has against our writing there, and what to do, if it has.
+fn refusal(path: &Path) -> Option<String> {
+    open::refusal(path).map(|refusal| format!("{refusal}; {ELSEWHERE}"))
 }

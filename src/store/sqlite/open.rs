@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::super::StoreError;
-use super::{ELSEWHERE, away, words};
+use super::{ELSEWHERE, away, read_only, words};
 use crate::clock;
 
 /// `application_id` of our files: "site" in ASCII.
@@ -48,6 +48,11 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave, true).map_err(unfit)?;
     let is_new = recognise(&connection, path)?;
+    // SQLite opens to read what it may not write, and says so only when something is to be stored.
+    if connection.is_readonly(MAIN_DB).map_err(unfit)? {
+        let text = format!("cannot open {}: {}", path.display(), read_only(path));
+        return Err(StoreError::Unfit { text });
+    }
     connection.set_db_config(leave, false).map_err(unfit)?;
     connection = journal(connection, path, flags).map_err(unfit)?;
     // Rows go to the end of their table, and are not looked at again: SQLite's own 2000 KiB of

@@ -2,11 +2,11 @@
 //! what is booked as whose fault. The program runs in a network namespace of its own, behind a cable
 //! that a test can pull; its sites have addresses of the internet on the other side.
 
-mod names;
+pub mod names;
 mod routes;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
-
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -32,17 +32,24 @@ fn ip(words: &str) {
 }
 
 /// The cable, and networks at its far end; gone with the namespace of the tests.
-struct Cable {
+pub struct Cable {
     name: String,
     /// The first three numbers of the network between the two.
     near: String,
+    /// The program behind it, and what it is run by.
+    program: Vec<OsString>,
 }
 
 impl Cable {
     fn new() -> Cable {
+        Cable::of(vec![env!("CARGO_BIN_EXE_sitewatch").into()])
+    }
+
+    /// The same for another build of the program.
+    pub fn of(program: Vec<OsString>) -> Cable {
         static COUNT: AtomicU8 = AtomicU8::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
-        Cable { name: format!("cable{number}"), near: format!("198.18.{number}") }
+        Cable { name: format!("cable{number}"), near: format!("198.18.{number}"), program }
     }
 
     /// An address of the internet, of this cable's own.
@@ -81,7 +88,7 @@ impl Cable {
             program = program.file("resolv.conf", text);
         }
         let words = ["--net", "--mount", "sh", "-c", WAIT, &self.near];
-        let program = program.args(words).args([env!("CARGO_BIN_EXE_sitewatch"), "-c", "c.toml"]);
+        let program = program.args(words).args(&self.program).args(["-c", "c.toml"]);
         let program = program.args(command);
         let mut running = program.spawn();
         running.await_stderr("plug me in", DEADLINE);

@@ -12,6 +12,7 @@ use super::{DEADLINE, each};
 use crate::check::names::half_answers;
 use crate::harness::{Dns, Listener, Script, Temp, eventually};
 use crate::rows::Stored;
+use crate::uplink::{Cable, names};
 
 const NAME: &str = "site.example";
 /// Runs what follows with a folder for `/etc`.
@@ -69,4 +70,10 @@ fn a_change_counts_from_the_next_check_on() {
 #[ignore = "make test runs it over the artefacts"]
 fn a_family_that_fails_costs_no_verdict_and_what_is_missing_is_told_apart() {
     each(|artefact| half_answers(&|before| artefact.within(before)));
+}
+
+#[test]
+#[ignore = "make test runs it over the artefacts"]
+fn name_servers_that_are_dead_or_fail_make_no_site_down() {
+    each(|artefact| names::by(&|| Cable::of(artefact.words())));
 }

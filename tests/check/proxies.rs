@@ -223,6 +223,15 @@ fn all() -> Vec<Case> {
         .collect()
 }
 
+/// Those that rest neither on a deadline nor on what a kernel tells of a connection's bytes, for a build that
+/// is emulated: an emulator is slow, and passes no such question on.
+#[track_caller]
+pub fn slowly_by(program: &(dyn Fn() -> Sitewatch + Sync)) {
+    let mut cases: Vec<Case> = [refusals(), closes(), names()].into_iter().flatten().collect();
+    cases.retain(|case| !["Resets", "cut"].iter().any(|name| case.name.starts_with(name)));
+    table_by(cases, program);
+}
+
 /// All of it by another build of the program.
 #[track_caller]
 pub fn by(program: &(dyn Fn() -> Sitewatch + Sync)) {

@@ -81,11 +81,16 @@ impl Artefact {
         self.within::<&str>(&[])
     }
 
+    /// The words that start it: the emulator, where one is needed, and the file.
+    pub fn words(&self) -> Vec<OsString> {
+        let emulator = self.emulator().into_iter().map(OsString::from);
+        emulator.chain([self.file.clone().into()]).collect()
+    }
+
     /// The same behind a command that runs what follows it: `unshare --mount`.
     pub fn within<S: AsRef<OsStr>>(&self, before: &[S]) -> Sitewatch {
         let mut words: Vec<OsString> = before.iter().map(Into::into).collect();
-        words.extend(self.emulator().iter().map(OsString::from));
-        words.push(self.file.clone().into());
+        words.extend(self.words());
         Sitewatch::program(words.remove(0)).args(words)
     }
 

@@ -5,9 +5,23 @@ use super::{Cable, DEADLINE, kind, kinds, rows, site, stop, targets};
 use crate::harness::dns::{A, AAAA, Says};
 use crate::harness::{Dns, Temp, eventually};
 
+/// A new cable at each call.
+type Cables<'a> = &'a dyn Fn() -> Cable;
+
+/// Whom a name server that is dead, or that fails, makes guilty, by another build of the program.
+pub fn by(cable: Cables<'_>) {
+    dead_server(cable);
+    canaries(cable);
+    lone_name(cable);
+}
+
 #[test]
 fn a_dead_name_server_is_ours_and_a_dead_name_the_sites() {
-    let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+    dead_server(&Cable::new);
+}
+
+fn dead_server(cable: Cables<'_>) {
+    let (cable, site, folder) = (cable(), site(), Temp::new());
     let (first, second) = (cable.site(1), cable.site(2));
     let dns = Dns::at(cable.site(53).parse().unwrap());
     dns.set("first.example", first.parse().unwrap()).set("second.example", second.parse().unwrap());
@@ -49,10 +63,14 @@ fn server(cable: &Cable, names: &[(&str, &str)]) -> (Dns, Option<String>) {
 
 #[test]
 fn canaries_without_names_do_not_make_named_sites_down() {
+    canaries(&Cable::new);
+}
+
+fn canaries(cable: Cables<'_>) {
     for (says, told) in
         [(Says::Code(2), "the name server failed"), (Says::Silence, "no name server answers")]
     {
-        let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+        let (cable, site, folder) = (cable(), site(), Temp::new());
         let (first, second) = (cable.site(1), cable.site(2));
         let names = [("first.example", &*first), ("second.example", &*second)];
         let (dns, resolv_conf) = server(&cable, &names);
@@ -82,13 +100,17 @@ fn canaries_without_names_do_not_make_named_sites_down() {
 
 #[test]
 fn a_lone_name_that_nobody_answers_for_is_unknown_and_one_that_is_none_is_down() {
+    lone_name(&Cable::new);
+}
+
+fn lone_name(cable: Cables<'_>) {
     for (says, want, told) in [
         (Says::Code(2), kind("unknown", "uplink"), "nobody else can tell"),
         (Says::Silence, kind("unknown", "uplink"), "nobody else can tell"),
         (Says::Code(3), kind("down", "dns"), "lone.example does not exist"),
         (Says::Nothing, kind("down", "dns"), "lone.example has no address"),
     ] {
-        let (cable, site, folder) = (Cable::new(), site(), Temp::new());
+        let (cable, site, folder) = (cable(), site(), Temp::new());
         let here = cable.site(1);
         let (dns, resolv_conf) = server(&cable, &[]);
         dns.otherwise(says);

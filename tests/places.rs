@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
-use crate::rows::Stored;
+use crate::rows::{Row, Stored};
 use crate::threads::is_alone;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -112,7 +112,7 @@ fn a_file_system_that_turns_read_only_is_waited_out() {
         assert_eq!(done.stderr.matches("the store is back").count(), 1, "{error}: {done:?}");
         let stored = Stored::read(&folder.join("sitewatch.db"));
         stored.is_whole("here");
-        let serials: BTreeSet<u64> = stored.checks.iter().filter_map(|row| row.serial()).collect();
+        let serials: BTreeSet<u64> = stored.checks.iter().filter_map(Row::serial).collect();
         let answered: BTreeSet<u64> =
             listener.settled(DEADLINE).iter().map(|seen| seen.serial).collect();
         assert_eq!(serials, answered, "{error}: {done:?}");

@@ -79,9 +79,9 @@ fn a_topic_is_looked_for_again_once_there_is_a_thread_for_it() {
         eventually(DEADLINE, "checks", || listener.log().len() > before + 8);
         limit(&running, user, 1);
         if is_killed {
-            broker.stop_hard()
+            broker.stop_hard();
         } else {
-            broker.delete_topic(&topic).unwrap()
+            broker.delete_topic(&topic).unwrap();
         }
         running.await_stderr("cannot start a thread to look for the topic, trying again", DEADLINE);
         if is_killed {

@@ -34,3 +34,4 @@ pub mod threads;
 mod allocator;
 pub mod character;
 pub mod date;
+pub mod words;

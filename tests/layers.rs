@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules at the top of the crate by layer, lowest first. Those of one layer do not use one
 /// another, but for the highest.
 const LAYERS: [&[&str]; 6] = [
-    &["allocator", "character", "date"],
+    &["allocator", "character", "date", "words"],
     &["error", "clock", "log", "stop", "threads"],
     &["model"],
     &["config", "roots"],

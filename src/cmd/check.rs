@@ -151,7 +151,8 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
         };
         match *key {
             "method" => {
-                let words = Method::ALL.map(Method::as_str).join(", ");
+                let words =
+                    Method::ALL.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
                 target.method = Method::parse(value).ok_or_else(|| fault(&words))?;
             }
             "header" => {

@@ -13,6 +13,7 @@ use super::login;
 use super::table::{Reader, Section, Set};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
 use crate::model::target::{Login, Secret, Target};
+use crate::words::Word;
 
 /// Longest name of an interface or a server, in characters.
 const NAME_MAX: usize = 255;
@@ -58,9 +59,9 @@ impl<'a> Keys<'a> {
             proxy: section.read("proxy", proxy),
             identity: identity::Keys::read(section),
             server_name: section.read("server_name", server_name),
-            tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::ALL)),
+            tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::choices())),
             tls_legacy: section.read("tls_legacy", Item::boolean),
-            http: section.read("http", |it| it.choice(&HttpVersion::ALL)),
+            http: section.read("http", |it| it.choice(&HttpVersion::choices())),
             tls: section.read("tls", Item::boolean),
             reuse: section.read("reuse", Item::boolean),
             auth: auth.or(bearer),
@@ -143,7 +144,7 @@ fn family(item: Item<'_>) -> Option<Family> {
     match item.integer() {
         Some(4) => Some(Family::V4),
         Some(6) => Some(Family::V6),
-        _ => item.choice(&Family::ALL),
+        _ => item.choice(&Family::choices()),
     }
 }
 

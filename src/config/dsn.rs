@@ -18,34 +18,25 @@ use super::given::Given;
 use super::pairs::ENCODE;
 use super::pem::{self, PairFault};
 use super::print::HIDDEN;
+use crate::words::{Word, words};
 
-/// How strictly a connection is secured, as libpq has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// Without TLS, or with it if the server wants it so, whoever it is.
-    Allow,
-    /// TLS, if the server has it, whoever it is.
-    Prefer,
-    /// TLS or nothing, whoever the server is.
-    Require,
-    /// The server's certificate comes from a root that is trusted.
-    VerifyCa,
-    /// It is also for the name, or address, that was asked for.
-    VerifyFull,
-}
-
-impl SslMode {
-    /// All of them with libpq's words, the weakest first.
-    pub const ALL: [(&str, SslMode); 6] = [
-        ("disable", SslMode::Disable),
-        ("allow", SslMode::Allow),
-        ("prefer", SslMode::Prefer),
-        ("require", SslMode::Require),
-        ("verify-ca", SslMode::VerifyCa),
-        ("verify-full", SslMode::VerifyFull),
-    ];
+words! {
+    /// How strictly a connection is secured, as libpq has it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum SslMode {
+        /// Never TLS.
+        Disable = "disable",
+        /// Without TLS, or with it if the server wants it so, whoever it is.
+        Allow = "allow",
+        /// TLS, if the server has it, whoever it is.
+        Prefer = "prefer",
+        /// TLS or nothing, whoever the server is.
+        Require = "require",
+        /// The server's certificate comes from a root that is trusted.
+        VerifyCa = "verify-ca",
+        /// It is also for the name, or address, that was asked for.
+        VerifyFull = "verify-full",
+    }
 }
 
 /// A connection. `Debug` shows no password.
@@ -106,7 +97,6 @@ impl Dsn {
         };
         let random = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
-        let mode = SslMode::ALL.iter().find(|(_, mode)| *mode == self.ssl_mode);
         let tcp_ms = config.get_tcp_user_timeout().map_or(0, Duration::as_millis);
         let retries = config.get_keepalives_retries().unwrap_or(0);
         let own = |text: &str| text.to_string();
@@ -128,7 +118,7 @@ impl Dsn {
             ("keepalives_count", Some(retries.to_string())),
             ("tcp_user_timeout", Some(tcp_ms.to_string())),
             ("channel_binding", binding.map(own)),
-            ("sslmode", mode.map(|(word, _)| own(word))),
+            ("sslmode", Some(own(self.ssl_mode.as_str()))),
             ("sslnegotiation", direct.then(|| own("direct"))),
             ("sslrootcert", path(&self.root_cert)),
             ("sslcert", path(&self.cert)),
@@ -314,7 +304,7 @@ impl Given<'_> {
 
     /// TLS, as libpq would have it but for the default.
     fn security(&mut self, mut config: tokio_postgres::Config, place: Place) -> Dsn {
-        let asked = self.choice("sslmode", &SslMode::ALL);
+        let asked = self.choice("sslmode", &SslMode::choices());
         let bindings = [
             ("disable", ChannelBinding::Disable),
             ("prefer", ChannelBinding::Prefer),

@@ -14,6 +14,7 @@ use super::print::HIDDEN;
 use super::property;
 use super::table::Section;
 use crate::model::connect::Identity;
+use crate::words::{Word, words};
 
 /// Longest name of a topic, by Kafka's rules, and of a group, by ours; in characters.
 const NAME_MAX: usize = 249;
@@ -64,29 +65,16 @@ pub struct KafkaSasl {
     pub password: String,
 }
 
-/// Ways to prove a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mechanism {
-    /// By sending it.
-    Plain,
-    /// RFC 7677.
-    ScramSha256,
-    /// The same with SHA-512.
-    ScramSha512,
-}
-
-impl Mechanism {
-    /// All of them, in the order in which errors list them.
-    pub const ALL: [Mechanism; 3] =
-        [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
-
-    /// Kafka's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mechanism::Plain => "PLAIN",
-            Mechanism::ScramSha256 => "SCRAM-SHA-256",
-            Mechanism::ScramSha512 => "SCRAM-SHA-512",
-        }
+words! {
+    /// Ways to prove a password.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Mechanism {
+        /// By sending it.
+        Plain = "PLAIN",
+        /// RFC 7677.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// The same with SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
     }
 }
 
@@ -230,8 +218,7 @@ fn sasl_of(mut section: Section<'_>) -> Option<KafkaSasl> {
             section.fault(format!("{key} is missing: {text}"));
         }
     }
-    let mechanisms = Mechanism::ALL.map(|mechanism| (mechanism.as_str(), mechanism));
-    let mechanism = section.read("mechanism", |it| it.choice(&mechanisms));
+    let mechanism = section.read("mechanism", |it| it.choice(&Mechanism::choices()));
     let username = section.read("username", |it| it.words(1, 256));
     let password = section.read("password", Item::secret);
     section.finish();

@@ -9,9 +9,9 @@ use url::Url;
 
 use super::property::is_secret;
 use super::units::{show_duration, show_size};
-use super::{Config, Kafka, LogFormat, ReloadOn};
+use super::{Config, Kafka, LogFormat};
 use crate::character::is_unsafe;
-use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion, word};
+use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Login, Target};
 
@@ -23,7 +23,7 @@ pub fn print(config: &Config) -> String {
     let mut page = Page(String::new());
     page.maybe("node", config.node.as_deref().map(quoted));
     page.line("state_dir", path(&config.state_dir));
-    page.line("reload", quoted(word(&ReloadOn::ALL, config.reload)));
+    page.line("reload", quoted(config.reload.as_str()));
     page.table("[probe]");
     page.line("max_in_flight", config.probe.max_in_flight);
     page.line("bodies_max", size(config.probe.bodies_max));
@@ -138,20 +138,20 @@ impl Page {
         self.line("max_redirects", target.max_redirects);
         self.line("max_body", size(target.max_body));
         self.line("excerpt", size(target.excerpt));
-        self.line("http", quoted(word(&HttpVersion::ALL, target.connect.http)));
+        self.line("http", quoted(target.connect.http.as_str()));
         self.line("reuse", target.connect.reuse);
         self.maybe("bearer", target.bearer.as_ref().map(|_| quoted(HIDDEN)));
     }
 
     fn connect(&mut self, connect: &Connect) {
-        self.line("family", quoted(word(&Family::ALL, connect.family)));
+        self.line("family", quoted(connect.family.as_str()));
         self.maybe("resolve", connect.resolve.map(|address| quoted(&address.to_string())));
         self.maybe("interface", connect.interface.as_deref().map(quoted));
         let proxy = connect.proxy.as_ref().map(|proxy| with_stars(&proxy.url, &proxy.login));
         self.line("proxy", quoted(proxy.as_deref().unwrap_or("none")));
         self.identity(connect.identity.as_deref());
         self.maybe("server_name", connect.server_name.as_deref().map(quoted));
-        self.line("tls_min", quoted(word(&TlsVersion::ALL, connect.tls_min)));
+        self.line("tls_min", quoted(connect.tls_min.as_str()));
         self.line("tls_legacy", connect.tls_legacy);
     }
 

@@ -20,6 +20,7 @@ use super::target::{self, Keys};
 use super::units::show_size;
 use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
+use crate::words::Word;
 
 /// What is told at the start of the first file.
 const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
@@ -72,7 +73,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     };
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
-    let reload = top.read("reload", |it| it.choice(&ReloadOn::ALL)).unwrap_or_default();
+    let reload = top.read("reload", |it| it.choice(&ReloadOn::choices())).unwrap_or_default();
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
     let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &reader);
     let before = reader.count();

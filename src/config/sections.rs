@@ -10,26 +10,23 @@ use super::item::Item;
 use super::kafka::is_host_and_port;
 use super::source::At;
 use super::table::Section;
+use crate::words::words;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// When the configuration is read again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ReloadOn {
-    /// On SIGHUP.
-    #[default]
-    Signal,
-    /// Then, and when its files change.
-    Watch,
-}
-
-impl ReloadOn {
-    /// All of them by their words.
-    pub const ALL: [(&str, ReloadOn); 2] =
-        [("signal", ReloadOn::Signal), ("watch", ReloadOn::Watch)];
+words! {
+    /// When the configuration is read again.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum ReloadOn {
+        /// On SIGHUP.
+        #[default]
+        Signal = "signal",
+        /// Then, and when its files change.
+        Watch = "watch",
+    }
 }
 
 /// How much the checks may take.

@@ -22,6 +22,7 @@ use super::value::{
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Method, Secret, StatusSet, Target};
+use crate::words::Word;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -87,7 +88,7 @@ impl<'a> Keys<'a> {
             interval: section.set("interval", interval),
             timeout: section.set("timeout", |it| it.duration(MILLISECOND, DAY)),
             attempts: section.set("attempts", |it| it.number(1, ATTEMPTS_MAX)),
-            method: section.set("method", |it| it.choice(&Method::ALL.map(|m| (m.as_str(), m)))),
+            method: section.set("method", |it| it.choice(&Method::choices())),
             headers: section.read("headers", headers),
             body: section.read("body", Item::text),
             status: section.set("status", status),

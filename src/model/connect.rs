@@ -8,6 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::target::{Login, Secret};
+use crate::words::words;
 
 /// The way to a target. By default whatever way there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,23 +37,21 @@ pub struct Connect {
     pub reuse: bool,
 }
 
-/// Kinds of addresses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// Both, IPv6 with a head start (RFC 8305).
-    #[default]
-    Any,
-    /// IPv4 alone.
-    V4,
-    /// IPv6 alone.
-    V6,
+words! {
+    /// Kinds of addresses.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub enum Family {
+        /// Both, IPv6 with a head start (RFC 8305).
+        #[default]
+        Any = "any",
+        /// IPv4 alone.
+        V4 = "4",
+        /// IPv6 alone.
+        V6 = "6",
+    }
 }
 
 impl Family {
-    /// All of them by their words.
-    pub const ALL: [(&str, Family); 3] =
-        [("any", Family::Any), ("4", Family::V4), ("6", Family::V6)];
-
     /// Whether that address is one of them.
     pub fn has(self, address: IpAddr) -> bool {
         match self {
@@ -63,37 +62,30 @@ impl Family {
     }
 }
 
-/// Versions of TLS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    #[default]
-    V1_2,
-    /// RFC 8446.
-    V1_3,
+words! {
+    /// Versions of TLS.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum TlsVersion {
+        /// RFC 5246.
+        #[default]
+        V1_2 = "1.2",
+        /// RFC 8446.
+        V1_3 = "1.3",
+    }
 }
 
-impl TlsVersion {
-    /// All of them by their words.
-    pub const ALL: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
-}
-
-/// Versions of HTTP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// What the site chooses: over TLS 2 or 1.1, without 1.1.
-    #[default]
-    Auto,
-    /// 1.1 alone.
-    V1_1,
-    /// 2 alone; without TLS too, by prior knowledge (RFC 9113, 3.3).
-    V2,
-}
-
-impl HttpVersion {
-    /// All of them by their words.
-    pub const ALL: [(&str, HttpVersion); 3] =
-        [("auto", HttpVersion::Auto), ("1.1", HttpVersion::V1_1), ("2", HttpVersion::V2)];
+words! {
+    /// Versions of HTTP.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum HttpVersion {
+        /// What the site chooses: over TLS 2 or 1.1, without 1.1.
+        #[default]
+        Auto = "auto",
+        /// 1.1 alone.
+        V1_1 = "1.1",
+        /// 2 alone; without TLS too, by prior knowledge (RFC 9113, 3.3).
+        V2 = "2",
+    }
 }
 
 /// Who forwards.
@@ -115,9 +107,4 @@ pub struct Identity {
     pub key_file: PathBuf,
     /// Opens the key.
     pub key_password: Option<Secret>,
-}
-
-/// The word that stands for `value` in one of the tables above.
-pub fn word<T: Copy + PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
-    all.iter().find(|(_, of)| *of == value).map_or("", |(word, _)| word)
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::json::Value;
 use super::outcome::tidy;
+use crate::words::words;
 
 /// Why a message is no record that can be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,31 +17,20 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// The word for why a message is no record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Longer than a record may be.
-    Size,
-    /// No JSON object in UTF-8.
-    Json,
-    /// `v` is higher than ours.
-    Version,
-    /// A field is missing or not what it should be.
-    Field,
-    /// A time before 2024, or more than an hour ahead.
-    Time,
-}
-
-impl Reason {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Size => "size",
-            Reason::Json => "json",
-            Reason::Version => "version",
-            Reason::Field => "field",
-            Reason::Time => "time",
-        }
+words! {
+    /// The word for why a message is no record.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Reason {
+        /// Longer than a record may be.
+        Size = "size",
+        /// No JSON object in UTF-8.
+        Json = "json",
+        /// `v` is higher than ours.
+        Version = "version",
+        /// A field is missing or not what it should be.
+        Field = "field",
+        /// A time before 2024, or more than an hour ahead.
+        Time = "time",
     }
 }
 

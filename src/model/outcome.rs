@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::words::words;
+
 /// Longest `error` of an outcome, in bytes.
 pub const ERROR_MAX: usize = 512;
 /// Longest `matched` of an outcome, in bytes.
@@ -137,37 +139,22 @@ impl Phases {
     }
 }
 
-/// The judgement over one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// It responded, with an accepted status and the content that was asked for.
-    Up,
-    /// Up, but over `slow_after`.
-    Slow,
-    /// The site's fault.
-    Down,
-    /// Our fault, never the site's.
-    Unknown,
+words! {
+    /// The judgement over one check.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Verdict {
+        /// It responded, with an accepted status and the content that was asked for.
+        Up = "up",
+        /// Up, but over `slow_after`.
+        Slow = "slow",
+        /// The site's fault.
+        Down = "down",
+        /// Our fault, never the site's.
+        Unknown = "unknown",
+    }
 }
 
 impl Verdict {
-    const ALL: [Verdict; 4] = [Verdict::Up, Verdict::Slow, Verdict::Down, Verdict::Unknown];
-
-    /// The word in records, tables and pages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Up => "up",
-            Verdict::Slow => "slow",
-            Verdict::Down => "down",
-            Verdict::Unknown => "unknown",
-        }
-    }
-
-    /// The verdict of that word.
-    pub fn parse(word: &str) -> Option<Verdict> {
-        Verdict::ALL.into_iter().find(|v| v.as_str() == word)
-    }
-
     /// The verdict as a state that lasts: up and slow are one.
     pub fn state(self) -> Verdict {
         match self {
@@ -177,98 +164,50 @@ impl Verdict {
     }
 }
 
-/// Why a check is down or unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// The name was not found.
-    Dns,
-    /// No TCP connection.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// A certificate of the chain has ended.
-    CertificateExpired,
-    /// No trusted root, or signed by itself.
-    CertificateUntrusted,
-    /// The certificate is for another name.
-    CertificateName,
-    /// Anything else about the certificate.
-    Certificate,
-    /// Our deadline, in whatever phase.
-    Timeout,
-    /// What came is not HTTP, or was cut.
-    Protocol,
-    /// More redirects than allowed.
-    TooManyRedirects,
-    /// The status is not accepted.
-    Status,
-    /// A `match` is missing or a `reject` was found.
-    Body,
-    /// Of unknown: our own network is away.
-    Uplink,
-    /// Of unknown: the clock was stepped or stood still during the check.
-    Clock,
-    /// Of unknown: more to hold than we have room for.
-    Overload,
-    /// Of unknown: anything else on our side.
-    Internal,
-    /// Of up: the certificate ends soon.
-    CertificateSoon,
-    /// One that a newer sitewatch wrote.
-    Other,
+words! {
+    /// Why a check is down or unknown.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Cause {
+        /// The name was not found.
+        Dns = "dns",
+        /// No TCP connection.
+        Connect = "connect",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// A certificate of the chain has ended.
+        CertificateExpired = "certificate_expired",
+        /// No trusted root, or signed by itself.
+        CertificateUntrusted = "certificate_untrusted",
+        /// The certificate is for another name.
+        CertificateName = "certificate_name",
+        /// Anything else about the certificate.
+        Certificate = "certificate",
+        /// Our deadline, in whatever phase.
+        Timeout = "timeout",
+        /// What came is not HTTP, or was cut.
+        Protocol = "protocol",
+        /// More redirects than allowed.
+        TooManyRedirects = "too_many_redirects",
+        /// The status is not accepted.
+        Status = "status",
+        /// A `match` is missing or a `reject` was found.
+        Body = "body",
+        /// Of unknown: our own network is away.
+        Uplink = "uplink",
+        /// Of unknown: the clock was stepped or stood still during the check.
+        Clock = "clock",
+        /// Of unknown: more to hold than we have room for.
+        Overload = "overload",
+        /// Of unknown: anything else on our side.
+        Internal = "internal",
+        /// Of up: the certificate ends soon.
+        CertificateSoon = "certificate_soon",
+        /// One that a newer sitewatch wrote.
+        Other = "other",
+    }
 }
 
 impl Cause {
-    const ALL: [Cause; 18] = [
-        Cause::Dns,
-        Cause::Connect,
-        Cause::Tls,
-        Cause::CertificateExpired,
-        Cause::CertificateUntrusted,
-        Cause::CertificateName,
-        Cause::Certificate,
-        Cause::Timeout,
-        Cause::Protocol,
-        Cause::TooManyRedirects,
-        Cause::Status,
-        Cause::Body,
-        Cause::Uplink,
-        Cause::Clock,
-        Cause::Overload,
-        Cause::Internal,
-        Cause::CertificateSoon,
-        Cause::Other,
-    ];
-
-    /// The word in records, tables and pages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Cause::Dns => "dns",
-            Cause::Connect => "connect",
-            Cause::Tls => "tls",
-            Cause::CertificateExpired => "certificate_expired",
-            Cause::CertificateUntrusted => "certificate_untrusted",
-            Cause::CertificateName => "certificate_name",
-            Cause::Certificate => "certificate",
-            Cause::Timeout => "timeout",
-            Cause::Protocol => "protocol",
-            Cause::TooManyRedirects => "too_many_redirects",
-            Cause::Status => "status",
-            Cause::Body => "body",
-            Cause::Uplink => "uplink",
-            Cause::Clock => "clock",
-            Cause::Overload => "overload",
-            Cause::Internal => "internal",
-            Cause::CertificateSoon => "certificate_soon",
-            Cause::Other => "other",
-        }
-    }
-
-    /// The cause of that word; one that we do not know is [`Cause::Other`].
-    pub fn parse(word: &str) -> Cause {
-        Cause::ALL.into_iter().find(|c| c.as_str() == word).unwrap_or(Cause::Other)
-    }
-
     /// Whether it is our trouble, so that the verdict is unknown, never down.
     pub fn is_ours(self) -> bool {
         matches!(self, Cause::Uplink | Cause::Clock | Cause::Overload | Cause::Internal)
@@ -296,39 +235,20 @@ pub struct Gap {
     pub cause: GapCause,
 }
 
-/// Why due times were missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GapCause {
-    /// No room in flight or for bodies until the next due time.
-    Overload,
-    /// The clock was stepped ahead.
-    Clock,
-    /// The machine was asleep.
-    Suspend,
-    /// We were told to stop.
-    Stop,
-    /// One that a newer sitewatch wrote.
-    Other,
-}
-
-impl GapCause {
-    const ALL: [GapCause; 5] =
-        [GapCause::Overload, GapCause::Clock, GapCause::Suspend, GapCause::Stop, GapCause::Other];
-
-    /// The word in records and tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            GapCause::Overload => "overload",
-            GapCause::Clock => "clock",
-            GapCause::Suspend => "suspend",
-            GapCause::Stop => "stop",
-            GapCause::Other => "other",
-        }
-    }
-
-    /// The cause of that word; one that we do not know is [`GapCause::Other`].
-    pub fn parse(word: &str) -> GapCause {
-        GapCause::ALL.into_iter().find(|c| c.as_str() == word).unwrap_or(GapCause::Other)
+words! {
+    /// Why due times were missed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum GapCause {
+        /// No room in flight or for bodies until the next due time.
+        Overload = "overload",
+        /// The clock was stepped ahead.
+        Clock = "clock",
+        /// The machine was asleep.
+        Suspend = "suspend",
+        /// We were told to stop.
+        Stop = "stop",
+        /// One that a newer sitewatch wrote.
+        Other = "other",
     }
 }
 
@@ -351,44 +271,20 @@ pub struct Loss {
     pub sequence: u32,
 }
 
-/// Why records were dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LossCause {
-    /// The store was away for longer than memory could hold.
-    MemoryFull,
-    /// The disk held as much as it may.
-    SpoolFull,
-    /// The store had reached its largest size; the oldest went.
-    Expired,
-    /// What was kept could not be read, or nobody takes it.
-    Damaged,
-    /// One that a newer sitewatch wrote.
-    Other,
-}
-
-impl LossCause {
-    const ALL: [LossCause; 5] = [
-        LossCause::MemoryFull,
-        LossCause::SpoolFull,
-        LossCause::Expired,
-        LossCause::Damaged,
-        LossCause::Other,
-    ];
-
-    /// The word in records and tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LossCause::MemoryFull => "memory_full",
-            LossCause::SpoolFull => "spool_full",
-            LossCause::Expired => "expired",
-            LossCause::Damaged => "damaged",
-            LossCause::Other => "other",
-        }
-    }
-
-    /// The cause of that word; one that we do not know is [`LossCause::Other`].
-    pub fn parse(word: &str) -> LossCause {
-        LossCause::ALL.into_iter().find(|c| c.as_str() == word).unwrap_or(LossCause::Other)
+words! {
+    /// Why records were dropped.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum LossCause {
+        /// The store was away for longer than memory could hold.
+        MemoryFull = "memory_full",
+        /// The disk held as much as it may.
+        SpoolFull = "spool_full",
+        /// The store had reached its largest size; the oldest went.
+        Expired = "expired",
+        /// What was kept could not be read, or nobody takes it.
+        Damaged = "damaged",
+        /// One that a newer sitewatch wrote.
+        Other = "other",
     }
 }
 
@@ -409,25 +305,6 @@ pub fn tidy(text: &str, limit_bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_read_back() {
-        for verdict in Verdict::ALL {
-            assert_eq!(Verdict::parse(verdict.as_str()), Some(verdict));
-        }
-        for cause in Cause::ALL {
-            assert_eq!(Cause::parse(cause.as_str()), cause);
-        }
-        for cause in GapCause::ALL {
-            assert_eq!(GapCause::parse(cause.as_str()), cause);
-        }
-        for cause in LossCause::ALL {
-            assert_eq!(LossCause::parse(cause.as_str()), cause);
-        }
-        assert_eq!(Cause::parse("of a newer version"), Cause::Other);
-        assert_eq!(GapCause::parse("of a newer version"), GapCause::Other);
-        assert_eq!(LossCause::parse("of a newer version"), LossCause::Other);
-    }
 
     #[test]
     fn hops_add_phase_by_phase() {

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::connect::Connect;
 use super::expression::Expression;
+use crate::words::words;
 
 /// Longest name of a target, in characters.
 pub const NAME_MAX: usize = 128;
@@ -233,47 +234,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Methods that a check may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the methods of RFC 9110 and 5789 by their names")]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Options,
-}
-
-impl Method {
-    /// All of them, in the order in which errors list them.
-    pub const ALL: [Method; 7] = [
-        Method::Get,
-        Method::Head,
-        Method::Post,
-        Method::Put,
-        Method::Patch,
-        Method::Delete,
-        Method::Options,
-    ];
-
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Patch => "PATCH",
-            Method::Delete => "DELETE",
-            Method::Options => "OPTIONS",
-        }
-    }
-
-    /// The method of that name, in capitals as RFC 9110 has it.
-    pub fn parse(word: &str) -> Option<Method> {
-        Method::ALL.into_iter().find(|m| m.as_str() == word)
+words! {
+    /// Methods that a check may use.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[expect(missing_docs, reason = "the methods of RFC 9110 and 5789 by their names")]
+    pub enum Method {
+        Get = "GET",
+        Head = "HEAD",
+        Post = "POST",
+        Put = "PUT",
+        Patch = "PATCH",
+        Delete = "DELETE",
+        Options = "OPTIONS",
     }
 }
 

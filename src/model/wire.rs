@@ -329,7 +329,9 @@ impl Reader {
             lag_us: self.number(F::LagUs, -COUNTS.end()..=*COUNTS.end())?.unwrap_or(0),
             interval_ms: self.whole(F::IntervalMs, INTERVALS)?,
             verdict,
-            cause: self.text(F::Cause, WORD_MAX)?.map(|word| Cause::parse(&word)),
+            cause: self
+                .text(F::Cause, WORD_MAX)?
+                .map(|word| Cause::parse(&word).unwrap_or(Cause::Other)),
             responded: self.truth(F::Responded)?.unwrap_or(false),
             status: self.status()?,
             status_ok: self.truth(F::StatusOk)?,
@@ -353,6 +355,10 @@ impl Reader {
         })
     }
 
+    fn cause_word(&mut self) -> Result<String, Refused> {
+        Ok(self.text(F::Cause, WORD_MAX)?.unwrap_or_default())
+    }
+
     fn gap(&mut self) -> Result<Gap, Refused> {
         let (from_ms, to_ms, count) = self.stretch()?;
         Ok(Gap {
@@ -363,7 +369,7 @@ impl Reader {
             to_ms,
             count,
             interval_ms: self.whole(F::IntervalMs, INTERVALS)?,
-            cause: GapCause::parse(&self.text(F::Cause, WORD_MAX)?.unwrap_or_default()),
+            cause: GapCause::parse(&self.cause_word()?).unwrap_or(GapCause::Other),
         })
     }
 
@@ -375,7 +381,7 @@ impl Reader {
             from_ms,
             to_ms,
             count,
-            cause: LossCause::parse(&self.text(F::Cause, WORD_MAX)?.unwrap_or_default()),
+            cause: LossCause::parse(&self.cause_word()?).unwrap_or(LossCause::Other),
             sequence: self.number(F::Sequence, 0..=i64::from(i32::MAX))?.unwrap_or(0) as u32,
         })
     }

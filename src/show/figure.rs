@@ -7,37 +7,40 @@ use std::sync::Arc;
 use super::time::rfc3339;
 use crate::model::json::quoted;
 use crate::model::report::Report;
+use crate::words::words;
 
-/// Everything that a report says of a target, in the order of JSON and CSV.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the figures by the names that interfaces and README give them")]
-pub enum Figure {
-    Target,
-    Node,
-    WindowStart,
-    WindowEnd,
-    Checks,
-    Unknown,
-    Up,
-    Slow,
-    Down,
-    Responded,
-    NoResponse,
-    StatusOk,
-    MatchOk,
-    Missed,
-    Uptime,
-    Coverage,
-    Mean,
-    Min,
-    Max,
-    Stdev,
-    Median,
-    P95,
-    P99,
-    LastVerdict,
-    LastDue,
-    Since,
+words! {
+    /// Everything that a report says of a target, in the order of JSON and CSV.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[expect(missing_docs, reason = "the figures by the names that interfaces and README give them")]
+    pub enum Figure {
+        Target = "target",
+        Node = "node",
+        WindowStart = "window_start",
+        WindowEnd = "window_end",
+        Checks = "checks",
+        Unknown = "unknown",
+        Up = "up",
+        Slow = "slow",
+        Down = "down",
+        Responded = "responded",
+        NoResponse = "no_response",
+        StatusOk = "status_ok",
+        MatchOk = "match_ok",
+        Missed = "missed",
+        Uptime = "uptime",
+        Coverage = "coverage",
+        Mean = "mean_ms",
+        Min = "min_ms",
+        Max = "max_ms",
+        Stdev = "stdev_ms",
+        Median = "median_ms",
+        P95 = "p95_ms",
+        P99 = "p99_ms",
+        LastVerdict = "last_verdict",
+        LastDue = "last_due",
+        Since = "since",
+    }
 }
 
 /// What a figure holds.
@@ -58,68 +61,6 @@ pub enum Value {
 }
 
 impl Figure {
-    /// All of them.
-    pub const ALL: [Figure; 26] = [
-        Figure::Target,
-        Figure::Node,
-        Figure::WindowStart,
-        Figure::WindowEnd,
-        Figure::Checks,
-        Figure::Unknown,
-        Figure::Up,
-        Figure::Slow,
-        Figure::Down,
-        Figure::Responded,
-        Figure::NoResponse,
-        Figure::StatusOk,
-        Figure::MatchOk,
-        Figure::Missed,
-        Figure::Uptime,
-        Figure::Coverage,
-        Figure::Mean,
-        Figure::Min,
-        Figure::Max,
-        Figure::Stdev,
-        Figure::Median,
-        Figure::P95,
-        Figure::P99,
-        Figure::LastVerdict,
-        Figure::LastDue,
-        Figure::Since,
-    ];
-
-    /// Its key in JSON and its head in CSV.
-    pub fn name(self) -> &'static str {
-        match self {
-            Figure::Target => "target",
-            Figure::Node => "node",
-            Figure::WindowStart => "window_start",
-            Figure::WindowEnd => "window_end",
-            Figure::Checks => "checks",
-            Figure::Unknown => "unknown",
-            Figure::Up => "up",
-            Figure::Slow => "slow",
-            Figure::Down => "down",
-            Figure::Responded => "responded",
-            Figure::NoResponse => "no_response",
-            Figure::StatusOk => "status_ok",
-            Figure::MatchOk => "match_ok",
-            Figure::Missed => "missed",
-            Figure::Uptime => "uptime",
-            Figure::Coverage => "coverage",
-            Figure::Mean => "mean_ms",
-            Figure::Min => "min_ms",
-            Figure::Max => "max_ms",
-            Figure::Stdev => "stdev_ms",
-            Figure::Median => "median_ms",
-            Figure::P95 => "p95_ms",
-            Figure::P99 => "p99_ms",
-            Figure::LastVerdict => "last_verdict",
-            Figure::LastDue => "last_due",
-            Figure::Since => "since",
-        }
-    }
-
     /// Its value in `report`.
     pub fn value(self, report: &Report) -> Value {
         let tally = &report.tally;
@@ -168,7 +109,7 @@ fn ms(us: Option<f64>) -> Value {
 /// The figures that these reports have: all, but for `node` where none names one.
 fn of(reports: &[Report]) -> impl Iterator<Item = Figure> {
     let nodes = reports.iter().any(|report| report.node.is_some());
-    Figure::ALL.into_iter().filter(move |figure| *figure != Figure::Node || nodes)
+    Figure::ALL.iter().copied().filter(move |figure| *figure != Figure::Node || nodes)
 }
 
 /// An array of objects, one a line, in the order of the reports. What is absent is null; but a
@@ -178,11 +119,11 @@ pub fn json(reports: &[Report]) -> String {
     for (i, report) in reports.iter().enumerate() {
         text.push_str(if i == 0 { "\n{" } else { ",\n{" });
         let mut comma = "";
-        for figure in Figure::ALL {
+        for &figure in Figure::ALL {
             if figure == Figure::Node && report.node.is_none() {
                 continue;
             }
-            let _ = write!(text, "{comma}\"{}\":", figure.name());
+            let _ = write!(text, "{comma}\"{}\":", figure.as_str());
             comma = ",";
             match figure.value(report) {
                 Value::Absent => text.push_str("null"),
@@ -201,7 +142,7 @@ pub fn json(reports: &[Report]) -> String {
 /// RFC 4180 with the names in its first line; what is absent is empty. The data is exact: a
 /// name that a spreadsheet would take for a formula is left as it is.
 pub fn csv(reports: &[Report]) -> String {
-    let names: Vec<&str> = of(reports).map(Figure::name).collect();
+    let names: Vec<&str> = of(reports).map(Figure::as_str).collect();
     let mut text = names.join(",") + "\r\n";
     for report in reports {
         for (i, figure) in of(reports).enumerate() {

@@ -96,7 +96,7 @@ type Rows = BTreeMap<(i64, String, Option<String>), Row>;
 
 fn rows(client: &mut Client, from: &str) -> Rows {
     let column = |figure: Figure| {
-        let name = figure.name();
+        let name = figure.as_str();
         match figure {
             Figure::WindowStart | Figure::WindowEnd | Figure::LastDue | Figure::Since => {
                 format!("(extract(epoch FROM {name}) * 1000)::bigint AS {name}")
@@ -104,7 +104,7 @@ fn rows(client: &mut Client, from: &str) -> Rows {
             _ => name.to_owned(),
         }
     };
-    let columns = Figure::ALL.map(column).join(", ");
+    let columns = Figure::ALL.iter().copied().map(column).collect::<Vec<_>>().join(", ");
     let rows = client.query(&format!("SELECT {columns} FROM sitewatch.{from}"), &[]).unwrap();
     let count = rows.len();
     let keyed: Rows = rows
@@ -136,8 +136,8 @@ fn agree(rows: &Rows, reports: &[Report]) {
     for report in reports {
         let node = report.node.as_ref().map(ToString::to_string);
         let row = &rows[&(report.start_ms, report.target.to_string(), node)];
-        for figure in Figure::ALL {
-            let name = figure.name();
+        for &figure in Figure::ALL {
+            let name = figure.as_str();
             let told = format!(
                 "{name} of {} on {:?} from {}",
                 report.target, report.node, report.start_ms

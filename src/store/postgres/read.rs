@@ -136,7 +136,7 @@ pub async fn gaps(
             to_ms: get(&row, 4)?,
             count: get::<i64>(&row, 5)?.max(0) as u64,
             interval_ms: get(&row, 6)?,
-            cause: GapCause::parse(get(&row, 7)?),
+            cause: GapCause::parse(get(&row, 7)?).unwrap_or(GapCause::Other),
         });
     }
     Ok(())

@@ -106,7 +106,7 @@ pub fn gaps(
             to_ms: row.get(4)?,
             count: row.get::<_, i64>(5)?.max(0) as u64,
             interval_ms: row.get(6)?,
-            cause: GapCause::parse(&cause),
+            cause: GapCause::parse(&cause).unwrap_or(GapCause::Other),
         });
     }
     Ok(())

@@ -1,5 +1,13 @@
 use super::super::judge::{Order, Reply, judge, tests::target};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::*;
+use crate::model::outcome::{
+    Cause, ERROR_MAX, EXCERPT_MAX, Gap, GapCause, HOP_URL_MAX, Hop, Loss, LossCause, Outcome,
+    Phases, Verdict,
+};
+use crate::model::record::{NodeState, Record, TargetState};
 
 /// 2026-11-21T03:00:00Z.
 const NOW: i64 = 1_795_230_000_000;

@@ -1,0 +1,311 @@
+//! JSON to records: each field as what it must be, or why the message is no record.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{
+    ABOUT_MAX, AHEAD_MS, COUNTS, EPOCH_MS, F, Flat, INTERVALS, NAME_MAX, RECORD_MAX, RUNS, Reason,
+    Refused, SECONDS, STATUSES, TIMES, VERSION, WORD_MAX,
+};
+use crate::model::field::{misfit, text, truth, whole};
+use crate::model::json::{Fields, Value};
+use crate::model::outcome::{
+    Cause, ERROR_MAX, EXCERPT_MAX, Gap, GapCause, HOP_URL_MAX, Hop, Loss, LossCause, MATCHED_MAX,
+    Outcome, Phases, Verdict, tidy,
+};
+use crate::model::record::{NodeState, Record, TargetState};
+
+/// What a message holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoded {
+    /// A record.
+    Record(Record),
+    /// A record of a kind that we do not know.
+    Skipped(String),
+}
+
+/// Reads a record, now being `now_ms`.
+///
+/// # Errors
+/// It cannot be stored, and why.
+pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
+    let refuse = |reason, detail: String| Err(Refused { reason, detail });
+    if payload.len() > RECORD_MAX {
+        let detail = format!("{} bytes: at most {RECORD_MAX} are a record", payload.len());
+        return refuse(Reason::Size, detail);
+    }
+    let text = match std::str::from_utf8(payload) {
+        Ok(text) => text,
+        Err(error) => {
+            return refuse(Reason::Json, format!("no UTF-8 at byte {}", error.valid_up_to()));
+        }
+    };
+    let Some(fields) = Fields::<Flat>::read(text) else {
+        return refuse(Reason::Json, "no JSON object".to_owned());
+    };
+    let mut reader = Reader { fields, now_ms };
+    let version = reader.whole(F::V, 1..=i64::MAX)?;
+    if version > VERSION {
+        return refuse(Reason::Version, format!("v is {version}, and at most {VERSION} is known"));
+    }
+    let kind = reader.required(F::Kind, WORD_MAX)?;
+    let record = match kind.as_str() {
+        "check" => Record::Check(Box::new(reader.check()?)),
+        "gap" => Record::Gap(reader.gap()?),
+        "loss" => Record::Loss(reader.loss()?),
+        "node" => Record::Node(reader.node()?),
+        "target" => Record::Target(Box::new(reader.target()?)),
+        _ => return Ok(Decoded::Skipped(kind)),
+    };
+    Ok(Decoded::Record(record))
+}
+
+/// An object's fields, taken one by one.
+struct Reader {
+    fields: Fields<Flat>,
+    now_ms: i64,
+}
+
+impl Reader {
+    fn check(&mut self) -> Result<Outcome, Refused> {
+        let phases = self.phases()?;
+        let total_us = self.unsigned(F::TotalUs)?;
+        let verdict = self.required(F::Verdict, WORD_MAX)?;
+        let verdict = Verdict::parse(&verdict).ok_or_else(|| {
+            let detail = format!("verdict: up, slow, down or unknown is expected, not {verdict:?}");
+            Refused { reason: Reason::Field, detail }
+        })?;
+        Ok(Outcome {
+            target: self.named(F::Target)?,
+            node: self.named(F::Node)?,
+            run: self.run()?,
+            due_ms: self.time(F::DueMs)?,
+            lag_us: self.number(F::LagUs, -COUNTS.end()..=*COUNTS.end())?.unwrap_or(0),
+            interval_ms: self.whole(F::IntervalMs, INTERVALS)?,
+            verdict,
+            cause: self
+                .text(F::Cause, WORD_MAX)?
+                .map(|word| Cause::parse(&word).unwrap_or(Cause::Other)),
+            responded: self.truth(F::Responded)?.unwrap_or(false),
+            status: self.status()?,
+            status_ok: self.truth(F::StatusOk)?,
+            match_ok: self.truth(F::MatchOk)?,
+            total_us: total_us.unwrap_or_else(|| phases.total_us()),
+            phases,
+            address: self.text(F::Address, WORD_MAX)?,
+            http: self.text(F::Http, WORD_MAX)?.map(Cow::Owned),
+            redirects: self.small(F::Redirects)?.unwrap_or(0),
+            bytes: self.unsigned(F::Bytes)?.unwrap_or(0),
+            attempts: self.small(F::Attempts)?.unwrap_or(1),
+            matched: self.text(F::Matched, MATCHED_MAX)?,
+            excerpt: self.text(F::Excerpt, EXCERPT_MAX)?,
+            error: self.text(F::Error, ERROR_MAX)?,
+            cert_expires_s: self.number(F::CertExpiresS, SECONDS)?,
+            chain_expires_s: self.number(F::ChainExpiresS, SECONDS)?,
+            certificate: None,
+            fell_back: false,
+            reused: self.truth(F::Reused)?,
+            hops: self.hops()?,
+        })
+    }
+
+    fn cause_word(&mut self) -> Result<String, Refused> {
+        Ok(self.text(F::Cause, WORD_MAX)?.unwrap_or_default())
+    }
+
+    fn gap(&mut self) -> Result<Gap, Refused> {
+        let (from_ms, to_ms, count) = self.stretch()?;
+        Ok(Gap {
+            target: self.named(F::Target)?,
+            node: self.named(F::Node)?,
+            run: self.run()?,
+            from_ms,
+            to_ms,
+            count,
+            interval_ms: self.whole(F::IntervalMs, INTERVALS)?,
+            cause: GapCause::parse(&self.cause_word()?).unwrap_or(GapCause::Other),
+        })
+    }
+
+    fn loss(&mut self) -> Result<Loss, Refused> {
+        let (from_ms, to_ms, count) = self.stretch()?;
+        Ok(Loss {
+            node: self.named(F::Node)?,
+            run: self.run()?,
+            from_ms,
+            to_ms,
+            count,
+            cause: LossCause::parse(&self.cause_word()?).unwrap_or(LossCause::Other),
+            sequence: self.number(F::Sequence, 0..=i64::from(i32::MAX))?.unwrap_or(0) as u32,
+        })
+    }
+
+    fn node(&mut self) -> Result<NodeState, Refused> {
+        Ok(NodeState {
+            node: self.named(F::Node)?,
+            run: self.run()?,
+            sent_ms: self.time(F::SentMs)?,
+            version: self.text(F::Version, WORD_MAX)?.unwrap_or_default(),
+            previous_run: self.number(F::PreviousRun, RUNS)?.map(|run| run as u32),
+            last_due_ms: self.number(F::LastDueMs, TIMES)?,
+            spool_count: self.unsigned(F::SpoolCount)?,
+            spool_oldest_ms: self.number(F::SpoolOldestMs, TIMES)?,
+            clock_synced: self.truth(F::ClockSynced)?,
+        })
+    }
+
+    fn target(&mut self) -> Result<TargetState, Refused> {
+        Ok(TargetState {
+            target: self.named(F::Target)?,
+            node: self.named(F::Node)?,
+            run: self.run()?,
+            sent_ms: self.time(F::SentMs)?,
+            url: self.text(F::Url, ABOUT_MAX)?.unwrap_or_default(),
+            method: self.text(F::Method, WORD_MAX)?.unwrap_or_default(),
+            expected_status: self.text(F::ExpectedStatus, ABOUT_MAX)?.unwrap_or_default(),
+            matches: self.text(F::Match, ABOUT_MAX)?.unwrap_or_default(),
+            rejects: self.text(F::Reject, ABOUT_MAX)?.unwrap_or_default(),
+            interval_ms: self.whole(F::IntervalMs, INTERVALS)?,
+            labels: self.labels()?,
+        })
+    }
+
+    /// From when to when, and how many.
+    fn stretch(&mut self) -> Result<(i64, i64, u64), Refused> {
+        let (from_ms, to_ms) = (self.time(F::FromMs)?, self.time(F::ToMs)?);
+        if to_ms < from_ms {
+            let detail = format!("to_ms: {to_ms} is before from_ms {from_ms}");
+            return Err(Refused { reason: Reason::Field, detail });
+        }
+        Ok((from_ms, to_ms, self.whole(F::Count, 1..=*COUNTS.end())? as u64))
+    }
+
+    fn phases(&mut self) -> Result<Phases, Refused> {
+        Ok(Phases {
+            dns_us: self.unsigned(F::DnsUs)?,
+            connect_us: self.unsigned(F::ConnectUs)?,
+            tls_us: self.unsigned(F::TlsUs)?,
+            first_byte_us: self.unsigned(F::FirstByteUs)?,
+            transfer_us: self.unsigned(F::TransferUs)?,
+        })
+    }
+
+    fn hops(&mut self) -> Result<Vec<Hop>, Refused> {
+        let value = self.fields.take(F::Hops as usize);
+        let hops = match value {
+            Value::Absent => return Ok(Vec::new()),
+            Value::Array(hops) => hops,
+            other => return Err(misfit(F::Hops.name(), "an array of objects", &other)),
+        };
+        hops.into_iter().map(hop).collect()
+    }
+
+    fn labels(&mut self) -> Result<BTreeMap<String, String>, Refused> {
+        let mut labels = BTreeMap::new();
+        match self.fields.take(F::Labels as usize) {
+            Value::Absent => {}
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    match value {
+                        Value::Absent => {}
+                        Value::Text(text) => {
+                            labels.insert(tidy(&key, ABOUT_MAX), tidy(&text, ABOUT_MAX));
+                        }
+                        other => {
+                            return Err(misfit(F::Labels.name(), "an object of texts", &other));
+                        }
+                    }
+                }
+            }
+            other => return Err(misfit(F::Labels.name(), "an object of texts", &other)),
+        }
+        Ok(labels)
+    }
+
+    fn status(&mut self) -> Result<Option<u16>, Refused> {
+        Ok(self.number(F::Status, STATUSES)?.map(|status| status as u16))
+    }
+
+    fn run(&mut self) -> Result<u32, Refused> {
+        Ok(self.whole(F::Run, RUNS)? as u32)
+    }
+
+    fn small(&mut self, field: F) -> Result<Option<u32>, Refused> {
+        Ok(self.number(field, RUNS)?.map(|number| number as u32))
+    }
+
+    fn unsigned(&mut self, field: F) -> Result<Option<u64>, Refused> {
+        Ok(self.number(field, COUNTS)?.map(|number| number as u64))
+    }
+
+    /// A moment that must be there, and can be.
+    fn time(&mut self, field: F) -> Result<i64, Refused> {
+        let ms = self.whole(field, TIMES)?;
+        let why = match ms {
+            _ if ms < EPOCH_MS => "before 2024",
+            _ if ms > self.now_ms.saturating_add(AHEAD_MS) => "more than an hour ahead",
+            _ => return Ok(ms),
+        };
+        let detail = format!("{}: {ms} is {why}", field.name());
+        Err(Refused { reason: Reason::Time, detail })
+    }
+
+    fn whole(&mut self, field: F, range: RangeInclusive<i64>) -> Result<i64, Refused> {
+        let expected = "a whole number";
+        self.number(field, range)?.ok_or_else(|| misfit(field.name(), expected, &Value::Absent))
+    }
+
+    fn number(&mut self, field: F, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
+        whole(field.name(), &self.fields.take(field as usize), range)
+    }
+
+    fn truth(&mut self, field: F) -> Result<Option<bool>, Refused> {
+        truth(field.name(), &self.fields.take(field as usize))
+    }
+
+    fn text(&mut self, field: F, limit_bytes: usize) -> Result<Option<String>, Refused> {
+        text(field.name(), self.fields.take(field as usize), limit_bytes)
+    }
+
+    fn required(&mut self, field: F, limit_bytes: usize) -> Result<String, Refused> {
+        self.text(field, limit_bytes)?.ok_or_else(|| misfit(field.name(), "text", &Value::Absent))
+    }
+
+    /// The name of a target or node.
+    fn named(&mut self, field: F) -> Result<Arc<str>, Refused> {
+        let name = self.required(field, RECORD_MAX)?;
+        let count = name.chars().count();
+        if count > NAME_MAX {
+            let detail =
+                format!("{}: {count} characters, and at most {NAME_MAX} are a name", field.name());
+            return Err(Refused { reason: Reason::Field, detail });
+        }
+        Ok(Arc::from(name))
+    }
+}
+
+fn hop(value: Value) -> Result<Hop, Refused> {
+    let Value::Object(fields) = value else {
+        return Err(misfit(F::Hops.name(), "an array of objects", &value));
+    };
+    let mut hop = Hop::default();
+    for (name, value) in fields {
+        let us = |value: &Value| whole(&name, value, COUNTS).map(|us| us.map(|us| us as u64));
+        match name.as_str() {
+            "url" => hop.url = text(&name, value, HOP_URL_MAX)?.unwrap_or_default(),
+            "address" => hop.address = text(&name, value, WORD_MAX)?,
+            "status" => {
+                hop.status = whole(&name, &value, STATUSES)?.map(|status| status as u16);
+            }
+            "dns_us" => hop.phases.dns_us = us(&value)?,
+            "connect_us" => hop.phases.connect_us = us(&value)?,
+            "tls_us" => hop.phases.tls_us = us(&value)?,
+            "first_byte_us" => hop.phases.first_byte_us = us(&value)?,
+            "transfer_us" => hop.phases.transfer_us = us(&value)?,
+            _ => {}
+        }
+    }
+    Ok(hop)
+}

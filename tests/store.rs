@@ -1,6 +1,8 @@
 //! What every store must keep, whatever its engine: one suite over the trait, called for each
 //! way to open one. A clause gets a store that is empty.
 
+mod engine;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,19 +11,11 @@ use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{State, Who};
 use sitewatch::model::tally::Check;
-use sitewatch::store::{Postgres, Sqlite, Store, Written};
+use sitewatch::store::{Store, Written};
 
-use crate::harness::Temp;
-use crate::postgres::{Fresh, settings};
+use self::engine::{Engine, OnSqlite};
+use crate::postgres::Fresh;
 use crate::records::{check, gap, loss, now, outcome, put, target};
-
-/// A store that can be opened again and again, by writers and by readers.
-trait Engine {
-    /// To write; one at a time.
-    fn writer(&self) -> Box<dyn Store>;
-    /// To read what is stored by now.
-    fn reader(&self) -> Box<dyn Store>;
-}
 
 /// Every clause, each over a fresh store.
 fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
@@ -45,47 +39,6 @@ fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
     ];
     for clause in clauses {
         clause(&fresh());
-    }
-}
-
-struct OnSqlite {
-    folder: Temp,
-}
-
-impl OnSqlite {
-    fn new() -> OnSqlite {
-        let on = OnSqlite { folder: Temp::new() };
-        drop(on.writer());
-        on
-    }
-
-    /// Where no write-ahead log can be had: a folder stands where its map would be.
-    fn without_log() -> OnSqlite {
-        let folder = Temp::new();
-        std::fs::create_dir(folder.join("store.db-shm")).unwrap();
-        let store = Sqlite::create(&folder.join("store.db"), u64::MAX).unwrap();
-        assert!(store.uses_rollback_journal().unwrap());
-        OnSqlite { folder }
-    }
-}
-
-impl Engine for OnSqlite {
-    fn writer(&self) -> Box<dyn Store> {
-        Box::new(Sqlite::create(&self.folder.join("store.db"), u64::MAX).unwrap())
-    }
-
-    fn reader(&self) -> Box<dyn Store> {
-        Box::new(Sqlite::open(&self.folder.join("store.db")).unwrap())
-    }
-}
-
-impl Engine for Fresh {
-    fn writer(&self) -> Box<dyn Store> {
-        Box::new(Fresh::writer(self))
-    }
-
-    fn reader(&self) -> Box<dyn Store> {
-        Box::new(Postgres::open(&settings(&self.database.url())).unwrap())
     }
 }
 

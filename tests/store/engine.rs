@@ -1,0 +1,55 @@
+//! The ways to open a store.
+
+use sitewatch::store::{Postgres, Sqlite, Store};
+
+use crate::harness::Temp;
+use crate::postgres::{Fresh, settings};
+
+/// A store that can be opened again and again, by writers and by readers.
+pub trait Engine {
+    /// To write; one at a time.
+    fn writer(&self) -> Box<dyn Store>;
+    /// To read what is stored by now.
+    fn reader(&self) -> Box<dyn Store>;
+}
+
+pub struct OnSqlite {
+    folder: Temp,
+}
+
+impl OnSqlite {
+    pub fn new() -> OnSqlite {
+        let on = OnSqlite { folder: Temp::new() };
+        drop(on.writer());
+        on
+    }
+
+    /// Where no write-ahead log can be had: a folder stands where its map would be.
+    pub fn without_log() -> OnSqlite {
+        let folder = Temp::new();
+        std::fs::create_dir(folder.join("store.db-shm")).unwrap();
+        let store = Sqlite::create(&folder.join("store.db"), u64::MAX).unwrap();
+        assert!(store.uses_rollback_journal().unwrap());
+        OnSqlite { folder }
+    }
+}
+
+impl Engine for OnSqlite {
+    fn writer(&self) -> Box<dyn Store> {
+        Box::new(Sqlite::create(&self.folder.join("store.db"), u64::MAX).unwrap())
+    }
+
+    fn reader(&self) -> Box<dyn Store> {
+        Box::new(Sqlite::open(&self.folder.join("store.db")).unwrap())
+    }
+}
+
+impl Engine for Fresh {
+    fn writer(&self) -> Box<dyn Store> {
+        Box::new(Fresh::writer(self))
+    }
+
+    fn reader(&self) -> Box<dyn Store> {
+        Box::new(Postgres::open(&settings(&self.database.url())).unwrap())
+    }
+}

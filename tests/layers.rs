@@ -1,5 +1,5 @@
 //! The layers of the house, read from the sources: `crate::` only ever points down, the rooms
-//! of the rim do not know one another, and the model has no I/O, clock, log or thread.
+//! of the rim do not know one another, and the model has no I/O, clock, log or thread. No file is too long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -129,4 +129,16 @@ fn a_climbing_arrow_would_be_found() {
     let found = uses("use crate::cmd::run;\n// crate::model\nlet x = crate::log::start();");
     assert_eq!(found, [(1, "cmd".to_owned()), (3, "log".to_owned())]);
     assert!(layer("cmd") > layer("model"));
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    let mut files = Vec::new();
+    sources(Path::new("src"), &mut files);
+    sources(Path::new("tests"), &mut files);
+    assert!(files.len() > 100);
+    for file in files {
+        let count = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(count <= 400, "{} has {count} lines", file.display());
+    }
 }

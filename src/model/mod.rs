@@ -2,6 +2,7 @@
 //! in, values come out.
 
 pub mod anchor;
+pub mod backoff;
 pub mod batch;
 pub mod charset;
 pub mod connect;

@@ -21,6 +21,7 @@ use crate::cmd::judge::Given;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
 use crate::kafka::{Batching, Change, Delivery, Link, Topic};
+use crate::model::backoff::Backoff;
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
 use crate::show::health::Health;
@@ -28,8 +29,9 @@ use crate::show::text::count;
 
 /// How often it looks around when nothing happens.
 const TURN: Duration = Duration::from_secs(1);
-/// First pause after a record came back, and the longest; doubled each time.
+/// First pause after a record came back.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Losses that go on are told this often, states that were dropped are told again, and records
 /// that Kafka refuses are logged.
@@ -68,9 +70,9 @@ pub struct Send {
     takes_none: bool,
     /// Records go out one by one until then.
     singly_until: Option<Instant>,
-    /// No record is sent before then, and how long the next pause is.
+    /// Send no record before then.
     retry_at: Option<Instant>,
-    pause: Duration,
+    backoff: Backoff,
     loss_at: Instant,
     /// States that were dropped are not told again before then.
     retell_at: Instant,
@@ -130,7 +132,7 @@ impl Send {
             takes_none: false,
             singly_until: None,
             retry_at: None,
-            pause: RETRY_FIRST,
+            backoff: Backoff::new(RETRY_FIRST, RETRY_MAX),
             loss_at: now,
             retell_at: now,
             heard: now,

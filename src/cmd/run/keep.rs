@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::cmd::daemon::Shared;
+use crate::model::backoff::Backoff;
 use crate::model::batch::{Batch, Limits};
 use crate::model::lost::Lost;
 use crate::model::outcome::LossCause;
 use crate::model::record::Record;
 use crate::store::{Store, Written};
 
-/// First pause before a store that failed is tried again; doubled each time.
+/// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -64,11 +65,11 @@ impl<S: Store> Keep<S> {
         let limit = Instant::now() + self.stop_timeout;
         while !waiting.is_empty() {
             self.store(&mut waiting);
-            if let Some(retry) = waiting.retry {
+            if waiting.retry.is_some() {
                 if Instant::now() >= limit {
                     return Some(Left { count: waiting.batch.len() });
                 }
-                std::thread::sleep(retry.pause.min(RETRY_FIRST));
+                std::thread::sleep(RETRY_FIRST);
             }
         }
         None
@@ -126,22 +127,21 @@ struct Waiting {
     said_expired: Option<Instant>,
 }
 
-#[derive(Clone, Copy)]
+/// A store that is away.
 struct Retry {
     since: Instant,
     next: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl Retry {
     fn first() -> Retry {
-        let now = Instant::now();
-        Retry { since: now, next: now + RETRY_FIRST, pause: RETRY_FIRST }
+        let (now, mut backoff) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_MAX));
+        Retry { since: now, next: now + backoff.pause(), backoff }
     }
 
     fn again(&mut self) {
-        self.pause = (self.pause * 2).min(RETRY_MAX);
-        self.next = Instant::now() + self.pause;
+        self.next = Instant::now() + self.backoff.pause();
     }
 }
 
@@ -158,7 +158,7 @@ impl Waiting {
     /// When to store next; not before the next try, while the store is away.
     fn due(&self) -> Option<Instant> {
         let due = self.batch.due()?;
-        Some(self.retry.map_or(due, |retry| due.max(retry.next)))
+        Some(self.retry.as_ref().map_or(due, |retry| due.max(retry.next)))
     }
 
     fn push(&mut self, record: Record, shared: &Shared) {

@@ -21,12 +21,13 @@ use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
+use crate::model::backoff::Backoff;
 use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
 use crate::stop::Stop;
 use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 
-/// First pause before a store that failed is tried again; doubled each time.
+/// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: a store that is back is used within this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -278,7 +279,7 @@ impl Keep {
         patience: Duration,
         mut act: impl FnMut(&mut Keep) -> Result<T, Trouble>,
     ) -> Result<T, GaveUp> {
-        let mut pause = RETRY_FIRST;
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {
             let patience = match act(self) {
                 Ok(done) => {
@@ -293,7 +294,7 @@ impl Keep {
                     patience
                 }
             };
-            let until = Instant::now() + pause;
+            let until = Instant::now() + backoff.pause();
             loop {
                 if self.gives_up(patience) {
                     return Err(GaveUp);
@@ -303,7 +304,6 @@ impl Keep {
                 }
                 std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
             }
-            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{REFUSED_EVERY, RETRY_FIRST, RETRY_MAX, SINGLY, Send};
+use super::{REFUSED_EVERY, SINGLY, Send};
 use crate::clock;
 use crate::kafka::{Batching, Delivery};
 
@@ -15,7 +15,8 @@ impl Send {
         match delivery {
             Delivery::Done => {
                 self.outbox.done(id);
-                (self.retry_at, self.pause) = (None, RETRY_FIRST);
+                self.retry_at = None;
+                self.backoff.reset();
                 (self.failure, self.failing, self.takes_none) = (None, None, false);
                 self.show(|health| {
                     health.stored += 1;
@@ -36,8 +37,7 @@ impl Send {
     pub(super) fn fail(&mut self, why: String) {
         self.failure = Some(why);
         if self.retry_at.is_none() {
-            self.retry_at = Some(Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(RETRY_MAX);
+            self.retry_at = Some(Instant::now() + self.backoff.pause());
         }
         if self.has_topic {
             self.look_for_topic();

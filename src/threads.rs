@@ -4,17 +4,21 @@
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, scope};
+use std::thread::{Builder, scope, sleep};
+use std::time::Duration;
 
 /// Stack of each, in bytes: none does anything.
 const STACK: usize = 16 * 1024;
+
+/// Wait at most this long for threads that have ended, in milliseconds: others may have started meanwhile.
+const GONE_WITHIN_MS: u32 = 100;
 
 /// Makes sure that so many threads can be started: starts them all at once, and ends them.
 ///
 /// # Errors
 /// Fewer can be started now.
 pub fn spare(count: usize) -> io::Result<()> {
-    let gate = Mutex::new(());
+    let (gate, before) = (Mutex::new(()), own());
     scope(|scope| {
         let _shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..count {
@@ -22,8 +26,21 @@ pub fn spare(count: usize) -> io::Result<()> {
             let thread = Builder::new().name("spare".to_owned()).stack_size(STACK);
             thread.spawn_scoped(scope, wait)?;
         }
-        Ok(())
-    })
+        io::Result::Ok(())
+    })?;
+    // The kernel counts a thread for a moment after it was joined, and the library would be refused its own.
+    for _ in 0..GONE_WITHIN_MS {
+        if own() <= before {
+            break;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Returns how many threads this process has, as the kernel counts them; none where /proc is not mounted.
+fn own() -> Option<usize> {
+    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
 }
 
 #[cfg(test)]

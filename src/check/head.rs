@@ -1,6 +1,7 @@
 //! The header of a reply, read line by line: its status, where it leads, what was done to the body,
 //! the cookies that it sets, and the headers that expressions ask for.
 
+use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
 use crate::model::target::Target;
@@ -99,18 +100,9 @@ impl Head {
     }
 }
 
-/// A URL with every byte beyond ASCII percent-encoded, be it UTF-8 or not: the same bytes are asked
-/// for as were sent.
+/// Percent-encodes every byte beyond ASCII, be it UTF-8 or not: the same bytes are asked for as were sent.
 fn ascii(url: &[u8]) -> String {
-    use std::fmt::Write;
-    url.iter().fold(String::with_capacity(url.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = match byte.is_ascii() {
-            true => text.write_char(char::from(*byte)),
-            false => write!(text, "%{byte:02X}"),
-        };
-        text
-    })
+    percent_encode(url, &AsciiSet::EMPTY).to_string()
 }
 
 /// A status code: three digits, 100 at least.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::model::target::{Login, Secret};
@@ -140,11 +141,13 @@ fn login(url: &Url) -> Result<Option<Login>, String> {
         return Ok(None);
     }
     let decoded = |text: &str| {
-        let text = percent_decoded(text).ok_or("has a user or password that is not UTF-8")?;
+        // A `%` without two hex digits stands for itself.
+        let text = percent_decode_str(text).decode_utf8();
+        let text = text.map_err(|_| "has a user or password that is not UTF-8")?;
         if text.chars().any(char::is_control) {
             return Err("has a user or password with a control character");
         }
-        Ok(Secret(text))
+        Ok(Secret(text.into_owned()))
     };
     let user = decoded(url.username())?;
     if user.0.contains(':') && !url.scheme().starts_with("socks") {
@@ -152,27 +155,6 @@ fn login(url: &Url) -> Result<Option<Login>, String> {
     }
     let password = decoded(url.password().unwrap_or_default())?;
     Ok(Some(Login { user, password }))
-}
-
-/// `text` with every `%41` put as its byte; absent when that is not UTF-8. A `%` without two hex
-/// digits stands for itself.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = |i: usize| after.get(i).and_then(|digit| char::from(*digit).to_digit(16));
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

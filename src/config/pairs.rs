@@ -3,6 +3,10 @@
 //! (`host=db user=me password='a b'`). Read as libpq reads them; what it would misread is refused.
 //! No fault repeats any of the text, since whatever was misread may be the password.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 /// What to do where a password may have been misread.
 pub(super) const ENCODE: &str =
     "in a URI a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
@@ -80,18 +84,15 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), String> {
     Ok((hosts.join(","), ports.join(",")))
 }
 
-/// `text` with every `%41` put as its byte.
+/// Decodes `%41` and its like, each of which must have two hex digits.
 fn decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut parts = text.split('%');
-    bytes.extend(parts.next().unwrap_or_default().bytes());
-    for part in parts {
-        let code = part.get(..2).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()));
-        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        bytes.push(byte.ok_or_else(|| format!("has a % without two hex digits: {ENCODE}"))?);
-        bytes.extend(part[2..].bytes());
+    for code in text.split('%').skip(1) {
+        if !code.get(..2).is_some_and(|code| code.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(format!("has a % without two hex digits: {ENCODE}"));
+        }
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8 once it is decoded".to_string())
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| "is not UTF-8 once it is decoded".to_owned())
 }
 
 /// `name = value` with white space between; a value with white space stands in single quotes, and

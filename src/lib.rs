@@ -34,4 +34,5 @@ pub mod threads;
 mod allocator;
 pub mod character;
 pub mod date;
+pub mod json;
 pub mod words;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules at the top of the crate by layer, lowest first. Those of one layer do not use one
 /// another, but for the highest.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["allocator", "character", "date", "words"],
+    &["json"],
     &["error", "clock", "log", "stop", "threads"],
     &["model"],
     &["config", "roots"],

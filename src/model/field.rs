@@ -4,8 +4,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::json::Value;
 use super::outcome::tidy;
+use crate::json::Value;
 use crate::words::words;
 
 /// Why a message is no record that can be stored.

@@ -11,7 +11,6 @@ pub mod expression;
 pub mod field;
 pub mod fold;
 pub mod histogram;
-pub mod json;
 pub mod judge;
 pub mod literal;
 pub mod lost;

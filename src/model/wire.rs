@@ -16,7 +16,7 @@ mod encode;
 
 use std::ops::RangeInclusive;
 
-use super::json::Shape;
+use crate::json::Shape;
 
 pub use self::decode::{Decoded, decode};
 pub use self::encode::{encode, encode_check, encode_hops, encode_labels};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::time::rfc3339;
-use crate::model::json::quoted;
+use crate::json::quoted;
 use crate::model::report::Report;
 use crate::words::words;
 

@@ -1,7 +1,7 @@
 //! What `/health` tells: whether the program does its work, and its counters.
 
 use super::http::Response;
-use crate::model::json::Object;
+use crate::json::Object;
 
 /// Which daemon it is, and so which counters it has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

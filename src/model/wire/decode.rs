@@ -9,8 +9,8 @@ use super::{
     ABOUT_MAX, AHEAD_MS, COUNTS, EPOCH_MS, F, Flat, INTERVALS, NAME_MAX, RECORD_MAX, RUNS, Reason,
     Refused, SECONDS, STATUSES, TIMES, VERSION, WORD_MAX,
 };
+use crate::json::{Fields, Value};
 use crate::model::field::{misfit, text, truth, whole};
-use crate::model::json::{Fields, Value};
 use crate::model::outcome::{
     Cause, ERROR_MAX, EXCERPT_MAX, Gap, GapCause, HOP_URL_MAX, Hop, Loss, LossCause, MATCHED_MAX,
     Outcome, Phases, Verdict, tidy,

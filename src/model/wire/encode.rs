@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ABOUT_MAX, F, RECORD_MAX, VERSION};
-use crate::model::json::{Object, quoted};
+use crate::json::{Object, quoted};
 use crate::model::outcome::{Cause, Gap, Hop, Loss, Outcome, Phases, tidy};
 use crate::model::record::{NodeState, Record, TargetState};
 

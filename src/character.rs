@@ -38,25 +38,6 @@ pub fn clean_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// JSON with every character that [`is_unsafe`] written as an escape, which says the same. JSON
-/// itself asks for those below U+0020 alone.
-pub fn escaped(json: String) -> String {
-    if !json.contains(is_unsafe) {
-        return json;
-    }
-    let mut text = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_unsafe(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                text += &format!("\\u{unit:04x}");
-            }
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,16 +57,5 @@ mod tests {
         }
         assert_eq!(clean_lines("a\u{202e}\r\nb\tc\n"), "a\u{fffd}\nb c\n");
         assert_eq!(clean_lines("a\nb"), "a\nb");
-    }
-
-    #[test]
-    fn json_says_the_same_with_escapes() {
-        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
-            let plain = c.to_string();
-            let json = escaped(miniserde::json::to_string(&plain));
-            assert!(!json.contains(is_unsafe), "{json:?}");
-            assert_eq!(miniserde::json::from_str::<String>(&json).ok(), Some(plain), "{json:?}");
-        }
-        assert_eq!(escaped("\"\u{e0041}\u{9b}é\"".to_owned()), "\"\\udb40\\udc41\\u009bé\"");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use miniserde::de::{Deserialize, Map, Seq, Visitor};
 
-use crate::character::escaped;
+use crate::character::is_unsafe;
 
 /// An object under construction.
 #[derive(Default)]
@@ -47,6 +47,25 @@ impl Object {
 /// Text as JSON; what a terminal that shows the record may obey is escaped.
 pub fn quoted(text: &str) -> String {
     escaped(miniserde::json::to_string(text))
+}
+
+/// JSON with every character that [`is_unsafe`] written as an escape, which says the same. JSON
+/// itself asks for those below U+0020 alone.
+fn escaped(json: String) -> String {
+    if !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text += &format!("\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// A value as it was written.
@@ -276,6 +295,17 @@ mod tests {
     fn read(text: &str) -> Option<[Value; 3]> {
         let mut fields = Fields::<Letters>::read(text)?;
         Some([fields.take(0), fields.take(1), fields.take(2)])
+    }
+
+    #[test]
+    fn json_says_the_same_with_escapes() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let plain = c.to_string();
+            let json = escaped(miniserde::json::to_string(&plain));
+            assert!(!json.contains(is_unsafe), "{json:?}");
+            assert_eq!(miniserde::json::from_str::<String>(&json).ok(), Some(plain), "{json:?}");
+        }
+        assert_eq!(escaped("\"\u{e0041}\u{9b}é\"".to_owned()), "\"\\udb40\\udc41\\u009bé\"");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::character::{clean, escaped};
+use crate::character::clean;
 use crate::date::second;
+use crate::json::{Object, quoted};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +88,13 @@ impl Logger {
         let time = second((self.now_ms)());
         let line = match self.format {
             Format::Text => format!("{time} {level:<5} {}\n", clean(text)),
-            Format::Json => format!(
-                "{{\"time\":\"{time}\",\"level\":\"{}\",\"message\":{}}}\n",
-                level.as_str().to_lowercase(),
-                escaped(miniserde::json::to_string(text))
-            ),
+            Format::Json => {
+                let mut object = Object::new();
+                object.value("time", quoted(&time));
+                object.value("level", quoted(&level.as_str().to_lowercase()));
+                object.value("message", quoted(text));
+                object.end() + "\n"
+            }
         };
         // Nowhere is left to say that the log cannot be written.
         let _ = std::io::stderr().write_all(line.as_bytes());

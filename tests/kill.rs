@@ -105,6 +105,26 @@ fn a_file_in_use_is_left_as_it_is_by_a_second_start() {
 }
 
 #[test]
+fn a_file_that_is_sound_but_cannot_be_used_is_not_set_aside() {
+    for (name, change, why) in [
+        ("a newer version's", "PRAGMA user_version = 9999", "newer"),
+        ("of something else", "DROP TABLE migration; PRAGMA application_id = 7", ""),
+    ] {
+        let folder = Temp::new();
+        let path = folder.join("sitewatch.db");
+        // Its lock stays beside it, as after every run.
+        drop(Sqlite::replacing(&path, u64::MAX).unwrap());
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let before = files(folder.path());
+        let config = format!("state_dir = '{}'\ntargets = ['127.0.0.1']", folder.path().display());
+        let done = Sitewatch::new().file("c.toml", config).args(["run", "-c", "c.toml"]).run();
+        assert_eq!(done.code, Some(2), "{name}: {done:?}");
+        assert!(done.stderr.contains(why), "{name}: {done:?}");
+        assert!(files(folder.path()) == before, "{name}: it was touched");
+    }
+}
+
+#[test]
 fn of_several_that_start_at_once_one_goes_on() {
     for _ in 0..5 {
         let folder = Temp::new();

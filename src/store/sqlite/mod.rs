@@ -63,13 +63,16 @@ impl Sqlite {
             false => None,
         };
         let mut created = Sqlite::create(path, max_size);
-        let claim = match (&created, early) {
-            (_, Some(claim)) => claim,
-            // Nothing is left beside a file that cannot be used.
-            (Err(error), None) if !matches!(error, StoreError::Damaged { .. }) => {
-                return Err(error.clone());
-            }
-            (_, None) => Sqlite::claim(path)?,
+        // A file that is in use, of a newer version or of something else is no damaged one. Nothing is left
+        // beside it, either.
+        if let Err(error) = &created
+            && !matches!(error, StoreError::Damaged { .. })
+        {
+            return Err(error.clone());
+        }
+        let claim = match early {
+            Some(claim) => claim,
+            None => Sqlite::claim(path)?,
         };
         if let Err(error) = &created {
             aside::set_aside(path, error)?;

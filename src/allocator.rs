@@ -21,19 +21,36 @@ fn heap() -> MutexGuard<'static, Dlmalloc> {
     HEAP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+unsafe extern "C" {
+    /// musl: where `errno` of this thread lies.
+    safe fn __errno_location() -> *mut c_int;
+}
+
+/// Sets `errno`, as C wants it, where there was no memory.
+fn noted(memory: *mut u8) -> *mut c_void {
+    if memory.is_null() {
+        // SAFETY: it is this thread's own, and alive as long as the thread.
+        unsafe { *__errno_location() = ENOMEM };
+    }
+    memory.cast()
+}
+
+/// No memory, in every Linux's errno.h.
+const ENOMEM: c_int = 12;
+
 /// C's `malloc`.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: any size is taken.
-    unsafe { heap().c_malloc(size).cast() }
+    noted(unsafe { heap().c_malloc(size) })
 }
 
 /// C's `calloc`.
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(size) else { return ptr::null_mut() };
+    let Some(bytes) = count.checked_mul(size) else { return noted(ptr::null_mut()) };
     // SAFETY: any size is taken.
-    unsafe { heap().calloc(bytes, 1).cast() }
+    noted(unsafe { heap().calloc(bytes, 1) })
 }
 
 /// C's `realloc`.
@@ -46,7 +63,7 @@ unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
         return malloc(size);
     }
     // SAFETY: the caller's word.
-    unsafe { heap().c_realloc(memory.cast(), size).cast() }
+    noted(unsafe { heap().c_realloc(memory.cast(), size) })
 }
 
 /// C's `free`.
@@ -55,9 +72,16 @@ unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
 /// As for `realloc`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(memory: *mut c_void) {
-    if !memory.is_null() {
-        // SAFETY: the caller's word.
-        unsafe { heap().c_free(memory.cast()) }
+    if memory.is_null() {
+        return;
+    }
+    let errno = __errno_location();
+    // SAFETY: the caller's word. `errno` is this thread's own, and stays as it was: who frees something on the
+    // way out of a failure tells its reason afterwards.
+    unsafe {
+        let before = *errno;
+        heap().c_free(memory.cast());
+        *errno = before;
     }
 }
 
@@ -65,7 +89,7 @@ unsafe extern "C" fn free(memory: *mut c_void) {
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     // SAFETY: any size is taken; an alignment is a power of two, as C has it.
-    unsafe { heap().c_memalign(alignment, size).cast() }
+    noted(unsafe { heap().c_memalign(alignment, size) })
 }
 
 /// C's `memalign`.
@@ -80,7 +104,6 @@ extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
 /// `to` is writable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn posix_memalign(to: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-    const ENOMEM: c_int = 12;
     let memory = aligned_alloc(alignment, size);
     if memory.is_null() {
         return ENOMEM;

@@ -30,7 +30,7 @@ pub mod log;
 pub mod stop;
 pub mod threads;
 
-#[cfg(target_env = "musl")]
+#[cfg(all(target_env = "musl", target_feature = "crt-static"))]
 mod allocator;
 pub mod character;
 pub mod date;

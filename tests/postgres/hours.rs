@@ -173,6 +173,21 @@ fn a_day_that_is_gone_is_made_again() {
 }
 
 #[test]
+fn a_partition_that_somebody_else_has_attached_is_left_alone() {
+    let fresh = Fresh::new();
+    for name in ["outcome_archive", "outcome_2020", "outcome_20200101_old"] {
+        let mut store = fresh.writer();
+        put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
+        let attach = format!("CREATE TABLE sitewatch.{name} PARTITION OF sitewatch.outcome");
+        fresh.database.psql(&format!("{attach} DEFAULT"));
+        let dropped = "SELECT dropped, remaining FROM sitewatch.drop_hours(4102444800000, 0)";
+        assert_eq!(fresh.database.psql(dropped).trim(), "0|24", "{name}");
+        fresh.database.psql("SELECT * FROM sitewatch.report_hour");
+        fresh.database.psql(&format!("DROP TABLE sitewatch.{name}"));
+    }
+}
+
+#[test]
 fn what_is_past_its_time_goes_and_does_not_come_back() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();

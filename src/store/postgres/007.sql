@@ -21,10 +21,11 @@ BEGIN ATOMIC
     SELECT relname, begins_ms,
         begins_ms + CASE WHEN length(digits) = 8 THEN 86400000 ELSE 3600000 END
     FROM pg_inherits JOIN pg_class ON oid = inhrelid,
-        substr(relname, 9) AS digits,
+        -- Null for a table that somebody else has attached.
+        substring(relname::text, '^outcome_([0-9]{8}(?:[0-9]{2})?)$') AS digits,
         CAST(extract(epoch FROM to_timestamp(rpad(digits, 10, '0'), 'YYYYMMDDHH24')) * 1000 AS bigint)
             AS begins_ms
-    WHERE inhparent = 'outcome'::regclass;
+    WHERE inhparent = 'outcome'::regclass AND digits IS NOT NULL;
 END;
 
 -- Makes the partition that holds an hour, if it is not there yet, with the rights of the schema's

@@ -241,7 +241,10 @@ unsafe fn verify_anew(
             openssl_sys::X509_STORE_CTX_set_error(context, error);
             depth = 0;
         }
-        let error = openssl_sys::X509_STORE_CTX_get_error(context);
+        let error = match openssl_sys::X509_STORE_CTX_get_error(context) {
+            openssl_sys::X509_V_OK if !is_verified => openssl_sys::X509_V_ERR_UNSPECIFIED,
+            error => error,
+        };
         Verification { path, error, depth }
     }
 }

@@ -127,7 +127,10 @@ impl Keep {
             match self.work.recv_timeout(wait.min(knock)) {
                 Ok(Work::Parcel(parcel)) => {
                     let answer = self.store(&mut store, *parcel)?;
-                    self.answer(answer);
+                    // Without an answer the reader hands over no more.
+                    if !(matches!(answer, Answer::Held) && self.is_full()) {
+                        self.answer(answer);
+                    }
                 }
                 Ok(Work::Positions(question)) => {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;

@@ -10,6 +10,9 @@ use crate::store::Parcel;
 /// The word of `/health` for it.
 const WORD: &str = "store_refuses";
 
+/// Take no more while this many records are in doubt: all of them are tried again each second.
+const DOUBT_MAX: u64 = 20_000;
+
 /// A parcel in doubt.
 pub struct Doubt {
     parcel: Parcel,
@@ -32,6 +35,11 @@ impl Keep {
         let mut parcel = std::mem::take(&mut doubt.parcel);
         parcel.append(later);
         parcel
+    }
+
+    /// Returns true while so many records are in doubt that no more are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| doubt.count() >= DOUBT_MAX)
     }
 
     /// How long records have been in doubt.

@@ -6,22 +6,22 @@ use std::fmt;
 /// A message that was read and stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
-    /// Its offset.
+    /// Offset of the message.
     pub offset: i64,
-    /// Its [`fingerprint`].
+    /// [`fingerprint`] of the message.
     pub hash: u64,
 }
 
-/// Anchors of one log, the newest first. Older ones lie farther apart: there is at most one for
-/// each power of two of the distance to the newest, so that they are at most 30 in a log of 10^9
-/// messages, and whoever has to go back does so by a few times as much as was lost.
+/// Anchors of one log, the newest first. Older anchors lie farther apart: there is at most one for each
+/// power of two of the distance to the newest. So there are about 30 in a log of 10^9 messages, and a
+/// reader that must go back after a loss goes back by a few times as much as was lost.
 ///
 /// As text: `OFFSET:HASH` in decimal and hexadecimal digits, parted by blanks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anchors(Vec<Anchor>);
 
 impl Anchors {
-    /// Reads the text. Text that is not of this form gives no anchors: nothing is recognised then.
+    /// Reads the text, up to the first word that is not of this form. Without anchors no log is recognised.
     pub fn parse(text: &str) -> Anchors {
         let anchor = |word: &str| {
             let (offset, hash) = word.split_once(':')?;
@@ -30,12 +30,12 @@ impl Anchors {
         Anchors(text.split_whitespace().map_while(anchor).collect())
     }
 
-    /// Adds the newest anchor, and lets go of those that are too close to others.
+    /// Adds the newest anchor, and drops those that are too close to others.
     pub fn add(&mut self, new: Anchor) {
         self.cut(new.offset);
         let rank = |old: &Anchor| (new.offset - old.offset).ilog2();
         let mut kept: Vec<Anchor> = Vec::new();
-        // Of one rank the oldest stays, or none would ever grow old.
+        // Of each power of two the oldest anchor stays: if the newer one stayed, none would ever grow old.
         for old in self.0.iter().rev() {
             if kept.last().is_none_or(|before| rank(before) != rank(old)) {
                 kept.push(*old);
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(anchors.newest(1001, 1400), None);
         anchors.cut(1400);
         assert_eq!(anchors.newest(0, i64::MAX), Some(anchor(1000)));
-        // One that is added below others takes their place.
+        // An anchor that is added below others replaces them.
         anchors.add(anchor(7));
         assert_eq!(anchors.to_string(), "7:d9 5:9b");
     }

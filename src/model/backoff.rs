@@ -1,4 +1,4 @@
-//! Pauses between tries of what fails: each is twice the one before, up to a bound.
+//! Pauses between tries of something that fails: each is twice the one before, up to a bound.
 
 use std::time::Duration;
 

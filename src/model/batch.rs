@@ -1,11 +1,11 @@
-//! Records gathered until there are enough of them, or until they are old enough, to be stored
-//! in one transaction.
+//! Gathers records until there are enough of them, or until they are old enough, to be stored in one
+//! transaction.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A queue of records, oldest first, bounded by the bytes they hold. Past the bound the oldest
-/// fall out and are given back, to be counted as a loss.
+/// Queue of records, oldest first, bounded by the bytes they hold. Past the bound the oldest fall out and
+/// are returned, to be counted as a loss.
 #[derive(Debug)]
 pub struct Batch<T> {
     items: VecDeque<(T, usize)>,
@@ -14,24 +14,24 @@ pub struct Batch<T> {
     limits: Limits,
 }
 
-/// When a batch is full.
+/// Limits of a batch. A batch is full with `count` records, or with half of `bytes`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Records in one transaction, at most.
     pub count: usize,
-    /// A record waits no longer than this.
+    /// Longest wait for more records, from the first record or the last transaction on.
     pub age: Duration,
-    /// What all records that wait may hold, in bytes.
+    /// Bytes that all waiting records may hold together.
     pub bytes: usize,
 }
 
 impl<T> Batch<T> {
-    /// An empty one.
+    /// Makes an empty batch.
     pub fn new(limits: Limits) -> Batch<T> {
         Batch { items: VecDeque::new(), bytes: 0, oldest: None, limits }
     }
 
-    /// Adds a record that holds `bytes`, and gives back those that fall out at the other end.
+    /// Adds a record that holds `bytes`, and returns the records that fall out at the other end.
     pub fn push(&mut self, item: T, bytes: usize, now: Instant) -> Vec<T> {
         self.oldest.get_or_insert(now);
         self.items.push_back((item, bytes));
@@ -46,20 +46,20 @@ impl<T> Batch<T> {
         fallen
     }
 
-    /// When it must be stored: at once if full, else once its oldest record is old enough.
-    /// None while empty.
+    /// Returns the time at which the batch must be stored: at once if full, else once it has waited for
+    /// `age`. None while empty.
     pub fn due(&self) -> Option<Instant> {
         let oldest = self.oldest?;
         let full = self.items.len() >= self.limits.count || self.bytes * 2 >= self.limits.bytes;
         Some(if full { oldest } else { oldest + self.limits.age })
     }
 
-    /// The records of the next transaction, oldest first. They stay until [`Batch::stored`].
+    /// Returns the records of the next transaction, oldest first. They stay until [`Batch::stored`].
     pub fn next(&self) -> impl Iterator<Item = &T> {
         self.items.iter().take(self.limits.count).map(|(item, _)| item)
     }
 
-    /// The records that [`Batch::next`] gave are stored and go.
+    /// Removes the records that [`Batch::next`] returned, since they are stored.
     pub fn stored(&mut self, now: Instant) {
         let count = self.limits.count.min(self.items.len());
         for (_, bytes) in self.items.drain(..count) {
@@ -68,12 +68,12 @@ impl<T> Batch<T> {
         self.oldest = (!self.items.is_empty()).then_some(now);
     }
 
-    /// How many wait.
+    /// Returns the number of records that wait.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether none waits.
+    /// Returns true if no record waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

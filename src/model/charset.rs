@@ -1,8 +1,7 @@
-//! Bytes of a body as text, as a browser would read them: a byte order mark says the charset, else the
-//! header Content-Type; else a body that is UTF-8 is that, and else what a page says of itself in
-//! `<meta charset>` or an XML declaration counts. Known are UTF-8, UTF-16, and the sets of one byte
-//! a character; labels are those of the WHATWG's Encoding Standard, where `iso-8859-1` means
-//! windows-1252.
+//! Decodes the bytes of a body to text, as a browser would: a byte order mark decides the charset, else the
+//! header Content-Type; else a body that is UTF-8 is read as such; else the page's own declaration counts,
+//! `<meta charset>` or XML. UTF-8, UTF-16, and the charsets of one byte a character are known; labels are
+//! those of the WHATWG's Encoding Standard, where `iso-8859-1` means windows-1252.
 
 mod tables;
 
@@ -10,31 +9,31 @@ use std::borrow::Cow;
 
 use self::tables::TABLES;
 
-/// How much of a page is looked through for what it says of itself, in bytes.
+/// Bytes of a page that are searched for its own declaration, from the start.
 const DECLARED_WITHIN: usize = 1024;
-/// Longest label that is repeated, in characters.
+/// Longest label that is repeated in an error, in characters.
 const LABEL_MAX: usize = 40;
 
 /// A body as text.
 pub struct Decoded<'a> {
-    /// Characters that cannot be known are U+FFFD. Without a byte order mark.
+    /// Text without a byte order mark; U+FFFD stands for each character that cannot be known.
     pub text: Cow<'a, str>,
-    /// Why letters outside ASCII in it are not known, in words that follow `the body`.
+    /// Reason for which letters outside ASCII are not known, in words that follow `the body`.
     pub unknown: Option<String>,
 }
 
-/// How bytes stand for characters.
+/// Ways in which bytes stand for characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Charset {
     Utf8,
     Utf16 {
         is_big: bool,
     },
-    /// Characters as in [`TABLES`].
+    /// One byte a character, with the characters listed in [`TABLES`].
     Single(&'static str),
 }
 
-/// The text of `body`, which came with that header Content-Type.
+/// Decodes `body`, which came with that Content-Type header.
 pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
     const MARKS: [(&[u8], Charset); 3] = [
         (b"\xef\xbb\xbf", Charset::Utf8),
@@ -70,7 +69,7 @@ pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
 }
 
 impl Charset {
-    /// That of a label.
+    /// Returns the charset that has this label.
     fn of(label: &str) -> Option<Charset> {
         let plain = label.chars().filter(char::is_ascii_alphanumeric);
         let plain = plain.collect::<String>().to_ascii_lowercase();
@@ -120,8 +119,8 @@ impl Charset {
     }
 }
 
-/// Whether a body without a label is UTF-8: it holds more characters of more than one byte than bytes
-/// that are wrong. One that is cut, or has a stray byte, still is.
+/// Returns true if a body without a label is UTF-8: it holds more characters of several bytes than wrong
+/// byte sequences. So a body that is cut off, or has a stray byte, still is UTF-8.
 fn is_utf8(body: &[u8]) -> bool {
     if std::str::from_utf8(body).is_ok() {
         return true;
@@ -135,10 +134,10 @@ fn is_utf8(body: &[u8]) -> bool {
     right > wrong
 }
 
-/// The value of the parameter `name` in `text`: after `name=`, in quotes or up to a blank, `;`, `>`
-/// or `?`.
+/// Returns the value of the parameter `name` in `text`: after `name=`, in quotes or up to a blank, comma,
+/// quote or one of `;>?/`.
 fn label_of(text: &str, name: &str) -> Option<String> {
-    // ASCII alone changes, so places stay.
+    // Only ASCII letters change, so byte offsets stay the same.
     let lower = text.to_ascii_lowercase();
     for (at, _) in lower.match_indices(name) {
         let Some(value) = text[at + name.len()..].trim_start().strip_prefix('=') else { continue };
@@ -157,7 +156,7 @@ fn label_of(text: &str, name: &str) -> Option<String> {
     None
 }
 
-/// What a page says of itself, if it may be HTML or XML.
+/// Returns the charset that a page declares itself, if the page may be HTML or XML.
 fn declared(body: &[u8], content_type: &str) -> Option<String> {
     let kind = content_type.to_ascii_lowercase();
     if !kind.is_empty() && !["html", "xml"].iter().any(|word| kind.contains(word)) {
@@ -172,7 +171,7 @@ fn declared(body: &[u8], content_type: &str) -> Option<String> {
         })
     };
     let label = tag("<?xml", "encoding").or_else(|| tag("<meta", "charset"))?;
-    // A page that could be read so far is not in UTF-16.
+    // A page that could be read up to here as ASCII is not in UTF-16.
     let is_wide = matches!(Charset::of(&label), Some(Charset::Utf16 { .. }));
     Some(if is_wide { "utf-8".to_owned() } else { label })
 }
@@ -189,7 +188,7 @@ mod tests {
         }
     }
 
-    /// The standard's own name of each set; `tests/data/charset/iconv.txt` has every byte of it as
+    /// `tests/data/charset/iconv.txt` has for each charset the standard's own name, and every byte as
     /// glibc's iconv reads it.
     #[test]
     fn every_byte_is_what_iconv_makes_of_it() {
@@ -279,7 +278,7 @@ mod tests {
         ] {
             assert_eq!(text(body, content_type), want, "{content_type} {body:?}");
         }
-        // What is UTF-8 is that, whatever a page says of itself.
+        // A body that is UTF-8 is read as such, whatever the page declares.
         assert_eq!(
             text("<meta charset=koi8-r>ш".as_bytes(), "text/html"),
             "<meta charset=koi8-r>ш"

@@ -1,5 +1,4 @@
-//! How a target is reached, and who we are to it: what each request of a check has in common,
-//! whatever it asks for.
+//! Settings that all requests of a check share: the way to the target, and our identity there.
 
 use core::net::IpAddr;
 use std::path::PathBuf;
@@ -10,35 +9,35 @@ use url::Url;
 use super::target::{Login, Secret};
 use crate::words::words;
 
-/// The way to a target. By default whatever way there is.
+/// Settings of a target's connections. By default any way is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connect {
-    /// Which addresses of a name are tried.
+    /// Family of addresses that are tried.
     pub family: Family,
-    /// The address of the URL's host, instead of looking its name up.
+    /// Address to use for the URL's host, instead of a look-up of its name.
     pub resolve: Option<IpAddr>,
-    /// From where: one of this host's addresses, or an interface's name.
+    /// Address of this host, or name of an interface, from which the connection is made.
     pub interface: Option<String>,
-    /// Through whom; shared by those that have it from `[defaults]`.
+    /// Proxy to connect through; shared by the targets that have it from `[defaults]`.
     pub proxy: Option<Arc<Proxy>>,
-    /// Shown to the target's own origin if it asks; shared likewise.
+    /// Certificate shown to the target's own origin if the origin asks; shared likewise.
     pub identity: Option<Arc<Identity>>,
-    /// The name that TLS asks for and verifies, instead of the URL's host.
+    /// Name that TLS asks for and verifies, instead of the URL's host.
     pub server_name: Option<String>,
-    /// The oldest TLS that is spoken.
+    /// Oldest TLS version that is spoken.
     pub tls_min: TlsVersion,
-    /// Sites are let in that do not know secure renegotiation (RFC 5746).
+    /// Accept sites that do not know secure renegotiation (RFC 5746).
     pub tls_legacy: bool,
-    /// Which HTTP is spoken.
+    /// HTTP version that is spoken.
     pub http: HttpVersion,
-    /// Of `tcp` alone: TLS is spoken from the first byte on.
+    /// For `tcp` alone: speak TLS from the first byte on.
     pub tls: bool,
-    /// The connection is kept from check to check.
+    /// Keep the connection from check to check.
     pub reuse: bool,
 }
 
 words! {
-    /// Kinds of addresses.
+    /// Families of addresses.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum Family {
         /// Both, IPv6 with a head start (RFC 8305).
@@ -52,7 +51,7 @@ words! {
 }
 
 impl Family {
-    /// Whether that address is one of them.
+    /// Returns true if the address is of this family.
     pub fn has(self, address: IpAddr) -> bool {
         match self {
             Family::Any => true,
@@ -78,7 +77,7 @@ words! {
     /// Versions of HTTP.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum HttpVersion {
-        /// What the site chooses: over TLS 2 or 1.1, without 1.1.
+        /// The site's choice: with TLS 2 or 1.1, without TLS 1.1.
         #[default]
         Auto = "auto",
         /// 1.1 alone.
@@ -88,23 +87,23 @@ words! {
     }
 }
 
-/// Who forwards.
+/// A proxy that forwards our requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// `http`, `socks5` (we look names up) or `socks5h` (it does), with host and port; never holds
-    /// a user or a password.
+    /// URL with the scheme `http`, `socks5` (we look names up) or `socks5h` (the proxy does), host and
+    /// port; never holds a user or a password.
     pub url: Url,
-    /// Who we are to it.
+    /// User and password for the proxy.
     pub login: Option<Login>,
 }
 
-/// A certificate of ours.
+/// A certificate of ours, to identify us to a site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// In PEM, its chain behind it.
+    /// File in PEM with the certificate, followed by its chain.
     pub cert_file: PathBuf,
-    /// In PEM.
+    /// File in PEM with the key.
     pub key_file: PathBuf,
-    /// Opens the key.
+    /// Password that opens the key.
     pub key_password: Option<Secret>,
 }

@@ -1,25 +1,25 @@
-//! Cookies within one check, by RFC 6265: a site may set one along with a redirect and expect it
-//! at the next hop. Ours and not libcurl's, whose hops share nothing and whose cookies cost more
-//! than they are worth here. They end with the check.
+//! Cookies within one check, by RFC 6265: a site may set a cookie along with a redirect and expect the
+//! cookie at the next hop. We do not use libcurl's cookies: its hops share nothing here, and its cookies
+//! cost more than they are worth. Our cookies end with the check.
 
 mod date;
 
 use url::{Host, Url};
 
-/// Cookies that are kept at most; further ones are not taken.
+/// Most cookies that are kept; further ones are ignored.
 const COOKIES_MAX: usize = 50;
 
-/// Bytes of one cookie's name and value at most: RFC 6265, 6.1. A longer one is not taken.
+/// Most bytes of one cookie's name and value together (RFC 6265, 6.1); a longer cookie is ignored.
 const COOKIE_BYTES_MAX: usize = 4096;
 
-/// Bytes of all cookies together at most; those beyond are not taken. Servers refuse such requests
-/// long before.
+/// Most bytes of all cookies together, with their domains and paths; cookies beyond are ignored.
+/// Servers refuse such requests long before.
 const JAR_BYTES_MAX: usize = 16 * 1024;
 
-/// The cookies of one check.
+/// Cookies of one check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Jar {
-    /// In the order they were set first.
+    /// Cookies in the order in which they were first set.
     cookies: Vec<Cookie>,
 }
 
@@ -27,34 +27,34 @@ pub struct Jar {
 struct Cookie {
     name: String,
     value: String,
-    /// The host that set it, or the domain that it set it for.
+    /// Host that set the cookie, or the domain that the host set it for.
     domain: String,
-    /// It goes to that host alone, and to none below it.
+    /// The cookie is sent to that host alone, and to none below.
     is_host_only: bool,
     path: String,
-    /// It goes over TLS alone.
+    /// The cookie is sent over TLS alone.
     is_secure: bool,
-    /// When it ends, in seconds since 1970; none: with the check.
+    /// End of the cookie, in seconds since 1970; none if it ends with the check.
     expires_s: Option<i64>,
 }
 
-/// Where a request goes, as far as cookies are concerned: they know no ports.
+/// Destination of a request, as cookies see it: without the port.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The name or the address of the host, as in a URL: in lower case, names in ASCII.
+    /// Name or address of the host, as in a URL: in lower case, names in ASCII.
     pub host: &'a str,
-    /// The URL that is asked.
+    /// URL of the request.
     pub url: &'a Url,
 }
 
 impl Jar {
-    /// Whether no site has set any.
+    /// Returns true if the jar holds no cookie.
     pub fn is_empty(&self) -> bool {
         self.cookies.is_empty()
     }
 
-    /// Takes what a reply from `here` says in `Set-Cookie`, at `now_s`. What is wrong with it is
-    /// passed over, as RFC 6265 has it.
+    /// Takes one `Set-Cookie` line of a reply from `here`, at `now_s`. A wrong line or attribute is
+    /// ignored, as RFC 6265 demands.
     pub fn set(&mut self, line: &[u8], here: Place<'_>, now_s: i64) {
         let Some(mut cookie) = read(line, here, now_s) else { return };
         let old = self.cookies.iter().position(|old| old.is_same(&cookie));
@@ -73,16 +73,16 @@ impl Jar {
         }
     }
 
-    /// The value of `Cookie` for a request to `there`, at `now_s`: `own`, the user's, and ours after
-    /// them. A cookie of the user's that the site has set anew is the site's then. None: there is
-    /// nothing to send.
+    /// Returns the value of `Cookie` for a request to `there`, at `now_s`: the user's cookies, `own`, and
+    /// then the site's. If the site has set a cookie of the same name, the user's is left out. None if
+    /// there is no cookie to send.
     pub fn header(&self, there: Place<'_>, own: Option<&str>, now_s: i64) -> Option<String> {
         let fits = |cookie: &&Cookie| cookie.fits(there) && !cookie.is_over(now_s);
         let mut ours: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
         if ours.is_empty() {
             return own.map(str::to_owned);
         }
-        // Longer paths first: RFC 6265, 5.4. The sort keeps the order of those of one length.
+        // Longer paths first: RFC 6265, 5.4. The sort is stable: equal lengths keep their order.
         ours.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         let is_set = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default().trim();
@@ -99,7 +99,7 @@ impl Jar {
 }
 
 impl Cookie {
-    /// Whether one takes the other's place.
+    /// Returns true if one cookie replaces the other.
     fn is_same(&self, other: &Cookie) -> bool {
         self.name == other.name && self.domain == other.domain && self.path == other.path
     }
@@ -126,9 +126,9 @@ impl Cookie {
     }
 }
 
-/// One `Set-Cookie`, by RFC 6265, 5.2 and 5.3. None: it is to be passed over.
+/// Reads one `Set-Cookie` line, by RFC 6265, 5.2 and 5.3. None if it is to be ignored.
 fn read(line: &[u8], here: Place<'_>, now_s: i64) -> Option<Cookie> {
-    // Bytes that are no UTF-8 could not be given back as they were.
+    // Bytes that are not UTF-8 could not be sent back unchanged.
     let line = std::str::from_utf8(line).ok()?;
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return None;
@@ -170,7 +170,7 @@ fn read(line: &[u8], here: Place<'_>, now_s: i64) -> Option<Cookie> {
                 continue;
             }
             let Ok(Host::Domain(domain)) = Host::parse(value) else {
-                // An address is a host's own, or wrong.
+                // An address as domain must be the host's own; any other is wrong.
                 (cookie.domain, cookie.is_host_only) = (value.to_owned(), true);
                 continue;
             };
@@ -182,8 +182,9 @@ fn read(line: &[u8], here: Place<'_>, now_s: i64) -> Option<Cookie> {
             cookie.is_secure = true;
         }
     }
-    // A whole domain of the top, such as `com`, is nobody's. (Others that are, such as `co.uk`,
-    // would need a list of 200 kB; whoever sets a cookie for them gives away but its own.)
+    // A top-level domain, such as `com`, belongs to nobody. (So do others, such as `co.uk`, but to know
+    // them takes a list of 200 kB; a site that sets a cookie for one of them gives away only its own
+    // cookie.)
     if !cookie.domain.contains('.') {
         cookie.is_host_only = true;
     }
@@ -194,7 +195,7 @@ fn read(line: &[u8], here: Place<'_>, now_s: i64) -> Option<Cookie> {
     is_its_own.then_some(cookie)
 }
 
-/// Seconds as `Max-Age` has them; what is too many is for ever, below zero is none.
+/// Reads the seconds of `Max-Age`: a number too large is for ever, a negative one ends the cookie at once.
 fn seconds(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -204,7 +205,7 @@ fn seconds(text: &str) -> Option<i64> {
     Some(if is_negative { i64::MIN } else { digits.parse().unwrap_or(i64::MAX) })
 }
 
-/// The path of a cookie that says none: that of the URL, up to its last slash.
+/// Returns the path of a cookie that names none: the URL's path, up to its last slash.
 fn default_path(url: &Url) -> &str {
     match url.path().rfind('/') {
         None | Some(0) => "/",
@@ -212,7 +213,7 @@ fn default_path(url: &Url) -> &str {
     }
 }
 
-/// Whether a host is a domain or below it. Both are in lower case.
+/// Returns true if a host is the domain itself or below. Both are in lower case.
 fn is_below(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

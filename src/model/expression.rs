@@ -1,4 +1,4 @@
-//! Regular expressions on what a site replies, bounded so that none takes minutes.
+//! Regular expressions on a site's reply, bounded so that no search takes minutes.
 
 use std::sync::Arc;
 
@@ -7,22 +7,23 @@ use regex_lite::{Regex, RegexBuilder};
 use super::fold;
 use super::literal::Literals;
 
-/// Largest compiled form of an expression, in bytes. The time to search a body grows with it: so
-/// bounded, the worst expression takes some seconds over 256 KiB, not minutes.
+/// Largest compiled form of an expression, in bytes. The time to search a body grows with it: with this
+/// bound, the worst expression takes some seconds over 256 KiB, not minutes.
 const EXPRESSION_MAX: usize = 32 * 1024;
 
-/// A regular expression, in the syntax of `regex-lite`. Clones share what is compiled.
+/// A regular expression, in the syntax of `regex-lite`. Clones share the compiled form.
 #[derive(Debug, Clone)]
 pub struct Expression(Form);
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// No sign in it means anything but itself: searched as text, which is cheaper, and nothing
-    /// compiled is kept.
+    /// Text without any special character: searched as text, which is cheaper, and no compiled form is
+    /// kept.
     Plain(Arc<str>),
-    /// Searched from where it may begin, and not at all where what it needs is missing.
+    /// Expression that is searched from the first place where a match may begin, and not at all if some
+    /// text that every match needs is missing.
     Compiled(Regex, Arc<Literals>),
-    /// As written, and compiled with letters outside ASCII in each case.
+    /// Expression as written, and its compiled form with letters outside ASCII in each case.
     Folded(Arc<str>, Regex),
 }
 
@@ -30,8 +31,8 @@ impl Expression {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// What is wrong with the syntax, in the words of `regex-lite`; or that the compiled form is
-    /// larger than [`EXPRESSION_MAX`]; or that its letters outside ASCII cannot be followed.
+    /// The syntax is wrong, in the words of `regex-lite`; or the compiled form is larger than
+    /// [`EXPRESSION_MAX`]; or the cases of its letters outside ASCII cannot be followed.
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
@@ -42,12 +43,12 @@ impl Expression {
         }))
     }
 
-    /// Whether it names no character outside ASCII.
+    /// Returns true if the expression names no character outside ASCII.
     pub fn is_ascii(&self) -> bool {
         fold::is_ascii(self.as_str())
     }
 
-    /// The expression as written.
+    /// Returns the expression as written.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Form::Plain(text) | Form::Folded(text, _) => text,
@@ -55,15 +56,15 @@ impl Expression {
         }
     }
 
-    /// The first place in `text` that matches.
+    /// Returns the first match in `text`.
     pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
         match &self.0 {
             Form::Plain(plain) => {
                 let at = text.find(&**plain)?;
                 text.get(at..at + plain.len())
             }
-            // A regex keeps the memory of its first search for the next, 1 KB and more; a clone
-            // that is dropped keeps it no longer than this one.
+            // A regex keeps the memory of its first search for the next, 1 KB and more. So a clone
+            // searches, and its memory is freed with it.
             Form::Compiled(regex, literals) => {
                 let begin = literals.begin(text)?;
                 regex.clone().find_at(text, begin).map(|found| found.as_str())

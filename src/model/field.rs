@@ -1,5 +1,5 @@
-//! Values of a record's fields, as what they must be; what does not fit says which field it is,
-//! what was expected, and what it is.
+//! Reads the values of a record's fields as the types they must have; an error names the field, what was
+//! expected and what the value is.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,28 +8,28 @@ use super::outcome::tidy;
 use crate::json::Value;
 use crate::words::words;
 
-/// Why a message is no record that can be stored.
+/// Reason for which a message is no record that can be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The word for it in tables.
+    /// Reason as one word, for tables.
     pub reason: Reason,
-    /// For people: which field, what was expected and what it is.
+    /// Details for people: the field, what was expected and what the value is.
     pub detail: String,
 }
 
 words! {
-    /// The word for why a message is no record.
+    /// Reasons for which a message is no record, each by one word.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Reason {
-        /// Longer than a record may be.
+        /// The message is longer than a record may be.
         Size = "size",
-        /// No JSON object in UTF-8.
+        /// The message is no JSON object in UTF-8.
         Json = "json",
         /// `v` is higher than ours.
         Version = "version",
         /// A field is missing or not what it should be.
         Field = "field",
-        /// A time before 2024, or more than an hour ahead.
+        /// A time is before 2024, or more than an hour ahead.
         Time = "time",
     }
 }
@@ -40,10 +40,10 @@ impl fmt::Display for Refused {
     }
 }
 
-/// A whole number of that range, if it is there.
+/// Returns a whole number of that range, or none if the field is absent.
 ///
 /// # Errors
-/// It is anything else.
+/// The value is anything else.
 pub fn whole(
     name: &str,
     value: &Value,
@@ -61,10 +61,10 @@ pub fn whole(
     }
 }
 
-/// Text, if it is there, made fit: without NUL, and at most so long.
+/// Returns text, or none if the field is absent. NUL is replaced, and text beyond `limit_bytes` cut off.
 ///
 /// # Errors
-/// It is anything else.
+/// The value is anything else.
 pub fn text(name: &str, value: Value, limit_bytes: usize) -> Result<Option<String>, Refused> {
     match value {
         Value::Absent => Ok(None),
@@ -74,10 +74,10 @@ pub fn text(name: &str, value: Value, limit_bytes: usize) -> Result<Option<Strin
     }
 }
 
-/// A truth value, if it is there.
+/// Returns a truth value, or none if the field is absent.
 ///
 /// # Errors
-/// It is anything else.
+/// The value is anything else.
 pub fn truth(name: &str, value: &Value) -> Result<Option<bool>, Refused> {
     match value {
         Value::Absent => Ok(None),
@@ -86,7 +86,7 @@ pub fn truth(name: &str, value: &Value) -> Result<Option<bool>, Refused> {
     }
 }
 
-/// The fault of a value that is not what was expected.
+/// Makes the error for a value that is not what was expected.
 pub fn misfit(name: &str, expected: &str, value: &Value) -> Refused {
     let detail = format!("{name}: {expected} is expected, and it is {}", value.is());
     Refused { reason: Reason::Field, detail }

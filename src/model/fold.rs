@@ -1,11 +1,11 @@
-//! Letters outside ASCII in both cases: `regex-lite` folds ASCII alone, so that `(?i)ошибка` would
-//! pass over capitals. Such letters are written out in every case before an expression is compiled,
-//! by Unicode's simple folding: one letter for one letter.
+//! Writes letters outside ASCII in both cases, since `regex-lite` folds ASCII alone: `(?i)ошибка` would
+//! miss capitals. Such letters are written out in every case before an expression is compiled, by Unicode's
+//! simple folding: one letter for one letter.
 
 use std::collections::BTreeSet;
 
-/// Letters of three and more forms, each with one of its others; between the other forms Unicode's
-/// mapping of cases leads on.
+/// Letters of three and more forms, each paired with one of its other forms; Unicode's mapping of cases
+/// leads from there to the rest.
 const ODD: [(char, char); 13] = [
     ('ς', 'σ'),
     ('µ', 'μ'),
@@ -21,14 +21,14 @@ const ODD: [(char, char); 13] = [
     ('\u{212b}', 'å'),
     ('\u{2126}', 'ω'),
 ];
-/// Behind it no letter has cases.
+/// Last code point that has cases.
 const LAST_CASED: u32 = 0x1e943;
 
-/// `expression` with letters outside ASCII in every case, where its flags ask for that; none: it
-/// stays as it is. It is one that `regex-lite` takes.
+/// Returns `expression` with letters outside ASCII in every case, where its flags ask for that; none if it
+/// stays as it is. `regex-lite` must have accepted the expression.
 ///
 /// # Errors
-/// Why that cannot be.
+/// The letters cannot be followed; the error says why.
 pub fn folded(expression: &str) -> Result<Option<String>, String> {
     if is_ascii(expression) || !expression.contains("(?") {
         return Ok(None);
@@ -38,7 +38,7 @@ pub fn folded(expression: &str) -> Result<Option<String>, String> {
     Ok((reader.text != expression).then_some(reader.text))
 }
 
-/// Whether `expression` names no character outside ASCII, as itself or as an escape.
+/// Returns true if `expression` names no character outside ASCII, as itself or as an escape.
 pub fn is_ascii(expression: &str) -> bool {
     if !expression.is_ascii() {
         return false;
@@ -58,7 +58,7 @@ pub fn is_ascii(expression: &str) -> bool {
 struct Reader<'a> {
     rest: &'a str,
     text: String,
-    /// Of each group that is open, whether cases are the same now.
+    /// For each open group, true if case does not count now.
     scopes: Vec<bool>,
 }
 
@@ -94,7 +94,7 @@ impl Reader<'_> {
         self.rest = rest;
     }
 
-    /// The character that comes next, if it is one, and how many bytes it takes.
+    /// Returns the next character, if the next item is one, and the item's length in bytes.
     fn item(&self) -> (Option<char>, usize) {
         let Some(after) = self.rest.strip_prefix('\\') else {
             let c = self.rest.chars().next();
@@ -106,7 +106,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One character outside a class, or what an escape stands for.
+    /// Copies one character outside a class, or one escape, with its other cases.
     fn literal(&mut self, length: usize) {
         let others = match self.item().0 {
             Some(c) if self.folds() && !c.is_ascii() => others(c, |_| false),
@@ -121,7 +121,7 @@ impl Reader<'_> {
         self.text.push(']');
     }
 
-    /// The beginning of a group, and what its flags say.
+    /// Copies the beginning of a group, and follows its flags.
     fn group(&mut self) -> Result<(), String> {
         let mut folds = self.folds();
         self.take(1);
@@ -157,7 +157,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A whole class.
+    /// Copies a whole class.
     fn class(&mut self) {
         self.take(1);
         if self.rest.starts_with('^') {
@@ -179,7 +179,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A character of a class, or a range of them, and their other cases behind.
+    /// Copies a character of a class, or a range, and adds the other cases behind.
     fn range(&mut self) {
         let (first, length) = self.item();
         self.take(length);
@@ -201,7 +201,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds `characters` to a class, as ranges, which what follows cannot change.
+    /// Adds `characters` to a class, each as a range, so that the text behind cannot change their meaning.
     fn add(&mut self, characters: &BTreeSet<char>) {
         let mut run: Option<(u32, u32)> = None;
         let ends = characters.iter().map(|c| Some(u32::from(*c))).chain([None]);
@@ -219,7 +219,8 @@ impl Reader<'_> {
     }
 }
 
-/// The other cases of `c` outside ASCII, without those that are there already: Kelvin's sign is no k.
+/// Returns the other cases of `c` outside ASCII, without those that are there already. The Kelvin sign
+/// stands for no k.
 fn others(c: char, is_there: impl Fn(char) -> bool) -> BTreeSet<char> {
     fn one(mut mapped: impl Iterator<Item = char>) -> Option<char> {
         mapped.next().filter(|_| mapped.next().is_none())
@@ -239,8 +240,8 @@ fn others(c: char, is_there: impl Fn(char) -> bool) -> BTreeSet<char> {
     all
 }
 
-/// The character that `x41`, `x{41}`, `u0041`, `u{41}` or `U00000041` stands for, and the length of
-/// that; a backslash stands before.
+/// Returns the character that `x41`, `x{41}`, `u0041`, `u{41}` or `U00000041` stands for, and the length of
+/// that text; a backslash stands before it.
 fn hex(text: &str) -> Option<(char, usize)> {
     let digits = match text.as_bytes().first()? {
         b'x' => 2,

@@ -1,11 +1,11 @@
-//! Times counted in buckets, so that median and percentiles can be merged over hours, nodes
-//! and days, within a stated error.
+//! Counts times in buckets, so that median and percentiles can be merged over hours, nodes and days, within
+//! a stated error.
 //!
 //! Bounds are ceil(2^(i/32)) µs for i = 0, 1, 2 …, repeats left out: 1, 2, 3, …, 46, 47, 49, ….
 //! Bucket b holds `bound[b-1] <= v < bound[b]` (bucket 0: zero), which is SQL's `width_bucket`.
-//! A bucket [lo, hi) holds the whole microseconds lo to hi − 1, whose ratio is below 2^(1/32);
-//! their geometric middle is therefore within 2^(1/64) − 1 = 1.09 % of each of them. Over
-//! 2^40 µs (12.7 days) everything falls into the last bucket and the statement ends.
+//! A bucket [lo, hi) holds the whole microseconds lo to hi − 1, whose ratio is below 2^(1/32); their
+//! geometric middle is therefore within 2^(1/64) − 1 = 1.09 % of each of them. Values from the last bound
+//! on, 2^(1279/32) µs (12.4 days), all fall into the last bucket, and this error no longer holds.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -50,14 +50,14 @@ const ROOTS: [u64; 32] = [
 /// Number of powers: up to 2^(1279/32) µs.
 const POWERS: u32 = 40 * 32;
 
-/// The bounds, rising, in microseconds.
+/// Bounds of the buckets, rising, in microseconds.
 pub static BOUNDS: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut bounds: Vec<u64> = (0..POWERS).map(bound).collect();
     bounds.dedup();
     bounds
 });
 
-/// ceil(2^(power/32)).
+/// Returns ceil(2^(power/32)).
 fn bound(power: u32) -> u64 {
     let (whole, part) = (power / 32, power % 32);
     let shifted = u128::from(ROOTS[part as usize]) << whole;
@@ -79,7 +79,7 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// Adds the counts of another.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Histogram) {
         for (bucket, count) in &other.counts {
             *self.counts.entry(*bucket).or_default() += count;
@@ -87,8 +87,8 @@ impl Histogram {
         self.total += other.total;
     }
 
-    /// The value at rank ⌈percent·n/100⌉, in microseconds: the geometric middle of its bucket.
-    /// `percent` is 1 to 100. None when nothing was counted.
+    /// Returns the value at rank ⌈percent·n/100⌉, in microseconds: the geometric middle of its bucket.
+    /// `percent` is 1 to 100. None if no value was counted.
     pub fn percentile(&self, percent: u64) -> Option<f64> {
         let rank = (u128::from(self.total) * u128::from(percent)).div_ceil(100).max(1);
         let mut seen: u128 = 0;
@@ -102,7 +102,7 @@ impl Histogram {
     }
 }
 
-/// Geometric middle of the whole microseconds that a bucket holds.
+/// Returns the geometric middle of the whole microseconds that a bucket holds.
 fn middle(bucket: u16) -> f64 {
     let bounds = &*BOUNDS;
     let Some(low) = usize::from(bucket).checked_sub(1).map(|i| bounds[i]) else { return 0.0 };
@@ -114,7 +114,7 @@ fn middle(bucket: u16) -> f64 {
 mod tests {
     use super::*;
 
-    /// `base` to the power of 32, in limbs of 32 bits, lowest first.
+    /// Returns `base` to the power of 32, in limbs of 32 bits, lowest first.
     fn power_32(base: u64) -> Vec<u32> {
         let mut product = vec![1u32];
         for _ in 0..32 {
@@ -132,7 +132,7 @@ mod tests {
         product
     }
 
-    /// Whether n >= 2^exponent.
+    /// Returns true if n >= 2^exponent.
     fn at_least_power_of_two(n: &[u32], exponent: u32) -> bool {
         let limb = (exponent / 32) as usize;
         n.iter().enumerate().any(|(i, l)| i > limb && *l > 0)

@@ -1,5 +1,5 @@
-//! What a reply means. Takes a target and what came back, gives the outcome; status and
-//! expressions are judged apart, so that a wrong status does not hide what the body said.
+//! Judges a reply: takes a target and its reply, returns the outcome. Status and expressions are judged
+//! apart, so that a wrong status does not hide the result of the expressions.
 
 mod content;
 
@@ -12,76 +12,78 @@ use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, Hop, Outcome, Phases, Verdic
 use super::target::Target;
 use super::uplink::Silence;
 
-/// Which check it was.
+/// One attempt of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The node that checks.
+    /// Node that makes the check.
     pub node: Arc<str>,
     /// As in [`Outcome::run`].
     pub run: u32,
-    /// When it was due, in milliseconds since 1970.
+    /// Due time of the check, in milliseconds since 1970.
     pub due_ms: i64,
-    /// Real start of the first attempt after that, in microseconds.
+    /// Delay of the first attempt's real start after `due_ms`, in microseconds.
     pub lag_us: i64,
-    /// Which attempt it is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// How often the clock had jumped when the first attempt began.
+    /// Number of jumps of the clock, counted when the first attempt began.
     pub jumps: u32,
 }
 
-/// What came back from a target.
+/// Reply of a target, or as much of one as arrived.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reply {
-    /// Why it is not whole; none: header and body, as far as it is read, arrived in time.
+    /// Reason for which the reply is not whole; none if header and body, as far as it is read, arrived in
+    /// time.
     pub fault: Option<Fault>,
-    /// That nobody answered, which may be our own network's fault.
+    /// Kind of silence, if nobody answered: that may be our own network's fault.
     pub silence: Option<Silence>,
-    /// Why it does not count although it is whole: a redirect that leads nowhere.
+    /// Reason for which a whole reply does not count: a redirect that leads nowhere.
     pub astray: Option<Fault>,
     /// Status code of the last reply, if its header arrived.
     pub status: Option<u16>,
-    /// The body as far as it was read; empty where nobody wants it.
+    /// Body as far as it was read; empty if nobody wants it.
     pub body: Vec<u8>,
-    /// Name and value of those headers of the last reply that an expression asks for.
+    /// Name and value of each header of the last reply that an expression asks for.
     pub headers: Vec<(String, String)>,
     /// Bytes of decoded body that were read.
     pub bytes: u64,
-    /// How long each phase took, summed over the hops.
+    /// Duration of each phase, summed over the hops.
     pub phases: Phases,
-    /// The address connected to last.
+    /// Address of the last connection.
     pub address: Option<String>,
-    /// Version of HTTP that the last reply spoke.
+    /// HTTP version of the last reply.
     pub http: Option<&'static str>,
-    /// Redirects followed.
+    /// Number of redirects followed.
     pub redirects: u32,
-    /// Every request, if redirects were followed.
+    /// All requests in their order, if redirects were followed.
     pub hops: Vec<Hop>,
-    /// End of the leaf's certificate, in seconds since 1970; of the hop whose chain ends first.
+    /// End of the leaf certificate's validity, in seconds since 1970; of the hop whose chain ends first.
     pub cert_expires_s: Option<i64>,
-    /// Earliest end in the chain that was verified.
+    /// Earliest end of validity in the verified chain, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
     /// As in [`Outcome::certificate`].
     pub certificate: Option<String>,
-    /// The host that showed it, where redirects were followed.
+    /// Host that showed the certificate, if redirects were followed.
     pub certificate_host: Option<String>,
-    /// Of a target that keeps its connections: whether it went over those alone.
+    /// True if only kept connections of earlier checks were used; none if the target keeps no connections.
     pub reused: Option<bool>,
     /// As in [`Outcome::fell_back`].
     pub fell_back: bool,
-    /// How long it waited, once begun, for means of this machine: more of [`Outcome::lag_us`].
+    /// Time that the attempt waited, after it began, for resources of this machine, in microseconds; adds
+    /// to [`Outcome::lag_us`].
     pub late_us: i64,
 }
 
-/// What kept a reply from being whole.
+/// Fault that kept a reply from being whole, or from being accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// A cause of down or of unknown.
     pub cause: Cause,
-    /// Why, for people.
+    /// Reason as text for people.
     pub text: String,
 }
 
-/// The outcome of a check. Uses only its arguments; the same reply gives the same outcome.
+/// Judges one reply, from the arguments alone: the same reply gives the same outcome.
 pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     let responded = reply.fault.is_none();
     let status_ok = reply.status.map(|status| target.status.accepts(status));
@@ -110,7 +112,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         })
         .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }))
         .or(unknown);
-    // What is up may have a remark.
+    // Only a check without a fault gets the remark.
     let soon = soon.filter(|_| fault.is_none());
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
     let verdict = match &fault {
@@ -153,7 +155,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     }
 }
 
-/// That the chain ends in fewer days than the target asks for, if it does.
+/// Returns a remark if the chain ends in fewer days than the target asks for.
 fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<Fault> {
     const DAY_S: i64 = 86_400;
     let wanted = i64::from(target.min_cert_days);
@@ -183,7 +185,7 @@ pub(crate) mod tests {
     use super::super::target::HeaderExpression;
     use super::*;
 
-    /// A target with the defaults of the configuration.
+    /// Makes a target with the defaults of the configuration.
     pub(crate) fn target(name: &str) -> Target {
         let url = Url::parse("https://example.org/").unwrap();
         Target { max_body: 1000, ..Target::new(name, url) }
@@ -246,7 +248,7 @@ pub(crate) mod tests {
             (&["ok"], &["ошибка"], "big5", 200, (unknown, ours, None)),
             (&["ошибка"], &[], "big5", 200, (unknown, ours, None)),
             (&[r"\x{43e}"], &[], "big5", 200, (unknown, ours, None)),
-            // What is worse, and what is known, comes first.
+            // A worse fault, and a fault that is known, comes first.
             (&["ошибка"], &[], "big5", 500, (down, Some(Cause::Status), None)),
             (&["no"], &["ошибка"], "big5", 200, (down, body, Some(false))),
             (&["ошибка"], &["ok"], "big5", 200, (down, body, Some(false))),
@@ -331,7 +333,7 @@ pub(crate) mod tests {
         assert_eq!(judged(&target, end, end, 200), soon(&format!("the certificate {text}")));
         let chain = format!("a certificate of the chain {text}");
         assert_eq!(judged(&target, far, end, 200), soon(&chain));
-        // Of several hops it is said whose.
+        // After redirects, the text names the certificate's host.
         let reply = Reply {
             status: Some(200),
             cert_expires_s: Some(end),
@@ -342,7 +344,7 @@ pub(crate) mod tests {
         let outcome = judge(&target, &order, reply);
         let whose = format!("the certificate of a.example:8443 {text}");
         assert_eq!(outcome.error.as_deref(), Some(&*whose));
-        // What is worse comes first.
+        // A worse fault comes first.
         let down = judged(&target, end, end, 404);
         assert_eq!((down.0, down.1), (Verdict::Down, Some(Cause::Status)));
     }

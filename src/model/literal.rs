@@ -1,20 +1,20 @@
-//! What must stand in a text for an expression to match it: looked for as text, which is many times
-//! cheaper than the expression, and most pages of a site that is up have it where it always is.
+//! Finds the text that an expression cannot match without. A search for plain text is many times cheaper
+//! than the expression, and most pages of a site that is up have that text in the same place every time.
 //!
-//! Reads the syntax of `regex-lite` as far as it needs to. Whatever it does not know for certain it
-//! takes for nothing: then the expression is searched alone, which is slower and as right.
+//! Reads the syntax of `regex-lite` as far as needed. A part that it does not know for certain yields no
+//! text: then the expression alone is searched, which is slower and just as right.
 
 /// Text that an expression cannot match without.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Literals {
-    /// Every match begins with it; may be empty.
+    /// Text that every match begins with; may be empty.
     pub prefix: Box<str>,
-    /// Every match holds it, the longest that was found; may be empty.
+    /// Longest text found that every match holds; may be empty.
     pub needed: Box<str>,
 }
 
 impl Literals {
-    /// Those of an expression that `regex-lite` has taken.
+    /// Finds the text of an expression that `regex-lite` has accepted.
     pub fn of(expression: &str) -> Literals {
         let mut reader = Reader {
             rest: expression,
@@ -29,7 +29,7 @@ impl Literals {
         }
     }
 
-    /// Where in `text` a match may begin at the earliest; none: there is none.
+    /// Returns the earliest offset in `text` at which a match may begin; none if there can be no match.
     pub fn begin(&self, text: &str) -> Option<usize> {
         if self.needed != self.prefix && !text.contains(&*self.needed) {
             return None;
@@ -41,16 +41,16 @@ impl Literals {
 /// An expression being read, at its top level.
 struct Reader<'a> {
     rest: &'a str,
-    /// Characters that must follow one another, as read until now.
+    /// Characters read so far that must follow one another.
     run: String,
-    /// Nothing that takes a character stands before the run.
+    /// No part that takes a character stands before the run.
     begins: bool,
     prefix: String,
     needed: String,
 }
 
 impl Reader<'_> {
-    /// None: nothing can be said.
+    /// Reads the expression to its end. None if nothing is certain.
     fn read(&mut self) -> Option<()> {
         while let Some(c) = self.next() {
             match c {
@@ -59,7 +59,7 @@ impl Reader<'_> {
                     self.end();
                     let is_flag = self.is_flag();
                     self.skip_group()?;
-                    // Behind a flag, what stands before the flag is repeated.
+                    // A repeat behind a flag repeats the part before the flag.
                     if is_flag && self.is_repeated() {
                         return None;
                     }
@@ -74,10 +74,10 @@ impl Reader<'_> {
                     self.end();
                     self.begins = false;
                 }
-                // Of no width.
+                // These match no character.
                 '^' | '$' => self.end(),
                 '*' | '?' | '{' => {
-                    // What is repeated may not be there at all.
+                    // The repeated character may be absent.
                     self.run.pop();
                     self.end();
                     self.begins = false;
@@ -88,7 +88,7 @@ impl Reader<'_> {
                 '+' => {
                     self.end();
                     self.begins = false;
-                    // Repeated once more it may not be there at all.
+                    // If the repeat is itself repeated, the character may be absent.
                     self.rest = self.rest.strip_prefix('?').unwrap_or(self.rest);
                     if self.is_repeated() {
                         return None;
@@ -120,7 +120,7 @@ impl Reader<'_> {
         c
     }
 
-    /// Whether the group that has begun is `(?s)` and the like, which takes no character.
+    /// Returns true if the group that has begun is `(?s)` or the like, which takes no character.
     fn is_flag(&self) -> bool {
         let Some(flags) = self.rest.strip_prefix('?') else { return false };
         flags.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '-').starts_with(')')
@@ -130,7 +130,7 @@ impl Reader<'_> {
         self.rest.starts_with(['*', '+', '?', '{'])
     }
 
-    /// The run is over.
+    /// Ends the run.
     fn end(&mut self) {
         if self.run.is_empty() {
             return;
@@ -145,8 +145,8 @@ impl Reader<'_> {
         self.begins = false;
     }
 
-    /// To the end of a group that has begun. Flags that change what letters and spaces mean, here
-    /// or behind it, are not followed.
+    /// Skips to the end of a group that has begun. None at flags that change the meaning of letters and
+    /// spaces, in this group or behind it.
     fn skip_group(&mut self) -> Option<()> {
         let mut depth = 1;
         let mut begins = true;
@@ -173,7 +173,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// To the end of a class that has begun: `]` as its first sign is one of its characters, and
+    /// Skips to the end of a class that has begun: `]` as its first sign is one of its characters, and
     /// `[:alpha:]` may stand in it.
     fn skip_class(&mut self) -> Option<()> {
         self.rest = self.rest.strip_prefix('^').unwrap_or(self.rest);
@@ -228,7 +228,7 @@ mod tests {
             (r"a\.b\*", "a.b*", "a.b*"),
             (r"tab\there", "tab\there", "tab\there"),
             ("ümläut.", "ümläut", "ümläut"),
-            // Nothing for certain.
+            // No text is certain in these.
             ("a|b", "", ""),
             ("(?i)hello", "", ""),
             ("say (?i:hello)", "", ""),
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Numbers that look like chance (Marsaglia's xorshift) and are the same each time.
+    /// Returns numbers that look random (Marsaglia's xorshift) and are the same each time.
     fn dice(seed: &mut u64, sides: usize) -> usize {
         *seed ^= *seed << 13;
         *seed ^= *seed >> 7;

@@ -1,4 +1,5 @@
-//! Records that had to be dropped, counted until that can be told: one loss for each node, run and cause.
+//! Counts records that had to be dropped until they can be sent as losses: one loss for each node, run and
+//! cause.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,20 +7,21 @@ use std::sync::Arc;
 use super::outcome::{Loss, LossCause};
 use super::record::Record;
 
-/// What makes losses one: node, run and cause.
+/// Node, run and cause: losses that have these in common are counted as one.
 type Group = (Arc<str>, u32, LossCause);
 
-/// Losses that grow, and how many of each group were told before.
+/// Losses that are still counted, and the number of losses sent before for each group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lost {
     open: BTreeMap<Group, Loss>,
-    /// Of the runs of this process' spool: a handful.
+    /// Groups are few: those of the node's runs whose records were still held.
     told: BTreeMap<Group, u32>,
 }
 
 impl Lost {
-    /// Counts a record that was dropped. States are told anew, and count nothing; what a loss
-    /// has counted goes on to be counted. Gives how many were lost with it.
+    /// Counts a record that was dropped. A state counts as nothing, since states are announced again; a
+    /// dropped loss goes on being counted here. Returns how many checks and gaps were lost with the record:
+    /// 0 or 1.
     pub fn drop(&mut self, record: &Record, cause: LossCause) -> u64 {
         if let Record::Loss(loss) = record {
             self.add(loss);
@@ -31,7 +33,7 @@ impl Lost {
         1
     }
 
-    /// Counts what is lost already.
+    /// Adds a loss to the count of its group.
     pub fn add(&mut self, more: &Loss) {
         let group = (Arc::clone(&more.node), more.run, more.cause);
         match self.open.get_mut(&group) {
@@ -43,17 +45,17 @@ impl Lost {
         }
     }
 
-    /// The losses that are not told yet, each with the sequence number that it will be told by.
+    /// Returns the losses that are not sent yet, each with the sequence number that it will be sent with.
     pub fn losses(&self) -> impl Iterator<Item = &Loss> {
         self.open.values()
     }
 
-    /// Whether nothing is lost that is not told yet.
+    /// Returns true if no loss waits to be sent.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Takes the losses out, to be told; counting begins anew.
+    /// Takes the losses out, to be sent; counting begins anew, with the next sequence numbers.
     pub fn take(&mut self) -> Vec<Loss> {
         for group in self.open.keys() {
             *self.told.entry(group.clone()).or_default() += 1;
@@ -62,7 +64,7 @@ impl Lost {
     }
 }
 
-/// Adds a loss of the same group to one that is not told yet.
+/// Adds a loss to another of the same group.
 pub fn grow(loss: &mut Loss, more: &Loss) {
     loss.from_ms = loss.from_ms.min(more.from_ms);
     loss.to_ms = loss.to_ms.max(more.to_ms);
@@ -96,7 +98,7 @@ mod tests {
         told.sort_by_key(|loss| (loss.run, loss.count));
         let want = [memory, loss(7, Damaged, 200, 4, 0), loss(8, MemoryFull, 100, 8, 0)];
         assert_eq!(told, want);
-        // What is lost after that is told beside it, though it begins at the same time.
+        // A loss counted after that is a second one, though it begins at the same time.
         lost.add(&loss(7, MemoryFull, 100, 1, 0));
         assert_eq!(lost.losses().collect::<Vec<_>>(), [&loss(7, MemoryFull, 100, 1, 1)]);
         assert_eq!((lost.take().len(), lost.take().len()), (1, 0));

@@ -1,5 +1,5 @@
-//! What the program knows and decides, without I/O, clock, log or thread: data and a time go
-//! in, values come out.
+//! Data and decisions of the program, without I/O, clock, log or thread: data and a time go in, values come
+//! out.
 
 pub mod anchor;
 pub mod backoff;

@@ -1,8 +1,8 @@
-//! Records on their way out: each is held until the next place has it. What is held is bounded by
-//! its bytes; past that the oldest that are not under way are dropped, and counted as a loss. What
-//! is under way cannot be dropped, so that is half of the room at most, but for one record.
+//! Records on their way out: each is held until the next place has it. Their bytes are bounded: past the
+//! bound the oldest records that are not under way are dropped, and counted as a loss. Records under way
+//! cannot be dropped, so they take at most half of the room, plus one record.
 //!
-//! What goes out together may be refused together, for the fault of one. So what is refused goes
+//! Records that go out together may be refused together, for the fault of one. So each refused record goes
 //! out once more, in a batch of its own, before it is given up.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,35 +16,36 @@ use super::wire::encode;
 /// Bytes that an entry takes beside its text: itself, and its places in both trees.
 const OVERHEAD: usize = 160;
 
-/// The records, oldest first.
+/// Records that are held, oldest first.
 #[derive(Debug)]
 pub struct Outbox {
     entries: BTreeMap<u64, Entry>,
-    /// Those that are not under way.
+    /// Numbers of the records that are not under way.
     waiting: BTreeSet<u64>,
-    /// Each goes out in a batch of its own from now on; and those that did.
+    /// From now on each record goes out in a batch of its own; `alone` holds the records under way that
+    /// did.
     is_single: bool,
     alone: BTreeSet<u64>,
     bytes: usize,
-    /// Of these, what is under way.
+    /// Bytes of the records under way, a part of `bytes`.
     sent_bytes: usize,
     limit_bytes: usize,
     next: u64,
     lost: Lost,
-    /// A state was dropped, and must be told again.
+    /// A state was dropped, and must be announced again.
     untold: bool,
 }
 
-/// A record as it goes out.
+/// A record in the form in which it goes out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Kafka's key: the target, or the node.
+    /// Key of the Kafka message: the target, or the node.
     pub key: Arc<str>,
-    /// The record as it is on the wire.
+    /// The record as JSON, as it is on the wire.
     pub json: Box<str>,
-    /// What is lost with it.
+    /// The loss to count if the record is dropped; none for a state.
     loss: Option<Loss>,
-    /// That was counted when it was lost: it is a loss itself.
+    /// The record is a loss itself: its checks were counted when they were lost.
     is_counted: bool,
 }
 
@@ -71,14 +72,14 @@ impl Entry {
         self.json.len() + self.key.len() + OVERHEAD
     }
 
-    /// The oldest due time in it, in milliseconds since 1970; none: it is a state.
+    /// Returns the oldest due time in the record, in milliseconds since 1970; none for a state.
     pub fn from_ms(&self) -> Option<i64> {
         self.loss.as_ref().map(|loss| loss.from_ms)
     }
 }
 
 impl Outbox {
-    /// An empty one that holds at most so much.
+    /// Makes an empty outbox that holds at most `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Outbox {
         Outbox {
             entries: BTreeMap::new(),
@@ -94,7 +95,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a record. Gives how many checks and gaps were dropped to make room.
+    /// Adds a record. Returns how many checks and gaps were dropped to make room.
     pub fn push(&mut self, record: &Record) -> u64 {
         let grown = if let Record::Loss(loss) = record { self.grow(loss) } else { false };
         if !grown {
@@ -106,7 +107,7 @@ impl Outbox {
         }
         let mut dropped = 0;
         while self.bytes > self.limit_bytes && self.waiting.len() > 1 {
-            // A loss stays: what it counts would be counted twice, had it arrived unknown to us.
+            // A loss stays: it may have arrived without our knowing, and would then be counted twice.
             let is_loss = |id: &u64| self.entries.get(id).is_some_and(|entry| entry.is_counted);
             let Some(id) = self.waiting.iter().copied().find(|id| !is_loss(id)) else { break };
             dropped += self.drop(id, LossCause::MemoryFull);
@@ -114,13 +115,14 @@ impl Outbox {
         dropped
     }
 
-    /// From now on each record goes out in a batch of its own, or with others again.
+    /// Sends each record in a batch of its own from now on, or together with others again.
     pub fn send_singly(&mut self, is_single: bool) {
         self.is_single = is_single;
     }
 
-    /// Adds a loss to one of its group that waits, so that they do not pile up. That one keeps its key: if it
-    /// has arrived already, unknown to us, the greater count takes its place. False: none waits.
+    /// Adds a loss to a waiting loss of the same group, so that losses do not pile up. The waiting loss
+    /// keeps its key: if it has arrived already, unknown to us, the greater count replaces it. False: none
+    /// waits.
     fn grow(&mut self, more: &Loss) -> bool {
         let is_fit = |loss: &Loss| {
             (&loss.node, loss.run, loss.cause) == (&more.node, more.run, more.cause)
@@ -142,7 +144,8 @@ impl Outbox {
         true
     }
 
-    /// The oldest record that may go out now; none, too, while as much is under way as may be.
+    /// Returns the oldest record that may go out now; none also while the records under way fill half of
+    /// the room.
     pub fn first(&self) -> Option<(u64, &Entry)> {
         if self.sent_bytes >= self.limit_bytes / 2 {
             return None;
@@ -151,7 +154,7 @@ impl Outbox {
         self.entries.get(&id).map(|entry| (id, entry))
     }
 
-    /// It is under way.
+    /// Notes that the record is under way.
     pub fn sent(&mut self, id: u64) {
         if self.waiting.remove(&id) {
             self.sent_bytes += self.bytes_of(id);
@@ -161,12 +164,12 @@ impl Outbox {
         }
     }
 
-    /// The next place has it.
+    /// Removes a record that the next place has.
     pub fn done(&mut self, id: u64) {
         self.remove(id);
     }
 
-    /// It has not arrived, and is to be sent again.
+    /// Lets a record that has not arrived wait to be sent again.
     pub fn failed(&mut self, id: u64) {
         if self.entries.contains_key(&id) && self.waiting.insert(id) {
             self.sent_bytes -= self.bytes_of(id);
@@ -174,8 +177,8 @@ impl Outbox {
         }
     }
 
-    /// It was not taken, for its own fault or that of others with it. Gives how many are lost
-    /// with it; none: it was with others, and has to go out once more, singly.
+    /// Notes that a record was refused, for its own fault or that of others in its batch. Returns how many
+    /// checks and gaps are lost with it; none if it was with others: it then goes out once more, singly.
     pub fn refused(&mut self, id: u64) -> Option<u64> {
         if self.alone.contains(&id) {
             return Some(self.drop(id, LossCause::Damaged));
@@ -215,38 +218,38 @@ impl Outbox {
         }
     }
 
-    /// What was dropped since it was last asked, to be told as records.
+    /// Takes the losses counted since the last call, to be sent as records.
     pub fn take_losses(&mut self) -> Vec<Loss> {
         self.lost.take()
     }
 
-    /// Whether a state was dropped since it was last asked.
+    /// Returns true if a state was dropped since the last call.
     pub fn take_untold(&mut self) -> bool {
         std::mem::take(&mut self.untold)
     }
 
-    /// How many are held, and the oldest due time among them, in milliseconds since 1970.
+    /// Returns the number of records held, and the oldest due time among them, in milliseconds since 1970.
     pub fn held(&self) -> (u64, Option<i64>) {
         let oldest_ms = self.entries.values().filter_map(Entry::from_ms).min();
         (self.entries.len() as u64, oldest_ms)
     }
 
-    /// Whether there is room for what could be told later.
+    /// Returns true if at most half of the room is used: enough for records that can be sent later.
     pub fn has_room(&self) -> bool {
         self.bytes <= self.limit_bytes / 2
     }
 
-    /// Whether something is under way.
+    /// Returns true if a record is under way.
     pub fn is_under_way(&self) -> bool {
         self.entries.len() > self.waiting.len()
     }
 
-    /// How many are held.
+    /// Returns the number of records held.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is held.
+    /// Returns true if no record is held.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -271,7 +274,7 @@ mod tests {
         })
     }
 
-    /// An outbox with room for `count` gaps.
+    /// Makes an outbox with room for `count` gaps.
     fn outbox(count: usize) -> Outbox {
         Outbox::new(count * Entry::new(&gap(100)).bytes())
     }
@@ -311,7 +314,7 @@ mod tests {
             outbox.sent(id);
         }
         assert_eq!(first(&outbox), None);
-        // What is new pushes out what waits.
+        // New records push out those that wait.
         assert_eq!((outbox.push(&gap(500)), outbox.push(&gap(600)), outbox.len()), (1, 1, 4));
         outbox.failed(1);
         assert_eq!(first(&outbox), Some(1));
@@ -336,7 +339,7 @@ mod tests {
         let want = Loss { node, run: 7, from_ms: 200, to_ms: 305, count: 2, cause, sequence: 0 };
         assert_eq!(outbox.take_losses(), std::slice::from_ref(&want));
         assert_eq!(outbox.take_losses(), []);
-        // It is told, and is not dropped itself; what is lost meanwhile is told beside it.
+        // A loss that waits is not dropped itself; records lost meanwhile become a second loss.
         outbox.push(&Record::Loss(want.clone()));
         for from_ms in [600, 700, 800] {
             outbox.push(&gap(from_ms));
@@ -360,7 +363,7 @@ mod tests {
         for id in 0..3 {
             outbox.sent(id);
         }
-        // Three of one batch, of which two are told late.
+        // Three records of one batch, of which two are reported late.
         assert_eq!((outbox.refused(0), first(&outbox)), (None, Some(0)));
         outbox.send_singly(true);
         outbox.sent(0);

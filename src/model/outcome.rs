@@ -1,5 +1,5 @@
-//! What a check found: the one noun that travels, and what stands in for checks that were not
-//! made or not kept.
+//! The result of a check, [`Outcome`], and the records that stand in for checks that were not made
+//! ([`Gap`]) or not kept ([`Loss`]).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,65 +15,68 @@ pub const EXCERPT_MAX: usize = 16 * 1024;
 /// Longest `url` of a hop, in bytes.
 pub const HOP_URL_MAX: usize = 2048;
 
-/// One check of one target from one node at one due time. Its key is (target, node, due, run).
+/// Result of one check of one target from one node at one due time. Its key is (target, node, due, run).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The target's name.
+    /// Name of the target.
     pub target: Arc<str>,
-    /// The node that checked.
+    /// Node that made the check.
     pub node: Arc<str>,
-    /// Drawn anew at each start and after each backward step of the clock; 31 bits.
+    /// Number of the node's run: drawn anew at each start and after each backward step of the clock; 31
+    /// bits.
     pub run: u32,
-    /// When it was due, in milliseconds since 1970; on the target's grid.
+    /// Due time of the check, in milliseconds since 1970; a point of the target's grid.
     pub due_ms: i64,
-    /// Real start after `due_ms`, in microseconds.
+    /// Delay of the real start after `due_ms`, in microseconds.
     pub lag_us: i64,
-    /// The target's interval at that time, in milliseconds.
+    /// Interval of the target at that time, in milliseconds.
     pub interval_ms: i64,
-    /// The judgement.
+    /// Verdict of the check.
     pub verdict: Verdict,
-    /// Why it is down, unknown, or up with a remark.
+    /// Cause of a verdict down or unknown, or a remark on a verdict up.
     pub cause: Option<Cause>,
-    /// Whether the last reply's header, and its body as far as it is read, arrived in time.
+    /// True if the last reply's header, and its body as far as it is read, arrived in time.
     pub responded: bool,
     /// Status code of the last reply, if its header arrived.
     pub status: Option<u16>,
-    /// Whether the status is accepted; none without a reply.
+    /// True if the status is accepted; none if no status arrived.
     pub status_ok: Option<bool>,
-    /// Whether every `match` and no `reject` was found; none without an expression or a reply.
+    /// True if every `match` and no `reject` was found; none without an expression, without a reply, or if
+    /// the body's charset left some expression undecided.
     pub match_ok: Option<bool>,
-    /// How long each phase took.
+    /// Duration of each phase.
     pub phases: Phases,
-    /// The whole check, in microseconds: the sum of the phases.
+    /// Duration of the whole check, in microseconds: the sum of the phases.
     pub total_us: u64,
-    /// The address connected to last.
+    /// Address of the last connection.
     pub address: Option<String>,
-    /// Version of HTTP that the last reply spoke.
+    /// HTTP version of the last reply.
     pub http: Option<Cow<'static, str>>,
-    /// Redirects followed.
+    /// Number of redirects followed.
     pub redirects: u32,
-    /// Bytes of decoded body that were read.
+    /// Bytes of the decoded body that were read.
     pub bytes: u64,
-    /// How often it was tried, the last try included.
+    /// Number of attempts, the last one included.
     pub attempts: u32,
-    /// What the first `match` found; at most [`MATCHED_MAX`] bytes.
+    /// Text that the first `match` found; at most [`MATCHED_MAX`] bytes.
     pub matched: Option<String>,
-    /// The beginning of the body; at most [`EXCERPT_MAX`] bytes.
+    /// Beginning of the body; at most [`EXCERPT_MAX`] bytes.
     pub excerpt: Option<String>,
-    /// Why, for people; at most [`ERROR_MAX`] bytes.
+    /// Reason of the verdict as text for people; at most [`ERROR_MAX`] bytes.
     pub error: Option<String>,
-    /// When the leaf certificate ends, in seconds since 1970.
+    /// End of the leaf certificate's validity, in seconds since 1970.
     pub cert_expires_s: Option<i64>,
-    /// When the first certificate of the chain that was verified ends, in seconds since 1970.
+    /// Earliest end of validity in the verified chain, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
-    /// Whose the leaf is and who has issued it, for people who look now; in no record.
+    /// Subject and issuer of the leaf certificate, shown by `sitewatch check`; in no record.
     pub certificate: Option<String>,
-    /// An address of one family answered after one of the other had been tried in vain, for people
-    /// who look now; in no record.
+    /// True if an address of one family (IPv4 or IPv6) answered, and one of the other, tried before, had
+    /// not; shown by `sitewatch check`; in no record.
     pub fell_back: bool,
-    /// Whether the connection was one of an earlier check; none: not said.
+    /// True if the check used connections of an earlier check alone; none if the target keeps no
+    /// connection.
     pub reused: Option<bool>,
-    /// Every request in its order, if redirects were followed; else empty.
+    /// All requests in their order, if redirects were followed; else empty.
     pub hops: Vec<Hop>,
 }
 
@@ -82,32 +85,32 @@ pub struct Outcome {
 pub struct Hop {
     /// URL without user, password, query and fragment; at most [`HOP_URL_MAX`] bytes.
     pub url: String,
-    /// The address connected to.
+    /// Address that the request connected to.
     pub address: Option<String>,
     /// Status code of the reply, if its header arrived.
     pub status: Option<u16>,
-    /// How long each phase took.
+    /// Duration of each phase.
     pub phases: Phases,
 }
 
-/// Durations of the phases in microseconds: disjoint, summed over redirects, adding up to the
-/// total. Absent: not reached. One that was cut holds the time it had until then.
+/// Durations of the phases in microseconds: disjoint, summed over redirects, adding up to the total.
+/// Absent: the phase was not reached. A phase that was cut off holds its time until then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Name looked up; 0 for an address.
+    /// Look-up of the name; 0 if the URL holds an address.
     pub dns_us: Option<u64>,
-    /// TCP connected.
+    /// TCP connect.
     pub connect_us: Option<u64>,
-    /// TLS done; absent for http.
+    /// TLS handshake; absent for http.
     pub tls_us: Option<u64>,
-    /// From there to the reply's first byte, sending included.
+    /// From the end of the phase before to the first byte of the reply, sending of the request included.
     pub first_byte_us: Option<u64>,
-    /// The rest of what is read.
+    /// From the first byte to the end of what is read.
     pub transfer_us: Option<u64>,
 }
 
 impl Phases {
-    /// The phases in their order, with the names that people see.
+    /// Returns the phases in their order, with the names that people see.
     pub fn named(&self) -> [(&'static str, Option<u64>); 5] {
         [
             ("dns", self.dns_us),
@@ -118,12 +121,12 @@ impl Phases {
         ]
     }
 
-    /// Sum of the phases that were reached.
+    /// Returns the sum of the phases that were reached, in microseconds.
     pub fn total_us(&self) -> u64 {
         self.named().iter().filter_map(|(_, us)| *us).sum()
     }
 
-    /// The phases of another hop added, each to its own.
+    /// Adds the phases of another hop, each to its own.
     pub fn add(&mut self, hop: &Phases) {
         fn sum(a: &mut Option<u64>, b: Option<u64>) {
             *a = match (*a, b) {
@@ -140,22 +143,22 @@ impl Phases {
 }
 
 words! {
-    /// The judgement over one check.
+    /// Verdicts of one check.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Verdict {
-        /// It responded, with an accepted status and the content that was asked for.
+        /// The target responded, with an accepted status and the content that was asked for.
         Up = "up",
-        /// Up, but over `slow_after`.
+        /// As `Up`, but the check took longer than `slow_after`.
         Slow = "slow",
-        /// The site's fault.
+        /// The site is at fault.
         Down = "down",
-        /// Our fault, never the site's.
+        /// We are at fault, never the site.
         Unknown = "unknown",
     }
 }
 
 impl Verdict {
-    /// The verdict as a state that lasts: up and slow are one.
+    /// Returns the verdict as a lasting state: up and slow are both up.
     pub fn state(self) -> Verdict {
         match self {
             Verdict::Slow => Verdict::Up,
@@ -165,28 +168,28 @@ impl Verdict {
 }
 
 words! {
-    /// Why a check is down or unknown.
+    /// Causes of a verdict down or unknown, and the remark on a verdict up.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Cause {
         /// The name was not found.
         Dns = "dns",
-        /// No TCP connection.
+        /// No TCP connection was made.
         Connect = "connect",
         /// The TLS handshake failed.
         Tls = "tls",
         /// A certificate of the chain has ended.
         CertificateExpired = "certificate_expired",
-        /// No trusted root, or signed by itself.
+        /// The chain leads to no trusted root, or the certificate is signed by itself.
         CertificateUntrusted = "certificate_untrusted",
         /// The certificate is for another name.
         CertificateName = "certificate_name",
-        /// Anything else about the certificate.
+        /// The certificate has any other fault.
         Certificate = "certificate",
-        /// Our deadline, in whatever phase.
+        /// Our deadline passed, in whatever phase.
         Timeout = "timeout",
-        /// What came is not HTTP, or was cut.
+        /// The reply is not HTTP, or was cut off.
         Protocol = "protocol",
-        /// More redirects than allowed.
+        /// There were more redirects than allowed.
         TooManyRedirects = "too_many_redirects",
         /// The status is not accepted.
         Status = "status",
@@ -196,58 +199,58 @@ words! {
         Uplink = "uplink",
         /// Of unknown: the clock was stepped or stood still during the check.
         Clock = "clock",
-        /// Of unknown: more to hold than we have room for.
+        /// Of unknown: the check had more to hold than there is room for.
         Overload = "overload",
-        /// Of unknown: anything else on our side.
+        /// Of unknown: anything else failed on our side.
         Internal = "internal",
         /// Of up: the certificate ends soon.
         CertificateSoon = "certificate_soon",
-        /// One that a newer sitewatch wrote.
+        /// A cause that a newer sitewatch wrote.
         Other = "other",
     }
 }
 
 impl Cause {
-    /// Whether it is our trouble, so that the verdict is unknown, never down.
+    /// Returns true if our side is at fault, so that the verdict is unknown, never down.
     pub fn is_ours(self) -> bool {
         matches!(self, Cause::Uplink | Cause::Clock | Cause::Overload | Cause::Internal)
     }
 }
 
-/// A run of due times of one target that were not checked. Key: (target, node, from, run).
+/// Consecutive due times of one target that were not checked. Key: (target, node, from, run).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The target's name.
+    /// Name of the target.
     pub target: Arc<str>,
-    /// The node that should have checked.
+    /// Node that should have made the checks.
     pub node: Arc<str>,
     /// As in [`Outcome::run`].
     pub run: u32,
     /// First due time that was missed, in milliseconds since 1970.
     pub from_ms: i64,
-    /// Last due time that was missed; equals `from_ms` for one.
+    /// Last due time that was missed, in milliseconds since 1970; equals `from_ms` if one was missed.
     pub to_ms: i64,
-    /// How many were missed; at least 1.
+    /// Number of due times that were missed; at least 1.
     pub count: u64,
-    /// The target's interval, in milliseconds.
+    /// Interval of the target, in milliseconds.
     pub interval_ms: i64,
-    /// Why.
+    /// Reason for which they were missed.
     pub cause: GapCause,
 }
 
 words! {
-    /// Why due times were missed.
+    /// Reasons for which due times were missed.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum GapCause {
-        /// No room in flight or for bodies until the next due time.
+        /// No room in flight or for bodies until the next due time, or the node stood still.
         Overload = "overload",
         /// The clock was stepped ahead.
         Clock = "clock",
         /// The machine was asleep.
         Suspend = "suspend",
-        /// We were told to stop.
+        /// The node was stopping, or the target is checked no longer.
         Stop = "stop",
-        /// One that a newer sitewatch wrote.
+        /// A reason that a newer sitewatch wrote.
         Other = "other",
     }
 }
@@ -255,41 +258,40 @@ words! {
 /// Records that were made and had to be dropped. Key: (node, run, from, cause, sequence).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// The node whose records they were.
+    /// Node that made the records.
     pub node: Arc<str>,
     /// As in [`Outcome::run`].
     pub run: u32,
     /// Oldest due time dropped, in milliseconds since 1970.
     pub from_ms: i64,
-    /// Newest due time dropped.
+    /// Newest due time dropped, in milliseconds since 1970.
     pub to_ms: i64,
-    /// How many.
+    /// Number of records dropped.
     pub count: u64,
-    /// Why.
+    /// Reason for which they were dropped.
     pub cause: LossCause,
-    /// Tells losses of one node, run, start and cause apart, from 0 on.
+    /// Number that tells losses of one node, run, start and cause apart, from 0 on.
     pub sequence: u32,
 }
 
 words! {
-    /// Why records were dropped.
+    /// Reasons for which records were dropped.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
     pub enum LossCause {
         /// The store was away for longer than memory could hold.
         MemoryFull = "memory_full",
-        /// The disk held as much as it may.
+        /// The spool on disk reached its largest size.
         SpoolFull = "spool_full",
-        /// The store had reached its largest size; the oldest went.
+        /// The store reached its largest size; the oldest records were deleted.
         Expired = "expired",
-        /// What was kept could not be read, or nobody takes it.
+        /// Stored records could not be read, or are refused for good by the next place.
         Damaged = "damaged",
-        /// One that a newer sitewatch wrote.
+        /// A reason that a newer sitewatch wrote.
         Other = "other",
     }
 }
 
-/// `text` fit for a record: U+FFFD for NUL, cut to
-/// `limit_bytes` at a character's end.
+/// Returns `text` fit for a record: U+FFFD for NUL, and cut to `limit_bytes` at a character's end.
 pub fn tidy(text: &str, limit_bytes: usize) -> String {
     let mut tidy = String::with_capacity(text.len().min(limit_bytes));
     for c in text.chars() {

@@ -1,4 +1,5 @@
-//! What travels: checks, and what is not a check. Its shape on the wire is in [`super::wire`].
+//! Records: checks, and the other things that a node reports. Their shape on the wire is in
+//! [`super::wire`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,46 +8,46 @@ use super::expression::Expression;
 use super::outcome::{Gap, Hop, Loss, Outcome};
 use super::target::Target;
 
-/// Anything that goes down the road.
+/// Anything that travels from a probe to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// One check.
+    /// Result of one check.
     Check(Box<Outcome>),
     /// Slots that were not checked.
     Gap(Gap),
     /// Records that had to be dropped.
     Loss(Loss),
-    /// The node's own state.
+    /// State of the node itself.
     Node(NodeState),
-    /// What a target is.
+    /// State of a target: its settings, without secrets.
     Target(Box<TargetState>),
 }
 
 /// State of a node; the newest `sent_ms` wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeState {
-    /// The node.
+    /// Name of the node.
     pub node: Arc<str>,
-    /// Its present run.
+    /// Present run of the node.
     pub run: u32,
-    /// When it said so.
+    /// Time at which the node sent this record, in milliseconds since 1970.
     pub sent_ms: i64,
     /// Version of the program.
     pub version: String,
     /// The run before this one, if it is known.
     pub previous_run: Option<u32>,
-    /// The last due time of that run, in milliseconds since 1970: declares the hole after it.
+    /// Last due time of that run, in milliseconds since 1970: shows the hole between the two runs.
     pub last_due_ms: Option<i64>,
-    /// Records that wait to be sent.
+    /// Number of records that wait to be sent.
     pub spool_count: Option<u64>,
-    /// The due time of the oldest of them, in milliseconds since 1970.
+    /// Due time of the oldest record that waits, in milliseconds since 1970.
     pub spool_oldest_ms: Option<i64>,
-    /// Whether the kernel calls the clock synchronised.
+    /// True if the kernel says that the clock is synchronised.
     pub clock_synced: Option<bool>,
 }
 
 impl NodeState {
-    /// This program, as `node` says it at `sent_ms`.
+    /// Makes the state of this program, sent by `node` at `sent_ms`.
     pub fn new(node: &Arc<str>, run: u32, sent_ms: i64) -> NodeState {
         NodeState {
             node: Arc::clone(node),
@@ -62,35 +63,35 @@ impl NodeState {
     }
 }
 
-/// What a target is, without secrets; the newest `sent_ms` wins.
+/// Settings of a target, without secrets; the newest `sent_ms` wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetState {
-    /// The target's name.
+    /// Name of the target.
     pub target: Arc<str>,
-    /// The node that says so.
+    /// Node that sent the settings.
     pub node: Arc<str>,
-    /// Its present run.
+    /// Present run of that node.
     pub run: u32,
-    /// When it said so.
+    /// Time at which the node sent this record, in milliseconds since 1970.
     pub sent_ms: i64,
-    /// URL without user, password and query.
+    /// URL without user, password, query and fragment.
     pub url: String,
-    /// Method; none of `tcp`.
+    /// Method; empty for `tcp`.
     pub method: String,
-    /// Accepted status codes, as text; none of `tcp`.
+    /// Accepted status codes, as text; empty for `tcp`.
     pub expected_status: String,
-    /// The expressions that must be found, one a line; of `tcp` in what is said first.
+    /// Expressions that must be found, one a line; of `tcp`, in the greeting.
     pub matches: String,
-    /// The expressions that must not be found, one a line.
+    /// Expressions that must not be found, one a line.
     pub rejects: String,
     /// Interval in milliseconds.
     pub interval_ms: i64,
-    /// Labels.
+    /// Labels of the target.
     pub labels: BTreeMap<String, String>,
 }
 
 impl TargetState {
-    /// What `target` is, as `node` says it at `sent_ms`.
+    /// Makes the settings of `target`, sent by `node` at `sent_ms`.
     pub fn new(target: &Target, node: &Arc<str>, run: u32, sent_ms: i64) -> TargetState {
         let lines = |list: &[Expression]| {
             list.iter().map(Expression::as_str).collect::<Vec<_>>().join("\n")
@@ -113,7 +114,7 @@ impl TargetState {
 }
 
 impl Record {
-    /// The node that made it.
+    /// Returns the node that made the record.
     pub fn node(&self) -> &Arc<str> {
         match self {
             Record::Check(outcome) => &outcome.node,
@@ -124,7 +125,7 @@ impl Record {
         }
     }
 
-    /// The target it is about; none where it is about the node.
+    /// Returns the target that the record is about; none if the record is about the node.
     pub fn target(&self) -> Option<&Arc<str>> {
         match self {
             Record::Check(outcome) => Some(&outcome.target),
@@ -134,7 +135,8 @@ impl Record {
         }
     }
 
-    /// The latest moment that it tells of, in milliseconds since 1970: its end, or when it was sent.
+    /// Returns the latest moment of the record, in milliseconds since 1970: its last due time, or the time
+    /// when it was sent.
     pub fn latest_ms(&self) -> i64 {
         match self {
             Record::Check(outcome) => outcome.due_ms,
@@ -145,8 +147,8 @@ impl Record {
         }
     }
 
-    /// What is lost with it, if it is dropped: its run and its first and last due time. States
-    /// are told anew, and what a loss counts has been lost before.
+    /// Returns the run and the first and last due time that are lost if the record is dropped. None for
+    /// states, which are announced again, and for a loss, whose records were lost before.
     pub fn span(&self) -> Option<(u32, i64, i64)> {
         match self {
             Record::Check(outcome) => Some((outcome.run, outcome.due_ms, outcome.due_ms)),
@@ -155,7 +157,7 @@ impl Record {
         }
     }
 
-    /// About how much memory it holds, in bytes.
+    /// Returns about how much memory the record holds, in bytes.
     pub fn weight(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         match self {

@@ -1,45 +1,47 @@
 //! Decides who is at fault where a table refuses records: the records, or the table.
 //!
-//! One record in 20 may be refused for its own fault, and becomes a dead letter. More are the fault of
-//! the deployment (a constraint, a trigger), and nothing is put aside. Records that the table took
-//! before the first refusal prove nothing, since the constraint may be newer. So records that are
-//! refused wait, with all that came beside them, until enough of their kind have come to tell:
+//! One record in 20 may be refused for its own fault, and becomes a dead letter. If more are refused, the
+//! deployment is at fault (a constraint, a trigger), and no record is put aside. Records that the table
+//! accepted before the first refusal prove nothing, since the constraint may be newer. So refused records
+//! wait, with all that came beside them, until enough records of their kind have come to decide:
 //!
-//! - at least 19 that are taken for each that is refused: the records are at fault;
-//! - more than [`REFUSED_MAX`] that are refused, and more than 5 %: the table is;
-//! - after [`PATIENCE`] a single record beside others that are taken is at fault, however few those
-//!   are: a fleet of two targets stands still for no longer than that;
+//! - if at least 19 are accepted for each one refused, the records are at fault;
+//! - if more than [`REFUSED_MAX`] are refused, and more than 5 %, the table is at fault;
+//! - after [`PATIENCE`] a single refused record is at fault, however few others are accepted beside it: a
+//!   fleet of two targets stands still for no longer than that;
+//! - records that are few enough, but beyond the share of dead letters ([`super::safeguard`]), are the
+//!   table's fault once [`HISTORY`] records have come;
 //! - else they wait on, and `/health` says so after [`PATIENCE`].
 
 use std::time::Duration;
 
 use super::safeguard::{HISTORY, Share};
 
-/// So many refused records wait at most, unless 5 % of what came is more.
+/// Most refused records that wait, unless 5 % of the records that came are more.
 pub const REFUSED_MAX: u64 = 20;
-/// How long a single refused record waits for others to be judged by.
+/// Time for which a single refused record waits for other records to be compared with.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// One in so many may be at fault itself.
+/// One record in so many may be at fault itself: 5 %.
 const ONE_IN: u64 = 20;
 
-/// Says who is at fault.
+/// Party at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The records that are refused.
+    /// The records that are refused are at fault.
     Records,
-    /// The table: it refuses more than single records.
+    /// The table is at fault: it refuses more than single records.
     Table,
-    /// Nobody can tell yet.
+    /// Nothing can be decided yet.
     Unknown,
 }
 
-/// How many of `all` records may be found refused before the table is at fault.
+/// Returns how many of `all` records may be refused before the table is at fault.
 pub fn limit(all: u64) -> u64 {
     (all / ONE_IN).max(REFUSED_MAX)
 }
 
-/// Judges `refused` of `all` records of their kinds, the first of which came `waited` ago. `share`
-/// counts those that became letters before.
+/// Judges `refused` of `all` records of their kinds, the first of which came `waited` ago. `share` counts
+/// the records that became dead letters before.
 pub fn judge(refused: u64, all: u64, waited: Duration, share: &Share) -> Fault {
     let is_few = refused.saturating_mul(ONE_IN) <= all;
     let is_single = refused == 1 && all > 1 && waited >= PATIENCE;
@@ -93,7 +95,7 @@ mod tests {
             (1, 2, 9, Unknown),
             (1, 2, 10, Records),
             (1, 19, 10, Records),
-            // Nothing is held up by it.
+            // The lone record holds up no other.
             (1, 1, 10_000, Unknown),
             (2, 2, 10_000, Unknown),
             (2, 30, 10_000, Unknown),
@@ -112,7 +114,7 @@ mod tests {
         }
         assert_eq!(judge(1, 3, PATIENCE, &share), Unknown);
         assert_eq!(judge(1, 20, PATIENCE, &share), Unknown);
-        // Good ones heal it; if they do not within the history, the table is at fault.
+        // Good records restore the share; if too few come within the history, the table is at fault.
         assert_eq!(judge(1, 400, PATIENCE, &share), Records);
         assert_eq!(judge(3, 400, PATIENCE, &share), Records);
         assert_eq!(judge(4, 400, PATIENCE, &share), Unknown);

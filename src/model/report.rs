@@ -1,4 +1,4 @@
-//! What people ask for: a target's figures over a window, and how it stands now.
+//! Computes reports: a target's figures over a window, and its state at present.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,28 +8,27 @@ use super::tally::{Check, Tally};
 
 pub use super::state::{Standing, State, standing};
 
-/// Cells of the sparkline of a window.
+/// Cells in the sparkline of a window.
 pub const CELLS: usize = 24;
 
-/// One line of a report: a target, or one node's view of it, over one window.
+/// One line of a report: a target, or the target on one node, over one window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// First due time of the window, in milliseconds since 1970.
+    /// Start of the window, in milliseconds since 1970; part of it.
     pub start_ms: i64,
-    /// End of the window, not part of it.
+    /// End of the window, in milliseconds since 1970; not part of it.
     pub end_ms: i64,
-    /// The target's name.
+    /// Name of the target.
     pub target: Arc<str>,
-    /// The node, where nodes are told apart.
+    /// Node, if nodes are told apart.
     pub node: Option<Arc<str>>,
-    /// Counts and sums.
+    /// Counts and sums of the window's checks.
     pub tally: Tally,
-    /// How much of the time was measured, 0 to 1; none where the time is shorter than the
-    /// interval.
+    /// Share of the time that was measured, 0 to 1; none if the time is shorter than the interval.
     pub coverage: Option<f64>,
-    /// How it stands now, whatever the window.
+    /// State of the target at present, whatever the window.
     pub standing: Standing,
-    /// The window in [`CELLS`] equal parts, first to last.
+    /// Cells of the sparkline: [`CELLS`] equal parts of the window, first to last.
     pub cells: [Cell; CELLS],
 }
 
@@ -38,14 +37,14 @@ pub struct Report {
 pub struct Cell {
     /// Checks that responded.
     pub responded: u64,
-    /// Their times summed, in microseconds.
+    /// Sum of their times, in microseconds.
     pub sum_us: u64,
     /// Checks that were down.
     pub down: u64,
 }
 
 impl Cell {
-    /// Mean time of those that responded, in microseconds.
+    /// Returns the mean time of the checks that responded, in microseconds; none without such a check.
     pub fn mean_us(&self) -> Option<u64> {
         (self.responded > 0).then(|| self.sum_us / self.responded)
     }
@@ -65,14 +64,13 @@ impl Cell {
     }
 }
 
-/// Who a check is of: target and node.
+/// Target and node that a check belongs to.
 pub type Who = (Arc<str>, Arc<str>);
 
-/// A line of a report: a target, and the node where nodes are told apart.
+/// Key of a line: a target, and the node if nodes are told apart.
 type Line = (Arc<str>, Option<Arc<str>>);
 
-/// Takes the rows of a window and gives the reports. Windows are half-open by due time, rising,
-/// and do not overlap.
+/// Adds up the rows of windows to reports. Windows are half-open by due time, rising, and do not overlap.
 pub struct Reporter {
     windows: Vec<(i64, i64)>,
     parts: BTreeMap<(Who, usize), Part>,
@@ -85,12 +83,12 @@ struct Part {
 }
 
 impl Reporter {
-    /// A reporter over these windows (start, end), in milliseconds since 1970.
+    /// Makes a reporter over these windows (start, end), in milliseconds since 1970.
     pub fn new(windows: Vec<(i64, i64)>) -> Reporter {
         Reporter { windows, parts: BTreeMap::new() }
     }
 
-    /// Takes a check. The checks of one target and node come in the order of their due times.
+    /// Adds a check. The checks of one target and node must come in the order of their due times.
     pub fn check(&mut self, who: &Who, check: &Check) {
         let Some(window) = self.window_of(check.due_ms) else { return };
         let (start, end) = self.windows[window];
@@ -100,7 +98,7 @@ impl Reporter {
         part.cells[cell as usize].add(check);
     }
 
-    /// Takes a gap: its slots count as missed in the windows where they were due.
+    /// Adds a gap: its slots count as missed in the windows where they were due.
     pub fn gap(&mut self, gap: &Gap) {
         let who = (Arc::clone(&gap.target), Arc::clone(&gap.node));
         for window in 0..self.windows.len() {
@@ -112,9 +110,9 @@ impl Reporter {
         }
     }
 
-    /// The reports: windows in their order, in each the targets by name, in each the nodes
-    /// together or, if asked, one by one. A target or node without a check or a gap in a window
-    /// has a report there if `always` names it.
+    /// Returns the reports: by window, then by target, with the nodes together or, if `per_node`, one by
+    /// one. A target or node without a check or a gap in a window has a report there if `always` names it,
+    /// or if another window has one.
     pub fn finish(
         self,
         states: &BTreeMap<Who, State>,
@@ -122,7 +120,7 @@ impl Reporter {
         per_node: bool,
         now_ms: i64,
     ) -> Vec<Report> {
-        // Each line, and the nodes that it adds up.
+        // Key of each line, and the nodes that are added up in it.
         let mut lines: BTreeMap<Line, Vec<Arc<str>>> = BTreeMap::new();
         for target in always {
             let nodes: Vec<Arc<str>> =
@@ -139,8 +137,8 @@ impl Reporter {
             let key = (Arc::clone(target), per_node.then(|| Arc::clone(node)));
             lines.entry(key).or_default().push(Arc::clone(node));
         }
-        // A node that was silent all through the window leaves its part of it unknown, and still
-        // has a say in how the target stands.
+        // A node that was silent throughout the window leaves its part of the window unknown, and still
+        // counts for the target's state.
         if !per_node {
             for (target, node) in states.keys() {
                 if let Some(nodes) = lines.get_mut(&(Arc::clone(target), None)) {
@@ -197,12 +195,12 @@ impl Reporter {
     }
 }
 
-/// How many of a gap's slots were due in [start, end).
+/// Returns how many of a gap's slots were due in [start, end).
 fn slots(gap: &Gap, start_ms: i64, end_ms: i64) -> u64 {
     if gap.interval_ms <= 0 {
         return if (start_ms..end_ms).contains(&gap.from_ms) { gap.count } else { 0 };
     }
-    // Slots before a time: those k with from + k·interval < time, at most count.
+    // Counts the slots before a time: those k with from + k·interval < time, at most count.
     let before = |time: i64| {
         let past = time - gap.from_ms;
         if past <= 0 { 0 } else { (((past - 1) / gap.interval_ms) as u64 + 1).min(gap.count) }
@@ -210,8 +208,8 @@ fn slots(gap: &Gap, start_ms: i64, end_ms: i64) -> u64 {
     before(end_ms) - before(start_ms)
 }
 
-/// Known time ÷ the time that could be known: over the nodes, from the first check ever, or the
-/// window's start, to `end_ms`.
+/// Returns the known time ÷ the time that could be known: for each node, from the first check ever or the
+/// window's start, whichever is later, to `end_ms`.
 fn coverage(tally: &Tally, states: &[State], start_ms: i64, end_ms: i64) -> Option<f64> {
     let whole: i64 = states.iter().map(|s| (end_ms - start_ms.max(s.first_due_ms)).max(0)).sum();
     let interval_ms = states.iter().map(|s| s.interval_ms).max()?;

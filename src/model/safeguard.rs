@@ -1,5 +1,5 @@
-//! Decides when a writer must not put records aside, and from which moment ages count: a clock or a
-//! table that is wrong must never empty the store. All of these rules stand here.
+//! Decides when a writer must not put records aside, and from which moment ages count: a wrong clock or a
+//! wrong table must never empty the store. All of these rules stand here.
 //!
 //! A record is put aside when it expires, when it becomes a dead letter for its time, or when the
 //! table refuses it ([`super::refusal`]). One such record is its own fault. Many are more likely the
@@ -7,13 +7,13 @@
 //!
 //! - **Two clocks.** Times are judged by the database's clock. As long as this host's differs from it by
 //!   more than [`CLOCKS_MAX_MS`], one of them is wrong and nobody here knows which: wait.
-//! - **Ages.** Records expire, and hours are dropped, only as far as the checks themselves bear out
-//!   the clock: time counts as no later than [`NEWEST_AHEAD_MS`] past the newest check. If both
-//!   clocks are 100 days ahead, fresh checks are stored as ever. A backlog of months is stored from
-//!   its oldest on, and what is too old is dropped once newer checks have come; checks of a probe
-//!   that was off for months expire at once beside the fresh ones of others.
+//! - **Ages.** Records expire, and hours are dropped, only as far as the checks themselves confirm the
+//!   clock: time counts as no later than [`NEWEST_AHEAD_MS`] past the newest check. If both clocks are
+//!   100 days ahead, fresh checks are stored as ever. A backlog of months is stored from its oldest
+//!   record on, and records too old are dropped once newer checks have come; checks of a probe that was
+//!   off for months expire at once beside the fresh ones of others.
 //! - **Shares.** Of a parcel, 5 % may be put aside, and 5 % of the last [`HISTORY`] records, so that
-//!   parcels of one record add up. The first [`FEW`] are always let go: a parcel of one bad record
+//!   parcels of one record add up. The first [`FEW`] may always be put aside: a parcel of one bad record
 //!   is 100 % bad, and no reason to stop.
 //! - **Time ahead.** Records that are more than an hour ahead of the clock are beyond their share
 //!   only if no majority of their nodes agrees with the clock: one probe of ten with a wrong clock
@@ -26,21 +26,22 @@ use super::record::Record;
 use super::wire::AHEAD_MS;
 use crate::date::second;
 
-/// This host's clock and the database's may differ by so much, in milliseconds.
+/// Most that this host's clock and the database's may differ, in milliseconds.
 pub const CLOCKS_MAX_MS: i64 = 5 * 60 * 1000;
-/// The clock may be so far past the newest check before ages stop to count by it, in milliseconds.
+/// Most that the clock may be past the newest check before ages stop to count by the clock, in
+/// milliseconds.
 pub const NEWEST_AHEAD_MS: i64 = 24 * 3_600_000;
-/// A record that is further ahead is bad for sure, in milliseconds: a year.
+/// Time ahead of the clock beyond which a record is bad for sure, in milliseconds: a year.
 pub const FAR_MS: i64 = 366 * 24 * 3_600_000;
-/// So many records may be put aside whatever share they are.
+/// Records that may be put aside whatever share they are.
 pub const FEW: u64 = 20;
-/// The share is also taken of about so many records.
+/// Records, about, of which the share is also taken.
 pub const HISTORY: u64 = 1000;
-/// One in so many may be put aside: 5 %.
+/// One record in so many may be put aside: 5 %.
 const ONE_IN: u64 = 20;
 
-/// Says why the clocks cannot be believed; none: they can. `host_ms` is this host's clock before and
-/// after the database was asked for its own.
+/// Returns the reason for which the clocks cannot be believed; none if they can. `host_ms` is this host's
+/// clock before and after the database was asked for its own.
 pub fn clock_fault(host_ms: (i64, i64), database_ms: i64) -> Option<String> {
     let (before_ms, after_ms) = host_ms;
     let (ahead_ms, word) = if before_ms > database_ms {
@@ -58,13 +59,12 @@ pub fn clock_fault(host_ms: (i64, i64), database_ms: i64) -> Option<String> {
     })
 }
 
-/// Gives the moment from which ages count: the database's clock, as far as the newest check bears it
-/// out.
+/// Returns the moment from which ages count: the database's clock, as far as the newest check bears it out.
 pub fn age_moment(database_ms: i64, newest_ms: Option<i64>) -> i64 {
     newest_ms.map_or(database_ms, |ms| database_ms.min(ms.saturating_add(NEWEST_AHEAD_MS)))
 }
 
-/// Counts records that were put aside lately, and all of them.
+/// Counts of the records that were put aside lately, and of all records.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Share {
     aside: u64,
@@ -72,14 +72,14 @@ pub struct Share {
 }
 
 impl Share {
-    /// How many of a parcel of `all` records may be put aside.
+    /// Returns how many of a parcel of `all` records may be put aside.
     pub fn allowed(&self, all: u64) -> u64 {
         let of_parcel = (all / ONE_IN).max(FEW);
         let of_history = ((self.all + all) / ONE_IN).max(FEW).saturating_sub(self.aside);
         of_parcel.min(of_history)
     }
 
-    /// Adds a parcel that is stored, less what was put aside.
+    /// Adds a parcel of `all` records, of which `aside` were put aside.
     pub fn add(&mut self, aside: u64, all: u64) {
         (self.aside, self.all) = (self.aside + aside, self.all + all);
         if self.all > HISTORY {
@@ -92,22 +92,22 @@ impl Share {
     }
 }
 
-/// Holds the times of a parcel's records against the clock.
+/// Times of a parcel's records, compared with the clock.
 #[derive(Debug, Default)]
 pub struct Times<'a> {
-    /// The newest time of each node's records.
+    /// Newest time of each node's records, without records more than [`FAR_MS`] ahead.
     nodes: BTreeMap<&'a str, i64>,
-    /// Records that are too far ahead, but for those that are [`FAR_MS`] ahead.
+    /// Records that are too far ahead, without records more than [`FAR_MS`] ahead.
     ahead: u64,
     all: u64,
     has_ahead: bool,
-    /// The newest record that is not ahead.
+    /// Time of the newest record that is not ahead, in milliseconds since 1970.
     pub newest_ms: Option<i64>,
-    /// The oldest record.
+    /// Time of the oldest record, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
 }
 
-/// Tells whether a record is too far ahead of the clock.
+/// Returns true if a record is too far ahead of the clock.
 pub fn is_ahead(record: &Record, now_ms: i64) -> bool {
     record.latest_ms() > now_ms.saturating_add(AHEAD_MS)
 }
@@ -131,13 +131,14 @@ impl<'a> Times<'a> {
         *newest = ms.max(*newest);
     }
 
-    /// Tells whether some are ahead, by however much.
+    /// Returns true if some record is ahead, by however much.
     pub fn has_ahead(&self) -> bool {
         self.has_ahead
     }
 
-    /// Says why those that are ahead cannot be put aside; none: they can. `newest_ms` is the newest
-    /// check that is stored, `share` what was put aside for its time before.
+    /// Returns the reason for which records that are ahead cannot be put aside; none if they can.
+    /// `newest_ms` is the newest check that is stored, `share` counts the records put aside for their time
+    /// before.
     pub fn fault(&self, now_ms: i64, newest_ms: Option<i64>, share: &Share) -> Option<String> {
         if self.ahead == 0 {
             return None;
@@ -164,7 +165,7 @@ impl<'a> Times<'a> {
     }
 }
 
-/// Writes a length of time for people.
+/// Writes a duration for people.
 fn length(ms: i64) -> String {
     match ms / 60_000 {
         minutes @ ..120 => format!("{minutes} minutes"),
@@ -231,7 +232,7 @@ mod tests {
             share.add(1, 1);
         }
         assert_eq!(share.allowed(1), 0);
-        // They count for less, the more good ones come.
+        // Bad records count for less, the more good ones come.
         share.add(0, 400);
         assert_eq!((share.allowed(1), share.allowed(20)), (1, 2));
         share.add(0, 100_000);
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(share.allowed(1), 0);
     }
 
-    /// A record of a node, so far ahead.
+    /// Makes a record of a node, `ahead` ms after `NOW`.
     fn record(node: &str, ahead: i64) -> Record {
         Record::Node(NodeState::new(&Arc::from(node), 1, NOW + ahead))
     }
@@ -275,7 +276,7 @@ mod tests {
         assert!(fault(&records, fresh, &none).is_some());
         records.push(record("c", -30 * DAY));
         assert_eq!(fault(&records, fresh, &none), None);
-        // A backlog comes up to where the clock is behind: what nodes say last counts.
+        // A backlog reaches the time at which the clock is behind: the newest time of each node counts.
         records.extend([record("b", 2 * HOUR), record("c", 2 * HOUR)]);
         assert!(fault(&records, fresh, &none).is_some());
     }

@@ -1,13 +1,13 @@
-//! When each target is due: an open-loop grid. A slow site delays nobody; a late start shows as
-//! lag; a slot that could not be started before the next one came is missed, and counted in a
-//! gap; nothing is ever made up in a burst.
+//! Decides when each target is due, on an open-loop grid. A slow site delays no other; a late start shows
+//! as lag; a slot that could not be started before the next one came is missed, and counted in a gap; no
+//! missed slot is made up later in a burst.
 //!
-//! The grid of a target: due times are `phase + k · interval` ms since 1970, with
-//! phase = FNV-1a(target, NUL, node) modulo the interval: the load is spread, and a restart
-//! keeps the same grid. At most one check of a target is under way.
+//! The grid of a target: due times are `phase + k · interval` ms since 1970, with phase = FNV-1a(target,
+//! NUL, node) modulo the interval. This spreads the load, and a restart keeps the same grid. At most one
+//! check of a target is under way.
 //!
-//! Targets come and go by [`Schedule::plan`]; one whose interval stays keeps its place on the grid
-//! and its check under way.
+//! Targets come and go by [`Schedule::plan`]; a target whose interval stays keeps its place on the grid and
+//! its check under way.
 
 mod late;
 
@@ -16,14 +16,14 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::outcome::GapCause;
 
-/// A target whose next slot is further away than this is checked for the slot that has just
-/// passed, within the same time after the start.
+/// A target whose next slot is further away than this is checked for the slot that has just passed, within
+/// this time after the start; in milliseconds.
 const FIRST_WITHIN_MS: i64 = 10_000;
-/// How long the number of a target that is gone is kept for its name: the longest interval, so that
-/// one that comes back is not checked again for a slot that it was checked for.
+/// Time for which the number of a target that is gone is kept for its name, in milliseconds: the longest
+/// interval, so that a target that comes back is not checked again for a slot already checked.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
-/// FNV-1a, 64 bits, of target, NUL and node: the same in every version.
+/// Hashes target, NUL and node by FNV-1a, 64 bits; the same in every version.
 pub fn hash(target: &str, node: &str) -> u64 {
     let bytes = target.bytes().chain([0]).chain(node.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -36,35 +36,36 @@ pub fn hash(target: &str, node: &str) -> u64 {
 pub struct Slot {
     /// Number of the target, as in [`Wanted::index`].
     pub target: usize,
-    /// Its due time, in milliseconds since 1970.
+    /// Due time of the slot, in milliseconds since 1970.
     pub due_ms: i64,
-    /// The run of slots before it that was missed.
+    /// Slots before this one that were missed, if any.
     pub missed: Option<Missed>,
 }
 
-/// A run of slots of one target that were not checked.
+/// Consecutive slots of one target that were not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed {
-    /// First due time.
+    /// First due time that was missed, in milliseconds since 1970.
     pub from_ms: i64,
-    /// Last due time.
+    /// Last due time that was missed, in milliseconds since 1970.
     pub to_ms: i64,
-    /// How many.
+    /// Number of slots; at least 1.
     pub count: u64,
-    /// Why.
+    /// Reason for which they were missed.
     pub cause: GapCause,
 }
 
 /// A target that is to be scheduled.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Its number: the one that it has, else one that [`Schedule::is_free`], else the next.
+    /// Number of the target: the one that the target has, else one that [`Schedule::is_free`], else the
+    /// next.
     pub index: usize,
-    /// Its name.
+    /// Name of the target.
     pub name: &'a str,
     /// Time between two slots, in milliseconds.
     pub interval_ms: i64,
-    /// The newest due time that is stored of it.
+    /// Newest due time of the target that is stored, in milliseconds since 1970.
     pub stored_ms: Option<i64>,
 }
 
@@ -72,52 +73,53 @@ pub struct Wanted<'a> {
 struct Entry {
     interval_ms: i64,
     phase_ms: i64,
-    /// The next slot to be checked, or the one that is being checked.
+    /// Due time of the next slot to be checked, or of the one being checked.
     due_ms: i64,
-    /// Its place in a time over which starts are spread, of [`FIRST_WITHIN_MS`].
+    /// The entry's place within a time over which starts are spread, in milliseconds: from 0 to below
+    /// [`FIRST_WITHIN_MS`].
     spread_ms: i64,
-    /// The newest slot that a check was started for, since the clock was last stepped back.
+    /// Newest slot that a check was started for, in this run or as stored; forgotten when a new run begins.
     checked_ms: Option<i64>,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the heap, waiting for its time.
+    /// The entry is in the heap until its time comes.
     Waiting,
-    /// Its time has come; in the queue.
+    /// The entry's time has come; its number is in the queue.
     Ready,
-    /// Its time has come, and its start is put off; in the heap.
+    /// The entry's time has come, but its start is put off; it is in the heap.
     Late,
-    /// Under way.
+    /// The check is under way.
     Running,
-    /// No target any more, its last check under way.
+    /// The target is dropped; its last check is under way.
     Leaving,
-    /// No target any more.
+    /// The target is dropped.
     Gone,
 }
 
-/// All targets' due times.
+/// Due times of all targets.
 #[derive(Debug, Default)]
 pub struct Schedule {
     entries: Vec<Entry>,
-    /// When each waiting entry is to be started, soonest first.
+    /// Start time and number of each entry that waits, soonest first.
     waiting: BinaryHeap<Reverse<(i64, usize)>>,
-    /// Those whose time has come, in the order in which it came.
+    /// Numbers of the entries whose time has come, in the order in which it came.
     ready: VecDeque<usize>,
 }
 
 impl Schedule {
-    /// A schedule of these targets alone, from `now_ms` on.
+    /// Makes a schedule of these targets from `now_ms` on.
     pub fn new<'a>(targets: impl Iterator<Item = Wanted<'a>>, node: &str, now_ms: i64) -> Schedule {
         let mut schedule = Schedule::default();
         schedule.plan(targets, node, now_ms);
         schedule
     }
 
-    /// From `now_ms` on these are the targets. New ones are checked within 10 s, and so are those
-    /// whose interval is another, each on its new grid. Gives the slots of others that had come
-    /// due and are not checked any more (`stop`).
+    /// Replaces the targets from `now_ms` on. New targets, and those whose interval has changed, are
+    /// checked within 10 s, each on its new grid; if a check of the slot that has just passed is known,
+    /// not before the next slot. Returns the slots that had come due and are not checked any more (`stop`).
     pub fn plan<'a>(
         &mut self,
         targets: impl Iterator<Item = Wanted<'a>>,
@@ -126,7 +128,7 @@ impl Schedule {
     ) -> Vec<(usize, Missed)> {
         self.wake(now_ms);
         let mut gaps = Vec::new();
-        // The entries that start anew, and those that are wanted at all.
+        // Entries that start anew, and a mark for each old entry that is still wanted.
         let mut starts: Vec<Reverse<(i64, usize)>> = Vec::new();
         let mut wanted = vec![false; self.entries.len()];
         for target in targets {
@@ -180,15 +182,15 @@ impl Schedule {
         gaps
     }
 
-    /// Whether that number may be given to a target of another name.
+    /// Returns true if that number may be given to a target of another name.
     pub fn is_free(&self, index: usize, now_ms: i64) -> bool {
         self.entries.get(index).is_none_or(|entry| {
             entry.state == State::Gone && entry.checked_ms.is_none_or(|ms| ms + KEPT_MS < now_ms)
         })
     }
 
-    /// The next slot to start, if one's time has come. The caller starts it and says
-    /// [`Schedule::done`] when it has ended.
+    /// Returns the next slot to start, if one has come due. The caller starts it and calls
+    /// [`Schedule::done`] at its end.
     pub fn next(&mut self, now_ms: i64) -> Option<Slot> {
         self.wake(now_ms);
         let target = self.ready.pop_front()?;
@@ -199,18 +201,18 @@ impl Schedule {
         Some(Slot { target, due_ms: entry.due_ms, missed })
     }
 
-    /// Whether a slot's time has come, so that [`Schedule::next`] would give it.
+    /// Returns true if a slot has come due, so that [`Schedule::next`] would return one.
     pub fn is_ready(&mut self, now_ms: i64) -> bool {
         self.wake(now_ms);
         !self.ready.is_empty()
     }
 
-    /// The target that [`Schedule::next`] would give.
+    /// Returns the target whose slot [`Schedule::next`] would return.
     pub fn peek(&self) -> Option<usize> {
         self.ready.front().copied()
     }
 
-    /// The check of this target has ended: its next slot counts.
+    /// Notes that the check of this target has ended, and waits for the target's next slot.
     pub fn done(&mut self, target: usize) {
         let entry = &mut self.entries[target];
         match entry.state {
@@ -224,15 +226,15 @@ impl Schedule {
         }
     }
 
-    /// When the next slot's time comes, in milliseconds since 1970; none while all are ready
-    /// or under way.
+    /// Returns the start time of the next slot, in milliseconds since 1970; none while all targets are
+    /// ready or under way.
     pub fn next_ms(&self) -> Option<i64> {
         self.waiting.peek().map(|Reverse((start_ms, _))| *start_ms)
     }
 
-    /// The clock was stepped, or this host was suspended: slots that were jumped over are missed,
-    /// for that `cause`, and the others wait for the first slot of the grid after `now_ms`. Gives
-    /// those that were missed. `is_new_run`: what was checked before has keys of another run.
+    /// Moves all targets to the first slot of their grid after `now_ms`, since the clock was stepped or
+    /// this host was suspended. Returns the slots that were jumped over, as missed for that `cause`.
+    /// `is_new_run`: checks made before have keys of another run, so the same slots may be checked again.
     pub fn step(&mut self, now_ms: i64, cause: GapCause, is_new_run: bool) -> Vec<(usize, Missed)> {
         self.waiting.clear();
         self.ready.clear();
@@ -251,7 +253,7 @@ impl Schedule {
             }
             let next_ms = entry.slot_after(now_ms);
             if entry.state == State::Running {
-                // Its end finds the grid behind or ahead, and goes on to the slot after this.
+                // The end of this check moves the entry on by one interval, to `next_ms`.
                 entry.due_ms = next_ms - entry.interval_ms;
             } else {
                 entry.due_ms = next_ms;
@@ -262,8 +264,8 @@ impl Schedule {
         gaps
     }
 
-    /// No check starts any more. Gives the slots that had come due and were not started
-    /// (`stop`), with those that were missed before them in the same run.
+    /// Ends all checks to come. Returns the slots that had come due and were not started (`stop`), up to
+    /// the newest one.
     pub fn stop(&mut self, now_ms: i64) -> Vec<(usize, Missed)> {
         self.wake(now_ms);
         self.ready.clear();
@@ -272,7 +274,7 @@ impl Schedule {
         for (target, entry) in self.entries.iter_mut().enumerate() {
             let from_ms = match entry.state {
                 State::Ready | State::Late => entry.due_ms,
-                // Its own slot is being checked; those that came since are not.
+                // The entry's own slot is being checked; the slots that came since are not.
                 State::Running => entry.slot_after(entry.due_ms),
                 State::Waiting | State::Leaving | State::Gone => {
                     entry.leave();
@@ -300,7 +302,7 @@ impl Schedule {
 }
 
 impl Entry {
-    /// An entry that waits, and when it is to start.
+    /// Makes an entry that waits, and returns it with its start time.
     fn new(
         name: &str,
         node: &str,
@@ -309,7 +311,7 @@ impl Entry {
         now_ms: i64,
     ) -> (Entry, i64) {
         let (phase_ms, state) = (phase_ms(name, node, interval_ms), State::Waiting);
-        // Other bits of the hash than those that make the phase of common intervals.
+        // Takes other bits of the hash than those that make the phase of common intervals.
         let spread_ms = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
         let mut entry = Entry { interval_ms, phase_ms, due_ms: 0, spread_ms, checked_ms, state };
         let next_ms = entry.slot_after(now_ms);
@@ -323,7 +325,7 @@ impl Entry {
         (entry, now_ms + spread_ms)
     }
 
-    /// It is no target any more, once its check under way has ended.
+    /// Drops the target, once its check under way has ended.
     fn leave(&mut self) {
         self.state = match self.state {
             State::Running | State::Leaving => State::Leaving,
@@ -331,12 +333,12 @@ impl Entry {
         };
     }
 
-    /// The first slot of its grid after `ms`.
+    /// Returns the first slot of the entry's grid after `ms`.
     fn slot_after(&self, ms: i64) -> i64 {
         ms + 1 + (self.phase_ms - ms - 1).rem_euclid(self.interval_ms)
     }
 
-    /// Its slots from `from_ms` until `now_ms`, which is not before, as not checked.
+    /// Returns the entry's slots from `from_ms` up to `now_ms` as missed; at least the one at `from_ms`.
     fn missed_until(&self, from_ms: i64, now_ms: i64) -> Missed {
         let more = (now_ms - from_ms).max(0) / self.interval_ms;
         let to_ms = from_ms + more * self.interval_ms;
@@ -344,12 +346,12 @@ impl Entry {
     }
 }
 
-/// Where a target's grid begins.
+/// Returns the offset of the target's grid, from 0 to below the interval, in milliseconds.
 fn phase_ms(name: &str, node: &str, interval_ms: i64) -> i64 {
     (hash(name, node) % interval_ms as u64) as i64
 }
 
-/// Moves an entry to the newest slot that is due, and tells which it passed over.
+/// Moves an entry to its newest slot that is due, and returns the slots passed over.
 fn skip_to(entry: &mut Entry, now_ms: i64) -> Option<Missed> {
     let steps = (now_ms - entry.due_ms) / entry.interval_ms;
     if steps < 1 {

@@ -1,50 +1,50 @@
-//! How a target stands, as one node sees it and over all of them: what each new check makes of
-//! what is known.
+//! State of a target, on one node and over all nodes, and how each new check changes that state.
 
 use super::outcome::Verdict;
 
-/// A target is not known any more once its newest check is older than this and than three
-/// intervals, in milliseconds.
+/// Age of the newest check beyond which a target's state is unknown, in milliseconds; three intervals if
+/// that is longer.
 const STALE_MS: i64 = 5 * 60 * 1000;
 
-/// How far ahead of the clock a time may be and yet be no sign of a clock that was ahead, in ms.
+/// A due time may be so far ahead of the clock, in milliseconds, before it shows that some clock was ahead.
 pub const AHEAD_MS: i64 = 60_000;
 
-/// How a target stands now.
+/// State of a target at present.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// None: never checked. Unknown: also when the newest check is too old to say.
+    /// Verdict of the newest check; none if the target was never checked, unknown also if that check is too
+    /// old.
     pub verdict: Option<Verdict>,
-    /// Due time of the newest check.
+    /// Due time of the newest check, in milliseconds since 1970.
     pub last_due_ms: Option<i64>,
-    /// Since when; up and slow are one state.
+    /// Begin of this state, in milliseconds since 1970; up and slow are one state.
     pub since_ms: Option<i64>,
 }
 
-/// What the store knows of one target on one node.
+/// State of one target on one node, as the store keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Verdict of the newest check.
     pub verdict: Verdict,
-    /// Due time of the first check with that state in a row.
+    /// Due time of the first check with that state in a row, in milliseconds since 1970.
     pub since_ms: i64,
-    /// Due time of the newest check.
+    /// Due time of the newest check, in milliseconds since 1970.
     pub last_due_ms: i64,
     /// Interval of the newest check, in milliseconds.
     pub interval_ms: i64,
-    /// Due time of the first check ever.
+    /// Due time of the first check ever, in milliseconds since 1970.
     pub first_due_ms: i64,
 }
 
 impl State {
-    /// What the first check says.
+    /// Makes the state after the first check.
     pub fn new(verdict: Verdict, due_ms: i64, interval_ms: i64) -> State {
         State { verdict, since_ms: due_ms, last_due_ms: due_ms, interval_ms, first_due_ms: due_ms }
     }
 
-    /// Takes a further check, stored at `now_ms`. One that is older than the newest is late, and
-    /// cannot say how the target stands; but a newest that is still to come was stored while a
-    /// clock was ahead, and proves nothing.
+    /// Adds a further check, stored at `now_ms`. A check older than the newest is late, and does not change
+    /// the verdict; but a newest check that is more than [`AHEAD_MS`] in the future was stored while a
+    /// clock was ahead, and is replaced.
     pub fn take(&mut self, verdict: Verdict, due_ms: i64, interval_ms: i64, now_ms: i64) {
         self.first_due_ms = self.first_due_ms.min(due_ms);
         if due_ms < self.last_due_ms && self.last_due_ms <= now_ms.saturating_add(AHEAD_MS) {
@@ -55,7 +55,7 @@ impl State {
         (self.verdict, self.last_due_ms, self.interval_ms) = (verdict, due_ms, interval_ms);
     }
 
-    /// As it stands at `now_ms`.
+    /// Returns the state at `now_ms`.
     pub fn standing(&self, now_ms: i64) -> Standing {
         let stale = now_ms - self.last_due_ms > (3 * self.interval_ms).max(STALE_MS);
         Standing {
@@ -66,8 +66,8 @@ impl State {
     }
 }
 
-/// How a target stands over all its nodes: down if at least half of those that know say so.
-/// It stands so since enough of them have agreed.
+/// Returns the state of a target over all its nodes: down if at least half of the nodes that know are down.
+/// The state began when enough of them had agreed.
 pub fn standing(states: &[State], now_ms: i64) -> Standing {
     let each: Vec<Standing> = states.iter().map(|state| state.standing(now_ms)).collect();
     let last_due_ms = each.iter().filter_map(|s| s.last_due_ms).max();
@@ -151,7 +151,7 @@ mod tests {
         let mut state = State::new(Verdict::Down, 5000, 1000);
         state.take(Verdict::Up, 2000, 60_000, 9000);
         assert_eq!(state, State { first_due_ms: 2000, ..State::new(Verdict::Down, 5000, 1000) });
-        // The same slot again is none: its other run has the last word.
+        // A check of the same slot is not late: the other run has the last word.
         state.take(Verdict::Up, 5000, 1000, 9000);
         assert_eq!((state.verdict, state.since_ms), (Verdict::Up, 5000));
     }

@@ -1,69 +1,69 @@
-//! Checks counted: what a report's figures are made of. Tallies of parts (nodes, hours) merge
-//! to that of the whole, whatever their order.
+//! Counts of checks, from which a report's figures are made. Tallies of parts (nodes, hours) merge to the
+//! tally of the whole, in any order.
 
 use super::histogram::Histogram;
 use super::outcome::Verdict;
 
-/// What a figure needs to know of one check.
+/// The facts about one check that a figure needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Check {
-    /// When it was due, in milliseconds since 1970.
+    /// Due time of the check, in milliseconds since 1970.
     pub due_ms: i64,
-    /// The target's interval then, in milliseconds.
+    /// Interval of the target at that time, in milliseconds.
     pub interval_ms: i64,
-    /// The judgement.
+    /// Verdict of the check.
     pub verdict: Verdict,
-    /// Whether the reply arrived whole and in time.
+    /// True if the reply arrived whole and in time.
     pub responded: bool,
-    /// Whether the status was accepted.
+    /// True if the status was accepted; none if no status arrived.
     pub status_ok: Option<bool>,
-    /// Whether the expressions agreed.
+    /// True if the expressions agreed; none if they were not judged.
     pub match_ok: Option<bool>,
-    /// The whole check, in microseconds.
+    /// Duration of the whole check, in microseconds.
     pub total_us: u64,
 }
 
-/// Counts and sums over checks of one target. All but `checks` and `unknown` are of known
-/// checks alone; times are of those that responded.
+/// Counts and sums over the checks of one target. All but `checks`, `unknown` and `missed` are of known
+/// checks alone; times are of checks that responded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// All of them.
+    /// All checks.
     pub checks: u64,
-    /// Verdict unknown.
+    /// Checks with the verdict unknown.
     pub unknown: u64,
-    /// Up, slow included.
+    /// Checks that were up, slow ones included.
     pub up: u64,
-    /// Up, but slow.
+    /// Checks that were slow.
     pub slow: u64,
-    /// Down.
+    /// Checks that were down.
     pub down: u64,
-    /// The n of the times.
+    /// Checks that responded: the n of the times.
     pub responded: u64,
-    /// Responded, with an accepted status.
+    /// Checks that responded with an accepted status.
     pub status_ok: u64,
-    /// Responded, and the expressions agreed.
+    /// Checks that responded and agreed with the expressions.
     pub match_ok: u64,
     /// Slots that were not checked.
     pub missed: u64,
-    /// Time that is known, in milliseconds: one interval for each slot with a known check,
-    /// however many runs checked it.
+    /// Time that is known, in milliseconds: one interval for each slot with a known check, however many
+    /// runs checked the slot.
     pub known_ms: i64,
     /// Sum of the times, in microseconds.
     pub sum_us: u128,
-    /// Sum of their squares.
+    /// Sum of the squares of the times, in square microseconds.
     pub sum_squares: u128,
-    /// Shortest time.
+    /// Shortest time, in microseconds.
     pub min_us: Option<u64>,
-    /// Longest time.
+    /// Longest time, in microseconds.
     pub max_us: Option<u64>,
-    /// The times.
+    /// Histogram of the times.
     pub histogram: Histogram,
-    /// Due time of the last known check: a second one of the same slot adds no known time.
+    /// Due time of the last known check: a second check of the same slot adds no known time.
     last_known_ms: Option<i64>,
 }
 
 impl Tally {
-    /// Counts a check of one node. Checks come in the order of their due times.
+    /// Counts a check of one node. Checks must come in the order of their due times.
     pub fn add(&mut self, check: &Check) {
         self.checks += 1;
         match check.verdict {
@@ -115,24 +115,24 @@ impl Tally {
         self.histogram.merge(&other.histogram);
     }
 
-    /// Known checks without a response.
+    /// Returns the number of known checks without a response.
     pub fn no_response(&self) -> u64 {
         self.checks - self.unknown - self.responded
     }
 
-    /// up ÷ (up + down), 0 to 1; none where both are 0.
+    /// Returns up ÷ (up + down), 0 to 1; none if both are 0.
     pub fn uptime(&self) -> Option<f64> {
         let known = self.up + self.down;
         (known > 0).then(|| self.up as f64 / known as f64)
     }
 
-    /// Mean of the times, in microseconds.
+    /// Returns the mean of the times, in microseconds; none without a time.
     pub fn mean_us(&self) -> Option<f64> {
         (self.responded > 0).then(|| self.sum_us as f64 / self.responded as f64)
     }
 
-    /// Standard deviation of the sample, in microseconds: √((n·Σx² − (Σx)²) ÷ (n·(n − 1))),
-    /// the difference taken in whole numbers, so that nothing cancels. None below n = 2.
+    /// Returns the standard deviation of the sample, in microseconds: √((n·Σx² − (Σx)²) ÷ (n·(n − 1))). The
+    /// difference is taken in whole numbers, so that no digits are lost. None below n = 2.
     pub fn stdev_us(&self) -> Option<f64> {
         let n = u128::from(self.responded);
         if n < 2 {
@@ -142,7 +142,7 @@ impl Tally {
         Some((spread as f64 / (n * (n - 1)) as f64).sqrt())
     }
 
-    /// The time at rank ⌈percent·n/100⌉, in microseconds, within 1.1 %.
+    /// Returns the time at rank ⌈percent·n/100⌉, in microseconds, within 1.1 %.
     pub fn percentile_us(&self, percent: u64) -> Option<f64> {
         let (min, max) = (self.min_us? as f64, self.max_us? as f64);
         Some(self.histogram.percentile(percent)?.clamp(min, max))

@@ -1,4 +1,4 @@
-//! What is watched, and what is asked of it: one [`Target`], immutable once it is read.
+//! One site to watch and the terms on which its checks are up: a [`Target`], immutable once it is read.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -20,64 +20,65 @@ pub const NAME_MAX: usize = 128;
 /// One site to watch. Shared by reference between the stages.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Unique within a configuration; 1 to [`NAME_MAX`] characters.
+    /// Name, unique within a configuration; 1 to [`NAME_MAX`] characters.
     pub name: Arc<str>,
-    /// `http` or `https`; or `tcp` with host and port alone, where only a connection is made. Never
-    /// holds a user or a password.
+    /// URL with the scheme `http` or `https`; or `tcp` with host and port alone, where only a connection is
+    /// made. Never holds a user or a password.
     pub url: Url,
     /// User and password, of the URL or of `basic`; sent to the URL's own origin alone.
     pub login: Option<Login>,
-    /// A token in a header Authorization; sent likewise.
+    /// Token sent in an Authorization header, to the URL's own origin alone.
     pub bearer: Option<Secret>,
-    /// How it is reached.
+    /// Settings of the connection.
     pub connect: Connect,
     /// Time between two due times; 1 s to 24 h.
     pub interval: Duration,
-    /// How long an attempt may take, redirects included; all of them at most the interval.
+    /// Longest duration of one attempt, redirects included; times `attempts`, at most the interval.
     pub timeout: Duration,
-    /// How often it is tried at most before it is down; at least 1.
+    /// Attempts until the target is down; at least 1.
     pub attempts: u32,
     /// Method of the request.
     pub method: Method,
-    /// Header lines as the user wrote them, in their order.
+    /// Header lines of the request as the user wrote them, in their order.
     pub headers: Vec<Header>,
-    /// Body to send; empty: none.
+    /// Body of the request; empty if none is sent.
     pub body: Secret,
     /// Status codes that are accepted.
     pub status: StatusSet,
-    /// Every one of these must be found in the body; of `tcp`, in what is said first (`expect`).
+    /// Expressions that must all be found in the body; of `tcp`, in the greeting (`expect`).
     pub matches: Vec<Expression>,
-    /// None of these may be found in the body.
+    /// Expressions of which none may be found in the body.
     pub rejects: Vec<Expression>,
-    /// Every one of these must be found in a header of the last reply.
+    /// Expressions that must each be found in a header of the last reply.
     pub header_matches: Vec<HeaderExpression>,
-    /// None of these may be found in one.
+    /// Expressions of which none may be found in a header of the last reply.
     pub header_rejects: Vec<HeaderExpression>,
-    /// An up check that took longer is `slow`.
+    /// Duration beyond which a check that is up becomes `slow`; none: no check is slow.
     pub slow_after: Option<Duration>,
-    /// Redirects followed at most; 0: a redirect is the reply.
+    /// Most redirects that are followed; 0: a redirect is itself the reply.
     pub max_redirects: u32,
-    /// How much of the decoded body is read, in bytes.
+    /// Bytes of the decoded body that are read, at most.
     pub max_body: usize,
-    /// How much of the body the record keeps, in bytes.
+    /// Bytes of the body that the record keeps, at most; 0: none.
     pub excerpt: usize,
-    /// Whether chain and name of the certificate are verified.
+    /// Verify the chain and the name of the certificate.
     pub verify: bool,
-    /// For how many days at least the certificates must be valid; 0: it is not asked.
+    /// Days for which the certificates must still be valid; 0: no remark is made.
     pub min_cert_days: u32,
-    /// Private roots: if given, only these are trusted.
+    /// File of private roots; if given, only these are trusted.
     pub ca_file: Option<PathBuf>,
-    /// On our own network: its silence is its own, whatever else is silent.
+    /// The target is on our own network: its silence counts against the target, even if our uplink is
+    /// silent too.
     pub own_network: bool,
-    /// Free words for filters and reports.
+    /// Labels: free words for filters and reports.
     pub labels: BTreeMap<String, String>,
-    /// The nodes that check it: names, or patterns in which `*` stands for any run of characters,
-    /// even none; case counts. Empty: every node.
+    /// Nodes that check the target: names, or patterns in which `*` stands for any characters, even none;
+    /// case counts. Empty: every node.
     pub nodes: Vec<String>,
 }
 
 impl Target {
-    /// A target with every key at its default.
+    /// Makes a target with every key at its default.
     pub fn new(name: &str, url: Url) -> Target {
         Target {
             name: name.into(),
@@ -109,12 +110,13 @@ impl Target {
         }
     }
 
-    /// Whether the body must be kept for the judge: an expression or an excerpt wants it.
+    /// Returns true if the body must be kept for the judge: an expression or an excerpt wants it.
     pub fn wants_body(&self) -> bool {
         self.excerpt > 0 || !self.matches.is_empty() || !self.rejects.is_empty()
     }
 
-    /// Whether an expression asks for the header of that name, or the body cannot be read without.
+    /// Returns true if an expression asks for the header of that name, or if the header is needed to decode
+    /// the body.
     pub fn asks_for(&self, name: &[u8]) -> bool {
         if self.wants_body() && name.eq_ignore_ascii_case(b"content-type") {
             return true;
@@ -123,30 +125,30 @@ impl Target {
         all.into_iter().any(|of| of.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Whether only a connection is made, and perhaps a greeting awaited.
+    /// Returns true if only a connection is made, and perhaps a greeting awaited.
     pub fn is_tcp(&self) -> bool {
         self.url.scheme() == "tcp"
     }
 
-    /// The interval in milliseconds, as the grid and the record count it.
+    /// Returns the interval in milliseconds, as the grid and the record count it.
     pub fn interval_ms(&self) -> i64 {
         self.interval.as_millis() as i64
     }
 
-    /// Whether the node of that name is one of those that check it.
+    /// Returns true if the node of that name checks this target.
     pub fn is_for(&self, node: &str) -> bool {
         self.nodes.is_empty() || self.nodes.iter().any(|pattern| fits(pattern, node))
     }
 
-    /// The URL fit to be shown: without user, password and query.
+    /// Returns the URL as it may be shown: without user, password, query and fragment.
     pub fn shown_url(&self) -> String {
         shown(&self.url)
     }
 }
 
-/// Whether `pattern` describes `name` whole. The pieces between its stars are looked for one after
-/// the other, each at the first place after the one before, which is never worse than a later
-/// place: so nothing is tried twice.
+/// Returns true if `pattern` describes the whole of `name`. The pieces between the stars are searched one
+/// after the other, each at the first place after the piece before. A later place would never be better, so
+/// no piece is tried twice.
 fn fits(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
     let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
@@ -159,7 +161,8 @@ fn fits(pattern: &str, name: &str) -> bool {
     true
 }
 
-/// Whether its host is a name; of a scheme that is not the web's an address may look like one.
+/// Returns true if the URL's host is a name. In a URL whose scheme is not the web's, an address may look
+/// like a name.
 pub fn is_name(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(text)) => text.parse::<IpAddr>().is_err(),
@@ -167,12 +170,12 @@ pub fn is_name(url: &Url) -> bool {
     }
 }
 
-/// `url` without user, password, query and fragment: what a log, a record or a page may show.
+/// Returns `url` without user, password, query and fragment, as a log, a record or a page may show it.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Both fail only for URLs that cannot have a user at all; those have none to hide.
+    // Both calls fail only for a URL that cannot have a user at all; such a URL has none to hide.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
@@ -188,8 +191,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether the value may be shown, and may travel to another origin than the target's own:
-    /// content negotiation, nothing that could prove who asks.
+    /// Returns true if the value may be shown, and may travel to another origin than the target's own:
+    /// headers of content negotiation, none that could prove who asks.
     pub fn is_harmless(&self) -> bool {
         const HARMLESS: [&str; 9] = [
             "accept",
@@ -211,11 +214,11 @@ impl Header {
 pub struct HeaderExpression {
     /// Field name, as written; its case does not count.
     pub name: String,
-    /// What is looked for.
+    /// Expression that is searched in the value.
     pub expression: Expression,
 }
 
-/// User and password of a URL, percent-decoded.
+/// User and password of a target or a proxy, percent-decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// User name.
@@ -257,22 +260,22 @@ impl StatusSet {
     /// Codes that HTTP has room for.
     pub const CODES: RangeInclusive<u16> = 100..=999;
 
-    /// A set of at least one range; none means an empty set, which accepts nothing.
+    /// Makes a set of these ranges. Without a range the set accepts nothing.
     pub fn new(ranges: Vec<RangeInclusive<u16>>) -> StatusSet {
         StatusSet(ranges)
     }
 
-    /// The ranges, in the order written.
+    /// Returns the ranges, in the order written.
     pub fn ranges(&self) -> &[RangeInclusive<u16>] {
         &self.0
     }
 
-    /// Whether `status` is accepted.
+    /// Returns true if `status` is accepted.
     pub fn accepts(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
     }
 
-    /// A code (`204`) or a range (`200-299`), both ends between 100 and 999, low end first.
+    /// Reads a code (`204`) or a range (`200-299`), both ends between 100 and 999, low end first.
     pub fn parse_range(word: &str) -> Option<RangeInclusive<u16>> {
         let code = |word: &str| {
             let code = word.trim().parse::<u16>().ok()?;
@@ -356,7 +359,7 @@ mod tests {
 
     #[test]
     fn no_pattern_takes_long() {
-        // Tried at every place anew, this would outlast the universe.
+        // An algorithm that tries every place again would outlast the universe here.
         let pattern = "*a".repeat(63) + "b*";
         assert!(!fits(&pattern, &"a".repeat(1_000_000)));
     }

@@ -1,20 +1,20 @@
-//! Is it them or us? What checks and canaries have shown of our own way to the network, and whether
-//! that settles a doubt. Data and times in, answers out.
+//! Decides whether a site or our own network is at fault, from answers of targets and canaries. Pure: takes
+//! data and times, returns answers.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-/// Who is asked whether our own network is there.
+/// Hosts that are asked to show that our own network is up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Canaries {
-    /// `host:port` or `[address]:port`.
+    /// Canaries, as `host:port` or `[address]:port`.
     pub hosts: Vec<String>,
-    /// Targets may stand in for them.
+    /// Targets may stand in for the canaries.
     pub stands_in: bool,
 }
 
-/// How far away an address is: one farther out proves the way to those nearer, not the other way
-/// round.
+/// Distance of an address, nearest first. An answer from farther out proves the way to all nearer
+/// addresses, never the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// This host.
@@ -25,7 +25,7 @@ pub enum Reach {
     Public,
 }
 
-/// Where an address is.
+/// Returns the distance of an address.
 pub fn reach(address: IpAddr) -> Reach {
     match address.to_canonical() {
         IpAddr::V4(v4) if v4.is_loopback() => Reach::Loopback,
@@ -36,43 +36,43 @@ pub fn reach(address: IpAddr) -> Reach {
     }
 }
 
-/// 100.64.0.0/10, between a provider and its customers.
+/// Returns true for 100.64.0.0/10, the addresses between a provider and its customers.
 fn is_shared(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     a == 100 && b & 0b1100_0000 == 64
 }
 
-/// fc00::/7 and fe80::/10.
+/// Returns true for fc00::/7 and fe80::/10.
 fn is_local(address: Ipv6Addr) -> bool {
     let first = address.segments()[0];
     first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
 }
 
-/// What did not answer, where a site may be as innocent as we.
+/// Kinds of silence that may be our own network's fault as well as the site's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
-    /// Whoever knows names.
+    /// No address of the name was found: no name server answered, or none knew the name.
     Names,
-    /// The way to the site, or the site.
+    /// The site, or something on the way to the site, did not answer.
     Way,
 }
 
-/// That a check failed in silence, and what it would take to prove that our own network was not to
-/// blame: an answer since it ended. One since it began would not do, where the network went away
-/// in between.
+/// A check that failed in silence, with the facts to judge it by. An answer at or after the check's end
+/// proves our own network innocent. An answer that came between begin and end does not: the network may
+/// have failed in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doubt {
-    /// When the check began.
+    /// Begin of the check.
     pub began: Instant,
-    /// When it ended.
+    /// End of the check.
     pub since: Instant,
-    /// What did not answer.
+    /// Kind of the silence.
     pub silence: Silence,
-    /// How far away that was.
+    /// Distance of the address that did not answer, or that the name had, as far as it is known.
     pub reach: Reach,
 }
 
-/// The newest signs of life.
+/// Newest answers, by distance.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Evidence {
     loopback: Option<Instant>,
@@ -83,8 +83,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// An address at that distance has answered; `by_name`: a name led there, which for this host's
-    /// own proves nothing.
+    /// Notes an answer from an address at that distance. `by_name`: the address was looked up, which also
+    /// proves the name servers, but not for a loopback address.
     pub fn answered(&mut self, at: Instant, reach: Reach, by_name: bool) {
         let newest = match reach {
             Reach::Loopback => &mut self.loopback,
@@ -97,7 +97,7 @@ impl Evidence {
         }
     }
 
-    /// A name of an address at that distance was found. Names of our own network are known to a
+    /// Notes that a name was found for an address at that distance. A name of our own network proves only a
     /// server of ours, which may still be cut off from all others.
     pub fn named(&mut self, at: Instant, reach: Reach) {
         let newest = match reach {
@@ -108,7 +108,7 @@ impl Evidence {
         *newest = (*newest).max(Some(at));
     }
 
-    /// Whether our own network is proved innocent.
+    /// Returns true if an answer proves our own network innocent of this doubt.
     pub fn settles(&self, doubt: &Doubt) -> bool {
         let newest = match (doubt.silence, doubt.reach) {
             (Silence::Names, Reach::Loopback | Reach::Private) => {
@@ -170,7 +170,7 @@ mod tests {
                 assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
                 evidence.answered(since, Loopback, true);
                 assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
-                // Our own server's names say nothing of the internet's.
+                // Names from our own server prove nothing about names of the internet.
                 evidence.named(since, Private);
                 let settles = evidence.settles(&doubt(Silence::Names, doubted));
                 assert_eq!(settles, doubted != Public, "{doubted:?}");

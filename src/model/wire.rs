@@ -1,5 +1,4 @@
-//! The record's one shape on the wire, in Kafka and in `check --format json`: written here and
-//! read here.
+//! Shape of a record on the wire, in Kafka and in `check --format json`: written here and read here.
 //!
 //! - One JSON object a record, UTF-8, at most [`RECORD_MAX`] bytes, flat but for `labels` (an
 //!   object of texts) and `hops` (an array of objects).
@@ -28,28 +27,28 @@ pub const VERSION: i64 = 1;
 pub const RECORD_MAX: usize = 64 * 1024;
 /// Longest name of a target or node, in characters.
 const NAME_MAX: usize = 128;
-/// Longest address, version and the like, in bytes.
+/// Longest address, version, word or the like, in bytes.
 const WORD_MAX: usize = 256;
 /// Longest text about a target (its URL, its expressions), in bytes each.
 const ABOUT_MAX: usize = 8 * 1024;
-/// No record is older: 2024-01-01T00:00:00Z, in milliseconds since 1970.
+/// Oldest time that a record may have: 2024-01-01T00:00:00Z, in milliseconds since 1970.
 const EPOCH_MS: i64 = 1_704_067_200_000;
-/// How far ahead of the reader's clock a record may be, in milliseconds.
+/// Time that a record may be ahead of the reader's clock, in milliseconds.
 pub const AHEAD_MS: i64 = 3_600_000;
-/// Runs have 31 bits.
+/// Range of runs: 31 bits.
 const RUNS: RangeInclusive<i64> = 0..=0x7fff_ffff;
-/// Counts and durations: what every reader of JSON holds exactly.
+/// Range of counts and durations: whole numbers that every reader of JSON holds exactly.
 const COUNTS: RangeInclusive<i64> = 0..=1 << 53;
-/// Status codes, as far as there can be any.
+/// Range of status codes.
 const STATUSES: RangeInclusive<i64> = 100..=999;
-/// An interval, in milliseconds: up to a year.
+/// Range of intervals, in milliseconds: up to 366 days.
 const INTERVALS: RangeInclusive<i64> = 1..=366 * 86_400_000;
-/// Seconds since 1970, from the year 1 to the year 9999.
+/// Range of seconds since 1970, from the year 1 to the year 9999.
 const SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// Milliseconds since 1970, as far as they can be judged.
+/// Range of milliseconds since 1970 before they are compared with the clock.
 const TIMES: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
-/// The fields, each with its name, in the order in which they are written.
+/// Declares the fields, each with its name, in the order in which they are written.
 macro_rules! fields {
     ($($field:ident $name:literal)*) => {
         #[derive(Clone, Copy)]

@@ -1,5 +1,5 @@
-//! Where results are kept: one trait, so that the stages and the reports know no engine.
-//! `tests/store.rs` has the contract that every engine must keep.
+//! Stores for results: one trait, so that the stages and the reports know no engine. `tests/store.rs` has
+//! the contract that every engine must keep.
 
 mod postgres;
 mod sqlite;
@@ -17,10 +17,10 @@ use crate::model::tally::Check;
 pub use postgres::{Postgres, Ready, RefusedRecord, Retained};
 pub use sqlite::Sqlite;
 
-/// A place for records.
+/// A store for records.
 pub trait Store: Send {
-    /// Stores records, in one transaction: all of them or none. A record whose key is stored
-    /// already changes nothing.
+    /// Stores records, in one transaction: all of them or none. A check or a gap whose key is stored
+    /// already changes nothing; a loss grows, and a state is replaced by a newer one.
     ///
     /// # Errors
     /// Nothing was stored, and the same records may be given again.
@@ -30,25 +30,26 @@ pub trait Store: Send {
         now_ms: i64,
     ) -> Result<Written, StoreError>;
 
-    /// The newest due time that is stored of each target, as `node` checked it.
+    /// Returns the newest due time that is stored of each target, as `node` checked it, in milliseconds
+    /// since 1970.
     ///
     /// # Errors
     /// The store cannot be read.
     fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError>;
 
-    /// What is known of each target on each node.
+    /// Returns the state of each target on each node.
     ///
     /// # Errors
     /// The store cannot be read.
     fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError>;
 
-    /// Every target that was announced, and its labels.
+    /// Returns every target with its labels.
     ///
     /// # Errors
     /// The store cannot be read.
     fn targets(&mut self) -> Result<BTreeMap<Arc<str>, Labels>, StoreError>;
 
-    /// The checks due in [from, until), in the order of their due times.
+    /// Gives `take` each check due in [from, until), in the order of their due times.
     ///
     /// # Errors
     /// The store cannot be read, or holds a row that it should not.
@@ -59,7 +60,7 @@ pub trait Store: Send {
         take: &mut dyn FnMut(&Who, &Check),
     ) -> Result<(), StoreError>;
 
-    /// The gaps that have slots in [from, until).
+    /// Gives `take` each gap that overlaps [from, until).
     ///
     /// # Errors
     /// The store cannot be read, or holds a row that it should not.
@@ -70,7 +71,8 @@ pub trait Store: Send {
         take: &mut dyn FnMut(&Gap),
     ) -> Result<(), StoreError>;
 
-    /// Records that were dropped in [from, until): how many for each cause.
+    /// Returns how many records were dropped for each cause, from the losses that overlap [from, until);
+    /// each loss counts whole.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -80,22 +82,22 @@ pub trait Store: Send {
 /// Labels of a target.
 pub type Labels = BTreeMap<String, String>;
 
-/// What a writer takes from Kafka into its store in one transaction.
+/// Messages that a writer takes from Kafka into its store in one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Parcel {
     /// Name of the topic.
     pub topic: String,
-    /// The cluster's own id: the same topic elsewhere has other offsets.
+    /// Id of the Kafka cluster: the same topic elsewhere has other offsets.
     pub cluster: String,
-    /// What was read.
+    /// Records that were read.
     pub records: Vec<Record>,
-    /// The place of each record in Kafka.
+    /// Place of each record in Kafka, in the order of `records`.
     pub origins: Vec<Origin>,
-    /// What could not be read.
+    /// Messages that could not be read.
     pub dead: Vec<DeadLetter>,
-    /// Up to where each partition was read, rising by partition.
+    /// Position up to which each partition was read, rising by partition.
     pub marks: Vec<Mark>,
-    /// The moment from which ages count; none: the time at which it is stored.
+    /// Moment from which ages count, in milliseconds since 1970; none: the time of storing.
     pub age_ms: Option<i64>,
 }
 
@@ -120,46 +122,46 @@ impl Parcel {
     }
 }
 
-/// A message's place in Kafka.
+/// Place of a message in Kafka.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
-    /// Its partition.
+    /// Partition of the message.
     pub partition: i32,
-    /// Its offset.
+    /// Offset of the message.
     pub offset: i64,
-    /// Kafka's time of it, in milliseconds since 1970: in a log that was begun anew another message
-    /// has the same offset. 0: none is known.
+    /// Kafka's time of the message, in milliseconds since 1970: if a log was begun anew, another message
+    /// may have the same offset. 0 if it is not known.
     pub sent_ms: i64,
 }
 
-/// Where to go on in a partition.
+/// Position at which reading goes on in a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The next offset to read.
+    /// Next offset to read.
     pub next: i64,
-    /// Messages before it.
+    /// Anchors of messages before that offset.
     pub anchors: Anchors,
 }
 
-/// Up to where a partition was read.
+/// Mark: the position up to which a partition was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
     /// The partition.
     pub partition: i32,
-    /// The offset that was stored as the next one when the reading began; 0: none was.
+    /// Offset that was stored as the next one when the reading began; 0 if none was.
     pub from: i64,
-    /// The next offset to read.
+    /// Next offset to read.
     pub next: i64,
-    /// The log is another than the one that was read before, from this offset on: marks and
-    /// anchors beyond it no longer count.
+    /// Offset from which on the log is another than the one read before: marks and anchors beyond no longer
+    /// count. None if the log is the same.
     pub reset: Option<i64>,
-    /// The fingerprint of the message before `next`; none: it is not known.
+    /// Fingerprint of the message before `next`; none if it is not known.
     pub hash: Option<u64>,
 }
 
 impl Mark {
-    /// Goes on to a later mark of its partition. A partition that was taken away and given back is
-    /// read again: the mark goes back only where the log was begun anew.
+    /// Advances to a later mark of the same partition. A partition that was taken away and given back is
+    /// read again; the mark goes back only if the log was begun anew.
     fn go_on(&mut self, later: &Mark) {
         if let Some(at) = later.reset {
             self.reset = Some(self.reset.map_or(at, |before| before.min(at)));
@@ -170,62 +172,62 @@ impl Mark {
     }
 }
 
-/// A message that could not be read, and is kept.
+/// A message that could not be read or stored, and is kept for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its place in Kafka.
+    /// Place of the message in Kafka.
     pub origin: Origin,
-    /// Its bytes; kept are at most 64 KiB.
+    /// Bytes of the message, of which at most 64 KiB are kept.
     pub payload: Vec<u8>,
-    /// Why, in a word.
+    /// Reason in one word.
     pub reason: &'static str,
-    /// Why, for people.
+    /// Reason as text for people.
     pub detail: String,
 }
 
-/// What storing a parcel did.
+/// Result of storing a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// All of it is stored, with its marks.
+    /// The whole parcel is stored, with its marks.
     Whole(Written),
-    /// Nothing was stored: the store is older than the parcel (it was restored), and these
-    /// partitions go on at these offsets.
+    /// Nothing was stored: the store is older than the parcel, since it was restored. These partitions go
+    /// on at these offsets.
     Older(Vec<(i32, i64)>),
 }
 
-/// What a write did.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Checks that are new.
+    /// Number of checks that are new.
     pub checks: u64,
     /// Checks that were stored already.
     pub repeats: u64,
-    /// Oldest checks that went, to stay within the largest size; or that came when their time was
-    /// over.
+    /// Number of the oldest checks deleted to stay within the largest size, or of checks that were too old
+    /// when they came.
     pub expired: u64,
 }
 
-/// Why a store did not do as it was told.
+/// Reasons for which a store did not do a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
-    /// It cannot be used as it is, and trying again will not help.
+    /// The store cannot be used as it is, and another try will not help.
     Unfit {
-        /// What, and why.
+        /// The thing that failed, and the reason.
         text: String,
     },
-    /// A file of ours is damaged, and trying again will not help.
+    /// A file of ours is damaged, and another try will not help.
     Damaged {
-        /// Which, and how that shows.
+        /// The file, and the sign of its damage.
         text: String,
     },
-    /// It is away, locked or full for now.
+    /// The store is away, locked or full for now.
     Away {
-        /// What, and why.
+        /// The thing that failed, and the reason.
         text: String,
     },
-    /// What it was given cannot be stored, now or later: one of the records is at fault.
+    /// The store refuses the data, now and later: one of the records is at fault.
     Refused {
-        /// What, and why.
+        /// The thing that failed, and the reason.
         text: String,
     },
 }
@@ -268,12 +270,12 @@ mod tests {
         let mut joined = parcel(&[5, 6], mark(1, 5, 7, None));
         joined.append(parcel(&[6, 7], mark(1, 7, 8, None)));
         joined.append(parcel(&[4], mark(0, 4, 5, None)));
-        // Taken away and given back.
+        // The partition was taken away and given back.
         joined.append(parcel(&[5, 6], mark(1, 5, 7, None)));
         let offsets: Vec<i64> = joined.origins.iter().map(|origin| origin.offset).collect();
         assert_eq!((offsets, joined.records.len()), (vec![5, 6, 7, 4], 4));
         assert_eq!(joined.marks, [mark(0, 4, 5, None), mark(1, 5, 8, None)]);
-        // Cut, twice.
+        // The log was cut, twice.
         joined.append(parcel(&[], mark(1, 8, 7, Some(6))));
         joined.append(parcel(&[], mark(1, 8, 9, Some(7))));
         assert_eq!(joined.marks[1], mark(1, 5, 9, Some(6)));

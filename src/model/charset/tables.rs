@@ -1,10 +1,10 @@
 //! Character sets of one byte a character, by the labels of the WHATWG's Encoding Standard. Made from
-//! Python's codecs; what a set of Windows leaves open below U+00A0 is the control of that number,
-//! and what any set leaves open above is U+FFFD, as in that standard.
+//! Python's codecs. As in that standard, a byte below 0xa0 that a Windows charset leaves open is the
+//! control of that number, and any other open byte is U+FFFD.
 
-/// Labels, in lower case, without any sign but letters and digits, and without `windows`, `cp` or
-/// `xcp` before; and the characters of the bytes up to 0xff. Where there are 96, those from 0x80 to
-/// 0x9f are the controls of the same numbers.
+/// Labels in lower case, with letters and digits alone, and without a leading `windows`, `cp` or `xcp`;
+/// then the characters of the bytes up to 0xff. A table of 96 characters begins at 0xa0, and bytes from
+/// 0x80 to 0x9f are the controls of the same numbers.
 pub(super) const TABLES: [(&str, &str); 25] = [
     (
         "866 csibm866 ibm866",

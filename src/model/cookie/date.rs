@@ -1,12 +1,12 @@
-//! Dates of cookies: whatever servers write, by RFC 6265, 5.1.1.
+//! Reads dates of cookies in any form that servers write, by RFC 6265, 5.1.1.
 
 use crate::date::seconds;
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-/// Seconds since 1970 of a date that stands somewhere in the text, in any order of its parts: a
-/// time, a day, a month's name, a year of two or four digits. None: a part is missing or wrong.
+/// Returns the seconds since 1970 of a date somewhere in the text, with its parts in any order: a time, a
+/// day, a month's name, a year of two to four digits. None if a part is missing or wrong.
 pub fn read(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == ':' || !c.is_ascii();
@@ -25,27 +25,27 @@ pub fn read(text: &str) -> Option<i64> {
     let year = match year? {
         year @ 0..=69 => year + 2000,
         year @ 70..=99 => year + 1900,
-        // No year before this one counts.
+        // RFC 6265 allows no year before 1601.
         0..=1600 => return None,
         year => year,
     };
     seconds(year, month?, u8::try_from(day?).ok()?, hour, minute, second)
 }
 
-/// `hh:mm:ss`, of one digit or two each.
+/// Reads `hh:mm:ss`, of one digit or two each.
 fn time(word: &str) -> Option<(u8, u8, u8)> {
     let mut parts = word.splitn(3, ':').map(|part| number(part, 1..=2).map(|part| part as u8));
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
-/// A month by the first three letters of its name.
+/// Reads a month from the first three letters of its name.
 fn month(word: &str) -> Option<u8> {
     let name = word.get(..3)?;
     let at = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
     Some(at as u8 + 1)
 }
 
-/// The number that a word begins with, if it has so many digits there.
+/// Returns the number that a word begins with, if it has so many digits there.
 fn number(word: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u16> {
     let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
     if !digits.contains(&end) {

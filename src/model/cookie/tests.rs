@@ -10,7 +10,7 @@ fn place(url: &Url) -> Place<'_> {
     Place { host: url.host_str().unwrap(), url }
 }
 
-/// What `there` gets after `here` has said these lines.
+/// Returns the cookies that `there` gets after `here` has sent these lines.
 fn sent(here: &str, lines: &[&str], there: &str) -> Option<String> {
     let (here, there) = (url(here), url(there));
     let mut jar = Jar::default();
@@ -36,7 +36,7 @@ fn a_cookie_goes_where_it_belongs() {
         ("http://b.a.test/", "k=v; Domain=a.test", "http://ba.test/", false),
         ("http://b.a.test/", "k=v; Domain=", "http://b.a.test/", true),
         ("http://b.a.test/", "k=v; Domain=", "http://a.test/", false),
-        // Of another, of what is below, of all.
+        // Domains of another host, of a host below, of all hosts.
         ("http://a.test/", "k=v; Domain=b.test", "http://b.test/", false),
         ("http://a.test/", "k=v; Domain=b.test", "http://a.test/", false),
         ("http://a.test/", "k=v; Domain=b.a.test", "http://b.a.test/", false),

@@ -1,11 +1,11 @@
-//! What the expressions of a target say of a reply: its body as text, and its headers.
+//! Applies the expressions of a target to a reply: to its body as text, and to its headers.
 
 use super::Fault;
 use crate::model::expression::Expression;
 use crate::model::outcome::{Cause, MATCHED_MAX, tidy};
 use crate::model::target::{HeaderExpression, Target};
 
-/// What the expressions say of a reply.
+/// Result of the expressions on one reply.
 #[derive(Default)]
 pub(super) struct Content {
     pub match_ok: Option<bool>,
@@ -13,8 +13,8 @@ pub(super) struct Content {
     pub fault: Option<String>,
 }
 
-/// `ascii_alone`: the letters of the body are not known beyond that, and expressions with such are
-/// left out.
+/// Applies the expressions. `ascii_alone`: only the ASCII letters of the body are known, so expressions
+/// with other letters are left out.
 pub(super) fn read(
     target: &Target,
     body: &str,
@@ -53,7 +53,7 @@ pub(super) fn read(
     content
 }
 
-/// What is wrong with the headers, if anything is.
+/// Returns the first fault of the headers, if they have one.
 fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String> {
     let find = |wanted: &HeaderExpression| {
         let own = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name));
@@ -75,7 +75,7 @@ fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String>
     })
 }
 
-/// That an expression cannot be judged, if there is one with letters that are not known in the body.
+/// Returns a fault if some expression cannot be judged: it names letters that are not known in the body.
 pub(super) fn unjudged(target: &Target, why: &str) -> Option<Fault> {
     let all = target.matches.iter().chain(&target.rejects);
     let expression = all.into_iter().find(|expression| !expression.is_ascii())?;

@@ -1,4 +1,4 @@
-//! What came due while nobody could start it.
+//! Slots that came due while no check could be started.
 
 use std::cmp::Reverse;
 
@@ -6,10 +6,10 @@ use super::{FIRST_WITHIN_MS, Missed, Schedule, State};
 use crate::model::outcome::GapCause;
 
 impl Schedule {
-    /// Nothing could be started for the last `by_ms`. What has come due is spread over as long a
-    /// time from `now_ms` on, at most 10 s as at the start, each at its own place; or is missed,
-    /// where the next slot comes sooner. Targets under way go on with their next slot; gives the
-    /// slots that they have missed.
+    /// Spreads the slots that came due during the last `by_ms`, in which no check could be started, over as
+    /// long a time from `now_ms` on, at most 10 s as at the start: each at its own place. If the target's
+    /// next slot comes sooner, the check is made then, and the slot before is missed. Targets under way go
+    /// on with their next slot; returns the slots that they have missed.
     pub fn late(&mut self, now_ms: i64, by_ms: i64) -> Vec<(usize, Missed)> {
         let within_ms = by_ms.clamp(0, FIRST_WITHIN_MS);
         self.wake(now_ms);

@@ -48,7 +48,7 @@ fn a_long_interval_is_checked_soon_for_the_slot_that_passed() {
     assert_eq!(slot.missed, None);
     schedule.done(0);
     assert_eq!(schedule.next_ms(), Some(slot.due_ms + day));
-    // Unless the store has it.
+    // Not if the store has a check of that slot.
     assert_eq!(one(day, Some(slot.due_ms)).next_ms(), Some(slot.due_ms + day));
 }
 
@@ -112,7 +112,7 @@ fn what_is_due_at_a_stop_is_a_gap() {
     let missed = Missed { from_ms: first, to_ms: first + 1000, count: 2, cause: GapCause::Stop };
     assert_eq!(gaps, [(0, missed)]);
     assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
-    // Told once, whatever the clock does then.
+    // The gap is reported once, whatever the clock does then.
     assert_eq!(schedule.step(first + 99_000, GapCause::Clock, false), []);
 }
 
@@ -140,14 +140,14 @@ fn a_clock_stepped_ahead_leaves_one_gap_and_one_stepped_back_none() {
     assert_eq!(schedule.next_ms(), Some(first + 3_601_000));
     assert_eq!(schedule.step(first, GapCause::Clock, true), []);
     assert_eq!(schedule.next_ms(), Some(first + 1000));
-    // Under way while the clock steps ahead: the slots behind its own are missed.
+    // A check under way while the clock steps ahead: the slots behind its own are missed.
     schedule.next(first + 1000).unwrap();
     let gaps = schedule.step(first + 4500, GapCause::Suspend, false);
     assert_eq!((gaps[0].1.from_ms, gaps[0].1.to_ms), (first + 2000, first + 4000));
     assert_eq!((gaps[0].1.count, gaps[0].1.cause), (3, GapCause::Suspend));
     schedule.done(0);
     assert_eq!(schedule.step(first, GapCause::Clock, true), []);
-    // Under way while the clock steps back: it goes on from the new time.
+    // A check under way while the clock steps back: the target goes on from the new time.
     schedule.next(first + 1000).unwrap();
     assert_eq!(schedule.step(first - 10_500, GapCause::Clock, true), []);
     schedule.done(0);
@@ -166,14 +166,14 @@ fn a_plan_leaves_alone_what_stays() {
     assert_eq!(schedule.plan(all(5000), "node", NOW + 1), []);
     assert_eq!(schedule.entries.iter().map(|entry| entry.due_ms).collect::<Vec<_>>(), due);
     assert_eq!(schedule.waiting.len(), waiting);
-    // One that is under way ends, and goes on where it would have.
+    // A check that is under way ends, and the target goes on where it would have.
     let now = due.iter().copied().min().unwrap();
     let slot = schedule.next(now).unwrap();
     assert_eq!(schedule.plan(all(5000), "node", now), []);
     assert_eq!(schedule.peek(), None);
     schedule.done(slot.target);
     assert_eq!(schedule.entries[slot.target].due_ms, now + 5000);
-    // One whose interval changes while it is under way goes on along the new grid.
+    // A target whose interval changes during a check goes on along the new grid.
     let slot = schedule.next(now + 5000).unwrap();
     schedule.plan(all(7000), "node", now + 5000);
     schedule.done(slot.target);
@@ -192,7 +192,7 @@ fn a_plan_drops_what_is_not_wanted_and_says_what_was_due() {
     assert_eq!(gaps, [(0, Missed { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
     assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
     assert_eq!(schedule.stop(first + 9000), []);
-    // One that leaves under way ends, and plans no more.
+    // A target that leaves during a check ends it, and plans no more.
     let mut schedule = one(1000, None);
     schedule.next(first).unwrap();
     assert_eq!(schedule.plan([].into_iter(), "node", first + 10), []);
@@ -210,7 +210,7 @@ fn no_slot_is_checked_twice_by_a_plan() {
     let start = schedule.next_ms().unwrap();
     let slot = schedule.next(start).unwrap();
     schedule.done(0);
-    // It goes, and comes back within the same slot.
+    // The target goes, and comes back within the same slot.
     schedule.plan([].into_iter(), "node", start + 1);
     assert_eq!(schedule.next_ms(), None);
     schedule.plan([wanted(0, "site", hour, None)].into_iter(), "node", start + 2);
@@ -237,14 +237,14 @@ fn what_came_due_while_nothing_could_start_is_spread() {
         while let Some(start_ms) = schedule.next_ms().filter(|start| *start < now + interval_ms) {
             let slot = schedule.next(start_ms).unwrap();
             starts.push(start_ms);
-            // The newest slot that is due, and each one before it is told as missed.
+            // The newest slot that is due is checked, and each slot before it is reported as missed.
             assert!((0..interval_ms).contains(&(start_ms - slot.due_ms)), "{slot:?}");
             let missed = slot.missed.map_or(0, |missed| missed.count as i64);
             assert!(missed <= stalled_ms / interval_ms + 1, "{slot:?}");
             schedule.done(slot.target);
         }
         assert!(starts.len() >= names.len(), "{starts:?}");
-        // None waits for longer than at the start, and no second has half of them.
+        // No target waits for longer than at the start, and no second has half of them.
         let late = starts.iter().filter(|start| **start < now + FIRST_WITHIN_MS).count();
         assert!(late >= names.len() / 2, "{starts:?}");
         for from in (now..now + FIRST_WITHIN_MS).step_by(500) {
@@ -287,7 +287,7 @@ fn a_late_slot_is_owed_by_a_stop_a_step_and_a_plan() {
     assert_eq!(gaps, one_missed(due, GapCause::Clock));
     let (mut schedule, due) = late();
     assert_eq!(schedule.plan([].into_iter(), "node", due + 9000), one_missed(due, GapCause::Stop));
-    // One that stays keeps its place.
+    // A target that stays keeps its place.
     let (mut schedule, due) = late();
     let start = schedule.next_ms();
     let same = [wanted(0, "site", 60_000, None)];

@@ -1,4 +1,5 @@
-//! JSON to records: each field as what it must be, or why the message is no record.
+//! Reads records from JSON: each field as the type it must have, or the reason for which the message is no
+//! record.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,19 +18,19 @@ use crate::model::outcome::{
 };
 use crate::model::record::{NodeState, Record, TargetState};
 
-/// What a message holds.
+/// Content of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decoded {
     /// A record.
     Record(Record),
-    /// A record of a kind that we do not know.
+    /// Name of a kind that we do not know; its record is skipped.
     Skipped(String),
 }
 
-/// Reads a record, now being `now_ms`.
+/// Reads a record at the time `now_ms`.
 ///
 /// # Errors
-/// It cannot be stored, and why.
+/// The message cannot be stored; the error says why.
 pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
     let refuse = |reason, detail: String| Err(Refused { reason, detail });
     if payload.len() > RECORD_MAX {
@@ -62,7 +63,7 @@ pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
     Ok(Decoded::Record(record))
 }
 
-/// An object's fields, taken one by one.
+/// Fields of one object, taken one by one.
 struct Reader {
     fields: Fields<Flat>,
     now_ms: i64,
@@ -172,7 +173,7 @@ impl Reader {
         })
     }
 
-    /// From when to when, and how many.
+    /// Reads the first and the last due time, and the count.
     fn stretch(&mut self) -> Result<(i64, i64, u64), Refused> {
         let (from_ms, to_ms) = (self.time(F::FromMs)?, self.time(F::ToMs)?);
         if to_ms < from_ms {
@@ -240,7 +241,7 @@ impl Reader {
         Ok(self.number(field, COUNTS)?.map(|number| number as u64))
     }
 
-    /// A moment that must be there, and can be.
+    /// Reads a time that must be there: not before 2024, nor more than an hour ahead.
     fn time(&mut self, field: F) -> Result<i64, Refused> {
         let ms = self.whole(field, TIMES)?;
         let why = match ms {
@@ -273,7 +274,7 @@ impl Reader {
         self.text(field, limit_bytes)?.ok_or_else(|| misfit(field.name(), "text", &Value::Absent))
     }
 
-    /// The name of a target or node.
+    /// Reads the name of a target or node.
     fn named(&mut self, field: F) -> Result<Arc<str>, Refused> {
         let name = self.required(field, RECORD_MAX)?;
         let count = name.chars().count();

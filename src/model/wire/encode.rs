@@ -1,4 +1,4 @@
-//! Records to JSON.
+//! Writes records as JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::json::{Object, quoted};
 use crate::model::outcome::{Cause, Gap, Hop, Loss, Outcome, Phases, tidy};
 use crate::model::record::{NodeState, Record, TargetState};
 
-/// Writes a record, in one line without its end.
+/// Writes a record as one line, without its line end.
 pub fn encode(record: &Record) -> String {
     match record {
         Record::Check(outcome) => encode_check(outcome),
@@ -33,11 +33,11 @@ pub fn encode_check(outcome: &Outcome) -> String {
     }
 }
 
-/// Text that takes at least `over` bytes of JSON less, or none at all.
+/// Returns the start of the text that takes at least `over` bytes of JSON less, or no text at all.
 fn shorter(text: &str, over: usize) -> &str {
     let mut freed = 0;
     for (at, c) in text.char_indices().rev() {
-        // A line's end takes 2, other controls 6: the least is safe.
+        // A line end takes 2 bytes, other controls 6: to count fewer is safe.
         freed +=
             if c.is_ascii_control() && !"\n\r\t\u{8}\u{c}".contains(c) { 6 } else { c.len_utf8() };
         if freed >= over {
@@ -87,7 +87,7 @@ fn check(outcome: &Outcome, excerpt: &str, hops: &[Hop]) -> String {
     object.end()
 }
 
-/// Writes hops as the array that the record has.
+/// Writes hops as an array, as in a record.
 pub fn encode_hops(hops: &[Hop]) -> String {
     let hop = |hop: &Hop| {
         let mut object = Object::new();
@@ -100,7 +100,7 @@ pub fn encode_hops(hops: &[Hop]) -> String {
     format!("[{}]", hops.iter().map(hop).collect::<Vec<_>>().join(","))
 }
 
-/// Writes labels as the object that the record has.
+/// Writes labels as an object, as in a record.
 pub fn encode_labels(labels: &BTreeMap<String, String>) -> String {
     let mut json = String::from("{");
     for (key, value) in labels {

@@ -29,7 +29,7 @@ fn outcome() -> Outcome {
     judge(&target("site"), &order, reply)
 }
 
-/// One of each kind, with every field that it can have.
+/// Returns one record of each kind, with every field that the kind can have.
 fn full() -> Vec<Record> {
     let hop = Hop {
         url: "https://example.org/é".to_owned(),
@@ -114,7 +114,7 @@ fn refused(payload: impl AsRef<[u8]>) -> String {
     decode(payload.as_ref(), NOW).unwrap_err().to_string()
 }
 
-/// A check with one field said otherwise.
+/// Returns a check with one field changed.
 fn with(field: &str, value: &str) -> String {
     let json = encode_check(&outcome());
     let key = format!("\"{field}\":");
@@ -261,7 +261,7 @@ fn text_is_made_fit_when_it_is_read() {
 #[test]
 fn a_record_that_is_too_long_loses_excerpt_first_and_then_hops() {
     let mut outcome = outcome();
-    // Six bytes of JSON each.
+    // Each takes six bytes of JSON.
     outcome.excerpt = Some("\u{1}".repeat(EXCERPT_MAX));
     outcome.error = Some("why".to_owned());
     let hop = Hop { url: "h".repeat(HOP_URL_MAX), ..Hop::default() };
@@ -284,7 +284,7 @@ fn a_record_that_is_too_long_loses_excerpt_first_and_then_hops() {
     assert!((25..100).contains(&cut.hops.len()), "{}", cut.hops.len());
 }
 
-/// Nobody's bytes end us: records with some bytes changed, cut out, or put twice.
+/// Bytes from strangers never panic us: records with some bytes changed, cut out, or put twice.
 #[test]
 fn whatever_comes_is_a_record_or_refused() {
     let texts: Vec<String> = full().iter().map(encode).collect();
@@ -315,7 +315,7 @@ fn whatever_comes_is_a_record_or_refused() {
         }
         match decode(&bytes, NOW) {
             Ok(Decoded::Record(record)) => {
-                // What was read can be written, and is the same then.
+                // A record that was read can be written, and reads the same then.
                 let again = decode(encode(&record).as_bytes(), NOW);
                 assert_eq!(again, Ok(Decoded::Record(record)));
                 read += 1;

@@ -1,5 +1,5 @@
-//! What is stored beside the checks: gaps, losses, what nodes and targets say of themselves, and
-//! what could not be read. Everything goes in the order of its keys.
+//! Stores the records beside the checks: gaps, losses, the states of nodes and targets, and messages that
+//! could not be read. Everything is stored in the order of its keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::store::{DeadLetter, Parcel};
 
 /// Longest payload of a dead letter that is kept, in bytes.
 const PAYLOAD_MAX: usize = 64 * 1024;
-/// Dead letters are sent in pieces of about this size, in bytes.
+/// Size of the pieces in which dead letters are sent, about, in bytes.
 const PIECE: usize = 1024 * 1024;
 
 const GAPS: &str = "INSERT INTO gap
@@ -59,7 +59,7 @@ const NODES: &str = "WITH locked AS (
     WHERE node.id = locked_id AND node.id = new.id AND (node.sent_ms IS NULL
         OR node.sent_ms <= new.sent_ms OR node.sent_ms > $10)";
 
-/// A node that another writer is at has just been seen by it.
+/// Skips a node that another writer has locked: that writer updates `seen_ms` itself.
 const SEEN: &str = "WITH locked AS (
         SELECT id AS locked_id FROM node
         WHERE id = ANY ($1) AND (seen_ms IS NULL OR seen_ms < $2 OR seen_ms > $3)
@@ -74,12 +74,12 @@ const DEAD: &str = "INSERT INTO dead_letter
         AS new (p, o, r, d, b, s)
     ON CONFLICT DO NOTHING";
 
-/// The id of a target's name that was learnt.
+/// Returns the id of a target whose name was looked up before.
 pub fn target_id(session: &Session, name: &str) -> Result<i32, Fault> {
     id(session, Table::Target, name)
 }
 
-/// The id of a node's name that was learnt.
+/// Returns the id of a node whose name was looked up before.
 pub fn node_id(session: &Session, name: &str) -> Result<i32, Fault> {
     id(session, Table::Node, name)
 }
@@ -89,9 +89,9 @@ fn id(session: &Session, table: Table, name: &str) -> Result<i32, Fault> {
     id.ok_or_else(|| Fault::away(format!("the name {name:?} was forgotten")))
 }
 
-/// Slots that were not checked.
+/// Stores gaps.
 pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
-    // From, target, node and run.
+    // Key: from, target, node and run.
     let mut rows: BTreeMap<(i64, i32, i32, i32), &Gap> = BTreeMap::new();
     for gap in gaps {
         let (target, node) = (target_id(session, &gap.target)?, node_id(session, &gap.node)?);
@@ -114,7 +114,7 @@ pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Records that were dropped; one that is stored grows.
+/// Stores losses; a loss that is stored already grows.
 pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault> {
     /// Node, run, start, cause and sequence.
     type Key<'a> = (i32, i32, i64, &'a str, i32);
@@ -140,7 +140,7 @@ pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault
     Ok(())
 }
 
-/// The newest of each, by its `sent_ms`; of two that are equal the later one.
+/// Returns the newest state for each id, by `sent_ms`; of two equal ones the later in the batch.
 fn newest<'a, T>(
     states: &[&'a T],
     id: impl Fn(&T) -> Result<i32, Fault>,
@@ -156,7 +156,7 @@ fn newest<'a, T>(
     Ok(rows)
 }
 
-/// What targets are.
+/// Stores the settings of targets.
 pub async fn targets(
     session: &mut Session,
     states: &[&TargetState],
@@ -196,7 +196,7 @@ pub async fn targets(
     Ok(())
 }
 
-/// What nodes say of themselves.
+/// Stores the states of nodes.
 pub async fn nodes(session: &mut Session, states: &[&NodeState], now_ms: i64) -> Result<(), Fault> {
     let rows = newest(states, |state| node_id(session, &state.node), |state| state.sent_ms)?;
     if rows.is_empty() {
@@ -231,7 +231,7 @@ pub async fn nodes(session: &mut Session, states: &[&NodeState], now_ms: i64) ->
     Ok(())
 }
 
-/// That nodes had something stored just now; to the second.
+/// Notes that nodes had something stored just now; within a second.
 pub async fn seen(session: &mut Session, nodes: BTreeSet<i32>, now_ms: i64) -> Result<(), Fault> {
     if nodes.is_empty() {
         return Ok(());
@@ -242,7 +242,7 @@ pub async fn seen(session: &mut Session, nodes: BTreeSet<i32>, now_ms: i64) -> R
     Ok(())
 }
 
-/// Messages that could not be read.
+/// Stores messages that could not be read.
 pub async fn dead_letters(
     session: &mut Session,
     parcel: &Parcel,

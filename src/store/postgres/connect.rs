@@ -1,6 +1,6 @@
-//! A connection from its first packet to the point where tables can be asked: each host in its
-//! turn, each way that `sslmode` allows, and a deadline for every try. The crate itself would
-//! wait for ever for a name, for TLS and for the login.
+//! Makes a connection, from its first packet to the point where tables can be queried: each host in turn,
+//! each way that `sslmode` allows, and a deadline for every try. The crate itself would wait for ever for a
+//! name, for TLS and for the login.
 
 use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
@@ -20,11 +20,11 @@ use super::tls::Connector;
 use crate::config::{Postgres, SslMode};
 use crate::threads;
 
-/// The oldest PostgreSQL that will do, as it numbers itself.
+/// Oldest PostgreSQL that we support, as PostgreSQL numbers itself.
 const VERSION_MIN: u32 = 140_000;
 
-/// How long TCP may take where `connect_timeout` does not say. TLS and the login together may take
-/// as long again, and so may the first word after it.
+/// Longest time to connect by TCP if `connect_timeout` is not set. TLS and the login together may take as
+/// long again, and so may the first query.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One way to reach a server.
@@ -34,7 +34,7 @@ enum Way {
     Tls(Negotiated),
 }
 
-/// The ways that are tried, in libpq's order.
+/// Returns the ways that are tried, in libpq's order.
 fn ways(mode: SslMode) -> &'static [Way] {
     match mode {
         SslMode::Disable => &[Way::Plain],
@@ -46,7 +46,7 @@ fn ways(mode: SslMode) -> &'static [Way] {
     }
 }
 
-/// Where the database is, as errors name it.
+/// Returns the name of the database for errors.
 pub fn place(config: &Config) -> String {
     let count = config.get_hosts().len().max(1);
     let hosts: Vec<String> = (0..count).map(|i| address(config, i)).collect();
@@ -57,7 +57,7 @@ pub fn place(config: &Config) -> String {
     }
 }
 
-/// One host and its port.
+/// Returns one host with its port.
 fn address(config: &Config, index: usize) -> String {
     let ports = config.get_ports();
     let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -69,11 +69,11 @@ fn address(config: &Config, index: usize) -> String {
     }
 }
 
-/// Connects, and makes sure that the server will do.
+/// Connects to the database, and makes sure that the server is one that we support.
 pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
-    // For tokio, which looks names up on one.
+    // tokio looks names up on a thread.
     threads::spare(1).map_err(|error| Fault::away(format!("cannot start a thread: {error}")))?;
     let connector = Connector::new(dsn)?;
     let first = match dsn.config.get_load_balance_hosts() {
@@ -108,7 +108,7 @@ fn patience(config: &Config) -> Duration {
     config.get_connect_timeout().copied().unwrap_or(PATIENCE)
 }
 
-/// The configuration with one of its hosts alone.
+/// Returns the configuration with only one of its hosts.
 fn alone(all: &Config, index: usize) -> Config {
     let mut config = Config::new();
     match all.get_hosts().get(index) {
@@ -165,7 +165,8 @@ async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link,
         Way::Plain => Negotiated::Disable,
         Way::Tls(mode) => mode,
     });
-    // The connector without TLS is the same: with another one all of the client would be there twice.
+    // A plain connection uses the same connector: with another type the whole client would be compiled
+    // twice.
     let connecting = async { Ok(config.connect(connector.tls()).await?) };
     match until(silence(limit), connecting).await {
         Ok((client, connection)) => Ok(Link::new(client, Box::pin(moved(connection)))),
@@ -173,13 +174,13 @@ async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link,
     }
 }
 
-/// Moves bytes until the connection ends. Notices are nobody's here.
+/// Moves bytes until the connection ends. Notices of the server are dropped.
 async fn moved<S>(mut connection: Connection<Socket, S>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio_postgres::tls::TlsStream + Unpin,
 {
-    // Whoever waits for an answer hears that the connection has ended when it is dropped, which an
-    // `async` block does at its end, and a bare `poll_fn` does not.
+    // A waiting call learns that the connection has ended when the connection is dropped. An `async` block
+    // drops it at its end; a bare `poll_fn` does not.
     poll_fn(|context| {
         loop {
             match connection.poll_message(context) {
@@ -193,9 +194,8 @@ where
     .await
 }
 
-/// Makes a session ours: our schema alone, and an end to every wait. A writer that is stopped in
-/// mid-transaction is thrown out by the server itself, so that the one that takes over need not
-/// wait for it.
+/// Prepares a session: our schema alone, and a limit for every wait. If a writer is stopped in
+/// mid-transaction, the server itself ends its session, so that the next writer need not wait for it.
 async fn greet(session: &mut Session, settings: &Postgres, mode: Mode) -> Result<(), Fault> {
     let (statement, idle) = match mode {
         Mode::Write => ("5min", "10s"),

@@ -1,4 +1,4 @@
-//! Checks as rows of PostgreSQL's binary COPY.
+//! Writes checks as rows of PostgreSQL's binary COPY.
 //!
 //! The stream is a head of 19 bytes (signature, flags, length of an extension), the rows, and a
 //! field count of −1 at the end. A row is its field count (2 bytes), then each field: its length
@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::model::outcome::{Cause, Hop, Outcome, tidy};
 use crate::model::wire::encode_hops;
 
-/// Rows are sent in pieces of about this size, in bytes; three at most are held at once.
+/// Size of the pieces in which rows are sent, about, in bytes; at most three are held at once.
 const PIECE: usize = 128 * 1024;
 
 /// The columns, in the order of their values in [`row`].
@@ -28,20 +28,20 @@ macro_rules! columns {
          http, matched, excerpt, error, hops"
     };
 }
-/// How many they are.
+/// Number of the columns.
 const COLUMNS: i16 = 30;
 
-/// Takes the rows of a batch, until it ends.
+/// Makes the staging table, which takes the rows of a batch until its transaction ends.
 const STAGING: &str = "CREATE TEMPORARY TABLE staged (LIKE outcome) ON COMMIT DELETE ROWS";
 
 const COPY: &str = concat!("COPY pg_temp.staged (", columns!(), ") FROM STDIN (FORMAT binary)");
 
-/// Stores what was staged. The quick way, which fails if a check is stored already: looking for
-/// each first takes twice as long, and hardly ever finds one.
+/// Stores the staged checks. This is the quick way, which fails if a check is stored already: to look for
+/// each check first takes twice as long, and hardly ever finds one.
 pub const MOVE: &str =
     concat!("INSERT INTO outcome (", columns!(), ") SELECT ", columns!(), " FROM pg_temp.staged");
 
-/// The same where some may be stored already; tells which were not.
+/// Does the same if some checks may be stored already; returns the keys of the new ones.
 pub const MOVE_NEW: &str = concat!(
     "INSERT INTO outcome (",
     columns!(),
@@ -51,22 +51,22 @@ pub const MOVE_NEW: &str = concat!(
     RETURNING due_ms, target_id, node_id, run"
 );
 
-/// A check's key, and which of a batch's records it is.
+/// Key of a check, with its index among the batch's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// When it was due, in milliseconds since 1970.
+    /// Due time of the check, in milliseconds since 1970.
     pub due_ms: i64,
-    /// Ids of its names.
+    /// Id of the target.
     pub target: i32,
-    /// See `target`.
+    /// Id of the node.
     pub node: i32,
-    /// Its run; those of 32 bits are negative.
+    /// Run of the check: 31 bits; one of 32 bits would be negative.
     pub run: i32,
-    /// Its place in the batch.
+    /// Index of the record in the batch.
     pub index: u32,
 }
 
-/// Makes the table that takes the rows, once a connection.
+/// Makes the staging table, once for each connection.
 pub async fn prepare(session: &mut Session) -> Result<(), Fault> {
     if !session.has_staging {
         session.client().batch_execute(STAGING).await?;
@@ -155,7 +155,7 @@ fn long(to: &mut Vec<u8>, number: Option<i64>) {
     }
 }
 
-/// Text cannot hold NUL there; what was decoded never does.
+/// Writes text without NUL, which a text column cannot hold; decoded records never have one.
 fn text(to: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) if text.contains('\0') => field(to, tidy(text, usize::MAX).as_bytes()),
@@ -168,7 +168,7 @@ fn length(bytes: usize) -> [u8; 4] {
     i32::try_from(bytes).unwrap_or(i32::MAX).to_be_bytes()
 }
 
-/// Hops as JSON, without NUL, which `jsonb` refuses even when it is escaped.
+/// Returns hops as JSON, without NUL, which `jsonb` refuses even when it is escaped.
 fn hops(hops: &[Hop]) -> Option<String> {
     if hops.is_empty() {
         return None;
@@ -181,7 +181,7 @@ fn hops(hops: &[Hop]) -> Option<String> {
     Some(encode_hops(&clean))
 }
 
-/// PostgreSQL's integers are signed; ours never come near the end.
+/// Converts to PostgreSQL's signed integers; our numbers never come near the end.
 pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

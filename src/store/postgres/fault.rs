@@ -1,4 +1,4 @@
-//! What went wrong with PostgreSQL, in words for people, and what it means for us.
+//! Faults of PostgreSQL: their text for people, and their consequence for us.
 
 use std::error::Error as _;
 use std::io;
@@ -9,27 +9,27 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::store::StoreError;
 
-/// What failed, and why.
+/// A fault with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What it means.
+    /// Consequence of the fault.
     pub kind: Kind,
-    /// Why: follows `cannot <verb> <place>: `.
+    /// Reason; follows `cannot <verb> <place>: `.
     pub why: String,
 }
 
-/// What a fault means for whoever asked.
+/// Consequences of a fault for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Time may heal it.
+    /// Time may heal the fault.
     Away,
-    /// Time will not.
+    /// Time will not heal the fault.
     Unfit,
     /// The data cannot be stored, here or elsewhere.
     Refused,
     /// The connection ended.
     Lost,
-    /// Somebody was in the way: the same at once may do.
+    /// Another session was in the way: the same work, done again at once, may succeed.
     Crossed,
     /// The hour's partition is gone.
     NoHour,
@@ -38,17 +38,17 @@ pub enum Kind {
 }
 
 impl Fault {
-    /// Time may heal it.
+    /// Makes a fault that time may heal.
     pub fn away(why: impl Into<String>) -> Fault {
         Fault { kind: Kind::Away, why: why.into() }
     }
 
-    /// Time will not heal it.
+    /// Makes a fault that time will not heal.
     pub fn unfit(why: impl Into<String>) -> Fault {
         Fault { kind: Kind::Unfit, why: why.into() }
     }
 
-    /// As the caller of the store has it.
+    /// Returns the error for the caller of the store.
     pub fn told(self, verb: &str, place: &str) -> StoreError {
         let text = format!("cannot {verb} {place}: {}", self.why);
         match self.kind {
@@ -70,21 +70,21 @@ impl From<Error> for Fault {
     }
 }
 
-/// What an error of the server means.
+/// Returns the consequence of a server's error.
 fn kind(error: &DbError) -> Kind {
     let code = error.code();
     let constraint = error.constraint().unwrap_or_default();
-    // An index that somebody added refuses records, and makes no repeats of them.
+    // Only the primary key shows a repeat; a unique index that an administrator added refuses records.
     if *code == SqlState::UNIQUE_VIOLATION && of_outcome(error) && constraint.ends_with("_pkey") {
         return Kind::Repeat;
     }
-    // A row that no partition takes breaks a constraint without a name.
+    // A row that fits no partition breaks a constraint without a name.
     if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && constraint.is_empty() {
         return Kind::NoHour;
     }
     let crossed = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
-    // A target or node that we know and somebody has taken out: the next connection makes it anew.
-    // Checks have no foreign keys but those that somebody added.
+    // A target or node that we know was deleted: the next connection makes it again. Checks have no foreign
+    // keys but those that an administrator added.
     let is_gone = *code == SqlState::FOREIGN_KEY_VIOLATION && !of_outcome(error);
     if crossed.contains(code) || is_gone {
         return Kind::Crossed;
@@ -98,25 +98,25 @@ fn kind(error: &DbError) -> Kind {
         return Kind::Lost;
     }
     match &code.code()[..2] {
-        // Data exceptions, broken constraints, what is too large for an index or a type, and what a
-        // trigger objects to.
+        // Data exceptions, broken constraints, values too large for an index or a type, and objections of a
+        // trigger.
         "22" | "23" | "54" | "P0" => Kind::Refused,
         _ => Kind::Away,
     }
 }
 
-/// Whether it is about the checks: the table, or one of its partitions.
+/// Returns true if the error is about the checks: their table, or one of its partitions.
 fn of_outcome(error: &DbError) -> bool {
     error.table().is_some_and(|table| table.starts_with("outcome"))
 }
 
-/// What the server said, and how to go on.
+/// Returns the server's message, with advice where there is some.
 fn said(error: &DbError) -> String {
     let message = error.message();
     let code = error.code();
     let lacks_table =
         [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
-    // Our statements and settings are a connection's own, and another's turn up in our place.
+    // Prepared statements and settings belong to one connection, and a pooler gave us another.
     let pooled = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         format!("{message}; `sitewatch write --setup` grants what is needed")
@@ -133,7 +133,7 @@ fn said(error: &DbError) -> String {
     }
 }
 
-/// An error of our own side.
+/// Returns the text of an error on our own side.
 fn words(error: &Error) -> String {
     if error.is_closed() {
         return "the connection was closed".to_owned();
@@ -156,12 +156,12 @@ fn words(error: &Error) -> String {
     inner.to_string()
 }
 
-/// OpenSSL's own word for the last thing that went wrong.
+/// Returns OpenSSL's own word for the last error.
 fn reason(stack: &ErrorStack) -> Option<&'static str> {
     stack.errors().last().and_then(openssl::error::Error::reason)
 }
 
-/// The error of that type among the causes.
+/// Returns the error of that type among the causes.
 fn source<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     let mut next = error.source();
     while let Some(error) = next {

@@ -1,13 +1,13 @@
-//! The schema: what is there, what is missing, and how it is made.
+//! The schema: finds its state, and makes the parts that are missing.
 //!
-//! Migrations are numbered files. Each runs once, in a transaction with its number, under an
-//! advisory lock of the schema, so that two who start at once both succeed.
+//! Migrations are numbered files. Each runs once, in a transaction with its number, under an advisory lock
+//! of the schema, so that two writers that start at once both succeed.
 
 use super::fault::Fault;
 use super::session::Session;
 use crate::clock;
 
-/// The migrations in their order; the first is number 1.
+/// Migrations in their order; the first is number 1.
 const MIGRATIONS: [&str; 7] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
@@ -17,42 +17,43 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("006.sql"),
     include_str!("007.sql"),
 ];
-/// The number of the newest.
+/// Number of the newest migration.
 const LATEST: i32 = MIGRATIONS.len() as i32;
 
-/// What both roles may do.
+/// Rights of the two roles.
 const GRANTS: &str = include_str!("grant.sql");
 
-/// Whether the tables can be used.
+/// Result of the preparation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
-    /// They can.
+    /// The tables can be used.
     Yes,
-    /// They cannot, and we may not make it so: what is missing, and what does.
+    /// The tables cannot be used, and we lack the rights to change that; the text says what is missing and
+    /// how to make it.
     Missing(String),
 }
 
-/// A name as SQL has it.
+/// Returns a name quoted for SQL.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A schema as it was found.
+/// State of a schema in the database.
 struct Found {
-    /// None: there is no such schema.
+    /// Owner of the schema; none if there is no such schema.
     owner: Option<String>,
-    /// We may do what its owner may.
+    /// We have the rights of the owner.
     is_ours: bool,
     /// We may make schemas.
     may_make: bool,
     has_tables: bool,
     has_migrations: bool,
-    /// We may look into it.
+    /// We may use the objects in the schema.
     may_use: bool,
     user: String,
 }
 
-/// Brings the schema up to date where we may, and says whether it can be written.
+/// Brings the schema up to date if we may, and returns whether the tables can be written.
 pub async fn prepare(session: &mut Session, schema: &str) -> Result<Ready, Fault> {
     let found = find(session, schema).await?;
     let missing = |what: String| {
@@ -79,15 +80,15 @@ pub async fn prepare(session: &mut Session, schema: &str) -> Result<Ready, Fault
     missing(format!("{user} lacks rights in {schema} ({lacking}), which {schema}_writer has"))
 }
 
-/// Makes all of it as an administrator: schema, tables, the two roles and their rights. What is
-/// there already stays.
+/// Makes all of the schema as an administrator: schema, tables, the two roles and their rights. Existing
+/// ones stay.
 pub async fn setup(session: &mut Session, schema: &str) -> Result<(), Fault> {
     let found = find(session, schema).await?;
     if version(session, schema, &found).await? < LATEST {
         migrate(session, schema, &found).await?;
     }
     for role in roles(schema) {
-        // Two may make it at once.
+        // Two sessions may make the role at once.
         let sql = format!(
             "DO $$ BEGIN CREATE ROLE {} NOLOGIN;
              EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
@@ -98,7 +99,7 @@ pub async fn setup(session: &mut Session, schema: &str) -> Result<(), Fault> {
     grant(session, schema, true).await
 }
 
-/// Whether a reader can read it.
+/// Makes sure that a reader can read the schema.
 pub async fn look(session: &mut Session, schema: &str) -> Result<(), Fault> {
     let found = find(session, schema).await?;
     let user = &found.user;
@@ -122,7 +123,7 @@ pub async fn look(session: &mut Session, schema: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The two roles of a schema: who writes, who reads.
+/// Returns the two roles of a schema: the writers' and the readers'.
 fn roles(schema: &str) -> [String; 2] {
     [format!("{schema}_writer"), format!("{schema}_reader")]
 }
@@ -149,7 +150,7 @@ async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
     })
 }
 
-/// The number of the newest migration that was made; 0: none.
+/// Returns the number of the newest migration that was applied; 0 if none was.
 async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i32, Fault> {
     if !found.has_migrations {
         if found.has_tables {
@@ -169,7 +170,7 @@ async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i
     Ok(version)
 }
 
-/// Begins a transaction that changes the schema, as its owner, alone.
+/// Begins a transaction that changes the schema as its owner, with no other such transaction beside it.
 async fn begin(session: &mut Session, schema: &str, owner: Option<&str>) -> Result<(), Fault> {
     let client = session.client();
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = '1min'").await?;
@@ -182,7 +183,7 @@ async fn begin(session: &mut Session, schema: &str, owner: Option<&str>) -> Resu
 }
 
 async fn migrate(session: &mut Session, schema: &str, found: &Found) -> Result<(), Fault> {
-    // What the owner makes is the owner's, whoever asks for it.
+    // New tables belong to the schema's owner, whichever user makes them.
     let owner = found.owner.as_deref().filter(|owner| *owner != found.user);
     loop {
         begin(session, schema, owner).await?;
@@ -210,7 +211,7 @@ async fn migrate(session: &mut Session, schema: &str, found: &Found) -> Result<(
     }
 }
 
-/// Gives the roles their rights. Where they are not there, nobody needs them.
+/// Grants the roles their rights. Does nothing if the roles do not exist.
 async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<(), Fault> {
     let [writer, reader] = roles(schema);
     let client = session.client();
@@ -231,7 +232,7 @@ async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<()
     if !is_setup {
         return Ok(());
     }
-    // Batches are gathered in a temporary table, which everybody may have unless it was forbidden.
+    // Batches are gathered in a temporary table, which every user may make unless that was forbidden.
     let sql = "SELECT has_database_privilege($1::text, current_database(), 'TEMPORARY'), \
                  quote_ident(current_database())";
     let row = client.query_one(sql, &[&writer]).await?;
@@ -243,7 +244,7 @@ async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<()
     Ok(())
 }
 
-/// The rights that a writer needs and we have not, in words; empty: none.
+/// Returns the rights that a writer needs and we lack, in words; empty if none.
 async fn lacking(session: &mut Session, schema: &str) -> Result<String, Fault> {
     let sql = "SELECT coalesce(string_agg(privilege || ' on ' || name, ', ' ORDER BY number), '')
                FROM unnest(

@@ -1,8 +1,8 @@
-//! PostgreSQL: the store that many writers and readers share. `connect` and `tls` lead to it,
-//! `migrate` makes what it needs, `write` and `read` are the two sides of the trait.
+//! PostgreSQL: the store that many writers and readers share. `connect` and `tls` make connections,
+//! `migrate` makes the schema, `write` and `read` are the two sides of the trait.
 //!
-//! A connection that fails is given up, and the next call makes another: a server that was
-//! restarted needs nobody's help. Every call has a deadline.
+//! A connection that fails is dropped, and the next call makes another: after a restart of the server
+//! nobody has to do anything. Every call has a deadline.
 
 mod beside;
 mod connect;
@@ -43,20 +43,20 @@ pub use migrate::Ready;
 pub use retain::Retained;
 pub use sift::RefusedRecord;
 
-/// How long a call that writes may take.
+/// Longest time of a call that writes.
 const WRITING: Duration = Duration::from_secs(6 * 60);
-/// How long a call that asks for nothing may take.
+/// Longest time of a call that only asks for an answer.
 const KNOCKING: Duration = Duration::from_secs(10);
-/// How long a call that reads may take.
+/// Longest time of a call that reads.
 const READING: Duration = Duration::from_secs(30 * 60);
-/// How often a call is tried, if somebody was in the way or the connection had ended before it.
+/// Most tries of one call, if another session was in the way or the connection had ended before the call.
 const TRIES: u32 = 4;
-/// Stack of a thread that looks the server's name up, in bytes; else it would be 2 MiB.
+/// Stack of a thread that looks up the server's name, in bytes; by default it would be 2 MiB.
 const LOOKUP_STACK: usize = 512 * 1024;
-/// Lookups under way at once: one, and those that were given up before it and still hang.
+/// Most look-ups at once: one, and earlier ones that were given up and still hang.
 const LOOKUPS_MAX: usize = 4;
 
-/// What a connection is for.
+/// Purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Each call is a transaction of its own.
@@ -69,23 +69,23 @@ enum Mode {
 pub struct Postgres {
     settings: config::Postgres,
     mode: Mode,
-    /// Where it is, as errors name it.
+    /// Name of the database for errors.
     place: String,
-    /// None only while it is dropped.
+    /// None only while the store is dropped.
     runtime: Option<Runtime>,
     link: Option<Link>,
-    /// How many connections were made.
+    /// Number of connections made so far.
     connections: u64,
-    /// How long checks are kept.
+    /// Time for which checks are kept.
     keep: Duration,
-    /// The last batch held checks that were stored already: the next may too.
+    /// The last batch held checks that were stored already: the next may do so too.
     is_careful: bool,
     patience: Patience,
 }
 
 impl Postgres {
-    /// Connects to write. Checks of any age are taken, until [`Postgres::retain`] has said how
-    /// long they are kept.
+    /// Connects to write. Checks of any age are stored, until [`Postgres::retain`] has set how long they
+    /// are kept.
     ///
     /// # Errors
     /// The server is away or refuses us, or it is older than PostgreSQL 14.
@@ -95,10 +95,11 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Connects to read: all that is asked comes from one snapshot.
+    /// Connects to read: everything is read from one snapshot.
     ///
     /// # Errors
-    /// The same, or there is no schema of ours, or it is newer than we are.
+    /// The server is away, refuses us or is too old; or there is no schema of ours, or the schema is not of
+    /// our version.
     pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
         let mut postgres = Postgres::of(settings, Mode::Read)?;
         let schema = settings.schema.clone();
@@ -108,20 +109,20 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Where that is, for people: the database, and its hosts with their ports.
+    /// Returns the name of the database for people: the database, and its hosts with their ports.
     pub fn place(settings: &config::Postgres) -> String {
         connect::place(&settings.dsn.config)
     }
 
-    /// One to write that connects when something is asked of it.
+    /// Makes a store to write that connects at the first call.
     ///
     /// # Errors
-    /// The system lets us have no more files.
+    /// The system has no file descriptors left for us.
     pub fn new(settings: &config::Postgres) -> Result<Postgres, StoreError> {
         Postgres::of(settings, Mode::Write)
     }
 
-    /// Gives up calls that are still under way when `stop` was told `rest` ago.
+    /// Gives up calls that are still under way `rest` after `stop` asked us to end.
     pub fn heed(&mut self, stop: &Stop, rest: Duration) {
         self.patience = Patience::new(stop, rest);
     }
@@ -147,7 +148,7 @@ impl Postgres {
         })
     }
 
-    /// Brings the schema up to date where we have the rights, and says whether it can be written.
+    /// Brings the schema up to date if we have the rights, and returns whether the tables can be written.
     ///
     /// # Errors
     /// The server is away, or the schema is another program's or a newer sitewatch's.
@@ -163,8 +164,8 @@ impl Postgres {
         Ok(ready)
     }
 
-    /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, with
-    /// an administrator's connection. What is there already stays.
+    /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, over an
+    /// administrator's connection. Existing ones stay.
     ///
     /// # Errors
     /// The server is away or refuses, or the schema is another program's or a newer sitewatch's.
@@ -173,23 +174,23 @@ impl Postgres {
         self.run("set up", WRITING, true, async |session, _| migrate::setup(session, &schema).await)
     }
 
-    /// How long checks are kept: older ones are not stored, but counted as expired.
+    /// Sets how long checks are kept: older ones are not stored, but counted as expired.
     pub fn keep(&mut self, retention: &Retention) {
         self.keep = retention.checks;
     }
 
-    /// Stores what was read from Kafka, with its marks, in one transaction. What is stored
-    /// already changes nothing.
+    /// Stores a parcel from Kafka with its marks, in one transaction. Checks and gaps that are stored
+    /// already change nothing.
     ///
     /// # Errors
-    /// Nothing was stored, and the same parcel may be given again; but if it is refused, one of
-    /// its records is the reason, and will be again.
+    /// Nothing was stored, and the same parcel may be given again. But if the parcel is refused, one of its
+    /// records is the reason, and will be refused again.
     pub fn store(&mut self, parcel: &Parcel, now_ms: i64) -> Result<Stored, StoreError> {
         let records: Vec<&Record> = parcel.records.iter().collect();
         self.batch(&records, Some(parcel), now_ms)
     }
 
-    /// Where to go on in each partition.
+    /// Returns the position at which each partition goes on.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -215,7 +216,7 @@ impl Postgres {
             let careful = is_careful || before == Some(Kind::Repeat);
             let batch = Batch { records, parcel, now_ms, keep_from_ms, careful, is_trial: false };
             match write::store(session, &batch).await {
-                // The connection is as good as before.
+                // A refused batch leaves the connection as good as before.
                 Err(fault) if fault.kind == Kind::Refused => {
                     session.client().batch_execute("ROLLBACK").await?;
                     Ok(Err(fault))
@@ -228,7 +229,7 @@ impl Postgres {
         Ok(stored)
     }
 
-    /// Checks that were due before this are not kept.
+    /// Returns the due time before which checks are not kept, in milliseconds since 1970.
     fn keep_from(&self, parcel: Option<&Parcel>, now_ms: i64) -> i64 {
         let from_ms = parcel.and_then(|parcel| parcel.age_ms).unwrap_or(now_ms);
         retain::before(from_ms, self.keep)
@@ -249,8 +250,8 @@ impl Postgres {
         })
     }
 
-    /// Does something over the connection, made anew where it has to be. Where that `may_repeat`,
-    /// it is told why the try before failed.
+    /// Does some work over the connection, which is made anew if needed. If `may_repeat`, the work is tried
+    /// again, and gets the kind of the fault before.
     fn run<T>(
         &mut self,
         verb: &str,
@@ -264,13 +265,13 @@ impl Postgres {
         };
         let mut before = None;
         for tried in 1.. {
-            // Whatever happens to it, nobody finds it half-way.
+            // Taken out, so that no later call finds a half-done connection, whatever happens.
             let found = link.take();
             let made = runtime.block_on(async {
                 if let Some(link) = found {
                     match link.alive().await {
                         Some(link) => return Ok(link),
-                        // With it went the moment that everything is read from.
+                        // With the connection its snapshot went.
                         None if *mode == Mode::Read => return Err(Fault::away("it has ended")),
                         None => {}
                     }
@@ -311,14 +312,14 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         let (runtime, link) = (self.runtime.take(), self.link.take());
         let Some(runtime) = runtime else { return };
-        // Goodbye is only said where there is time for it.
+        // Close in good order only if there is time.
         if let Some(link) = link
             && !std::thread::panicking()
             && Handle::try_current().is_err()
         {
             runtime.block_on(link.close());
         }
-        // A name that is still being looked up holds nobody.
+        // A look-up that still hangs must not hold us up.
         runtime.shutdown_background();
     }
 }

@@ -1,6 +1,6 @@
-//! Ids of names, and the hours that have a partition, as far as they were needed over one
-//! connection. Both are made before a batch's transaction and committed at once: nothing that
-//! others may wait for is held while a batch is sent.
+//! Ids of names, and hours that have a partition, as far as one connection has needed them. Both are made
+//! before a batch's transaction and committed at once: while a batch is sent, no lock is held that others
+//! may wait for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,24 +9,25 @@ use super::fault::{Fault, Kind};
 use super::session::Session;
 use crate::model::outcome::tidy;
 
-/// Most names of a kind that are kept in mind; past that all are asked for anew.
+/// Most names of a kind that are remembered; past that all are asked for again.
 const KNOWN_MAX: usize = 100_000;
 
-/// What is there for sure. A partition may go behind our back; the database then says so.
+/// Names and hours that are known to exist. Another session may drop a partition; the database then reports
+/// that.
 #[derive(Default)]
 pub struct Names {
     targets: HashMap<Arc<str>, i32>,
     nodes: HashMap<Arc<str>, i32>,
-    /// Beginnings of hours, in milliseconds since 1970.
+    /// Begins of hours, in milliseconds since 1970.
     hours: BTreeSet<i64>,
 }
 
-/// Which names.
+/// Tables of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Of targets.
+    /// Names of targets.
     Target,
-    /// Of nodes.
+    /// Names of nodes.
     Node,
 }
 
@@ -38,7 +39,7 @@ impl Table {
         }
     }
 
-    /// Whether these are the ids of these names.
+    /// Returns the query that tells whether these ids still belong to these names.
     fn hold(self) -> &'static str {
         match self {
             Table::Target => {
@@ -52,7 +53,8 @@ impl Table {
         }
     }
 
-    /// In the order of the names, so that two who make the same ones wait in turn.
+    /// Returns the statement that adds names. They come sorted, so that two writers of the same names wait
+    /// in turn.
     fn insert(self) -> &'static str {
         match self {
             Table::Target => {
@@ -66,7 +68,7 @@ impl Table {
 }
 
 impl Names {
-    /// The id of a name that was learnt.
+    /// Returns the id of a name that was looked up before.
     pub fn id(&self, table: Table, name: &str) -> Option<i32> {
         match table {
             Table::Target => self.targets.get(name).copied(),
@@ -82,7 +84,7 @@ impl Names {
     }
 }
 
-/// Makes sure that the ids of all these names are known; a name that is new gets one.
+/// Looks up the ids of all these names; a new name gets an id.
 pub async fn learn<'a>(
     session: &mut Session,
     table: Table,
@@ -96,7 +98,7 @@ pub async fn learn<'a>(
         session.names.of(table).clear();
         unknown = self::unknown(session, table, names);
     }
-    // Looked for first: an insert that finds the name would use up an id all the same.
+    // Select first: an insert that finds the name would use up an id all the same.
     ask(session, table, &mut unknown).await?;
     if !unknown.is_empty() {
         let mut new: Vec<String> = unknown.iter().map(|name| stored(name)).collect();
@@ -119,7 +121,7 @@ fn unknown<'a>(
     names.filter(|name| !known.contains_key(*name)).map(Arc::clone).collect()
 }
 
-/// Learns those that are there, and takes them out.
+/// Looks up the names that exist, and removes them from `unknown`.
 async fn ask(
     session: &mut Session,
     table: Table,
@@ -141,8 +143,8 @@ async fn ask(
     Ok(())
 }
 
-/// Makes sure, in the transaction that uses them, that the ids which were learnt are still those of
-/// these names: in a database that was restored meanwhile they may be another's.
+/// Verifies, in the transaction that uses them, that the remembered ids still belong to these names: in a
+/// database that was restored meanwhile an id may belong to another name.
 pub async fn hold<'a>(
     session: &mut Session,
     table: Table,
@@ -167,17 +169,16 @@ pub async fn hold<'a>(
     Ok(())
 }
 
-/// A name as a column can have it.
+/// Returns a name as a text column can hold it.
 fn stored(name: &str) -> String {
     tidy(name, usize::MAX)
 }
 
-/// How many hours after the present one have a partition before they begin: at least 6 whole ones
-/// at any time.
+/// Hours after the present one that get a partition ahead: so at least 6 whole hours have one at any time.
 const HOURS_AHEAD: i64 = 7;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Makes sure that the hours to come have a partition, unless somebody holds the table.
+/// Makes sure that the next hours have a partition, unless another session holds the table.
 pub async fn open_hours_ahead(session: &mut Session, now_ms: i64) -> Result<(), Fault> {
     let this_ms = now_ms - now_ms.rem_euclid(HOUR_MS);
     for hour in (0..=HOURS_AHEAD).map(|hours| this_ms + hours * HOUR_MS) {

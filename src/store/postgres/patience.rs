@@ -1,4 +1,4 @@
-//! How long anything may take: its own limit, and what is left of ours once we are to stop.
+//! Deadlines: each call's own limit, and the time that is left once we are to stop.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use super::fault::Fault;
 use crate::stop::Stop;
 
-/// How often a call under way looks whether we are to stop.
+/// Pause between two looks at whether we are to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// When a call is given up because we are to stop.
+/// Deadline of all calls, which begins to run when we are to stop.
 #[derive(Default)]
 pub struct Patience {
     stop: Stop,
-    /// How long it may go on all the same.
+    /// Time for which calls may still go on after that.
     rest: Duration,
-    /// When we saw that we were told.
+    /// Moment at which we saw that we are to stop.
     told: Cell<Option<Instant>>,
 }
 
 impl Patience {
-    /// Gives up once `stop` was told that long ago.
+    /// Makes a deadline `rest` after `stop` asked us to end.
     pub fn new(stop: &Stop, rest: Duration) -> Patience {
         Patience { stop: stop.clone(), rest, told: Cell::new(None) }
     }
 
-    /// Waits until it is over, which it is after `limit` in any case; says why.
+    /// Waits until `limit` has passed, or the deadline after a stop; returns the reason.
     pub async fn over(&self, limit: Duration) -> Fault {
         let began = Instant::now();
         while began.elapsed() < limit {
@@ -45,7 +45,7 @@ impl Patience {
     }
 }
 
-/// Waits for as long as `limit`; says that nothing came.
+/// Waits for `limit`; returns the fault that no answer came.
 pub async fn silence(limit: Duration) -> Fault {
     tokio::time::sleep(limit).await;
     silent(limit)
@@ -55,7 +55,7 @@ fn silent(limit: Duration) -> Fault {
     Fault::away(format!("no answer within {} s", limit.as_secs()))
 }
 
-/// Works until `end`.
+/// Does the work until it is done or `end` comes.
 pub async fn until<T>(
     end: impl Future<Output = Fault>,
     work: impl Future<Output = Result<T, Fault>>,

@@ -1,4 +1,4 @@
-//! Rows into what the reports are made of.
+//! Reads rows as the values that the reports are made of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
@@ -40,7 +40,7 @@ const GAPS: &str = "SELECT target_id, node_id, run, from_ms, to_ms, count, inter
 const LOSSES: &str = "SELECT cause, sum(count)::int8 FROM loss
     WHERE from_ms < $2 AND to_ms >= $1 GROUP BY cause";
 
-/// Where to go on in each partition.
+/// Returns the position at which each partition goes on.
 pub async fn positions(
     session: &mut Session,
     cluster: &str,
@@ -54,7 +54,7 @@ pub async fn positions(
     Ok(positions)
 }
 
-/// Asks for the one value of one row.
+/// Asks for a single value: the first column of the first row.
 pub async fn one<T: for<'a> FromSql<'a>>(
     session: &mut Session,
     sql: &'static str,
@@ -63,7 +63,7 @@ pub async fn one<T: for<'a> FromSql<'a>>(
     rows.first().map_or_else(|| Err(Fault::away("it gave no answer")), |row| get(row, 0))
 }
 
-/// Newest due time of each target on a node.
+/// Returns the newest due time of each target on a node.
 pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String, i64>, Fault> {
     let mut newest = BTreeMap::new();
     for row in session.query(NEWEST, &[&node]).await? {
@@ -72,7 +72,7 @@ pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String
     Ok(newest)
 }
 
-/// The state of each target on each node.
+/// Returns the state of each target on each node.
 pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, Fault> {
     let mut states = BTreeMap::new();
     for row in session.query(STATES, &[]).await? {
@@ -81,7 +81,7 @@ pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, Fault
     Ok(states)
 }
 
-/// Every target with its labels.
+/// Returns every target with its labels.
 pub async fn targets(session: &mut Session) -> Result<BTreeMap<Arc<str>, Labels>, Fault> {
     let mut targets = BTreeMap::new();
     for row in session.query(TARGETS, &[]).await? {
@@ -92,7 +92,7 @@ pub async fn targets(session: &mut Session) -> Result<BTreeMap<Arc<str>, Labels>
     Ok(targets)
 }
 
-/// The checks of a window, by due time. They come as they are taken: never many at once.
+/// Gives `take` the checks of a window, by due time. Rows are read as they are taken, never many at once.
 pub async fn checks(
     session: &mut Session,
     from_ms: i64,
@@ -118,7 +118,7 @@ pub async fn checks(
     Ok(())
 }
 
-/// The gaps that touch a window.
+/// Gives `take` the gaps that overlap a window.
 pub async fn gaps(
     session: &mut Session,
     from_ms: i64,
@@ -142,7 +142,7 @@ pub async fn gaps(
     Ok(())
 }
 
-/// Dropped records by cause, of the losses that touch a window.
+/// Returns the number of dropped records by cause, from the losses that overlap a window.
 pub async fn losses(
     session: &mut Session,
     from_ms: i64,
@@ -155,7 +155,7 @@ pub async fn losses(
     Ok(losses)
 }
 
-/// Names of ids, each pair made once.
+/// Names of ids; each pair of names is made once.
 struct Names {
     targets: HashMap<i32, Arc<str>>,
     nodes: HashMap<i32, Arc<str>>,

@@ -1,6 +1,6 @@
-//! What has been kept for long enough goes: hours of checks, gaps and losses, and dead letters.
-//! Whoever stores meanwhile waits but shortly, and so does what comes after on this connection:
-//! what cannot be done in a moment is left for the next time.
+//! Deletes rows that were kept for long enough: partitions of checks, gaps and losses, and dead letters.
+//! Other sessions wait only shortly meanwhile, and so does later work on this connection: the work that
+//! cannot be done in a moment is left for the next call.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use super::fault::Fault;
 use super::session::Session;
 use crate::config::Retention;
 
-/// Hours that one transaction drops: each makes everybody wait for some milliseconds.
+/// Most partitions that one transaction drops: each makes all other sessions wait for some milliseconds.
 const HOURS_AT_ONCE: i32 = 24;
-/// Rows that one statement deletes.
+/// Most rows that one statement deletes.
 const ROWS_AT_ONCE: i64 = 10_000;
-/// After this nothing more is begun.
+/// Time after which nothing more is begun.
 const MOMENT: Duration = Duration::from_millis(500);
 
 const DROP_HOURS: &str = "SELECT dropped, remaining FROM drop_hours($1, $2)";
@@ -25,13 +25,13 @@ const OLD_LETTERS: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM dead_letter WHERE received_at < to_timestamp($1)
     ORDER BY received_at LIMIT $2))";
 
-/// How much of their payloads is too much. It is only added up if it may be: what they take on
-/// the disk is never less.
+/// Bytes by which dead letters are over the limit. They are added up only if the table's size on disk is
+/// over the limit: payloads are stored uncompressed, so the size on disk is not less.
 const TOO_MUCH: &str = "SELECT CASE WHEN pg_table_size('dead_letter') > $1
     THEN (SELECT coalesce(sum(length(payload) + length(detail) + 200), 0) FROM dead_letter)::int8 - $1
     ELSE 0 END";
 
-/// The oldest, as many as it takes.
+/// Deletes the oldest dead letters, as many as needed.
 const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM (
         SELECT ctid, sum(bytes) OVER (ORDER BY received_at, ctid) - bytes AS older_bytes
@@ -43,23 +43,23 @@ const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
     ) AS counted
     WHERE older_bytes < $1))";
 
-/// What went.
+/// Numbers of rows and hours deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// Hours of checks.
+    /// Hours of checks that were dropped.
     pub hours: u64,
-    /// Hours whose time has come too, left for the next time: somebody holds them, or they are
-    /// many.
+    /// Hours of checks that are past their time too, but left for the next call: a session holds them, or
+    /// they are many.
     pub hours_left: u64,
-    /// Dead letters that were too old.
+    /// Dead letters deleted because they were too old.
     pub letters_old: u64,
-    /// The oldest dead letters, for which there was no room any more.
+    /// Oldest dead letters deleted because there was no room left.
     pub letters_over: u64,
-    /// There are more dead letters than a moment was enough for: it is worth coming again soon.
+    /// More dead letters are over the limit than could be deleted in a moment: call again soon.
     pub has_more: bool,
 }
 
-/// Lets go of what is too old, or too much.
+/// Deletes the rows that are too old, or too many.
 pub async fn retain(
     session: &mut Session,
     retention: &Retention,
@@ -107,7 +107,7 @@ pub async fn retain(
     Ok(retained)
 }
 
-/// The time that was so long before.
+/// Returns the time that lies `ago` before `now_ms`.
 pub fn before(now_ms: i64, ago: Duration) -> i64 {
     now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
 }

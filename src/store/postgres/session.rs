@@ -1,5 +1,5 @@
-//! One connection, and what is known over it for as long as it lasts. Whatever is asked has a
-//! deadline: a server that falls silent holds nobody for ever.
+//! One connection, and the facts that hold for as long as it lasts. Every query has a deadline: a server
+//! that falls silent holds nobody up for ever.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -14,36 +14,36 @@ use super::fault::{Fault, Kind};
 use super::names::Names;
 use super::patience::until;
 
-/// The side of a connection that moves bytes; ends when the connection does.
+/// Future that moves the bytes of a connection; ends when the connection does.
 type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// How long a connection that is no longer needed may take to say so.
+/// Longest time to close a connection that is no longer needed.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// A connection: the wire, and the session over it.
+/// A connection: its wire, and the session over it.
 pub struct Link {
-    /// None once it has ended, which may be while something over it succeeds.
+    /// None once the wire has ended, which may happen while work over it still succeeds.
     wire: Option<Wire>,
-    /// Something was done over it, so that it may have ended since.
+    /// Work was done over the connection, so that it may have ended since.
     pub used: bool,
-    /// What is asked over it.
+    /// Session over the wire.
     pub session: Session,
 }
 
-/// What the server knows us by, and what we know of it.
+/// Client of the server, with the facts that we know about the session.
 pub struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
-    /// Names and hours that are there.
+    /// Names and hours that exist.
     pub names: Names,
-    /// The table that takes a batch before it is stored.
+    /// The staging table exists, which takes a batch before the batch is stored.
     pub has_staging: bool,
     /// A snapshot was taken, and everything is read from it.
     pub has_snapshot: bool,
 }
 
 impl Link {
-    /// A connection that was just made.
+    /// Makes a link of a new connection.
     pub fn new(client: Client, wire: Wire) -> Link {
         let session = Session {
             client,
@@ -55,7 +55,7 @@ impl Link {
         Link { wire: Some(wire), used: false, session }
     }
 
-    /// The same, if it is still there as far as the system has heard.
+    /// Returns the link, if its connection has not ended as far as the system knows.
     pub async fn alive(mut self) -> Option<Link> {
         for _ in 0..2 {
             let wire = self.wire.as_mut()?;
@@ -68,8 +68,8 @@ impl Link {
         Some(self)
     }
 
-    /// Does something over it, until it must end: `end` says why. After any fault it must not be
-    /// used again.
+    /// Does some work over the connection, until `end` comes with a fault. After any fault the link must
+    /// not be used again.
     pub async fn run<T>(
         &mut self,
         end: impl Future<Output = Fault>,
@@ -87,7 +87,7 @@ impl Link {
             work.as_mut().poll(context)
         });
         let done = until(end, both).await;
-        // Why the connection ended says more than that it has.
+        // The reason for which the connection ended tells more than the fact.
         match (done, ended) {
             (Err(Fault { kind: Kind::Lost, .. }), Some(Err(error))) if !error.is_closed() => {
                 Err(Fault { kind: Kind::Lost, ..Fault::from(error) })
@@ -96,24 +96,24 @@ impl Link {
         }
     }
 
-    /// Says goodbye, so that the server need not find out.
+    /// Closes the connection in good order, so that the server need not find out.
     pub async fn close(self) {
         let Link { wire, session, .. } = self;
         drop(session);
         if let Some(wire) = wire {
-            // Nothing depends on it.
+            // Nothing depends on the result.
             let _ = tokio::time::timeout(FAREWELL, wire).await;
         }
     }
 }
 
 impl Session {
-    /// The connection itself, for what is asked but once.
+    /// Returns the client itself, for statements that run only once.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Runs a statement of a batch; gives how many rows it touched.
+    /// Runs a prepared statement; returns how many rows it touched.
     pub async fn execute(
         &mut self,
         sql: &'static str,
@@ -123,7 +123,7 @@ impl Session {
         Ok(self.client.execute(&statement, params).await?)
     }
 
-    /// Asks with a statement of a batch.
+    /// Runs a prepared query; returns its rows.
     pub async fn query(
         &mut self,
         sql: &'static str,
@@ -133,7 +133,7 @@ impl Session {
         Ok(self.client.query(&statement, params).await?)
     }
 
-    /// Makes everything that is asked from now on come from one moment.
+    /// Takes a snapshot, once: all later queries read from it.
     pub async fn snapshot(&mut self) -> Result<(), Fault> {
         if !self.has_snapshot {
             let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -143,7 +143,7 @@ impl Session {
         Ok(())
     }
 
-    /// The statement, prepared once.
+    /// Returns the statement, prepared once for each connection.
     pub async fn statement(&mut self, sql: &'static str) -> Result<Statement, Fault> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());

@@ -1,5 +1,5 @@
-//! Looks for records that the tables refuse, by halves. Each part is tried in a transaction that
-//! is rolled back, so that nothing is stored by looking, and a stop in the middle loses nothing.
+//! Finds records that the tables refuse, by halves. Each part is tried in a transaction that is rolled
+//! back, so that the search stores nothing, and a stop in the middle loses nothing.
 
 use std::ops::Range;
 
@@ -10,19 +10,19 @@ use super::{Postgres, WRITING};
 use crate::model::record::Record;
 use crate::store::{Parcel, StoreError};
 
-/// Names a record that the tables refuse.
+/// A record that the tables refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRecord {
-    /// Its place in the parcel.
+    /// Index of the record in the parcel.
     pub index: usize,
-    /// The server's words.
+    /// Reason in the server's words.
     pub why: String,
 }
 
 impl Postgres {
-    /// Finds the records that are refused, in the parcel's order. Ends once there are more than
-    /// `most`. None are found if the table changes meanwhile: half a look would take the records that
-    /// came first for the ones at fault.
+    /// Finds the refused records, in the parcel's order. Stops after more than `most`. Else each is tried
+    /// once more, and if one is accepted now, returns none: the table has changed meanwhile, and only the
+    /// records that were tried before would be blamed.
     ///
     /// # Errors
     /// The server is away.
@@ -50,7 +50,7 @@ impl Postgres {
     }
 }
 
-/// Tries whether the tables take records.
+/// Records to try on the tables.
 struct Trial<'a> {
     records: &'a [&'a Record],
     now_ms: i64,
@@ -80,7 +80,7 @@ impl Trial<'_> {
         Ok(refused)
     }
 
-    /// Says why a part is refused; none: it is not.
+    /// Returns the reason for which a part is refused; none if it is accepted.
     async fn refuses(
         &self,
         session: &mut Session,

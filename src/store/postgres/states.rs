@@ -1,4 +1,4 @@
-//! How each target stands, as the checks of a batch leave it.
+//! Updates the state of each target from the checks of a batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,14 +28,14 @@ const NEW_STATES: &str = "INSERT INTO state
         unnest($1::int4[], $2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
     ON CONFLICT DO NOTHING RETURNING target_id, node_id";
 
-/// What new checks make of how their targets stand.
+/// Updates the states of targets from their new checks.
 pub async fn states(
     session: &mut Session,
     mut new: Vec<Key>,
     given: &Given<'_>,
     now_ms: i64,
 ) -> Result<(), Fault> {
-    // Each target and node in turn, its checks in the order in which they came.
+    // Each target and node in turn, with its checks in the order of the batch.
     new.sort_unstable_by_key(|key| (key.target, key.node, key.index));
     let mut groups: Vec<&[Key]> = new.chunk_by(|a, b| pair(a) == pair(b)).collect();
     while !groups.is_empty() {
@@ -67,7 +67,8 @@ pub async fn states(
         for row in fresh.write(session, NEW_STATES).await? {
             made.insert((row.try_get::<_, i32>(0)?, row.try_get::<_, i32>(1)?));
         }
-        // Those that another writer made meanwhile: it has committed, so they can be read now.
+        // Repeat for states that another writer made meanwhile: that writer has committed, so they can be
+        // read now.
         groups.retain(|group| {
             let who = pair(&group[0]);
             !stored.contains_key(&who) && !made.contains(&who)
@@ -80,7 +81,7 @@ fn pair(key: &Key) -> (i32, i32) {
     (key.target, key.node)
 }
 
-/// A row of `state`.
+/// Reads a row of `state`.
 pub fn read(row: &Row) -> Result<State, Fault> {
     Ok(State {
         verdict: verdict(row.try_get("verdict")?)?,
@@ -91,14 +92,14 @@ pub fn read(row: &Row) -> Result<State, Fault> {
     })
 }
 
-/// The verdict of a word in a table.
+/// Reads the verdict from its word in a table.
 pub fn verdict(word: &str) -> Result<Verdict, Fault> {
     Verdict::parse(word).ok_or_else(|| {
         Fault::unfit(format!("the verdict {word:?} is none that this sitewatch knows"))
     })
 }
 
-/// Rows of `state`, column by column.
+/// Rows of `state`, as one list for each column.
 #[derive(Default)]
 struct Columns {
     targets: Vec<i32>,

@@ -1,5 +1,5 @@
-//! Keeps the database in order, beside the storing of parcels: asks whether somebody answers and what
-//! the time is there, makes hours ahead, and drops what has been kept for long enough.
+//! Looks after the database, beside the storing of parcels: checks that the server answers, asks for its
+//! time, makes partitions ahead, and drops rows that were kept for long enough.
 
 use super::retain::{self, Retained};
 use super::{KNOCKING, Postgres, WRITING, names, read};
@@ -7,17 +7,17 @@ use crate::config::Retention;
 use crate::store::StoreError;
 
 impl Postgres {
-    /// Asks for nothing, to see whether somebody answers.
+    /// Checks that the server answers.
     ///
     /// # Errors
-    /// Nobody does.
+    /// The server does not answer.
     pub fn knock(&mut self) -> Result<(), StoreError> {
         self.run("reach", KNOCKING, true, async |session, _| {
             Ok(session.client().batch_execute("").await?)
         })
     }
 
-    /// Counts the connections that were made until now. Another one may be to another server, or to an
+    /// Returns the number of connections made so far. A new connection may lead to another server, or to an
     /// older state of the same.
     pub fn connections(&self) -> u64 {
         self.connections
@@ -33,7 +33,8 @@ impl Postgres {
         })
     }
 
-    /// Asks for the due time of the newest check that was ever stored; none: there was none.
+    /// Asks for the due time of the newest check that was ever stored, in milliseconds since 1970; none if
+    /// there was none.
     ///
     /// # Errors
     /// The server is away.
@@ -43,8 +44,9 @@ impl Postgres {
         })
     }
 
-    /// Makes the partitions of this hour and of those after it, so that nobody waits for one who
-    /// holds the table when the hour turns. If somebody holds it now, the next time makes them.
+    /// Makes the partitions of this hour and of the hours after it, so that no writer waits for a session
+    /// that holds the table when the hour begins. If a session holds the table now, the next call makes
+    /// them.
     ///
     /// # Errors
     /// The server is away.
@@ -54,11 +56,11 @@ impl Postgres {
         })
     }
 
-    /// Lets go of checks and dead letters that were kept for long enough, and of the oldest dead
-    /// letters beyond `dead_letter_max` bytes.
+    /// Deletes checks and dead letters that were kept for long enough, and the oldest dead letters beyond
+    /// `dead_letter_max` bytes.
     ///
     /// # Errors
-    /// The server is away; some of it may be done.
+    /// The server is away; a part may be done.
     pub fn retain(
         &mut self,
         retention: &Retention,

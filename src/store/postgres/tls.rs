@@ -1,4 +1,4 @@
-//! TLS as libpq's `sslmode` has it: whom to believe, and what we show of ourselves.
+//! TLS by libpq's `sslmode`: the roots that we trust, and the certificate that we show.
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,27 +19,28 @@ use crate::config::{Dsn, SslMode};
 use crate::error::{Context, Error};
 use crate::roots;
 
-/// Makes TLS for each try to connect, and knows why the last one was refused.
+/// Makes the TLS connector for each try to connect, and knows why the last certificate was refused.
 pub struct Connector {
     tls: MakeTlsConnector,
     refused: Arc<Mutex<Option<X509VerifyResult>>>,
 }
 
 impl Connector {
-    /// What `dsn` asks for. Files are read now, so that new ones count from the next connection.
+    /// Makes the connector that `dsn` asks for. Files are read now, so that new ones count from the next
+    /// connection on.
     pub fn new(dsn: &Dsn) -> Result<Connector, Fault> {
         let refused = Arc::new(Mutex::new(None));
         let tls = tls(dsn, &refused).map_err(|error| Fault::away(error.to_string()))?;
         Ok(Connector { tls, refused })
     }
 
-    /// For one try.
+    /// Returns the connector for one try.
     pub fn tls(&self) -> MakeTlsConnector {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.tls.clone()
     }
 
-    /// Says of a fault what was wrong with the server's certificate, if that was it.
+    /// Replaces a fault's reason by the fault of the server's certificate, if that was the cause.
     pub fn explain(&self, config: &Config, fault: Fault) -> Fault {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(refused) = refused else { return fault };
@@ -84,7 +85,7 @@ fn tls(
     } else {
         builder.set_verify(SslVerifyMode::NONE);
     }
-    // Where TLS is switched off nobody is shown anything.
+    // With TLS switched off no certificate is shown.
     if dsn.ssl_mode != SslMode::Disable {
         show(&mut builder, dsn)?;
     }
@@ -96,7 +97,7 @@ fn tls(
     Ok(tls)
 }
 
-/// Believes the roots that are named, else the host's, and nobody else.
+/// Trusts the roots of `sslrootcert`, else the host's, and no others.
 fn believe(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     let mut store = X509StoreBuilder::new().cannot("prepare TLS")?;
     for root in roots::trusted(dsn.root_cert.as_deref())? {
@@ -138,7 +139,7 @@ fn private_key(pem: &[u8], password: Option<&str>) -> Result<PKey<Private>, Stri
     })
 }
 
-/// OpenSSL's own word for what went wrong first.
+/// Returns OpenSSL's own word for the first error.
 fn plain(stack: &openssl::error::ErrorStack) -> String {
     let reason = stack.errors().first().and_then(openssl::error::Error::reason);
     reason.unwrap_or("it cannot be read").to_owned()

@@ -1,12 +1,12 @@
-//! A batch into rows, in one transaction, in an order that holds nobody up:
+//! Writes a batch as rows, in one transaction, in an order that makes no other writer wait for long:
 //!
 //! 1. names get their ids and hours their partitions, each committed at once;
-//! 2. the checks are sent into a table of our own, where nobody waits for them: a writer that is
-//!    stopped in the middle of it holds no lock that a writer waits for; the ids are looked at
-//!    again, since a database that was restored may have given them to others;
-//! 3. the marks are locked: whoever comes for the same partitions waits here;
-//! 4. checks, states, gaps, losses, nodes, targets, dead letters and marks are stored, each in
-//!    the order of its keys, so that two batches never wait for one another in a circle.
+//! 2. the checks are sent into a temporary table of our own: a writer that is stopped in the middle of
+//!    that holds no lock that another writer waits for; the ids are verified again, since a database
+//!    that was restored may have given them to other names;
+//! 3. the marks are locked: another writer of the same partitions waits here;
+//! 4. checks, states, gaps, losses, targets, dead letters, marks and nodes are stored, each in the
+//!    order of its keys, so that two batches never wait for one another in a circle.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -21,26 +21,26 @@ use crate::model::outcome::{Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::store::{Mark, Parcel, Position, Stored, Written};
 
-/// What to store.
+/// Records to store, and the conditions.
 pub struct Batch<'a> {
     /// The records, in the order in which they came.
     pub records: &'a [&'a Record],
-    /// Where they came from, if they came from Kafka.
+    /// Parcel that the records came in, if they came from Kafka.
     pub parcel: Option<&'a Parcel>,
-    /// The time.
+    /// Time of storing, in milliseconds since 1970.
     pub now_ms: i64,
-    /// Checks that were due before this are not kept.
+    /// Due time before which checks are not kept, in milliseconds since 1970.
     pub keep_from_ms: i64,
-    /// Some are probably stored already.
+    /// Some checks are probably stored already.
     pub careful: bool,
-    /// Each transaction is rolled back: it is tried whether the tables take the records.
+    /// Roll each transaction back: the batch only tries whether the tables accept the records.
     pub is_trial: bool,
 }
 
 const HOUR_MS: i64 = 3_600_000;
-/// Hours that one transaction stores in: partitions of an hour, which an older version made, take two
-/// locks each of the thousands that a server has.
-/// A batch that has more, as a stranger may send it, takes several; its marks go with the last.
+/// Most hours that one transaction stores in: partitions of an hour, which an older version made, take two
+/// locks each of the thousands that a server has. A batch with more hours, as a stranger may send it, takes
+/// several transactions; its marks go with the last.
 const HOURS_MAX: usize = 240;
 
 const MARKS: &str = "SELECT partition, next, anchors FROM kafka_offset
@@ -50,14 +50,15 @@ const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new
     FROM unnest($3::int4[], $4::int8[], $5::text[]) AS new (partition, next, anchors)
     WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
 
-/// Of partitions that had none; another may just have made it.
+/// For partitions that had no mark; another writer may just have made one.
 const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
     SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[], $5::text[])
     ON CONFLICT (cluster, topic, partition) DO UPDATE
         SET next = excluded.next, anchors = excluded.anchors
         WHERE kafka_offset.next < excluded.next";
 
-/// Stores a batch: all of it, or nothing but names and hours.
+/// Stores a batch: all of it, or nothing but names and partitions. (A batch of more than `HOURS_MAX`
+/// hours is stored in parts, and may stop after some.)
 pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, Fault> {
     let given = Given::new(batch);
     let kept = kept(batch);
@@ -96,14 +97,14 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
         beside::dead_letters(session, parcel, batch.now_ms).await?;
         marked.advance(session, parcel).await?;
     }
-    // Last, since every writer has something of every node.
+    // Nodes come last, since every writer has a record of every node.
     beside::nodes(session, &given.nodes, batch.now_ms).await?;
     beside::seen(session, keys.iter().map(|key| key.node).collect(), batch.now_ms).await?;
     end(session, batch).await?;
     Ok(Stored::Whole(written))
 }
 
-/// A batch's records by their kind.
+/// Records of a batch, by their kind.
 pub struct Given<'a> {
     records: &'a [&'a Record],
     gaps: Vec<&'a Gap>,
@@ -133,7 +134,7 @@ impl<'a> Given<'a> {
         given
     }
 
-    /// The check at that place of the batch.
+    /// Returns the check at that index of the batch.
     pub fn check(&self, index: u32) -> Option<&'a Outcome> {
         match self.records.get(index as usize)? {
             Record::Check(outcome) => Some(outcome),
@@ -142,13 +143,13 @@ impl<'a> Given<'a> {
     }
 }
 
-/// The records that are not too old.
+/// Returns the records that are not too old.
 fn kept<'a>(batch: &Batch<'a>) -> impl Iterator<Item = &'a Record> + Clone {
     let keep_from_ms = batch.keep_from_ms;
     batch.records.iter().copied().filter(move |record| is_kept(record, keep_from_ms))
 }
 
-/// Whether a record is not too old; states never are.
+/// Returns true if a record is not too old; states never are.
 fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
     match record {
         Record::Check(outcome) => outcome.due_ms >= keep_from_ms,
@@ -158,13 +159,13 @@ fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
     }
 }
 
-/// The checks that are to be stored.
+/// Checks that are to be stored.
 struct Keys {
-    /// Each key once, in order; of several with one key the first of the batch.
+    /// Each key once, in order; if several checks have one key, the first of the batch.
     keys: Vec<Key>,
-    /// How many they were before.
+    /// Number of checks before repeats were taken out.
     count: u64,
-    /// How many are too old.
+    /// Number of checks that are too old.
     expired: u64,
 }
 
@@ -190,7 +191,7 @@ fn keys(session: &Session, given: &Given<'_>, keep_from_ms: i64) -> Result<Keys,
     Ok(Keys { keys, count, expired })
 }
 
-/// The keys in pieces of at most [`HOURS_MAX`] hours.
+/// Splits the keys into parts of at most [`HOURS_MAX`] hours.
 fn parts(keys: &[Key]) -> Vec<&[Key]> {
     let mut hours: Vec<&[Key]> = keys.chunk_by(|a, b| hour(a) == hour(b)).collect();
     let mut parts = Vec::new();
@@ -208,14 +209,15 @@ fn hour(key: &Key) -> i64 {
     key.due_ms - key.due_ms.rem_euclid(HOUR_MS)
 }
 
-/// Begins a transaction: sends checks to where nobody waits for them, and makes sure of the ids.
+/// Begins a transaction: sends the checks into the staging table, which no other session waits for, and
+/// verifies the ids.
 async fn begin(
     session: &mut Session,
     given: &Given<'_>,
     keys: &[Key],
     batch: &Batch<'_>,
 ) -> Result<(), Fault> {
-    // A trial never comes to the end at which constraints may be looked at.
+    // A trial is rolled back, so deferred constraints would never be checked at its end.
     let begin = if batch.is_trial { "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" } else { "BEGIN" };
     session.client().batch_execute(begin).await?;
     if !keys.is_empty() {
@@ -232,8 +234,8 @@ async fn end(session: &mut Session, batch: &Batch<'_>) -> Result<(), Fault> {
     Ok(session.client().batch_execute(end).await?)
 }
 
-/// Moves the staged checks to where they belong, and what they make of the states; gives how many
-/// are new.
+/// Moves the staged checks into their table, and updates the states from them; returns how many checks are
+/// new.
 async fn insert(
     session: &mut Session,
     given: &Given<'_>,
@@ -259,14 +261,14 @@ async fn insert(
     Ok(count)
 }
 
-/// A parcel's marks against those that are stored.
+/// Marks of a parcel, compared with the stored marks.
 #[derive(Default)]
 struct Marked {
-    /// Partitions whose stored mark is below where the parcel began, and that mark.
+    /// Partitions whose stored mark is below the start of the parcel, and that mark.
     older: Vec<(i32, i64)>,
-    /// Partitions whose mark is locked, and where it goes.
+    /// Partitions whose mark is locked, and their new position.
     locked: Vec<(i32, Position)>,
-    /// Partitions that have no mark yet, and where it will be.
+    /// Partitions that have no mark yet, and their first position.
     absent: Vec<(i32, Position)>,
 }
 
@@ -295,7 +297,7 @@ async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
     Ok(marked)
 }
 
-/// A position after a parcel with this mark. A parcel that comes late changes nothing.
+/// Returns the position after a parcel with this mark. A parcel that comes late changes nothing.
 fn advanced(stored: Position, mark: &Mark) -> Position {
     let Position { mut next, mut anchors } = stored;
     if let Some(reset) = mark.reset {

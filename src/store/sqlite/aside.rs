@@ -1,6 +1,7 @@
-//! A damaged file is set aside under another name, for a person to look into, with what SQLite keeps beside it:
-//! `sitewatch.db` becomes `sitewatch.db.damaged`, the next `….damaged-2`, a third `….damaged-3`. From the
-//! fourth on the third gives way, since the first ones hold the most and a broken disk must not fill up.
+//! Sets a damaged file aside under another name, for a person to look into, with the files that SQLite
+//! keeps beside it: `sitewatch.db` becomes `sitewatch.db.damaged`, the next `….damaged-2`, a third
+//! `….damaged-3`. From the fourth on the newest replaces the third: the first ones hold the most, and a
+//! broken disk must not fill up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +9,15 @@ use std::path::{Path, PathBuf};
 use super::super::StoreError;
 use super::open::beside;
 
-/// Keep at most this many damaged files.
+/// Most damaged files that are kept.
 const KEPT_MAX: usize = 3;
-/// What SQLite keeps beside a file: the write-ahead log, its map, the rollback journal.
+/// Files that SQLite keeps beside a database: the write-ahead log, its map, the rollback journal.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Gives the file another name, and logs that. `error`: how it proved damaged.
+/// Gives the file another name, and logs that. `error` says how the file proved damaged.
 ///
 /// # Errors
-/// It cannot be renamed.
+/// The file cannot be renamed.
 pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
     let to = free_name(path);
     let rename = |from: &Path, to: &Path| match fs::rename(from, to) {
@@ -29,9 +30,9 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
         }),
         _ => Ok(()),
     };
-    // Companions first: a log beside a new file of its name would be taken for that file's.
+    // Companions first: SQLite would take a log that stays for the log of the new file.
     for end in COMPANIONS {
-        // One that is left of an earlier file of that name would be taken for this one's.
+        // A companion left of an earlier file of that name would be taken for this file's.
         let _ = fs::remove_file(beside(&to, end));
         rename(&beside(path, end), &beside(&to, end))?;
     }
@@ -40,7 +41,7 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The first name that is not taken, or the last one.
+/// Returns the first name that is free, or the last name.
 fn free_name(path: &Path) -> PathBuf {
     let names = (1..=KEPT_MAX).map(|number| match number {
         1 => beside(path, ".damaged"),

@@ -1,5 +1,5 @@
-//! SQLite: one file, and nothing to install. `open` decides whether a file is ours, `aside` puts one that
-//! is damaged out of the way; `write` and `read` are the two sides of the trait.
+//! SQLite: one file, and nothing to install. `open` decides whether a file is ours, `aside` moves a damaged
+//! file out of the way; `write` and `read` are the two sides of the trait.
 
 mod aside;
 mod open;
@@ -19,17 +19,18 @@ use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
-/// Advice where a place will not do.
+/// Advice for a place that cannot be used.
 const ELSEWHERE: &str = "state_dir names another place";
 
-/// The log goes into the file once it holds this part of the largest size.
+/// Part of the largest size that the write-ahead log may hold before it is moved into the file: one in so
+/// many.
 const LOG_SHARE: u64 = 8;
 
 /// A database file of ours.
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
-    /// Largest size of what the file holds, in bytes.
+    /// Largest size of the file's content, in bytes.
     max_size: u64,
     /// Set the file aside when it proves damaged, and go on with a new one.
     replaces: bool,
@@ -39,8 +40,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file to write, and makes it if it is missing, with its folder. What it holds
-    /// stays within `max_size` bytes: past that the oldest checks go.
+    /// Opens the file to write, and makes the file and its folder if they are missing. The file's content
+    /// stays within `max_size` bytes: past that the oldest checks are deleted.
     ///
     /// # Errors
     /// The file cannot be made or opened, is damaged, or is not ours.
@@ -49,15 +50,15 @@ impl Sqlite {
         Sqlite::with(connection, path, max_size)
     }
 
-    /// As [`Sqlite::create`]; but a file of ours that is damaged, now or later, is set aside under
-    /// another name, which is logged, and a new one takes its place. Nobody else may store in the file:
-    /// the second value makes sure of that, as [`Sqlite::claim`] does.
+    /// Does the same as [`Sqlite::create`]; but a file of ours that is damaged, now or later, is set aside
+    /// under another name, which is logged, and a new file takes its place. No other process may store in
+    /// the file: the second value makes sure of that, as [`Sqlite::claim`] does.
     ///
     /// # Errors
     /// The file cannot be made or opened, is not ours, or another process stores in it.
     pub fn replacing(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
-        // A file with a lock may be in use: opening it would bring its tables up to date, or choose its
-        // journal, under the other process. Without one there is none to disturb.
+        // A file with a lock may be in use: to open it would bring its tables up to date, or choose its
+        // journal, while the other process uses it. Without a lock no process uses it.
         let early = match open::beside(path, open::LOCK).exists() {
             true => Some(Sqlite::claim(path)?),
             false => None,
@@ -85,8 +86,8 @@ impl Sqlite {
 
     fn connect(path: &Path, max_size: u64) -> Result<Connection, StoreError> {
         let connection = open::to_write(path)?;
-        // 1000 pages of 4 KiB is SQLite's own choice. Where little may be held, the disk is
-        // small too, and both log and file must fit.
+        // SQLite's own choice is 1000 pages of 4 KiB. If `max_size` is small, the disk is small too, and
+        // both log and file must fit.
         let pages = (max_size / LOG_SHARE / 4096).clamp(16, 1000);
         connection
             .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
@@ -94,11 +95,11 @@ impl Sqlite {
         Ok(connection)
     }
 
-    /// Makes sure that no other process stores in the file, for as long as the result lives: two
-    /// of them would check and count everything twice. The mark is a file beside it.
+    /// Makes sure that no other process stores in the file, for as long as the result lives: two of them
+    /// would check and count everything twice. The lock is a file beside the database.
     ///
     /// # Errors
-    /// Another process stores in it, or the mark cannot be made.
+    /// Another process stores in the file, or the lock cannot be made.
     pub fn claim(path: &Path) -> Result<File, StoreError> {
         let mark = open::beside(path, open::LOCK);
         let unfit =
@@ -109,7 +110,7 @@ impl Sqlite {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(unfit("another sitewatch stores in it")),
-            // A file system without locks: nothing can be made sure there.
+            // The file system has no locks, so other processes cannot be kept out.
             Err(TryLockError::Error(_)) => Ok(file),
         }
     }
@@ -128,7 +129,7 @@ impl Sqlite {
         Ok(Sqlite { connection, path, max_size, replaces: false, targets, nodes })
     }
 
-    /// Whether it uses a rollback journal, since a write-ahead log could not be had.
+    /// Returns true if the file uses a rollback journal, since a write-ahead log was not possible.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -189,14 +190,14 @@ impl Sqlite {
         if let Err(error) = &written
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
-            // The log itself may be what fills the disk. Without it there is room for the next
-            // try; where this fails too, that one tells.
+            // The log itself may be what fills the disk. Without the log there is room for the next try; if
+            // this fails too, the next try reports the error.
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
         written.map_err(|error| away("write to", &self.path, &error))
     }
 
-    /// Does it; if the file proves damaged and may be replaced, once more in the new one.
+    /// Does `act`; if the file proves damaged and may be replaced, once more in the new file.
     fn replacing_damage<T>(
         &mut self,
         mut act: impl FnMut(&mut Sqlite) -> Result<T, StoreError>,
@@ -213,7 +214,7 @@ impl Sqlite {
     /// Sets the file aside and goes on with a new one.
     fn begin_anew(&mut self, error: &StoreError) -> Result<(), StoreError> {
         let none = Connection::open_in_memory().map_err(|e| away("leave", &self.path, &e))?;
-        // It is closed before it gets another name: SQLite removes its log by name.
+        // Close the file before the rename: SQLite removes its log by name.
         open::leave(std::mem::replace(&mut self.connection, none));
         aside::set_aside(&self.path, error)?;
         self.connection = Sqlite::connect(&self.path, self.max_size)?;
@@ -230,7 +231,7 @@ impl Sqlite {
     }
 }
 
-/// The error of a file that is ours.
+/// Makes the error for a file that is ours.
 fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
     let text = format!("cannot {verb} {}: {}", path.display(), words(path, error));
     match error.sqlite_error_code() {
@@ -239,7 +240,8 @@ fn away(verb: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// SQLite's error about this file for people, in the system's words where that does not let us write.
+/// Returns SQLite's error about this file for people, in the system's words if the system does not let us
+/// write.
 fn words(path: &Path, error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
@@ -256,12 +258,12 @@ fn words(path: &Path, error: &rusqlite::Error) -> String {
     }
 }
 
-/// Why the file may not be written.
+/// Returns the reason for which the file may not be written.
 fn read_only(path: &Path) -> String {
     refusal(path).unwrap_or_else(|| "it may not be written".to_owned())
 }
 
-/// What the system has against our writing there, and what to do, if it has.
+/// Returns the system's objection to our writing there, if there is one, and the advice.
 fn refusal(path: &Path) -> Option<String> {
     open::refusal(path).map(|refusal| format!("{refusal}; {ELSEWHERE}"))
 }

@@ -1,4 +1,4 @@
-//! Opening a file, and telling whether it is ours. A file of something else is never touched.
+//! Opens a file, and decides whether it is ours. A file of another program is never changed.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,21 +17,21 @@ use crate::clock;
 
 /// `application_id` of our files: "site" in ASCII.
 const APPLICATION: i32 = 0x7369_7465;
-/// `user_version` of our files, and what makes each from the one before.
+/// SQL that makes each `user_version` of our files from the one before; the first makes version 1.
 const MIGRATIONS: [&str; 3] =
     [include_str!("schema.sql"), include_str!("hops.sql"), include_str!("loss.sql")];
 /// Size of the smallest SQLite file, in bytes.
 const SMALLEST: u64 = 512;
-/// The end of the name of the lock that [`super::Sqlite::claim`] leaves beside a file.
+/// Ending of the lock file's name, which [`super::Sqlite::claim`] leaves beside a database.
 pub const LOCK: &str = ".lock";
-/// How long to wait for another process to let go of the file.
+/// Longest wait for another process to release the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// How often, and how long apart, a file is looked at again that seems to be torn.
+/// Number of looks at a file that seems to be torn, and the pause between two.
 const GLANCES: u32 = 40;
 const GLANCE_PAUSE: Duration = Duration::from_millis(25);
 
-/// Opens or makes the file.
+/// Opens the file to write, and makes it if it is missing.
 pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
@@ -44,19 +44,19 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     look(path)?;
     let unfit = |error: rusqlite::Error| unfit(path, &error);
     let mut connection = connect(path, flags).map_err(unfit)?;
-    // Until it is known to be ours, closing it must not end its log.
+    // Until the file is known to be ours, closing it must not move its log into it.
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave, true).map_err(unfit)?;
     let is_new = recognise(&connection, path)?;
-    // SQLite opens to read what it may not write, and says so only when something is to be stored.
+    // SQLite opens a file that it may not write, and reports that only at the first write.
     if connection.is_readonly(MAIN_DB).map_err(unfit)? {
         let text = format!("cannot open {}: {}", path.display(), read_only(path));
         return Err(StoreError::Unfit { text });
     }
     connection.set_db_config(leave, false).map_err(unfit)?;
     connection = journal(connection, path, flags).map_err(unfit)?;
-    // Rows go to the end of their table, and are not looked at again: SQLite's own 2000 KiB of
-    // cache would fill up with them.
+    // Rows go to the end of their table, and are not read again: SQLite's default cache of 2000 KiB would
+    // fill up with them.
     connection
         .execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512;",
@@ -66,8 +66,8 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Opens the file to read. It is opened for writing if we may, since readers of a write-ahead
-/// log must be able to take part in it; nothing is written all the same.
+/// Opens the file to read. It is opened for writing if we may, since readers of a write-ahead log must take
+/// part in its locks; nothing is written all the same.
 pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
     if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
         let path = path.display();
@@ -86,8 +86,8 @@ pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// A connection that can read the file. Where the shared map of its log cannot be made, as in a
-/// folder that we may not write, a file without a log is read as one that nobody changes.
+/// Opens a connection that can read the file. If the shared map of its log cannot be made, as in a folder
+/// that we may not write, a file without a log is read as one that nobody changes.
 fn readable(path: &Path) -> rusqlite::Result<Connection> {
     let try_open = |flags| {
         let connection = connect(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -103,8 +103,8 @@ fn readable(path: &Path) -> rusqlite::Result<Connection> {
     unchanging(path)
 }
 
-/// A connection that reads the file as if it were on a medium that cannot change: no locks, no
-/// log, and nothing is made beside it.
+/// Opens a connection that reads the file as on a medium that cannot change: without locks and log, and no
+/// file is made beside it.
 fn unchanging(path: &Path) -> rusqlite::Result<Connection> {
     let name = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut uri = "file:".to_owned();
@@ -119,17 +119,17 @@ fn unchanging(path: &Path) -> rusqlite::Result<Connection> {
     connect(Path::new(&(uri + "?immutable=1")), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-/// Looks at a file's header before it is opened in earnest: that would make a log's map beside a
-/// file that is not ours, and take one of a few bytes for an empty one. Done by SQLite, since a
-/// file that we close ourselves loses the locks of every other connection of this process.
+/// Reads a file's header before the file is really opened: to open a file that is not ours would make a
+/// log's map beside it, and a file of a few bytes would pass for an empty one. SQLite does the reading: if
+/// we closed the file ourselves, every other connection of this process would lose its locks.
 fn look(path: &Path) -> Result<(), StoreError> {
     let size = match fs::metadata(path) {
         Ok(file) if file.is_file() => file.len(),
         Ok(_) => return Err(foreign(path, "it is not a file")),
-        // What is wrong with it, opening it tells.
+        // The real opening reports the error.
         Err(_) => return Ok(()),
     };
-    // With a journal beside it, whose turn has not come, a file may be in any state.
+    // A file with a rollback journal beside it, which is not yet rolled back, may be in any state.
     if size == 0 || beside(path, "-journal").exists() {
         return Ok(());
     }
@@ -157,25 +157,25 @@ fn look(path: &Path) -> Result<(), StoreError> {
         if !is_torn(&head) {
             break;
         }
-        // A cut in the middle of moving the log into the file leaves it so too: with the log it is whole
-        // again, and the opening in earnest reads both.
+        // A power cut while the log was moved into the file leaves it torn too: with the log it is whole
+        // again, and the real opening reads both.
         if has_log(path) {
             return Ok(());
         }
-        // Whoever writes it is moving its log into it at this moment: what does not change is
-        // only what we told SQLite to believe.
+        // Another process is moving its log into the file at this moment. We only told SQLite that the file
+        // does not change.
         std::thread::sleep(GLANCE_PAUSE);
         head = glance();
     }
     match head.map_err(|error| unfit(path, &error))? {
         (APPLICATION, version, _) => known(path, version),
-        // It may be ours in the making, of which all is in the log.
+        // The file may be one of ours in the making, all of which is still in the log.
         (0, 0, 0..=1) => Ok(()),
         _ => Err(foreign(path, "it is an SQLite file of another program")),
     }
 }
 
-/// Whether this version of our tables is one that we know.
+/// Accepts the version of our tables, if we know it.
 fn known(path: &Path, version: i32) -> Result<(), StoreError> {
     if usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len()) {
         return Ok(());
@@ -188,13 +188,13 @@ fn foreign(path: &Path, why: &str) -> StoreError {
     StoreError::Unfit { text }
 }
 
-/// Whether a write-ahead log with something in it stands beside the file.
+/// Returns true if a write-ahead log that is not empty stands beside the file.
 fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
-/// Why the system does not let us write the file, or make files beside it, if it does not. Asked without
-/// opening anything: closing it again would lose the locks of our connections.
+/// Returns the reason for which the system does not let us write the file, or make files beside it, if
+/// there is one. Nothing is opened for that: to close it again would lose the locks of our connections.
 pub fn refusal(path: &Path) -> Option<std::io::Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK);
@@ -205,12 +205,12 @@ pub fn refusal(path: &Path) -> Option<std::io::Error> {
 
 /// Closes a file that is damaged, and leaves its log as it is.
 pub fn leave(connection: Connection) {
-    // Where that cannot be said, its log may be moved into it, which harms nobody.
+    // If SQLite refuses the setting, the log may be moved into the file, which harms nobody.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     drop(connection);
 }
 
-/// The file `path` with `end` behind its name: one that SQLite or we put beside it.
+/// Returns `path` with `end` behind its name: a file that SQLite or we put beside the database.
 pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -223,7 +223,7 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether the file is new, so that it may become ours. A file that holds something else is an
+/// Returns true if the file is new, so that it may become ours. A file that holds something else is an
 /// error.
 fn recognise(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let number = |pragma: &str| -> Result<i32, StoreError> {
@@ -241,8 +241,8 @@ fn recognise(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Chooses the journal: a write-ahead log, so that readers and the writer do not wait for one
-/// another; where it cannot be had (file systems without shared maps), a rollback journal.
+/// Chooses the journal: a write-ahead log, so that readers and the writer do not wait for one another; if
+/// that is not possible (file systems without shared maps), a rollback journal.
 fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let try_wal = || -> rusqlite::Result<bool> {
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0))?;
@@ -259,7 +259,7 @@ fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::R
         _ => {}
     }
     drop(connection);
-    // Alone with the file, its log can be read without a shared map, and ended.
+    // A process alone with the file can read its log without a shared map, and end it.
     let connection = connect(path, flags)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     let _: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |r| r.get(0))?;
@@ -267,13 +267,13 @@ fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::R
     Ok(connection)
 }
 
-/// The journal in use, such as `wal` or `delete`.
+/// Returns the journal in use, such as `wal` or `delete`.
 pub fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))
 }
 
-/// Brings the tables up to date, each step and its number in one transaction. Another process that
-/// starts in this moment does the same: a step that it was faster with is left out.
+/// Brings the tables up to date, each step and its number in one transaction. If another process starts at
+/// the same moment, a step that it has done already is left out.
 fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
@@ -299,7 +299,7 @@ fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The error of a file that cannot be opened. Damaged are files of ours alone.
+/// Makes the error for a file that cannot be opened. Only files of ours count as damaged.
 fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
     let text = format!("cannot open {}: {}", path.display(), words(path, error));
     match error.sqlite_error_code() {
@@ -310,7 +310,7 @@ fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// Whether the file is ours even where its first bytes do not say so any more: `run` has left its lock
+/// Returns true if the file is ours, even if its first bytes no longer say so: `run` has left its lock
 /// beside it.
 fn is_ours(path: &Path) -> bool {
     beside(path, LOCK).exists()

@@ -1,4 +1,4 @@
-//! Rows into what the reports are made of.
+//! Reads rows as the values that the reports are made of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 use crate::store::Labels;
 
-/// Newest due time of each target on a node.
+/// Returns the newest due time of each target on a node.
 pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
     let mut statement = connection.prepare(
         "SELECT target.name, state.last_due_ms FROM state
@@ -21,7 +21,7 @@ pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<
     statement.query_map([node], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The state of each target on each node.
+/// Returns the state of each target on each node.
 pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>> {
     let mut statement = connection.prepare(
         "SELECT target.name, node.name, verdict, since_ms, state.last_due_ms, state.interval_ms,
@@ -41,7 +41,7 @@ pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>>
     rows.collect()
 }
 
-/// Every target with its labels.
+/// Returns every target with its labels.
 pub fn targets(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, Labels>> {
     let mut statement = connection.prepare("SELECT name, labels FROM target")?;
     let rows = statement.query_map([], |row| {
@@ -52,7 +52,7 @@ pub fn targets(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, L
     rows.collect()
 }
 
-/// The checks of a window, by due time.
+/// Gives `take` the checks of a window, by due time.
 pub fn checks(
     connection: &Connection,
     from_ms: i64,
@@ -82,7 +82,7 @@ pub fn checks(
     Ok(())
 }
 
-/// The gaps that touch a window.
+/// Gives `take` the gaps that overlap a window.
 pub fn gaps(
     connection: &Connection,
     from_ms: i64,
@@ -112,7 +112,7 @@ pub fn gaps(
     Ok(())
 }
 
-/// Dropped records by cause, of the losses that touch a window.
+/// Returns the number of dropped records by cause, from the losses that overlap a window.
 pub fn losses(
     connection: &Connection,
     from_ms: i64,
@@ -127,7 +127,7 @@ pub fn losses(
     rows.collect()
 }
 
-/// Names of ids, each pair made once.
+/// Names of ids; each pair of names is made once.
 struct Names {
     targets: HashMap<i64, Arc<str>>,
     nodes: HashMap<i64, Arc<str>>,

@@ -1,4 +1,4 @@
-//! Records into rows: one transaction a batch, keys that absorb repeats, and the largest size.
+//! Writes records as rows: one transaction a batch, keys that absorb repeats, and the largest size.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::model::state::AHEAD_MS;
 use crate::model::wire::{encode_hops, encode_labels};
 use crate::store::Written;
 
-/// How many of the oldest checks go at once when the file is too large, at most.
+/// Most checks that are deleted at once when the file is too large, unless one moment has more.
 const EXPIRE: i64 = 2000;
 
-/// Stores records and brings the file back within its size.
+/// Stores records, and brings the file back within its largest size.
 pub fn records(
     store: &mut Sqlite,
     records: &mut dyn Iterator<Item = &Record>,
@@ -25,7 +25,8 @@ pub fn records(
 ) -> rusqlite::Result<Written> {
     let mut written = Written::default();
     let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Ids that a transaction makes are real only once it is committed: one that fails leaves none.
+    // Ids made in a transaction are valid only once it is committed: if it fails, all remembered ids are
+    // dropped.
     let mut targets = std::mem::take(&mut store.targets);
     let mut nodes = std::mem::take(&mut store.nodes);
     {
@@ -48,11 +49,11 @@ pub fn records(
     Ok(written)
 }
 
-/// A check is late if a newer one is stored, and cannot say how a target stands. A due time that
-/// is still to come (after ?6) was stored while the clock was ahead, and proves nothing.
+/// A check is late if a newer one is stored, and does not change the verdict. But a due time in the future
+/// (after ?6) was stored while the clock was ahead, and is replaced.
 const LATE: &str = "(excluded.last_due_ms < last_due_ms AND last_due_ms <= ?6)";
 
-/// The statements of one transaction.
+/// Prepared statements of one transaction.
 struct Rows<'c> {
     connection: &'c Connection,
     outcome: Statement<'c>,
@@ -109,7 +110,7 @@ impl<'c> Rows<'c> {
         }
     }
 
-    /// Whether the check is new.
+    /// Stores a check; returns true if the check is new.
     fn check(&mut self, o: &Outcome, now_ms: i64) -> rusqlite::Result<bool> {
         let (target, node) = (self.target_id(&o.target)?, self.node_id(&o.node)?);
         let new = self.outcome.execute(params![
@@ -232,7 +233,7 @@ impl<'c> Rows<'c> {
     }
 }
 
-/// The id of a name in a table of names, made if it is new.
+/// Returns the id of a name in a table of names; a new name gets an id.
 fn id(
     connection: &Connection,
     table: &'static str,
@@ -250,7 +251,7 @@ fn id(
     Ok(id)
 }
 
-/// A loss of the same key grows.
+/// Stores a loss; a stored loss of the same key grows.
 fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO loss (node_id, run, from_ms, cause, sequence, to_ms, count)
@@ -270,9 +271,9 @@ fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result
     Ok(())
 }
 
-/// Deletes the oldest checks, and the gaps among them, until what the file holds is within
-/// `max_size`; notes them as one loss of the run. Gives how many. The newest moment stays, even
-/// if it alone is too large.
+/// Deletes the oldest checks, and the gaps among them, until the file's content is within `max_size`;
+/// counts them as one loss of the run. Returns how many checks were deleted. The newest moment stays, even
+/// if its checks alone are too large.
 fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqlite::Result<u64> {
     let mut expired = 0;
     while used(connection)? > max_size {
@@ -296,8 +297,8 @@ fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqli
     Ok(expired)
 }
 
-/// From when to when the oldest checks were due, an eighth of all, but no more than [`EXPIRE`]
-/// and at least one moment. None: only one moment is left.
+/// Returns the first due time of the oldest checks and the due time up to which to delete: an eighth of all
+/// checks, at most [`EXPIRE`], and at least one moment. None if only one moment is left.
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let rows: i64 = connection.query_row(
         "SELECT count(*) FROM (SELECT 1 FROM outcome LIMIT ?)",
@@ -316,7 +317,7 @@ fn oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     Ok(until_ms.map(|until_ms| (from_ms, until_ms)))
 }
 
-/// Bytes of the file that hold something.
+/// Returns the bytes of the file that are in use.
 fn used(connection: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma: &str| -> rusqlite::Result<u64> {
         connection
@@ -326,7 +327,7 @@ fn used(connection: &Connection) -> rusqlite::Result<u64> {
     Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
 }
 
-/// SQLite's integers are signed; ours never come near the end.
+/// Converts to SQLite's signed integers; our numbers never come near the end.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The command line: words to a [`Command`], and the usage text. No I/O here.
+//! The command line: from words to a [`Command`], and the usage text. No I/O here.
 
 mod check;
 mod service;
@@ -18,18 +18,18 @@ pub use self::check::Check;
 pub use self::service::{Manager, Mode, Service};
 pub use self::status::{By, Format, Status, Store, When};
 
-/// What `--help` prints.
+/// Text that `--help` prints.
 pub const USAGE: &str = include_str!("args/usage.txt");
 
-/// What an unknown command could have been.
+/// Names of the commands, for the fault of an unknown one.
 const COMMANDS: &str = "run, probe, write, check, status, config or service";
 
-/// What was asked for.
+/// Command that the words ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Print the usage.
     Help,
-    /// Print the version; verbose: of every library.
+    /// Print the version; verbose: also that of every library.
     Version {
         /// `-v` was given too.
         verbose: bool,
@@ -57,7 +57,7 @@ pub struct Common {
     pub configs: Vec<PathBuf>,
     /// `--env-file`
     pub env_file: Option<PathBuf>,
-    /// How often `--verbose`.
+    /// Number of `--verbose`.
     pub verbose: u8,
     /// `--quiet`
     pub quiet: bool,
@@ -72,7 +72,7 @@ pub struct Write {
     pub admin_url: Option<String>,
 }
 
-/// What `config` is to do.
+/// Task of `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Config {
     /// `--check`
@@ -86,7 +86,8 @@ pub enum Config {
 /// Reads the words behind the program's name.
 ///
 /// # Errors
-/// A word that is none of the command's, or a value that it does not take; what is allowed.
+/// A word that is none of the command's, or a value that the option does not take; the text says what is
+/// allowed.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let mut parser = Parser::from_args(words);
     let mut common = Common::default();
@@ -133,7 +134,7 @@ fn finish_version(mut parser: Parser, mut common: Common) -> Result<Command, Err
     Ok(Command::Version { verbose: common.verbose > 0 })
 }
 
-/// An option of all commands.
+/// Option of all commands.
 enum Shared {
     Config,
     EnvFile,
@@ -154,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// Takes its value, if it has one. True: `--help`.
+    /// Takes the option's value, if it has one. Returns true for `--help`.
     fn take(self, parser: &mut Parser, common: &mut Common) -> Result<bool, Error> {
         match self {
             Shared::Config => common.configs.push(parser.value().map_err(usage)?.into()),
@@ -167,7 +168,7 @@ impl Shared {
     }
 }
 
-/// None: `--help` was among the words.
+/// Reads the words of a command without options of its own. Returns none if `--help` was among the words.
 fn parse_run(parser: &mut Parser, common: &mut Common) -> Result<Option<()>, Error> {
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {

@@ -1,4 +1,4 @@
-//! `check`.
+//! Command line of `check`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const KEYS: [&str; 10] = [
 /// Options of `check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// URLs and names.
+    /// URLs, and names of targets.
     pub what: Vec<String>,
     /// `--all`
     pub all: bool,
@@ -42,7 +42,7 @@ pub struct Check {
     pub keys: Vec<(&'static str, String)>,
 }
 
-/// None: `--help` was among the words.
+/// Reads the words of `check`. Returns none if `--help` was among the words.
 pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>, Error> {
     let mut check = Check {
         what: Vec::new(),

@@ -1,4 +1,4 @@
-//! `service`.
+//! Command line of `service`.
 
 use lexopt::Arg::{Long, Value};
 use lexopt::Parser;
@@ -6,7 +6,7 @@ use lexopt::Parser;
 use super::{Common, Shared, text, usage};
 use crate::error::Error;
 
-/// Who is to start the program.
+/// Service manager that starts the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     /// `--systemd`
@@ -15,7 +15,7 @@ pub enum Manager {
     OpenWrt,
 }
 
-/// What it is to do then.
+/// Command that the service manager starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// `run`
@@ -29,13 +29,13 @@ pub enum Mode {
 /// Options of `service`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Service {
-    /// For whom the file is.
+    /// Service manager that the file is for.
     pub manager: Manager,
-    /// What it starts.
+    /// Command that the file starts.
     pub mode: Mode,
 }
 
-/// None: `--help` was among the words.
+/// Reads the words of `service`. Returns none if `--help` was among the words.
 pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Service>, Error> {
     let (mut manager, mut mode) = (None, None);
     let mut help = false;

@@ -1,4 +1,4 @@
-//! `status`.
+//! Command line of `status`.
 
 use std::time::Duration;
 
@@ -29,25 +29,25 @@ pub struct Status {
     pub down: bool,
     /// `--format`
     pub format: Format,
-    /// `--store`; none: PostgreSQL, if it is configured.
+    /// `--store`; none: PostgreSQL if it is configured, else SQLite.
     pub store: Option<Store>,
 }
 
-/// Which store to read.
+/// Store to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
-    /// Of `run`.
+    /// Store of `run`.
     Sqlite,
-    /// Of `write`.
+    /// Store of `write`.
     Postgres,
 }
 
-/// A point in time.
+/// Point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// So long ago.
+    /// Time back from now.
     Ago(Duration),
-    /// In milliseconds since 1970.
+    /// Milliseconds since 1970.
     At(i64),
 }
 
@@ -60,18 +60,18 @@ pub enum By {
     Day,
 }
 
-/// How a report is printed.
+/// Format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// An array of objects.
+    /// JSON: an array of objects.
     Json,
-    /// RFC 4180.
+    /// CSV: RFC 4180.
     Csv,
 }
 
-/// None: `--help` was among the words.
+/// Reads the words of `status`. Returns none if `--help` was among the words.
 pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>, Error> {
     let mut status = Status {
         names: Vec::new(),
@@ -131,7 +131,7 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>,
     Ok((!help).then_some(status))
 }
 
-/// A duration back from now, RFC 3339, or a date.
+/// Reads a duration back from now, a time of RFC 3339, or a date.
 pub fn when(flag: &str, word: &str) -> Result<When, Error> {
     if let Ok(ago) = parse_duration(word) {
         return Ok(When::Ago(ago));

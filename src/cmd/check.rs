@@ -1,5 +1,5 @@
-//! `sitewatch check`: check now, and show what happened. The same engine and the same judge as
-//! `run`, the same doubts about our own network, without a schedule and without a store.
+//! `sitewatch check`: checks targets at once and shows the outcomes. Engine, judge and doubts about our own
+//! network are those of `run`; there is no schedule and no store.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -29,17 +29,18 @@ use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 use crate::threads;
 
-/// Checks in flight at once, and room for their bodies in bytes: those of a configuration by
-/// default.
+/// Most checks in flight at once: the default of `max_in_flight`.
 const IN_FLIGHT: usize = 100;
+/// Memory for their bodies in bytes: 256 KiB, the default of `max_body`, for each check in flight.
 const ROOM: usize = 256 * 1024 * IN_FLIGHT;
-/// Longest turn of the engine.
+/// Longest wait of one turn of the engine.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Checks what was asked for, as often as asked for.
+/// Checks the targets of the command line, as often as `--count` says, and prints each outcome. Returns the
+/// exit code of the worst verdict.
 ///
 /// # Errors
-/// Neither a URL nor a target, or a key that it does not take.
+/// A word that is neither a URL nor a target, or a key that such a target does not take.
 pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
     let Asked { targets, others, node, canaries } = asked(common, options)?;
     let trust = Trust::read(targets.iter().map(|target| &**target))?;
@@ -71,14 +72,15 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
     Ok(worst)
 }
 
-/// What was asked for.
+/// Targets to check, and what checking them needs.
 struct Asked {
     targets: Vec<Arc<Target>>,
-    /// The configuration's other ones, which may stand in for canaries.
+    /// Targets of the configuration, which may stand in for canaries; empty with `--all` or without a
+    /// configuration.
     others: Vec<Arc<Target>>,
-    /// This node's name.
+    /// Name of this node.
     node: String,
-    /// Whose fault it is when nobody answers.
+    /// Hosts that tell our own network's trouble from a target's, when nobody answers.
     canaries: Canaries,
 }
 
@@ -133,12 +135,12 @@ fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
     Ok(Asked { targets, others, node, canaries })
 }
 
-/// A target that no configuration knows.
+/// Builds a target from a URL that no configuration names, with the keys that were given as flags.
 fn lone(url: &str, keys: &[(&str, String)]) -> Result<Arc<Target>, Error> {
     with_keys(lone_target(url)?, keys).map(Arc::new)
 }
 
-/// The target with the keys that were given as flags.
+/// Sets the keys that were given as flags on a target.
 fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Error> {
     for (key, value) in keys {
         let fault = |allowed: &str| Error::new(format!("--{key} {value:?}: {allowed}"));
@@ -156,7 +158,7 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
                 target.method = Method::parse(value).ok_or_else(|| fault(&words))?;
             }
             "header" => {
-                // The value may be a secret: it is not shown.
+                // The value may be a secret: no error shows it.
                 let (name, value) = value
                     .split_once(':')
                     .ok_or_else(|| Error::new("--header: write it 'Name: value'"))?;
@@ -191,19 +193,19 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
     Ok(target)
 }
 
-/// Checks that are made now.
+/// Checks under way, and what they need.
 struct Checks {
     engine: Engine<(usize, Order)>,
     room: Room,
     node: Arc<str>,
     run: u32,
-    /// All targets that are known, and who else tells our own network's trouble from theirs.
+    /// All targets that are known, and the canaries: they tell our own network's trouble from a target's.
     known: Vec<Arc<Target>>,
     canaries: Canaries,
 }
 
 impl Checks {
-    /// Checks every target once, and gives the outcomes in the order of the targets.
+    /// Checks every target once, and hands the outcomes to `give` in the order of the targets.
     fn round(
         &mut self,
         targets: &[Arc<Target>],
@@ -213,7 +215,8 @@ impl Checks {
             (0..targets.len()).map(|index| (index, None)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
         let mut given = 0;
-        // What is in doubt, and those it is about, in the same order.
+        // Checks in doubt are held by `uplink`; `doubted` has the indexes of their targets, in the same
+        // order.
         let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
         uplink.plan(&self.known, &self.canaries);
         while given < targets.len() {
@@ -252,8 +255,8 @@ impl Checks {
                     }
                 }
             } else {
-                // Those that are left are in doubt: one round of the canaries settles them.
-                // For async-io.
+                // All checks that are left are in doubt: one round of the canaries settles them. async-io
+                // needs a thread for that.
                 threads::spare(1).cannot("start a thread")?;
                 uplink.hasten();
                 let answer = smol::block_on(uplink.next());
@@ -276,7 +279,7 @@ impl Checks {
     }
 }
 
-/// The worse of two answers: down before unknown before fine.
+/// Returns the worse of two answers as an exit code: down before unknown before fine.
 fn worse(before: u8, verdict: Verdict) -> u8 {
     match (before, verdict) {
         (BAD_NEWS, _) | (_, Verdict::Down) => BAD_NEWS,

@@ -1,4 +1,4 @@
-//! `sitewatch config`: check and print the configuration.
+//! `sitewatch config`: checks and prints the configuration.
 
 use super::{FINE, print, surroundings};
 use crate::args::{self, Common};
@@ -7,8 +7,8 @@ use crate::config::{self, EXAMPLE, Need};
 use crate::error::Error;
 use crate::show::text::count;
 
-/// Checks, prints or shows the example. Remarks come after what is fine, one a line, and leave the
-/// exit code as it is.
+/// Checks the configuration, prints it, or prints the example. Remarks follow the line that says it is fine,
+/// one a line, and leave the exit code as it is.
 ///
 /// # Errors
 /// Every fault of the files, one a line.

@@ -1,4 +1,4 @@
-//! What all daemons share: signals, `/health`, and waiting for the last stage to end.
+//! Parts that all daemons share: signals, `/health`, and the wait for the last stage to end.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,16 +20,16 @@ use crate::threads;
 /// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
 pub const STACK: usize = 512 * 1024;
 
-/// Signals this soon after the first are the same telling: `timeout` and some shells send it to
-/// the process and to its group.
+/// Signals that come within this time of the first count as the same one: `timeout` and some shells signal
+/// both the process and its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-/// What the stages tell the rest of the program.
+/// Counters of `/health`: the stages change them, the listener shows them.
 #[derive(Default)]
 pub struct Shared(Mutex<Health>);
 
 impl Shared {
-    /// With these counters to begin with.
+    /// Creates shared counters that begin with these values.
     pub fn new(health: Health) -> Arc<Shared> {
         Arc::new(Shared(Mutex::new(health)))
     }
@@ -44,47 +44,48 @@ impl Shared {
     }
 }
 
-/// Whether it has a controlling terminal, wherever its output goes.
+/// Returns true if the process has a controlling terminal, wherever its output goes.
 fn is_on_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
 
-/// A thread with a small stack.
+/// Returns a builder of a thread of this name, with a small stack.
 pub fn thread(name: &str) -> Builder {
     Builder::new().name(name.to_owned()).stack_size(STACK)
 }
 
-/// What a daemon needs of the world before its stages start, so that it can still refuse to.
+/// Listener and signals of a daemon, obtained before its stages start: a daemon that cannot have them does
+/// not start.
 pub struct Daemon {
     listener: Option<Async<TcpListener>>,
     signals: Signals,
-    /// It was started on a terminal.
+    /// The daemon was started on a terminal.
     on_terminal: bool,
 }
 
-/// What a daemon does when it is told something.
+/// Reactions of a daemon to signals.
 pub trait Obey {
-    /// Ends as it should: told to stop for the first time.
+    /// Begins an orderly stop, at the first signal to stop.
     fn stop(&mut self);
-    /// Told a second time: the last word before it leaves at once.
+    /// Does what must be done before the process exits at once, at the second signal to stop.
     fn leave(&mut self) {}
-    /// SIGHUP.
+    /// Reacts to SIGHUP.
     fn hang_up(&mut self);
-    /// How often it looks around by itself, in [`Obey::look`].
+    /// Returns the time between two calls of [`Obey::look`]; none: the method is never called.
     fn looks_every(&self) -> Option<Duration> {
         None
     }
-    /// Looks around.
+    /// Does the work that is due every [`Obey::looks_every`], until the daemon is told to stop.
     fn look(&mut self) {}
 }
 
 impl Daemon {
-    /// Listens where the configuration says, and for signals.
+    /// Binds the listener of the configuration, if there is one, and catches signals.
     ///
     /// # Errors
     /// The address is taken, or no thread can be started.
     pub fn new(config: &Config) -> Result<Daemon, Error> {
-        // For async-io.
+        // async-io starts a thread of its own.
         threads::spare(1).cannot("start a thread")?;
         let listener = config.serve.listen.map(http::listen).transpose()?;
         let signals = [Signal::Int, Signal::Term, Signal::Hup];
@@ -92,7 +93,7 @@ impl Daemon {
         Ok(Daemon { listener, signals, on_terminal: is_on_terminal() })
     }
 
-    /// Serves, and has `obey` obey signals, until `ended` is closed.
+    /// Serves `/health`, and passes signals to `daemon`, until `ended` is closed.
     pub fn oversee(mut self, shared: &Arc<Shared>, ended: &Receiver<()>, daemon: &mut dyn Obey) {
         let shared = Arc::clone(shared);
         let answer = move |path: &str| match path {
@@ -121,7 +122,7 @@ impl Daemon {
                     continue;
                 };
                 let Ok(signal) = signal else { continue };
-                // A terminal that is gone ends what ran on it, as ever.
+                // SIGHUP from a terminal that is gone ends the program that ran on it, as usual.
                 if signal == Signal::Hup && self.on_terminal == is_on_terminal() {
                     if told.is_none() {
                         daemon.hang_up();

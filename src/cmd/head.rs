@@ -1,5 +1,5 @@
-//! The head of the road, the same for `run` and `probe`: watch and judge, each on a thread of its
-//! own. What comes after them takes records.
+//! Head of the road, the same for `run` and `probe`: the stages watch and judge, each on a thread of its own.
+//! The stage after them takes records.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
@@ -19,23 +19,23 @@ use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stop::Stop;
 
-/// Descriptors that are asked for, as the service files have it.
+/// Open descriptors to ask the kernel for, or more if more are needed; the service files allow as many.
 const DESCRIPTORS: u64 = 65_536;
-/// Those that are open besides checks: files, the store, a broker's, lookups.
+/// Descriptors that are open besides those of checks: files, the store, brokers, look-ups.
 const OTHERS: usize = 100;
 
-/// What is known before the first check.
+/// State that is known before the first check.
 #[derive(Default)]
 pub struct Before {
-    /// The newest due time that is stored of each target.
+    /// Newest due time that is stored of each target, in milliseconds since 1970.
     pub newest: BTreeMap<String, i64>,
-    /// How each target stands.
+    /// State of each target, and its start.
     pub stands: Stands,
-    /// What is on the terminal.
+    /// Live view on the terminal, if there is one.
     pub screen: Option<Arc<Mutex<Screen>>>,
 }
 
-/// What a configuration plans.
+/// Returns the plan of a configuration. Warns if its checks would wait for one another.
 ///
 /// # Errors
 /// A `ca_file` that cannot be read or holds no certificate.
@@ -47,7 +47,8 @@ pub fn plan(config: &Config) -> Result<Plan, Error> {
     Ok(Plan { targets: config.targets.clone(), trust, canaries: canaries(config) })
 }
 
-/// Who tells our own network's trouble from theirs.
+/// Returns the hosts that tell our own network's trouble from a target's: those configured, else the brokers
+/// of Kafka, with targets that may stand in.
 pub fn canaries(config: &Config) -> Canaries {
     let brokers = || config.kafka.as_ref().map(|kafka| kafka.brokers.clone());
     let configured = config.uplink.canaries.clone();
@@ -55,8 +56,8 @@ pub fn canaries(config: &Config) -> Canaries {
     Canaries { hosts: configured.or_else(brokers).unwrap_or_default(), stands_in }
 }
 
-/// Asks for as many descriptors as may be had: a shell allows 1024 until asked, which is little for a
-/// large `max_in_flight` or many connections that are kept.
+/// Raises the limit on open descriptors as far as needed and allowed: a shell allows 1024 until asked, too
+/// few for a large `max_in_flight` or many connections that are kept. Warns if too few can be had.
 fn ask_for_descriptors(config: &Config) {
     let room = config.probe.max_in_flight;
     let kept = config.targets.iter().filter(|target| target.connect.reuse).count();
@@ -65,7 +66,7 @@ fn ask_for_descriptors(config: &Config) {
     let Some(mut limit) = now.current else { return };
     let wanted = needed.max(DESCRIPTORS);
     let asked = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    // What is refused is as if it had not been there to ask for.
+    // If the kernel refuses, the present limit stays.
     if limit < asked && setrlimit(Resource::Nofile, Rlimit { current: Some(asked), ..now }).is_ok()
     {
         limit = asked;
@@ -79,7 +80,7 @@ fn ask_for_descriptors(config: &Config) {
     }
 }
 
-/// The two stages under way.
+/// Stages watch and judge, under way.
 pub struct Head {
     stop: Stop,
     control: Control,
@@ -88,8 +89,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Starts to watch what is planned as `node`; what is found goes to `give`, which is dropped
-    /// when the last has been given.
+    /// Starts to watch the targets of `plan` as `node`. Records go to `give`, which is dropped after the last
+    /// one.
     ///
     /// # Errors
     /// No thread can be started.
@@ -103,7 +104,8 @@ impl Head {
     ) -> Result<Head, Error> {
         let (found_in, found) = smol::channel::unbounded();
         ask_for_descriptors(config);
-        // libcurl's handles stay on the thread that made them; only the waker comes back.
+        // libcurl's handles stay on the thread that made them; only the control and the line of the watch
+        // come back.
         let (owner, newest) = (Arc::clone(node), before.newest);
         let limits = Limits {
             max_in_flight: config.probe.max_in_flight,
@@ -137,12 +139,12 @@ impl Head {
         Ok(Head { stop, control, watch, judge })
     }
 
-    /// For whoever plans anew.
+    /// Returns the control of the watch, for a new plan.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// Starts no more checks; those under way end.
+    /// Starts no more checks; the checks under way end.
     pub fn stop(&self) {
         self.stop.tell();
         self.control.wake();

@@ -1,7 +1,7 @@
-//! The stage behind the connections: judges what came back, tells of changes.
+//! Stage behind the connections: judges replies, and logs when the state of a target changes.
 //!
-//! Takes: what the watch found. Gives: records. Ends when: the watch has ended and its queue is
-//! empty, or nobody takes records any more. On failure: there is none.
+//! Takes: findings of the watch. Gives: records. Ends when: the watch has ended and its queue is empty, or
+//! nobody takes records any more. On failure: there is none.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,49 +21,51 @@ use crate::show::screen::Screen;
 use crate::show::text::reason;
 use crate::show::time::span;
 
-/// A state, and since when, in milliseconds since 1970.
+/// State of each target, and its start in milliseconds since 1970.
 pub type Stands = HashMap<Arc<str>, (Verdict, i64)>;
 
-/// Takes what is given, waiting while there is no room; false: nobody takes any more.
+/// Function that hands records to the next stage, and waits while there is no room; false: nobody takes any
+/// more.
 pub type Give = Box<dyn Fn(Given) -> bool + Send>;
 
-/// What the next stage gets.
+/// Input of the next stage.
 pub enum Given {
-    /// Records.
+    /// Records, in the order in which they were settled.
     Records(Vec<Record>),
-    /// From here on these are the targets, in that run: to be told of.
+    /// Targets from here on, and the run that they belong to: both are to be announced.
     Targets(Vec<Arc<Target>>, u32),
 }
 
-/// The stage.
+/// Stage that judges replies.
 pub struct Judge {
-    /// What the watch found, batch by batch.
+    /// Findings of the watch, batch by batch.
     pub found: Receiver<Vec<Found>>,
-    /// To the next stage.
+    /// Way to the next stage.
     pub give: Give,
-    /// Back to the watch.
+    /// Way back to the watch.
     pub line: Line,
-    /// The present run.
+    /// Number of the present run.
     pub run: u32,
-    /// Holds what may be our own fault.
+    /// Holds checks that may have failed through our own network.
     pub uplink: Uplink,
-    /// How each target stands.
+    /// State of each target, and its start.
     pub stands: Stands,
-    /// What others may know of us.
+    /// Counters of `/health`.
     pub shared: Arc<Shared>,
-    /// What is on the terminal.
+    /// Live view on the terminal, if there is one.
     pub screen: Option<Arc<Mutex<Screen>>>,
-    /// This node.
+    /// Name of this node.
     pub node: Arc<str>,
-    /// Targets whose certificate ends soon, as was told, and since when.
+    /// Targets whose certificate ends soon and that were logged for it, with the state and due time of the
+    /// latest such check.
     pub soon: Stands,
-    /// For the next stage: what the batch under way has come to.
+    /// Records of the batch under way, for the next stage.
     pub records: Vec<Record>,
 }
 
-/// What the judge waits for.
+/// Event that the judge waits for.
 enum Event {
-    /// None: the watch has ended.
+    /// Findings of the watch; none: the watch has ended.
     Found(Option<Vec<Found>>),
     Canary(Option<Answered>),
 }
@@ -74,7 +76,7 @@ impl Judge {
         loop {
             let found = async { Event::Found(self.found.recv().await.ok()) };
             let canary = async { Event::Canary(self.uplink.next().await) };
-            // Whichever is there, in fairness: neither must wait for the other to be empty.
+            // `race` is fair between two that are ready: neither must wait for the other to be empty.
             let goes_on = match smol::block_on(smol::future::race(found, canary)) {
                 Event::Found(Some(found)) => found.into_iter().all(|found| self.take(found)),
                 Event::Canary(answer) => {
@@ -88,7 +90,7 @@ impl Judge {
                 return;
             }
         }
-        // What is still in doubt waits for the canaries, for one round.
+        // Checks that are still in doubt wait for the canaries, for one round.
         self.uplink.hasten();
         while self.uplink.is_holding() {
             let answer = smol::block_on(self.uplink.next());
@@ -100,7 +102,7 @@ impl Judge {
         }
     }
 
-    /// False: nobody takes records any more.
+    /// Takes one finding of the watch. Returns false once nobody takes records any more.
     fn take(&mut self, found: Found) -> bool {
         match found {
             Found::Reply(answer) => {
@@ -132,12 +134,12 @@ impl Judge {
         true
     }
 
-    /// Gives what there is to the next stage. False: nobody takes it any more.
+    /// Hands the gathered records to the next stage. Returns false once nobody takes them any more.
     fn give(&mut self) -> bool {
         self.records.is_empty() || (self.give)(Given::Records(std::mem::take(&mut self.records)))
     }
 
-    /// Forgets what is not watched any more.
+    /// Forgets the targets that are no longer watched; `/health` and the screen learn of the new ones.
     fn plan(&mut self, targets: &[Arc<Target>]) {
         let names: HashSet<&str> = targets.iter().map(|target| &*target.name).collect();
         self.stands.retain(|name, _| names.contains(&**name));
@@ -156,8 +158,8 @@ impl Judge {
         }
     }
 
-    /// What is settled now: by what came back other checks too; nothing if it is tried again or in
-    /// doubt.
+    /// Judges one reply. Returns every outcome that is final now, those of other checks that the reply
+    /// settles included. The reply's own is missing if the check is tried again or in doubt.
     fn judge(&mut self, answer: Answer) -> Vec<Settled> {
         let now = answer.ended_at;
         let (target, silence) = (Arc::clone(&answer.target), answer.reply.silence);
@@ -168,18 +170,18 @@ impl Judge {
         settled
     }
 
-    /// None: it is tried again.
+    /// Judges the reply of one attempt. Returns none if the check is tried again.
     fn try_again(&self, answer: Answer) -> Option<Outcome> {
         let Answer { index, target, order, reply, held, .. } = answer;
         let silence = reply.silence;
         let outcome = judge(&target, &order, reply);
-        // The body is gone, and makes room before we wait for the next stage.
+        // The body is no longer needed: its memory is free before we wait for the next stage.
         drop(held);
         if target.attempts == 1 {
             return Some(outcome);
         }
         if outcome.verdict != Verdict::Down || order.attempt >= target.attempts {
-            // One that has ended plans no more.
+            // A watch that has ended plans no more: it need not know.
             let _ = self.line.tell(Judged::Done(index));
             return Some(outcome);
         }
@@ -192,7 +194,7 @@ impl Judge {
         }
     }
 
-    /// What holds of a check.
+    /// Turns a settled check into a record; counts, shows and logs its outcome.
     fn settled(&mut self, Settled { outcome, is_told }: Settled) -> Record {
         self.shared.change(|health| health.checks += 1);
         self.show(&outcome);
@@ -202,7 +204,7 @@ impl Judge {
         Record::Check(Box::new(outcome))
     }
 
-    /// Logs once that a certificate ends soon, until it does not.
+    /// Logs once that a certificate ends soon, and again only after a check that was up without that cause.
     fn tell_soon(&mut self, outcome: &Outcome) {
         if outcome.cause == Some(Cause::CertificateSoon) {
             let since = (outcome.verdict, outcome.due_ms);
@@ -235,7 +237,7 @@ impl Judge {
         match (state, before) {
             (Verdict::Down, _) => log::warn!("{name} is down: {why}"),
             (Verdict::Unknown, _) => log::warn!("{name} is unknown: {why}"),
-            // What is up from the start is no change.
+            // A target that is up from the start is no change.
             (_, None) => log::debug!("{name} is up"),
             (_, Some((was, since_ms))) => {
                 let time = span(outcome.due_ms - since_ms);

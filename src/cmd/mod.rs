@@ -26,17 +26,17 @@ use crate::error::{Context, Error};
 use crate::show::terminal;
 use crate::show::text::{Paint, count};
 
-/// All is well.
+/// Exit code: all is well.
 const FINE: u8 = 0;
-/// The answer is bad news.
+/// Exit code: the answer is bad news.
 const BAD_NEWS: u8 = 1;
-/// No answer.
+/// Exit code: there is no answer.
 const NO_ANSWER: u8 = 2;
 
-/// Does what the words say; gives the exit code.
+/// Runs the command that the words of the command line name. Returns the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
-    // Before anything else of OpenSSL: this call alone keeps it from freeing what it has when the process
-    // exits, while a thread of librdkafka may be in the middle of a handshake.
+    // This call comes before anything else of OpenSSL. It alone keeps OpenSSL from freeing its data when the
+    // process exits, while a thread of librdkafka may be in the middle of a handshake.
     openssl::init();
     let code = args::parse(words).and_then(|command| match command {
         Command::Help => print(args::USAGE).map(|()| FINE),
@@ -55,7 +55,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
-/// Says on stderr why there is no answer. Faults of a configuration begin with their place.
+/// Prints the reason for having no answer to stderr. Faults of a configuration begin with their place.
 fn complain(error: &Error) {
     let text = error.to_string();
     let text = clean_lines(&text);
@@ -64,11 +64,11 @@ fn complain(error: &Error) {
     } else {
         format!("sitewatch: {text}\n")
     };
-    // Nowhere is left to say that stderr is closed.
+    // If stderr is closed, there is nowhere left to say so.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Whether a text begins with `PATH:LINE:COLUMN: `.
+/// Returns true if a text begins with `PATH:LINE:COLUMN: `.
 fn starts_with_place(text: &str) -> bool {
     let Some((place, _)) = text.split_once(": ") else { return false };
     let mut numbers = place.rsplitn(3, ':').take(2);
@@ -85,10 +85,10 @@ fn load(common: &Common, need: Need) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Drops the targets that are for other nodes, and says how many.
+/// Drops the targets that are for other nodes, and logs their number.
 ///
 /// # Errors
-/// None is left.
+/// Targets are configured, but none of them is for this node.
 fn keep_own(config: &mut Config, node: &str) -> Result<(), Error> {
     let all = config.targets.len();
     config.targets.retain(|target| target.is_for(node));
@@ -104,7 +104,7 @@ fn keep_own(config: &mut Config, node: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The environment, and the files of the configuration.
+/// Returns the environment, with the file of variables if one is given, and the paths of the configuration.
 fn surroundings(common: &Common) -> Result<(Environment, Vec<std::path::PathBuf>), Error> {
     let mut environment = Environment::of_process();
     if let Some(path) = &common.env_file {
@@ -124,7 +124,7 @@ fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_min
     crate::log::start(level, format, max_per_minute, crate::clock::now_ms);
 }
 
-/// What is logged, by the configuration and the command line.
+/// Returns the level of the log, from the configuration and the flags of the command line.
 fn level(common: &Common, configured: LevelFilter) -> LevelFilter {
     match common.verbose {
         _ if common.quiet => configured.min(LevelFilter::Warn),
@@ -145,24 +145,24 @@ fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Columns of the terminal on stdout; none if it is no terminal.
+/// Returns the columns of the terminal on stdout, 80 if they are unknown; none if stdout is no terminal.
 fn width() -> Option<usize> {
     let out = std::io::stdout();
     out.is_terminal().then(|| terminal::size(&out).map_or(80, |(columns, _)| columns))
 }
 
-/// Colours, if stdout is a terminal that wants them.
+/// Returns colours if stdout is a terminal that wants them, else none.
 fn paint() -> Paint {
     Paint::new(std::io::stdout().is_terminal() && wants_colour())
 }
 
-/// Whether to colour what goes to the terminal: <https://no-color.org>.
+/// Returns true if the environment allows colours on the terminal: <https://no-color.org>.
 fn wants_colour() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// This host's name, for nodes that have none of their own.
+/// Returns the name of this host, for nodes that have none of their own; `localhost` if the host has none.
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "localhost".to_owned() } else { name }

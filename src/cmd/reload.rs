@@ -1,5 +1,5 @@
-//! Another configuration for a daemon under way, on SIGHUP or when its files change: what it plans
-//! takes the place of what was planned. One that has faults changes nothing, and they are logged.
+//! Reload: a running daemon reads its configuration again, on SIGHUP or when its files change, and the new
+//! plan replaces the old one. A configuration that has faults changes nothing, and the faults are logged.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -14,33 +14,34 @@ use crate::config::{Config, Need, ReloadOn, files, read};
 use crate::error::Error;
 use crate::show::text::count;
 
-/// How often the files are looked at. What has changed is read once it has stayed the same for as
-/// long: it may still be being written.
+/// Time between two looks at the files. A changed file is read once it has stayed the same for as long: it
+/// may still be being written.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Every how many looks files that were not taken are tried again, unchanged as they are.
+/// Looks between two tries to read files that failed before, unchanged as they are.
 const TRY_EVERY: u32 = 10;
 
-/// What is under way, and where it came from.
+/// Configuration under way, and the files that it came from.
 pub struct Reload<'a> {
     common: &'a Common,
     need: Need,
     node: Arc<str>,
     config: Config,
     control: Control,
-    /// The files as they were read, and as they were seen last.
+    /// Files as they were when they were read last.
     read: Vec<Seen>,
+    /// Files as they were at the last look.
     seen: Vec<Seen>,
-    /// Why they were not taken, and how many looks ago.
+    /// Reason for which the last reading failed, and the number of looks since; none: it succeeded.
     failed: Option<(String, u32)>,
 }
 
-/// A file, and what tells it from another of its name: number, size, and when it was last written;
-/// none: there is none.
+/// Path of a file, and its state: inode number, size, and time of the last write in seconds and nanoseconds.
+/// No state: there is no such file.
 type Seen = (PathBuf, Option<[i64; 4]>);
 
 impl<'a> Reload<'a> {
-    /// For a daemon that watches what `config` plans, which was read from `since_us` on,
-    /// microseconds since 1970.
+    /// Creates the reload of a daemon that watches the targets of `config`, which was read from `since_us`
+    /// on, in microseconds since 1970.
     pub fn new(
         common: &'a Common,
         (need, since_us): (Need, i64),
@@ -50,7 +51,7 @@ impl<'a> Reload<'a> {
     ) -> Reload<'a> {
         let seen = look(common, &config);
         let mut read = seen.clone();
-        // What was written since may not be what was read.
+        // A file that was written since then may not be the one that was read.
         for (_, state) in &mut read {
             *state = state.filter(|[.., s, ns]| *s * 1_000_000 + *ns / 1000 < since_us);
         }
@@ -58,19 +59,21 @@ impl<'a> Reload<'a> {
         Reload { common, need, node, config, control, read, seen, failed: None }
     }
 
-    /// Whether the files are to be looked at.
+    /// Returns true if the files are to be looked at.
     pub fn is_watching(&self) -> bool {
         self.config.reload == ReloadOn::Watch
     }
 
-    /// Reads the files again if they are others, and have been since the last look.
+    /// Looks at the files. Reads them again if they differ from those that were read, and have not changed
+    /// since the last look.
     pub fn look(&mut self) {
         let now = look(self.common, &self.config);
         let before = std::mem::replace(&mut self.seen, now);
         if self.seen == before && self.seen != self.read {
             return self.reload();
         }
-        // What was missing may be there by now, where nobody has looked.
+        // The fault may be gone though these files are the same: a file that was missing may be there by now,
+        // in a place that nobody looks at.
         if let Some((why, looks)) = &mut self.failed {
             *looks += 1;
             if *looks % TRY_EVERY == 0 {
@@ -80,12 +83,12 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// Reads the files again.
+    /// Reads the files again, and puts the new plan into effect.
     pub fn reload(&mut self) {
         self.read_again(None);
     }
 
-    /// The same; `said`: a failure that need not be told again.
+    /// Reads the files again; `said` is the text of a failure that need not be logged again.
     fn read_again(&mut self, said: Option<String>) {
         self.read = look(self.common, &self.config);
         self.seen.clone_from(&self.read);
@@ -111,10 +114,10 @@ impl<'a> Reload<'a> {
         }
         self.control.plan(plan);
         log::info!("reloaded: {changes}");
-        // What needs a restart is compared with what is under way.
+        // Sections that need a restart stay as they are under way: the next reload is compared with those.
         let Config { targets, targets_file, uplink, reload, .. } = new;
         self.config = Config { targets, targets_file, uplink, reload, ..self.config.clone() };
-        // Those that were known are as they were before they were read.
+        // Files that were known keep the state that they had before they were read.
         let known: HashMap<&Path, _> =
             self.read.iter().map(|(path, state)| (&**path, *state)).collect();
         let mut read = look(self.common, &self.config);
@@ -127,7 +130,7 @@ impl<'a> Reload<'a> {
     }
 }
 
-/// How many targets there are now, and how many of them came and went, by their names.
+/// Returns a text with the number of targets now, and how many are new or gone, by their names.
 fn changes(old: &Config, new: &Config) -> String {
     fn names(config: &Config) -> HashSet<&str> {
         config.targets.iter().map(|target| &*target.name).collect()
@@ -137,7 +140,7 @@ fn changes(old: &Config, new: &Config) -> String {
     format!("{}, {came} new, {went} gone", count(after.len() as u64, "target"))
 }
 
-/// What differs and cannot be changed under way.
+/// Returns the names of the sections that differ and cannot be changed under way.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let log = |config: &Config| (config.log.format, config.log.max_per_minute);
     let all = [
@@ -153,7 +156,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     all.iter().filter(|(_, is_same)| !is_same).map(|(name, _)| *name).collect()
 }
 
-/// The files that `config` came from, and those that are read with it, as they are now.
+/// Returns the present state of the files that `config` came from, and of the files that are read with it.
 fn look(common: &Common, config: &Config) -> Vec<Seen> {
     let given = surroundings(common).map_or_else(|_| common.configs.clone(), |(_, paths)| paths);
     let own = config.targets.iter().filter_map(|target| target.ca_file.as_ref());

@@ -1,6 +1,6 @@
-//! `sitewatch service`: prints a service file, so that the one binary is enough to set a host up.
-//! The files' texts stand beside this one, whole but for what differs from mode to mode and for the
-//! paths that the command line names.
+//! `sitewatch service`: prints a service file, so that the one binary is enough to set a host up. The texts
+//! of the files stand beside this one, complete but for the parts that differ from mode to mode and the paths
+//! that the command line names.
 
 use std::path::{Path, absolute};
 
@@ -12,29 +12,29 @@ use crate::error::{Context, Error};
 const SYSTEMD: &str = include_str!("service/sitewatch.service");
 const OPENWRT: &str = include_str!("service/sitewatch.init");
 
-/// Where the unit has folders of its own (ProtectHome, PrivateTmp), or sees none.
+/// Folders that the unit does not see as the host does: `ProtectHome` and `PrivateTmp` hide or replace them.
 const UNSEEN: [&str; 5] = ["/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"];
 
-/// What differs from mode to mode.
+/// Parts of a service file that differ from mode to mode.
 struct Kind {
     mode: &'static str,
     description: &'static str,
-    /// Past it the kernel slows the program down and takes memory back, in MiB.
+    /// Memory in MiB above which the kernel slows the program down and takes memory back.
     memory_high: u32,
-    /// Past it the program is ended, in MiB.
+    /// Memory in MiB above which the program is ended.
     memory_max: u32,
-    /// What the folder for data in memory means on a router.
+    /// Text on the data that the program keeps in a router's memory.
     state: &'static str,
-    /// What it is told that is to read its configuration again.
+    /// Line of the unit for a reload of the configuration; empty: the mode cannot reload.
     reload: &'static str,
 }
 
-/// New targets, without a restart: `systemctl reload sitewatch`.
+/// Line of the unit for new targets without a restart, by `systemctl reload sitewatch`.
 const RELOAD: &str = "ExecReload=/bin/kill -HUP $MAINPID\n";
 
 impl Kind {
-    /// `run` takes 15 MB for 1000 targets, a probe that and what waits for Kafka; a writer whose
-    /// batches are full 56 MB.
+    /// Returns the parts of a mode. Measured memory: `run` takes 15 MB for 1000 targets, a probe as much and
+    /// the records that wait for Kafka; a writer with full batches 56 MB.
     fn of(mode: Mode) -> Kind {
         match mode {
             Mode::Run => Kind {
@@ -78,8 +78,8 @@ impl Kind {
     }
 }
 
-/// Prints the service file, in which the program is told the same configuration and file of
-/// variables as here.
+/// Prints the service file. The program in it gets the same configuration and file of variables as this
+/// command.
 ///
 /// # Errors
 /// More than one configuration, one that the unit could not read, or a path that would have to be
@@ -95,7 +95,7 @@ pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
         let text = format!("service: {config:?} is out of the unit's sight: put it under /etc");
         return Err(Error::new(text));
     }
-    // One that nobody has named may be absent.
+    // A file of variables that nobody has named may be absent.
     let (text, variables) = match service.manager {
         Manager::Systemd => {
             (SYSTEMD, variables.unwrap_or_else(|| "-/etc/sitewatch/env".to_owned()))
@@ -107,7 +107,7 @@ pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
     Ok(FINE)
 }
 
-/// The whole path, as a service file can have it: no shell's and no systemd's special characters.
+/// Returns the absolute path, if a service file can hold it: no special characters of a shell or of systemd.
 fn plain(path: &Path) -> Result<String, Error> {
     let whole = absolute(path).cannot(format!("tell where {} is", path.display()))?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@=".contains(c);

@@ -1,4 +1,4 @@
-//! `sitewatch status`: a report from the store.
+//! `sitewatch status`: prints a report from the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,12 +18,12 @@ use crate::store::{Labels, Postgres, Sqlite, Store, StoreError};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Most lines of a report: each takes about a kilobyte while it is made.
+/// Most lines of a report: each takes about 1 kB of memory while the report is made.
 const LINES_MAX: usize = 100_000;
 /// Most windows of `--by`.
 const WINDOWS_MAX: i64 = 10_000;
 
-/// Reports.
+/// Prints a report of the targets, and returns the exit code of the worst.
 ///
 /// # Errors
 /// No store, no such target, or times that make no window.
@@ -35,14 +35,14 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
     let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
     let mut reports = reports((&mut *store, is_of_one_node), &config, options, windows, now_ms)?;
     let losses = store.losses(from_ms, until_ms).map_err(said)?;
-    // Whoever reads our output may take his time; a store that is open would hold up `run`.
+    // The reader of our output may be slow, and an open store would hold up `run`.
     drop(store);
     if options.down {
         reports.retain(|report| report.standing.verdict == Some(Verdict::Down));
     }
     match options.format {
         Format::Json => print(&figure::json(&reports))?,
-        // A file or a program gets the data as it is.
+        // A file or a program gets the data unchanged.
         Format::Csv if width().is_some() => print(&clean_lines(&figure::csv(&reports)))?,
         Format::Csv => print(&figure::csv(&reports))?,
         Format::Text => {
@@ -53,8 +53,8 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
     Ok(verdict(&reports))
 }
 
-/// The store that was asked for; PostgreSQL, if it is configured. And whether it holds what one
-/// node found.
+/// Opens the store that was asked for; without a wish PostgreSQL if it is configured, else SQLite. True: the
+/// store holds the results of one node.
 fn open(config: &Config, wanted: Option<args::Store>) -> Result<(Box<dyn Store>, bool), Error> {
     match (wanted, &config.postgres) {
         (None | Some(args::Store::Postgres), Some(postgres)) => {
@@ -69,7 +69,8 @@ fn open(config: &Config, wanted: Option<args::Store>) -> Result<(Box<dyn Store>,
     }
 }
 
-/// The windows that were asked for, rising.
+/// Returns the windows that were asked for, rising, in milliseconds since 1970: start, and end that is not in
+/// the window.
 fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error> {
     let at = |when: When| match when {
         When::At(ms) => ms,
@@ -102,7 +103,7 @@ fn reports(
 ) -> Result<Vec<Report>, Error> {
     let known = store.targets().map_err(said)?;
     let configured = config.targets.iter().map(|target| Arc::clone(&target.name));
-    // The file holds what this node found: the targets of others are never checked here.
+    // The SQLite file holds the results of this node: targets for other nodes are never checked here.
     let node = config.node.clone().unwrap_or_else(host_name);
     let own = config.targets.iter().filter(|target| !is_of_one_node || target.is_for(&node));
     let mut names: BTreeSet<Arc<str>> = known.keys().cloned().chain(configured).collect();
@@ -141,8 +142,7 @@ fn reports(
         })
         .map_err(said)?;
     let states = store.states().map_err(said)?;
-    // Of those without a check in the window only configured ones are shown, and those that
-    // were asked for by name.
+    // A target without a check in the window is shown only if it is configured, or was asked for by name.
     let always: Vec<Arc<str>> = own
         .map(|target| Arc::clone(&target.name))
         .chain(options.names.iter().map(|name| Arc::from(name.as_str())))
@@ -151,7 +151,7 @@ fn reports(
     Ok(reporter.finish(&states, &always, options.per_node, now_ms))
 }
 
-/// Says on stderr what the window has lost.
+/// Prints to stderr the numbers of records that the window has lost.
 fn tell_losses(losses: BTreeMap<String, u64>) {
     for (cause, count) in losses {
         let why = match cause.as_str() {
@@ -159,12 +159,12 @@ fn tell_losses(losses: BTreeMap<String, u64>) {
             "memory_full" => "records were lost while the store or Kafka was away",
             _ => "records were lost",
         };
-        // Nowhere is left to say that stderr is closed.
+        // If stderr is closed, there is nowhere left to say so.
         let _ = writeln!(std::io::stderr(), "sitewatch: {count} {why}");
     }
 }
 
-/// Any down: bad news; else any unknown or never checked: no answer.
+/// Returns the exit code. Any target down: bad news; else any unknown or never checked: no answer.
 fn verdict(reports: &[Report]) -> u8 {
     let any = |verdict| reports.iter().any(|report| report.standing.verdict == verdict);
     if any(Some(Verdict::Down)) {

@@ -1,12 +1,12 @@
-//! Them or us: holds back the checks that nobody answered until something shows whether our own
-//! network was to blame. A part of the judge's stage, and the one that asks the canaries; what an
-//! answer proves is decided in `model::uplink`.
+//! Them or us: holds back the checks that nobody answered until something shows whether our own network was
+//! to blame. Part of the judge's stage, which also asks the canaries; `model::uplink` decides the meaning of
+//! an answer.
 //!
-//! While it holds any, it connects to canaries, in rounds: those that are configured, else the
-//! brokers of Kafka and some targets. An answer from far enough away settles the checks that had
-//! ended before it: they are down. Those that a whole round could have spoken for, and did not, are
-//! unknown. Where nobody can be asked, a check is down at once; but one whose name nobody could tell is
-//! unknown, since that is no answer about a site.
+//! While checks are held, canaries are connected to, in rounds: those that are configured, else the brokers
+//! of Kafka and some targets. An answer from far enough away settles the checks that had ended before it:
+//! they are down. Checks that a whole round could have spoken for, and did not, are unknown. Where nobody can
+//! be asked, a check is down at once; but a check whose name could not be looked up is unknown, since that is
+//! no answer about a site.
 
 mod canary;
 mod round;
@@ -29,61 +29,61 @@ use crate::model::target::{Target, is_name};
 use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
 use crate::show::time::span;
 
-/// How soon after a round the next may begin.
+/// Least time between the end of a round and the beginning of the next.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// The part of the judge that doubts.
+/// Part of the judge that holds the checks in doubt.
 pub struct Uplink {
     canaries: Vec<Place>,
-    /// Where targets are, and when they answered last.
+    /// Places of the targets, and the last time that each answered.
     targets: HashMap<Arc<str>, Stand>,
     /// Targets may stand in for canaries.
     stands_in: bool,
     evidence: Evidence,
-    /// Hosts of proxies, and when each answered last; few.
+    /// Hosts of proxies, and the last time that each answered; few.
     proxies: Vec<(String, Instant)>,
     held: Vec<Held>,
     round: Option<Round>,
     rounds: u64,
     may_begin: Option<Instant>,
-    /// The round under way is the last.
+    /// No more checks come: the round that ends next is the last.
     is_last: bool,
     answers: Receiver<Answer>,
     answers_in: Sender<Answer>,
     ask: Ask,
-    /// Since when, and what would show that it is over.
+    /// Doubt that must be settled before the uplink is back; none: the uplink is not away.
     away: Option<Doubt>,
-    /// When it was over last.
+    /// Last time that the uplink came back.
     back: Option<Instant>,
 }
 
-/// A target.
+/// Place of a target, and the last time that it answered.
 struct Stand {
     place: Place,
     answered: Option<Instant>,
 }
 
-/// A check in doubt.
+/// Check in doubt.
 struct Held {
     doubt: Doubt,
     outcome: Outcome,
-    /// The proxy between, whose answer alone settles it.
+    /// Proxy between us and the target, whose answer alone settles the check.
     via: Option<Place>,
-    /// The last round that had begun when it came.
+    /// Number of the last round that had begun when the check came.
     round: u64,
 }
 
-/// Canaries being asked.
+/// Round in which canaries are being asked.
 struct Round {
     number: u64,
     ends: Instant,
     asked: Vec<Place>,
-    /// Hosts of those that have answered.
+    /// Hosts of the canaries that have answered.
     heard: Vec<String>,
     open: usize,
 }
 
-/// With nobody to ask yet.
+/// Uplink with nobody to ask yet.
 impl Default for Uplink {
     fn default() -> Uplink {
         let (answers_in, answers) = smol::channel::unbounded();
@@ -108,7 +108,8 @@ impl Default for Uplink {
 }
 
 impl Uplink {
-    /// From now on these are the targets and the canaries. What is known of those that stay is kept.
+    /// Replaces the targets and the canaries. A target that stays at the same place keeps what is known of
+    /// it.
     pub fn plan(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
         let mut old = std::mem::take(&mut self.targets);
         let mut stand = |target: &Arc<Target>| {
@@ -119,19 +120,19 @@ impl Uplink {
             let stand = known.unwrap_or(Stand { place, answered: None });
             Some((Arc::clone(&target.name), stand))
         };
-        // Where a proxy stands between, a connection of our own says nothing.
+        // With a proxy between, a connection of our own says nothing about the target.
         let eligible = targets.iter().filter(|target| target.connect.proxy.is_none());
         self.targets = eligible.filter_map(&mut stand).collect();
         self.canaries = canaries.hosts.iter().filter_map(|text| Place::read(text)).collect();
         self.stands_in = canaries.stands_in;
     }
 
-    /// Takes in what a reply shows: that something answered there, whatever it said. Gives the
-    /// checks that are settled by it.
+    /// Notes the answer that a reply shows, whatever the answer said. Returns the checks that are settled by
+    /// it.
     pub fn heard(&mut self, target: &Target, reply: &Reply, now: Instant) -> Vec<Settled> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        // A connection that fell silent was made some time ago, and who slept in between knows
-        // nothing of now.
+        // A connection that fell silent was made some time ago. A check that failed through our clock or
+        // overload may have been asleep in between. Neither shows anything about the present.
         let is_ours = |fault: &Fault| matches!(fault.cause, Cause::Clock | Cause::Overload);
         let is_clock = reply.fault.as_ref().is_some_and(is_ours);
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
@@ -147,8 +148,8 @@ impl Uplink {
         self.settled(now)
     }
 
-    /// Takes a check as it was judged. It comes back at once if there is no doubt, or nobody to
-    /// settle it.
+    /// Takes a check as it was judged. Returns the check at once if there is no doubt about it, or nobody to
+    /// settle the doubt.
     pub fn take(
         &mut self,
         target: &Target,
@@ -156,7 +157,7 @@ impl Uplink {
         outcome: Outcome,
         now: Instant,
     ) -> Option<Settled> {
-        // That there is no route may be the target's alone, or the uplink's.
+        // A missing route may be the fault of the target alone, or of the uplink.
         let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Way);
         let silence = silence.filter(|_| outcome.verdict == Verdict::Down).or(no_route);
         let Some(silence) = silence.filter(|_| !target.own_network) else {
@@ -167,7 +168,8 @@ impl Uplink {
         let reach = reach.unwrap_or(Reach::Public);
         let doubt = Doubt { began, since: now, silence, reach };
         if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Way) {
-            // What it has told is told; where it has not, it is asked whether it is there.
+            // A missing route is taken as it was reported; a proxy that was silent is asked whether it is
+            // there.
             let via = Place::proxy(&proxy.url);
             if no_route.is_some() || via.is_none() {
                 return Some(plain(outcome));
@@ -198,20 +200,19 @@ impl Uplink {
         self.held.push(Held { doubt, outcome, via, round: self.rounds });
     }
 
-    /// No more checks come: those that are held are settled by one round, which begins at once if
-    /// none is under way.
+    /// Has the held checks settled by one round, since no more checks come. The round begins at once if none
+    /// is under way.
     pub fn hasten(&mut self) {
         self.is_last = true;
         self.may_begin = None;
     }
 
-    /// Whether checks are held.
+    /// Returns true if checks are held.
     pub fn is_holding(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Waits for the next answer, or for the time to do something; for ever if there is nothing to
-    /// wait for.
+    /// Waits for the next answer, or for the time to do something; for ever if there is nothing to wait for.
     pub async fn next(&self) -> Option<Answer> {
         let until = match &self.round {
             Some(round) => Some(round.ends),
@@ -227,7 +228,7 @@ impl Uplink {
         smol::future::or(answer, time).await
     }
 
-    /// Goes on with what [`Uplink::next`] gave; gives the checks that are settled by it.
+    /// Goes on with the result of [`Uplink::next`]. Returns the checks that are settled by it.
     pub fn go_on(&mut self, answer: Option<Answer>, now: Instant) -> Vec<Settled> {
         if let Some(answer) = answer {
             self.note(&answer);
@@ -246,7 +247,7 @@ impl Uplink {
         settled
     }
 
-    /// What a canary's answer tells, also of where it is.
+    /// Notes what a canary's answer shows, its distance included.
     fn note(&mut self, answer: &Answer) {
         if let Some(reach) = answer.named {
             self.evidence.named(answer.at, reach);
@@ -272,7 +273,7 @@ impl Uplink {
         }
     }
 
-    /// The checks that are down after all; or not, where the uplink was away as they began.
+    /// Returns the held checks that are settled now: down, or unknown if the uplink was away when they began.
     fn settled(&mut self, now: Instant) -> Vec<Settled> {
         if let Some(away) = self.away.take_if(|away| self.evidence.settles(away)) {
             let time = span(now.saturating_duration_since(away.since).as_millis() as i64);
@@ -293,8 +294,9 @@ impl Uplink {
         judged.collect()
     }
 
-    /// The end of a round. Of the checks that were there when it began, those that somebody who was
-    /// asked could have spoken for are unknown, the others down; later ones wait for the next.
+    /// Ends a round. Of the checks that were held when it began, those that a host of the round could have
+    /// spoken for are unknown, the others down, or unknown if a name was not found. Later checks wait for the
+    /// next round.
     fn conclude(&mut self, round: &Round, now: Instant) -> Vec<Settled> {
         let is_last = self.is_last;
         let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
@@ -310,7 +312,7 @@ impl Uplink {
             let own = self.targets.get(&outcome.target).map(|stand| &*stand.place.host);
             let mut could =
                 round.asked.iter().filter(|place| place.speaks_for(&doubt, own)).peekable();
-            // Of the last checks one that came while the round was under way has no other: an answer
+            // In the last round, a check that came while the round was under way has no later one: an answer
             // of some seconds ago must do.
             let is_heard = |place: &Place| round.heard.contains(&place.host);
             if could.peek().is_none() {
@@ -331,11 +333,11 @@ impl Uplink {
         given
     }
 
-    /// The check as unknown: nobody can settle its doubt.
+    /// Returns the check as unknown, since nobody can settle its doubt.
     fn untold(&mut self, doubt: &Doubt, outcome: Outcome) -> Settled {
         let known = self.targets.get(&outcome.target).and_then(|stand| stand.place.reach);
         let settled = unknown(outcome, "nobody else can tell");
-        // Over once a name is found again, wherever its target turns out to be.
+        // The outage is over once a name is found again, wherever its target turns out to be.
         self.tell_away(
             &settled.outcome,
             &Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt },

@@ -1,11 +1,11 @@
-//! `sitewatch --version`.
+//! `sitewatch --version`: prints the versions of the program and of its libraries.
 
 use super::{FINE, print};
 use crate::error::Error;
 use crate::roots;
 
-/// Prints the version; verbose: of every library that is linked in, what it was built from and
-/// for, and how old the compiled-in roots are. One line each, the name first, so that a script
+/// Prints the version. Verbose: also the version of every library that is linked in, the commit, compiler and
+/// target of the build, and the age of the compiled-in roots. One line each, the name first, so that a script
 /// can take a line by its name.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! The URL of a target, as written in a configuration: what is asked, who asks, and the name
-//! that the target has by default. No fault shows a user, a password or a query.
+//! The URL of a target, as written in a configuration: the address, the login, and the name that the target
+//! has by default. No fault shows a user, a password or a query.
 
 use std::net::IpAddr;
 
@@ -8,24 +8,24 @@ use url::Url;
 
 use crate::model::target::{Login, Secret};
 
-/// What to do where a login may have been misread.
+/// Advice where a login may have been misread.
 const ENCODED: &str =
     "a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
 
-/// A URL taken apart.
+/// URL taken apart.
 pub(super) struct Address {
-    /// Without user, password and fragment.
+    /// URL without user, password and fragment.
     pub url: Url,
     /// User and password, if there are any.
     pub login: Option<Login>,
-    /// The text as written, without user, password, query and fragment.
+    /// Text as written, without user, password, query and fragment.
     pub name: String,
 }
 
-/// Reads a URL, or a bare domain, which means https.
+/// Reads a URL, or a bare domain, which stands for https.
 ///
 /// # Errors
-/// What is wrong with it, in words that follow the URL: `has no host`.
+/// A text that says what is wrong, in words that follow the URL: `has no host`.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("holds a space or a control character: write it percent-encoded, as %20".into());
@@ -67,8 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     Ok(Address { url, login, name })
 }
 
-/// Whether a piece of a password may have been taken for the port: `u:12/34@example.org`. A name
-/// with a point is a host for sure, and so is what no name with a point follows.
+/// Returns true if a piece of a password may have been taken for the port: `u:12/34@example.org`. A name with
+/// a point is a host for sure, and so is a text that no name with a point follows.
 fn hides_a_login(authority: &str, after: &str) -> bool {
     let Some((user, port)) = authority.split_once(':') else { return false };
     let Some((_, host)) = after.rsplit_once('@') else { return false };
@@ -79,7 +79,7 @@ fn hides_a_login(authority: &str, after: &str) -> bool {
         && (host.contains('.') || host.starts_with('['))
 }
 
-/// A URL of `tcp`, from what stands behind its `://`.
+/// Reads a URL of `tcp`, from the text behind its `://`.
 fn host_and_port(text: &str) -> Result<Url, String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains(['/', '?', '#', '@']) {
@@ -89,28 +89,28 @@ fn host_and_port(text: &str) -> Result<Url, String> {
     let Some(Ok(port @ 1..)) = port else {
         return Err("has no port: write it like tcp://example.org:25".into());
     };
-    // The host is read as that of any site, in whatever script.
+    // Read the host as that of any site, in whatever script.
     let (site, _) = taken_apart(&format!("https://{text}"))?;
     let host = site.host_str().unwrap_or_default();
     Url::parse(&format!("tcp://{host}:{port}")).map_err(|error| format!("is not a URL: {error}"))
 }
 
-/// A URL without user, password and fragment, and these two.
+/// Takes a URL apart: the URL without user, password and fragment, and the login of user and password.
 ///
 /// # Errors
-/// As [`parse`].
+/// The same as for [`parse`].
 pub(super) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
     let mut url = Url::parse(whole).map_err(|error| format!("is not a URL: {error}"))?;
     let login = login(&url)?;
-    // Both fail only for URLs without a host, and those have no user.
+    // Both calls fail only for URLs without a host, and those have no user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
     Ok((url, login))
 }
 
-/// `text` as a fault may show it. A text that is not a URL may have its password anywhere before
-/// an `@`, so all of that goes; so does all after a `?` or `#`.
+/// Returns `text` as a fault may show it. A text that is not a URL may have its password anywhere before an
+/// `@`, so all before it is left out; so is all after a `?` or `#`.
 pub(super) fn shown(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
@@ -124,18 +124,18 @@ pub(super) fn shown(text: &str) -> String {
     format!("{scheme}{login}{}", &rest[..end])
 }
 
-/// Whether `text` may be the name of a host, or an address without brackets.
+/// Returns true if `text` may be the name of a host, or an address without brackets.
 pub(super) fn is_host(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     (1..=253).contains(&text.len()) && text.chars().all(is_name) || text.parse::<IpAddr>().is_ok()
 }
 
-/// Whether `word` may stand before `://`.
+/// Returns true if `word` may stand before `://`.
 fn is_scheme(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// User and password of `url`, decoded.
+/// Returns user and password of `url`, decoded.
 fn login(url: &Url) -> Result<Option<Login>, String> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);

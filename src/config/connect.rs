@@ -1,4 +1,4 @@
-//! The keys that say how a target is reached, and who we are to it.
+//! Keys of a target for its connection: the way to the host, and our login and certificate there.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::words::Word;
 
 /// Longest name of an interface or a server, in characters.
 const NAME_MAX: usize = 255;
-/// Proxies that are spoken to.
+/// Schemes of the proxies that we can speak to.
 const PROXIES: [&str; 3] = ["http", "socks5", "socks5h"];
 
-/// What a `[[target]]` or `[defaults]` sets.
+/// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
 pub(super) struct Keys<'a> {
     family: Option<Set<'a, Family>>,
     resolve: Option<Set<'a, IpAddr>>,
     interface: Option<String>,
-    /// Set to none: no proxy, whatever the defaults say.
+    /// Proxy; set to none: no proxy, whatever the defaults say.
     proxy: Option<Option<Arc<Proxy>>>,
     identity: identity::Keys,
     server_name: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Keys<'a> {
     auth: Option<Set<'a, Auth>>,
 }
 
-/// How we tell who we are in the request.
+/// Login in the request.
 #[derive(Clone)]
 enum Auth {
     Basic(Login),
@@ -68,7 +68,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Puts what is set here, else in `defaults`, into `target`, which has its URL and its headers.
+    /// Puts the values that are set here, else in `defaults`, into `target`, which has its URL and its
+    /// headers.
     pub fn fill(&self, defaults: &Keys<'a>, target: &mut Target) {
         fn value<T: Clone>(own: &Option<Set<'_, T>>, default: &Option<Set<'_, T>>) -> Option<T> {
             own.as_ref().or(default.as_ref()).map(|set| set.value.clone())
@@ -90,7 +91,7 @@ impl<'a> Keys<'a> {
             tls: plain(&self.tls, &defaults.tls).unwrap_or_default(),
             reuse: plain(&self.reuse, &defaults.reuse).unwrap_or_default(),
         };
-        // The URL's login and a header of the target's own are nearer to it than a default.
+        // The URL's login and a header of the target's own come before a default.
         let told = target.login.is_some() || has_authorization(target);
         let default = defaults.auth.as_ref().filter(|_| !told);
         match self.auth.as_ref().or(default).map(|set| &set.value) {
@@ -100,7 +101,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Keys that are each right, but not together. `has_login`: the URL holds one.
+    /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
     pub fn judge(
         &self,
         defaults: &Keys<'a>,
@@ -156,7 +157,7 @@ fn resolve(item: Item<'_>) -> Option<IpAddr> {
     address.ok()
 }
 
-/// Faults show neither user nor password.
+/// Reads a proxy. Faults show neither user nor password.
 fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
     let wanted = "a URL in quotes, such as \"http://proxy.example.org:3128\", or \"none\"";
     let text = login::url(&item.pieces(wanted)?);
@@ -178,7 +179,7 @@ fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
     None
 }
 
-/// The port; one that goes without saying was said.
+/// Returns the port, that of the scheme if the URL has none.
 fn port(url: &Url) -> Option<u16> {
     url.port_or_known_default()
 }

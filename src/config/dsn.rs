@@ -1,6 +1,6 @@
-//! How PostgreSQL is reached, from libpq's words for it. `tokio-postgres` knows three of libpq's six
-//! `sslmode`s and none of its files, has no safe default, and counts `tcp_user_timeout` in
-//! seconds: so everything is read here, and it is handed what it knows.
+//! Connection to PostgreSQL, in libpq's words. `tokio-postgres` knows three of libpq's six `sslmode`s and
+//! none of its files, has no safe default, and counts `tcp_user_timeout` in seconds: so everything is read
+//! here, and `tokio-postgres` gets the settings that it knows.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,41 +21,41 @@ use super::print::HIDDEN;
 use crate::words::{Word, words};
 
 words! {
-    /// How strictly a connection is secured, as libpq has it.
+    /// Strictness of a connection's security, as libpq has it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
     pub enum SslMode {
         /// Never TLS.
         Disable = "disable",
-        /// Without TLS, or with it if the server wants it so, whoever it is.
+        /// Without TLS, or with TLS if the server demands it, whoever the server is.
         Allow = "allow",
-        /// TLS, if the server has it, whoever it is.
+        /// TLS, if the server has it, whoever the server is.
         Prefer = "prefer",
         /// TLS or nothing, whoever the server is.
         Require = "require",
-        /// The server's certificate comes from a root that is trusted.
+        /// TLS, and the server's certificate comes from a root that is trusted.
         VerifyCa = "verify-ca",
-        /// It is also for the name, or address, that was asked for.
+        /// As `VerifyCa`, and the certificate is for the name, or address, that was asked for.
         VerifyFull = "verify-full",
     }
 }
 
-/// A connection. `Debug` shows no password.
+/// Settings of a connection. `Debug` shows no password.
 #[derive(Clone)]
 pub struct Dsn {
-    /// What `tokio-postgres` itself is told, at least one host included; its `ssl_mode` is `Disable`,
-    /// `Prefer` or `Require` as [`Dsn::ssl_mode`] needs it. With `sslnegotiation=direct` the
-    /// connector has to offer PostgreSQL's ALPN.
+    /// Settings for `tokio-postgres` itself, with at least one host; its `ssl_mode` is `Disable`, `Prefer` or
+    /// `Require` as [`Dsn::ssl_mode`] needs it. With `sslnegotiation=direct` the connector has to offer
+    /// PostgreSQL's ALPN.
     pub config: tokio_postgres::Config,
-    /// What holds, defaults worked out: `verify-full`, or `prefer` where every host is this
-    /// machine and no root was named, or `disable` where every host is a socket.
+    /// Effective mode, defaults worked out: `verify-full`, or `prefer` where every host is this machine and
+    /// no root was named, or `disable` where every host is a socket.
     pub ssl_mode: SslMode,
-    /// The only roots to trust; without it the host's.
+    /// File of the only roots to trust; none: the host's roots.
     pub root_cert: Option<PathBuf>,
-    /// Our certificate; comes with `key`.
+    /// File of our certificate; comes with `key`.
     pub cert: Option<PathBuf>,
-    /// Its key.
+    /// File of the certificate's key.
     pub key: Option<PathBuf>,
-    /// Opens the key; a secret.
+    /// Password that opens the key; a secret.
     pub key_password: Option<String>,
 }
 
@@ -74,7 +74,8 @@ impl Dsn {
         parse(text, &|path| PathBuf::from(path)).map_err(|faults| faults.join("; "))
     }
 
-    /// All of it in keywords, the password as stars; read again it gives the same.
+    /// Returns all of it in keywords, the password as stars. Read again, the keywords give the same
+    /// connection.
     pub fn shown(&self) -> String {
         let config = &self.config;
         let list = |items: Vec<String>| Some(items.join(",")).filter(|list| !list.is_empty());
@@ -132,7 +133,7 @@ impl Dsn {
     }
 }
 
-/// `value` as keywords have it: quoted where it must be.
+/// Returns `value` as keywords have it: quoted where it must be.
 fn word(value: &str) -> String {
     if !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c == '\'' || c == '\\') {
         return value.to_string();
@@ -143,7 +144,7 @@ fn word(value: &str) -> String {
 /// Reads a URI or keywords; `beside` turns relative paths into those that can be opened.
 ///
 /// # Errors
-/// Every fault, in words that follow `url: `; none has any value in it but the name of a file.
+/// Every fault, in words that follow `url: `; no fault has any value in it but the name of a file.
 pub(super) fn parse(text: &str, beside: &dyn Fn(&str) -> PathBuf) -> Result<Dsn, Vec<String>> {
     let mut given = Given::read(text, beside).map_err(|fault| vec![fault])?;
     let mut config = tokio_postgres::Config::new();
@@ -154,19 +155,19 @@ pub(super) fn parse(text: &str, beside: &dyn Fn(&str) -> PathBuf) -> Result<Dsn,
     if given.faults.is_empty() { Ok(dsn) } else { Err(given.faults) }
 }
 
-/// Where the hosts are.
+/// Places of the hosts.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Every one is a socket.
+    /// Every host is a socket.
     sockets_alone: bool,
-    /// One is.
+    /// At least one host is a socket.
     a_socket: bool,
-    /// Every one is a socket or a loopback address.
+    /// Every host is a socket or a loopback address.
     here: bool,
 }
 
 impl Given<'_> {
-    /// Who we are, and to which database.
+    /// Sets the login and the database, the options of the session, and the choice among the hosts.
     fn login(&mut self, config: &mut tokio_postgres::Config) {
         if let Some(user) = self.text("user") {
             config.user(&user);
@@ -196,7 +197,8 @@ impl Given<'_> {
         }
     }
 
-    /// Hosts, addresses and ports: as many of each as there are of the first.
+    /// Sets hosts, addresses and ports: an address for each host or none, a port for each host or one for
+    /// all. Returns the places of the hosts.
     fn hosts(&mut self, config: &mut tokio_postgres::Config) -> Place {
         let addresses = self.every("hostaddr", "must be addresses such as 192.0.2.1", |text| {
             text.parse::<IpAddr>().ok()
@@ -212,7 +214,7 @@ impl Given<'_> {
             _ => text.parse::<u16>().ok().filter(|port| *port > 0),
         });
         if hosts.is_empty() {
-            // The name in the certificate is then the address.
+            // The name in the certificate then has to be the address.
             hosts = addresses.iter().map(|address| Host::Tcp(address.to_string())).collect();
         }
         if hosts.is_empty() && self.faults.is_empty() {
@@ -255,7 +257,7 @@ impl Given<'_> {
         place
     }
 
-    /// How soon a connection counts as dead: 0 leaves it to the system, which takes its time.
+    /// Sets the times after which a connection counts as dead: 0 leaves them to the system, which is slow.
     fn patience(&mut self, config: &mut tokio_postgres::Config) {
         let mut number = |name, unit, last| {
             let number = self.number(name, unit).unwrap_or(last);
@@ -279,8 +281,8 @@ impl Given<'_> {
         config.keepalives(number("keepalives", "", 1).is_some());
     }
 
-    /// Whether files hold what they must: roots, and a certificate with its key. Those that cannot
-    /// be read have their fault already.
+    /// Checks that files hold what they must: roots, and a certificate with its key. Files that cannot be
+    /// read have their fault already.
     fn pem(
         &mut self,
         root: Option<&Path>,
@@ -302,7 +304,7 @@ impl Given<'_> {
         }
     }
 
-    /// TLS, as libpq would have it but for the default.
+    /// Sets TLS as libpq does, except for the default.
     fn security(&mut self, mut config: tokio_postgres::Config, place: Place) -> Dsn {
         let asked = self.choice("sslmode", &SslMode::choices());
         let bindings = [

@@ -1,5 +1,5 @@
-//! The names that `${NAME}` can stand for: the process environment over the lines of
-//! `--env-file`. A value of its own, so that tests need not change the process.
+//! Variables that `${NAME}` can stand for: the process environment over the lines of `--env-file`. A value of
+//! its own, so that tests need not change the process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process; names or values that are not UTF-8 are left out.
+    /// Returns the environment of this process; names or values that are not UTF-8 are left out.
     pub fn of_process() -> Environment {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
     }
 
-    /// Adds the file at `path`: a `NAME=value` a line, with an optional `export ` before and
-    /// optional quotes around the value; blank lines and those that start with `#` do not count;
-    /// the last of two lines wins. What the environment has already stays.
+    /// Adds the file at `path`: one `NAME=value` a line, with an optional `export ` before and optional
+    /// quotes around the value. Blank lines and those that start with `#` do not count; of two lines for one
+    /// name the last wins. A variable of the process environment comes before one of the file.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line is something else.
+    /// The file cannot be read, or a line is something else.
     pub fn with_file(mut self, path: &Path) -> Result<Environment, Faults> {
         let source = Source::load(0, path, "name another with --env-file")
             .map_err(|fault| Faults::new(vec![fault]))?;
@@ -50,12 +50,12 @@ impl Environment {
         if faults.is_empty() { Ok(self) } else { Err(Faults::new(faults)) }
     }
 
-    /// The value of `name`; may be empty.
+    /// Returns the value of `name`, which may be empty.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.process.get(name).or_else(|| self.file.get(name)).map(String::as_str)
     }
 
-    /// The configuration's files: those `given`, else `$SITEWATCH_CONFIG`, else
+    /// Returns the configuration's files: those `given`, else `$SITEWATCH_CONFIG`, else
     /// [`super::DEFAULT_PATH`].
     pub fn paths(&self, given: Vec<PathBuf>) -> Vec<PathBuf> {
         if !given.is_empty() {
@@ -66,21 +66,21 @@ impl Environment {
     }
 }
 
-/// Stands for the environment of the process.
+/// Environment made of the pairs, in place of the environment of the process.
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Environment {
         Environment { process: pairs.into_iter().collect(), file: BTreeMap::new() }
     }
 }
 
-/// Whether `name` may be the name of a variable: letters, digits and `_`, no digit first.
+/// Returns true if `name` may be the name of a variable: letters, digits and `_`, no digit first.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Name and value of one line that is not blank. The value may be a secret: no fault shows it.
+/// Splits one line that is not blank into name and value. The value may be a secret: no fault shows it.
 fn assignment(line: &str) -> Result<(&str, &str), String> {
     let line = match line.strip_prefix("export") {
         Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration, and where: all faults of all files, sorted, one a line.
-//! Apart from the readers, since each of them adds to the same list.
+//! Faults of a configuration, each with its place: all faults of all files, sorted, one a line. Apart from
+//! the readers, since each of them adds to the same list.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::character::is_unsafe;
 /// Longest word that a fault repeats, in characters; the rest is cut.
 const WORD_MAX: usize = 80;
 
-/// A place in a file. Ordered by file, in the order in which the files were given.
+/// Place in a file. Ordered by file, in the order in which the files were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Position of the file among all that were read, from 0.
     pub(super) order: usize,
-    /// The file's path as given.
+    /// Path of the file as given.
     pub path: String,
     /// Line, from 1.
     pub line: usize,
@@ -30,7 +30,7 @@ impl fmt::Display for Place {
 /// One fault: `PATH:LINE:COLUMN: text`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// Where it stands.
+    /// Place of the fault.
     pub place: Place,
     /// The word at fault, what is allowed, and last what to do; never a secret.
     pub text: String,
@@ -42,12 +42,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is right, but may not be what was meant: `PATH:LINE:COLUMN: note: text`.
+/// Remark on text that is right, but may not be what was meant: `PATH:LINE:COLUMN: note: text`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
-    /// Where it stands.
+    /// Place of the text.
     pub place: Place,
-    /// What happens, and what to do if it is not meant; never a secret.
+    /// Effect of the text, and advice if that is not meant; never a secret.
     pub text: String,
 }
 
@@ -69,13 +69,13 @@ impl Faults {
         Faults(faults)
     }
 
-    /// Each fault by itself.
+    /// Returns each fault by itself.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
 }
 
-/// One a line, without a line end after the last.
+/// One fault a line, without a line end after the last.
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, fault) in self.0.iter().enumerate() {
@@ -88,7 +88,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// `word` in double quotes, on one line and of bounded length.
+/// Returns `word` in double quotes, on one line and of bounded length.
 pub(super) fn quoted(word: &str) -> String {
     let mut text = String::from("\"");
     for (i, c) in word.chars().enumerate() {

@@ -1,5 +1,5 @@
-//! The parameters of a connection by libpq's names, each read as what it must be. All faults are
-//! gathered, and none shows a value: where a password was misread, any may be a piece of it.
+//! The parameters of a connection by libpq's names, each read as the type that it must have. All faults are
+//! gathered, and none shows a value: where a password was misread, any value may be a piece of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ const KNOWN: [&str; 23] = [
     "sslpassword",
 ];
 
-/// Parameters of libpq, and one of the crate's, that are not. Any other word may be a piece of a
+/// Parameters of libpq, and one of the crate's, that are not understood. Any other word may be a piece of a
 /// password with a space in it, and is not shown.
 const OTHERS: [&str; 31] = [
     "client_encoding",
@@ -71,10 +71,10 @@ const OTHERS: [&str; 31] = [
     "sslsni",
 ];
 
-/// The parameters that nobody asked for yet.
+/// Parameters that nobody asked for yet.
 pub(super) struct Given<'a> {
     values: BTreeMap<&'static str, String>,
-    /// In words that follow `url: `; none has any value in it but the name of a file.
+    /// Faults in words that follow `url: `; no fault has any value in it but the name of a file.
     pub faults: Vec<String>,
     beside: &'a dyn Fn(&str) -> PathBuf,
 }
@@ -83,7 +83,7 @@ impl<'a> Given<'a> {
     /// Takes apart a URI or keywords; `beside` turns relative paths into those that can be opened.
     ///
     /// # Errors
-    /// It cannot be taken apart.
+    /// The text cannot be taken apart.
     pub fn read(text: &str, beside: &'a dyn Fn(&str) -> PathBuf) -> Result<Given<'a>, String> {
         let mut given = Given { values: BTreeMap::new(), faults: Vec::new(), beside };
         for (name, value) in pairs(text)? {
@@ -118,18 +118,18 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// The value as it is.
+    /// Takes the value as it is.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name)
     }
 
-    /// Whether the value is that word; then it is taken.
+    /// Returns true, and takes the value, if the value is that word.
     pub fn is(&mut self, name: &str, word: &str) -> bool {
         let is = self.values.get(name).is_some_and(|value| value == word);
         is && self.values.remove(name).is_some()
     }
 
-    /// One of `choices`.
+    /// Takes the value, one of `choices`.
     pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -140,7 +140,7 @@ impl<'a> Given<'a> {
         found
     }
 
-    /// A whole number of `unit`s; what is below 0 counts as 0, as with libpq.
+    /// Takes the value, a whole number of `unit`s; below 0 counts as 0, as with libpq.
     pub fn number(&mut self, name: &str, unit: &str) -> Option<u32> {
         let text = self.text(name)?;
         let number = text.trim().parse::<i32>();
@@ -150,7 +150,7 @@ impl<'a> Given<'a> {
         number.ok().map(|number| u32::try_from(number).unwrap_or(0))
     }
 
-    /// A file that can be read.
+    /// Takes the value, a file that can be read.
     pub fn file(&mut self, name: &str) -> Option<PathBuf> {
         let path = (self.beside)(&self.text(name)?);
         if let Err(cause) = readable(&path) {
@@ -160,7 +160,7 @@ impl<'a> Given<'a> {
         Some(path)
     }
 
-    /// The parts of a list with commas; `wanted` says what each must be.
+    /// Takes the parts of a list with commas; `wanted` says what each must be.
     pub fn every<T>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! A certificate of ours, its key, and what opens the key: three keys that belong together.
+//! Our certificate, its key, and the password that opens the key: three keys that belong together.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use super::table::{Section, Set};
 use crate::model::connect::Identity;
 use crate::model::target::Secret;
 
-/// What is set of the three.
+/// Values of the three keys.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// Any of them is set, right or not.
+    /// At least one of the keys is set, right or not.
     pub any: bool,
-    /// The certificate, if it is there whole.
+    /// The certificate, if all of it is there.
     pub identity: Option<Arc<Identity>>,
 }
 
 impl Keys {
-    /// Reads `cert_file`, `key_file` and `key_password` of a section; that one of them is missing,
-    /// or that they do not go together, is a fault.
+    /// Reads `cert_file`, `key_file` and `key_password` of a section. A missing one, or files that do not go
+    /// together, are a fault.
     pub fn read(section: &mut Section<'_>) -> Keys {
         let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
         let has_password = section.has("key_password");

@@ -1,5 +1,5 @@
-//! One key and its value, and the types it can be read as. Each reading takes note of a fault
-//! where the value is something else, and then gives nothing.
+//! One key and its value, and the types as which the value can be read. Each reading takes note of a fault
+//! where the value is something else, and then returns nothing.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use super::table::Reader;
 use super::text::Piece;
 use super::{text, units};
 
-/// A key and its value.
+/// Key and its value.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
     reader: &'a Reader<'a>,
-    /// The key; in a list that of the list.
+    /// Name of the key; in a list that of the list.
     pub name: &'a str,
-    /// Where the key stands.
+    /// Place of the key.
     pub key: At<'a>,
-    /// Where the value stands.
+    /// Place of the value.
     pub at: At<'a>,
     pub value: &'a Value<'a>,
 }
@@ -43,7 +43,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A value inside this one.
+    /// Returns a value inside this one.
     pub fn part(self, value: &'a Value<'a>) -> Item<'a> {
         let source = self.at.source;
         Item { at: source.at(value_start(&source.text, value)), value, ..self }
@@ -59,7 +59,7 @@ impl<'a> Item<'a> {
         self.reader.fault(self.key, text);
     }
 
-    /// The value is of another type than it must be.
+    /// Takes note of a fault: the value is of another type than `wanted`.
     pub fn wanted(self, wanted: &str) {
         let found = match self.value.as_ref() {
             ValueInner::String(_) => "a string",
@@ -72,22 +72,22 @@ impl<'a> Item<'a> {
         self.fault(format!("{} is {found}, but must be {wanted}", quoted(self.name)));
     }
 
-    /// The string as written, for faults: what `${...}` stands for may be a secret.
+    /// Returns the string as written, for faults: the text for a `${...}` may be a secret.
     pub fn written(self) -> &'a str {
         self.value.as_str().unwrap_or_default()
     }
 
-    /// The value is a string, but `text` is wrong with it.
+    /// Takes note of a fault: the value is a string, but `text` is wrong with it.
     pub fn refuse(self, text: impl Display) {
         self.fault(format!("{} {} {text}", self.name, quoted(self.written())));
     }
 
-    /// A string, filled in; `wanted` says what kind.
+    /// Reads a string, with each `${...}` filled in; `wanted` says what kind.
     pub fn string(self, wanted: &str) -> Option<String> {
         Some(self.pieces(wanted)?.iter().map(Piece::text).collect())
     }
 
-    /// As [`Item::string`], in pieces.
+    /// Reads a string as [`Item::string`] does, in pieces.
     pub fn pieces(self, wanted: &str) -> Option<Vec<Piece>> {
         let Some(written) = self.value.as_str() else {
             self.wanted(wanted);
@@ -104,12 +104,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Any string.
+    /// Reads any string.
     pub fn text(self) -> Option<String> {
         self.string("a string")
     }
 
-    /// A string of `min` to `max` characters, none of them a control character.
+    /// Reads a string of `min` to `max` characters, none of them a control character.
     pub fn words(self, min: usize, max: usize) -> Option<String> {
         let text = self.text()?;
         let count = text.chars().count();
@@ -124,7 +124,7 @@ impl<'a> Item<'a> {
         Some(text)
     }
 
-    /// A string that is not shown: not empty, without control characters.
+    /// Reads a string that is not shown: not empty, without control characters.
     pub fn secret(self) -> Option<String> {
         let text = self.text()?;
         if text.is_empty() {
@@ -138,7 +138,7 @@ impl<'a> Item<'a> {
         Some(text)
     }
 
-    /// A path; a relative one is seen from the folder of the file that names it.
+    /// Reads a path; a relative path starts from the folder of the file that names it.
     pub fn path(self) -> Option<PathBuf> {
         let path = self.string("a path in quotes")?;
         if path.is_empty() || path.contains('\0') {
@@ -148,7 +148,7 @@ impl<'a> Item<'a> {
         Some(self.at.source.beside(&path))
     }
 
-    /// A path of a file that can be read.
+    /// Reads a path of a file that can be read.
     pub fn file(self) -> Option<PathBuf> {
         let path = self.path()?;
         if let Err(cause) = readable(&path) {
@@ -158,7 +158,7 @@ impl<'a> Item<'a> {
         Some(path)
     }
 
-    /// A path of a file with certificates.
+    /// Reads a path of a file with certificates.
     pub fn certificates(self) -> Option<PathBuf> {
         let path = self.file()?;
         if let Err(cause) = self.reader.pem.certificates(&path) {
@@ -175,12 +175,12 @@ impl<'a> Item<'a> {
         self.value.as_bool()
     }
 
-    /// An integer if it is one; no fault otherwise.
+    /// Reads an integer; another type is no fault here.
     pub fn integer(self) -> Option<i64> {
         self.value.as_integer()
     }
 
-    /// An integer from `min` to `max`.
+    /// Reads an integer from `min` to `max`.
     pub fn number(self, min: u32, max: u32) -> Option<u32> {
         let Some(number) = self.integer() else {
             self.wanted(&format!("a number, {min} to {max}"));
@@ -193,26 +193,26 @@ impl<'a> Item<'a> {
         allowed
     }
 
-    /// A duration from `min` to `max`.
+    /// Reads a duration from `min` to `max`.
     pub fn duration(self, min: Duration, max: Duration) -> Option<Duration> {
         let text = self.string("a duration in quotes, such as \"15s\"")?;
         let duration = self.understood(units::parse_duration(&text))?;
         self.in_range(duration, min, max, units::show_duration)
     }
 
-    /// A size in bytes from `min` to `max`.
+    /// Reads a size in bytes from `min` to `max`.
     pub fn size(self, min: u64, max: u64) -> Option<u64> {
         let text = self.string("a size in quotes, such as \"256KiB\"")?;
         let size = self.understood(units::parse_size(&text))?;
         self.in_range(size, min, max, units::show_size)
     }
 
-    /// A size that memory must have room for; `max` is below 4 GiB.
+    /// Reads a size that memory must have room for; `max` is below 4 GiB.
     pub fn memory(self, min: u64, max: u64) -> Option<usize> {
         self.size(min, max).and_then(|size| usize::try_from(size).ok())
     }
 
-    /// One of `choices`.
+    /// Reads one of `choices`.
     pub fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
@@ -224,7 +224,7 @@ impl<'a> Item<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// The values of a list; `wanted` says of what.
+    /// Reads the values of a list; `wanted` says of what.
     pub fn list(self, wanted: &str) -> Option<Vec<Item<'a>>> {
         let Some(values) = self.value.as_array() else {
             self.wanted(wanted);
@@ -233,7 +233,7 @@ impl<'a> Item<'a> {
         Some(values.iter().map(|value| self.part(value)).collect())
     }
 
-    /// The values of a list, or the one value that stands for a list of one.
+    /// Returns the values of a list, or the one value that stands for a list of one.
     pub fn one_or_more(self) -> Vec<Item<'a>> {
         match self.value.as_array() {
             Some(values) => values.iter().map(|value| self.part(value)).collect(),
@@ -241,7 +241,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The entries of a table, in the order in which they are written.
+    /// Returns the entries of a table, in the order in which they are written.
     pub fn entries(self, wanted: &str) -> Option<Vec<Item<'a>>> {
         let Some(table) = self.value.as_table() else {
             self.wanted(wanted);
@@ -253,7 +253,7 @@ impl<'a> Item<'a> {
         Some(entries)
     }
 
-    /// What `parsed` holds; its error is a fault.
+    /// Returns the value of `parsed`; its error is a fault.
     pub fn understood<T>(self, parsed: Result<T, impl Display>) -> Option<T> {
         if let Err(error) = &parsed {
             self.refuse(format_args!("is {error}"));
@@ -277,8 +277,8 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Where a value begins in `text`: of a string toml-span tells the first character inside the
-/// quotes, and of an empty one the quote.
+/// Returns the position in `text` at which a value begins. toml-span gives for a string the first character
+/// inside the quotes, and for an empty one the quote.
 fn value_start(text: &str, value: &Value<'_>) -> usize {
     let start = value.span.start;
     let Some(string) = value.as_str() else { return start };

@@ -1,4 +1,4 @@
-//! `[kafka]`: where the brokers are, what is written there, and how they and we prove who we are.
+//! `[kafka]`: the brokers, the topic and the group, and the proofs of identity on both sides.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::words::{Word, words};
 /// Longest name of a topic, by Kafka's rules, and of a group, by ours; in characters.
 const NAME_MAX: usize = 249;
 
-/// The way to the brokers. `Debug` shows no password, and of properties the names alone.
+/// Settings for the brokers. `Debug` shows no password, and of properties the names alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// Brokers to ask first, `host:port` or `[address]:port`, at least one.
@@ -31,24 +31,25 @@ pub struct Kafka {
     pub group: String,
     /// Partitions of the topic, if we make it; 1 to 10 000, default 12.
     pub partitions: i32,
-    /// Replicas of each, if we make it; 1 to 100, or -1, the default: what the broker does.
+    /// Replicas of each partition, if we make the topic; 1 to 100, or -1, the default: the broker's own
+    /// number.
     pub replicas: i32,
-    /// Whether to make the topic if it is missing. Default: true.
+    /// Make the topic if it is missing. Default: true.
     pub create_topic: bool,
-    /// Without it nothing is encrypted; it may be empty.
+    /// TLS, perhaps without any setting; none: nothing is encrypted.
     pub tls: Option<KafkaTls>,
     /// Login; only ever together with `tls`.
     pub sasl: Option<KafkaSasl>,
-    /// More settings of librdkafka, none of which our promises rest on. That it knows each of
-    /// them, and takes its value, is seen when a client is made.
+    /// More settings of librdkafka, none of which our promises rest on. Unknown names and wrong values are
+    /// found when a client is made.
     pub properties: BTreeMap<String, String>,
 }
 
-/// How brokers are trusted, and what they trust us by. Their certificate and name are always
+/// Roots to trust brokers by, and our own certificate for them. Their certificate and name are always
 /// verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KafkaTls {
-    /// The only roots to trust; without it the host's.
+    /// File of the only roots to trust; none: the host's roots.
     pub ca_file: Option<PathBuf>,
     /// Our certificate: `cert_file`, `key_file`, `key_password`.
     pub identity: Option<Arc<Identity>>,
@@ -57,11 +58,11 @@ pub struct KafkaTls {
 /// Login by name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSasl {
-    /// How the password is proved.
+    /// Way to prove the password.
     pub mechanism: Mechanism,
-    /// Who we are; 1 to 256 characters.
+    /// Name of the user; 1 to 256 characters.
     pub username: String,
-    /// A secret; never empty.
+    /// Password; a secret, never empty.
     pub password: String,
 }
 
@@ -69,11 +70,11 @@ words! {
     /// Ways to prove a password.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Mechanism {
-        /// By sending it.
+        /// Sends the password itself.
         Plain = "PLAIN",
-        /// RFC 7677.
+        /// SCRAM with SHA-256, RFC 7677.
         ScramSha256 = "SCRAM-SHA-256",
-        /// The same with SHA-512.
+        /// SCRAM with SHA-512.
         ScramSha512 = "SCRAM-SHA-512",
     }
 }
@@ -104,7 +105,7 @@ impl fmt::Debug for KafkaSasl {
     }
 }
 
-/// Reads `[kafka]`; absent if there is none, or if it has no right `brokers`, which is a fault.
+/// Reads `[kafka]`. Returns none if there is no such table, or no right `brokers` in it, which is a fault.
 pub(super) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
     let mut section = top.section_if_any("kafka", "in [kafka]")?;
     if !section.has("brokers") {
@@ -162,12 +163,12 @@ fn broker(item: Item<'_>) -> Option<String> {
     } else {
         return Some(text);
     };
-    // Who takes it for a URL may have put a password before the @.
+    // A user who takes the entry for a URL may have put a password before the @.
     item.fault(format!("brokers {} {cause}", quoted(&address::shown(item.written()))));
     None
 }
 
-/// Whether `text` is `host:port` or `[address]:port`.
+/// Returns true if `text` is `host:port` or `[address]:port`.
 pub(super) fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

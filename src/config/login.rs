@@ -1,13 +1,13 @@
-//! Users and passwords that `${...}` puts into a longer text, each taken as one value: no sign in
-//! one can end it, nor turn a piece of it into a host that is looked up, shown and stored.
+//! Users and passwords that `${...}` puts into a longer text, each taken as one value: no character in one
+//! can end it, nor turn a piece of it into a host that is looked up, shown and stored.
 
 use super::text::Piece;
 
-/// Stands in a template for what is put in. TOML may have it, as an escape; then it is an error
-/// wherever this is used.
+/// Character that stands in a template for a text that is put in. TOML may have the character, as an escape;
+/// then it is an error wherever this is used.
 const HOLE: char = '\0';
 
-/// A URL, or a bare domain. What is put into its user or password is percent-encoded.
+/// Returns a URL, or a bare domain. A text put into its user or password is percent-encoded.
 pub(super) fn url(pieces: &[Piece]) -> String {
     let template = template(pieces);
     let start = match template.find("://") {
@@ -19,8 +19,8 @@ pub(super) fn url(pieces: &[Piece]) -> String {
     encoded(pieces, &template, start, end)
 }
 
-/// libpq's URI or keywords. What is put into a URI's user or password is percent-encoded, and
-/// what is put into the value of a keyword has a backslash before each sign that could end it.
+/// Returns libpq's URI or keywords. A text put into a URI's user or password is percent-encoded, and a text
+/// put into the value of a keyword has a backslash before each character that could end it.
 pub(super) fn connection(pieces: &[Piece]) -> String {
     let template = template(pieces);
     for scheme in ["postgresql://", "postgres://"] {
@@ -33,7 +33,7 @@ pub(super) fn connection(pieces: &[Piece]) -> String {
     keywords(pieces)
 }
 
-/// Whether the first colon of `user:password` stands in what is put in, before one that is
+/// Returns true if the first colon of `user:password` stands in a text that is put in, before one that is
 /// written.
 pub(super) fn splits_user(pieces: &[Piece]) -> bool {
     let is_written = |piece: &Piece| matches!(piece, Piece::Written(text) if text.contains(':'));
@@ -41,7 +41,7 @@ pub(super) fn splits_user(pieces: &[Piece]) -> bool {
     pieces[..at].iter().any(|piece| piece.text().contains(':'))
 }
 
-/// What is written, with a [`HOLE`] for all that is put in.
+/// Returns the written text, with a [`HOLE`] for each text that is put in.
 fn template(pieces: &[Piece]) -> String {
     let text = |piece: &Piece| match piece {
         Piece::Written(text) => text.clone(),
@@ -50,8 +50,8 @@ fn template(pieces: &[Piece]) -> String {
     pieces.iter().map(text).collect()
 }
 
-/// The text of all pieces; what is put in between `start` and `end` of the `template` is
-/// percent-encoded. Without a colon there, the first one put in parts user and password.
+/// Returns the text of all pieces; texts put in between `start` and `end` of the `template` are
+/// percent-encoded. Without a written colon there, the first colon put in parts user and password.
 fn encoded(pieces: &[Piece], template: &str, start: usize, end: usize) -> String {
     let mut parts = !template[start..end].contains(':');
     let (mut text, mut at) = (String::new(), 0);
@@ -74,7 +74,7 @@ fn encoded(pieces: &[Piece], template: &str, start: usize, end: usize) -> String
     text
 }
 
-/// Adds `value` percent-encoded to `text`; `parts`: the first colon stays, and then no other.
+/// Adds `value` percent-encoded to `text`. With `parts`, the first colon stays, and none after it.
 fn encode(value: &str, parts: &mut bool, text: &mut String) {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     for byte in value.bytes() {
@@ -90,10 +90,10 @@ fn encode(value: &str, parts: &mut bool, text: &mut String) {
     }
 }
 
-/// Keywords: what is put in is a value where `name=` or a quote stands before it.
+/// Returns keywords: a text put in is a value where `name=` or a quote stands before it.
 fn keywords(pieces: &[Piece]) -> String {
     let mut text = String::new();
-    // As written: after `name=`, and inside quotes.
+    // State of the written text: after `name=`, and inside quotes.
     let (mut in_value, mut in_quotes, mut escaped) = (false, false, false);
     for (i, piece) in pieces.iter().enumerate() {
         match piece {
@@ -123,7 +123,7 @@ fn keywords(pieces: &[Piece]) -> String {
                     }
                     _ => i + 2 >= pieces.len(),
                 };
-                // Without anything there, the next word would be its value.
+                // Without any value there, the next word would be taken for it.
                 if ends && !in_quotes && ends_name(&text) {
                     text.push_str("''");
                 }
@@ -134,7 +134,7 @@ fn keywords(pieces: &[Piece]) -> String {
     text
 }
 
-/// Whether a value must follow: the text ends in `=` and perhaps white space.
+/// Returns true if a value must follow: the text ends in `=` and perhaps white space.
 fn ends_name(text: &str) -> bool {
     text.trim_end().ends_with('=')
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::super::pairs::pairs;
     use super::*;
 
-    /// `{...}` is put in, all else is written.
+    /// Reads `{...}` as put in, and all else as written.
     fn pieces(text: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for part in text.split('}') {
@@ -167,7 +167,7 @@ mod tests {
             ("http://u:a{@}b{#}@site.test/", "site.test", "u", "a@b#"),
             ("http://u:{}@site.test/", "site.test", "u", ""),
             ("{http}://u:{12/x@other.test}@site.test/", "site.test", "u", "12/x@other.test"),
-            // Elsewhere as it is.
+            // Texts put in elsewhere stay as they are.
             ("{http://u:p@site.test/a?b}", "site.test", "u", "p"),
             ("{http://u:p@site.test}/a@b", "site.test", "u", "p"),
             ("http://u:{p@}@{site.test/a}?b", "site.test", "u", "p@"),

@@ -1,5 +1,5 @@
-//! The configuration: typed sections, each with its bounds and defaults in one place. A command
-//! reads it once at its start and then only looks at it.
+//! The configuration: typed sections, each with its bounds and defaults in one place. A command reads the
+//! configuration at its start and then only looks at it.
 
 mod address;
 mod connect;
@@ -48,29 +48,29 @@ pub use source::files;
 pub use target::lone_target;
 pub use value::header;
 
-/// The file that is read when none is named.
+/// File that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/sitewatch/config.toml";
 
-/// The folder for data when neither `state_dir` nor `$STATE_DIRECTORY` names one.
+/// Folder for data when neither `state_dir` nor `$STATE_DIRECTORY` names one.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/sitewatch";
 
-/// A configuration with every key that exists, each explained: `sitewatch config --example`.
+/// Configuration with every key that exists, each explained: `sitewatch config --example`.
 pub const EXAMPLE: &str = include_str!("../../config.example");
 
-/// A whole configuration, all files together.
+/// Whole configuration, all files together.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Name of this machine in records; 1 to 128 characters; no default here: `run` takes the
-    /// host's name, `probe` refuses to start without.
+    /// Name of this machine in records; 1 to 128 characters; no default here: `run` takes the host's name,
+    /// `probe` refuses to start without a name.
     pub node: Option<String>,
     /// Folder for data. Default: `$STATE_DIRECTORY`, else [`DEFAULT_STATE_DIR`].
     pub state_dir: PathBuf,
-    /// What is watched: every `[[target]]`, then `targets`, then the lines of `targets_file`, each
-    /// in the order written; no two have the same name.
+    /// Targets to watch: every `[[target]]`, then `targets`, then the lines of `targets_file`, each in the
+    /// order written; no two have the same name.
     pub targets: Vec<Arc<Target>>,
-    /// `targets_file`, if there is one.
+    /// Path of `targets_file`, if there is one.
     pub targets_file: Option<PathBuf>,
-    /// When the configuration is read again.
+    /// Events at which the configuration is read again.
     pub reload: ReloadOn,
     /// `[probe]`
     pub probe: Probe,
@@ -92,7 +92,8 @@ pub struct Config {
     pub serve: Serve,
     /// `[log]`
     pub log: Log,
-    /// What is right, but may not be what was meant; in the order of files and places, none twice.
+    /// Remarks on text that is right, but may not be what was meant; in the order of files and places, none
+    /// twice.
     pub remarks: Vec<Remark>,
 }
 

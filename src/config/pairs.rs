@@ -1,21 +1,21 @@
 //! libpq's two ways to write a connection down, taken apart into parameters: a URI
 //! (`postgresql://user:password@host:port/database?name=value`) and keywords
-//! (`host=db user=me password='a b'`). Read as libpq reads them; what it would misread is refused.
-//! No fault repeats any of the text, since whatever was misread may be the password.
+//! (`host=db user=me password='a b'`). Both are read as libpq reads them; text that libpq would misread is
+//! refused. No fault repeats any of the text, since a misread part may be the password.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// What to do where a password may have been misread.
+/// Advice where a password may have been misread.
 pub(super) const ENCODE: &str =
     "in a URI a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
 
-/// The parameters in `text` by name, in their order; a name may come twice. What is empty counts as
+/// Returns the parameters in `text` by name, in their order; a name may come twice. An empty value counts as
 /// not given, as with libpq.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A text that says what is wrong.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let uri = ["postgresql://", "postgres://"].iter().find_map(|start| text.strip_prefix(start));
     let pairs = match uri {
@@ -28,8 +28,8 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// A URI without its scheme. As with libpq, an `@` before the first `/` ends the login, and the
-/// first `:` in that its user.
+/// Takes apart a URI without its scheme. As with libpq, an `@` before the first `/` ends the login, and the
+/// first `:` in the login ends the user.
 fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let (login, rest) = match rest.find(['@', '/']) {
@@ -65,7 +65,7 @@ fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// `a:1,[::1]:2` as `a,::1` and `1,2`.
+/// Splits `a:1,[::1]:2` into `a,::1` and `1,2`.
 fn hosts_and_ports(text: &str) -> Result<(String, String), String> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for part in text.split(',') {
@@ -84,7 +84,7 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), String> {
     Ok((hosts.join(","), ports.join(",")))
 }
 
-/// Decodes `%41` and its like, each of which must have two hex digits.
+/// Decodes `%41` and the like, each of which must have two hex digits.
 fn decoded(text: &str) -> Result<String, String> {
     for code in text.split('%').skip(1) {
         if !code.get(..2).is_some_and(|code| code.bytes().all(|b| b.is_ascii_hexdigit())) {
@@ -95,7 +95,7 @@ fn decoded(text: &str) -> Result<String, String> {
     decoded.map(Cow::into_owned).map_err(|_| "is not UTF-8 once it is decoded".to_owned())
 }
 
-/// `name = value` with white space between; a value with white space stands in single quotes, and
+/// Takes apart `name = value` with white space between. A value with white space stands in single quotes, and
 /// a backslash takes the next character as it is.
 fn of_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
@@ -117,11 +117,11 @@ fn of_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// Told of what is no parameter at all.
+/// Fault of a text that is no parameter at all.
 const NO_PAIR: &str = "is neither a URI such as postgresql://user@host/database nor keywords such \
                        as host=db user=me (a value with spaces stands in single quotes)";
 
-/// The value that `text` begins with, and what follows it.
+/// Splits `text` into the value that it begins with, and the rest.
 fn keyword_value(text: &str) -> Result<(String, &str), String> {
     let (quote, text) = match text.strip_prefix('\'') {
         Some(inner) => (true, inner),

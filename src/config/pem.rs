@@ -1,5 +1,5 @@
-//! Files with certificates and keys: what is wrong with them is a fault of the configuration, and
-//! not of every check, of Kafka or of PostgreSQL later on.
+//! Files with certificates and keys: an unusable file is a fault of the configuration, and not of every
+//! check, of Kafka or of PostgreSQL later on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::source::{cause, read_bounded};
 /// Largest file that is read, in bytes: a system's bundle has some 300 KB.
 const FILE_MAX: u64 = 8 << 20;
 
-/// Which file of a pair is at fault, and why, in words that follow its name.
+/// File of a pair that is at fault, and the reason in words that follow its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PairFault {
     Certificate(String),
@@ -22,10 +22,10 @@ pub(super) enum PairFault {
     Password,
 }
 
-/// A certificate, its key, and what opens the key.
+/// Paths of a certificate and its key, and the password that opens the key.
 type Pair = (PathBuf, PathBuf, Option<String>);
 
-/// What was found in files, each read once: a thousand targets may name the same.
+/// Results for files, each read once: a thousand targets may name the same file.
 #[derive(Default)]
 pub(super) struct Cache {
     certificates: RefCell<BTreeMap<PathBuf, Result<(), String>>>,
@@ -33,13 +33,13 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// As [`certificates`].
+    /// Checks a file as [`certificates`] does, or returns the earlier result.
     pub fn certificates(&self, path: &Path) -> Result<(), String> {
         let mut known = self.certificates.borrow_mut();
         known.entry(path.to_owned()).or_insert_with(|| certificates(path)).clone()
     }
 
-    /// As [`pair`].
+    /// Checks files as [`pair`] does, or returns the earlier result.
     pub fn pair(&self, cert: &Path, key: &Path, password: Option<&str>) -> Result<(), PairFault> {
         let named = (cert.to_owned(), key.to_owned(), password.map(str::to_owned));
         let mut known = self.pairs.borrow_mut();
@@ -47,18 +47,18 @@ impl Cache {
     }
 }
 
-/// Whether the file at `path` holds certificates in PEM form, at least one.
+/// Checks that the file at `path` holds at least one certificate in PEM form.
 ///
 /// # Errors
-/// Why not, in words that follow its name.
+/// The reason for which it does not, in words that follow the file's name.
 pub(super) fn certificates(path: &Path) -> Result<(), String> {
     read_certificates(path).map(drop)
 }
 
-/// Whether the key at `key` is that of the first certificate at `cert`, and can be opened.
+/// Checks that the key at `key` is that of the first certificate at `cert`, and can be opened.
 ///
 /// # Errors
-/// Which of the files is at fault.
+/// The file that is at fault, and the reason.
 pub(super) fn pair(cert: &Path, key: &Path, password: Option<&str>) -> Result<(), PairFault> {
     let leaf = read_certificates(cert).map_err(PairFault::Certificate)?;
     let pem = read(key).map_err(PairFault::Key)?;
@@ -83,7 +83,7 @@ pub(super) fn pair(cert: &Path, key: &Path, password: Option<&str>) -> Result<()
     })
 }
 
-/// The first certificate at `path`, where all can be read.
+/// Returns the first certificate at `path`, if all there can be read.
 fn read_certificates(path: &Path) -> Result<X509, String> {
     let all = X509::stack_from_pem(&read(path)?);
     let all = all.map_err(|_| "holds a certificate that cannot be read")?;

@@ -1,4 +1,4 @@
-//! Plain connections, `tcp://host:port`: which keys of a target mean something to them.
+//! Plain connections, `tcp://host:port`: the keys of a target that apply to them.
 
 use url::Url;
 
@@ -7,10 +7,10 @@ use crate::model::connect::{Connect, HttpVersion};
 use crate::model::expression::Expression;
 use crate::model::target::Target;
 
-/// How much is read of what a plain connection says first, in bytes.
+/// Most bytes to read of the greeting of a plain connection.
 const GREETING_MAX: usize = 16 << 10;
 
-/// Keys that mean something to HTTP alone, and to plain connections alone.
+/// Keys that apply to HTTP alone.
 const HTTP_ALONE: [&str; 15] = [
     "method",
     "headers",
@@ -28,9 +28,10 @@ const HTTP_ALONE: [&str; 15] = [
     "bearer",
     "reuse",
 ];
+/// Keys that apply to plain connections alone.
 const TCP_ALONE: [&str; 2] = ["expect", "tls"];
 
-/// Refuses the keys of a target that its URL has no use for; in `[defaults]` they do no harm.
+/// Refuses the keys of a target that do not apply to its URL; in `[defaults]` they do no harm.
 pub(super) fn refuse_others(section: &Section<'_>, url: &Url) {
     let is_tcp = url.scheme() == "tcp";
     let (others, ours, has) = match is_tcp {
@@ -44,7 +45,7 @@ pub(super) fn refuse_others(section: &Section<'_>, url: &Url) {
     }
 }
 
-/// `target` without what means nothing to a connection on which no HTTP is spoken.
+/// Returns `target` without the settings that do not apply to a connection on which no HTTP is spoken.
 pub(super) fn connection(target: Target, expect: Option<Expression>) -> Target {
     let plain = Target::new(&target.name, target.url);
     Target {

@@ -1,4 +1,4 @@
-//! `[postgres]`: the database, and the schema in it that is ours.
+//! `[postgres]`: the connection to the database, and the schema in it that is ours.
 
 use super::dsn::{self, Dsn};
 use super::item::Item;
@@ -9,17 +9,17 @@ use super::table::Section;
 /// PostgreSQL, with room to spare.
 const SCHEMA_MAX: usize = 48;
 
-/// The central store.
+/// Settings of the central store.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    /// How it is reached.
+    /// Connection to the database.
     pub dsn: Dsn,
-    /// Where the tables are; 1 to 48 of `[a-z0-9_]`, no digit first, none of PostgreSQL's own and
-    /// not `public`. Default: `sitewatch`.
+    /// Schema of the tables; 1 to 48 of `[a-z0-9_]`, no digit first, none of PostgreSQL's own and not
+    /// `public`. Default: `sitewatch`.
     pub schema: String,
 }
 
-/// Reads `[postgres]`; absent if there is none, or if it has no right `url`, which is a fault.
+/// Reads `[postgres]`. Returns none if there is no such table, or no right `url` in it, which is a fault.
 pub(super) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
     let mut section = top.section_if_any("postgres", "in [postgres]")?;
     if !section.has("url") {
@@ -33,7 +33,7 @@ pub(super) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
     Some(Postgres { dsn: dsn?, schema: schema.unwrap_or_else(|| "sitewatch".to_string()) })
 }
 
-/// The text is never shown: nearly every one holds a password.
+/// Reads `url`. Its text is never shown: nearly every one holds a password.
 fn url(item: Item<'_>) -> Option<Dsn> {
     let text = login::connection(&item.pieces("libpq's URI or keywords in quotes")?);
     match dsn::parse(&text, &|path| item.at.source.beside(path)) {

@@ -1,6 +1,6 @@
-//! The effective configuration as TOML, every key of every target written out: what
-//! `sitewatch config --print` shows. Users, passwords, queries, bodies and the values of headers
-//! and properties that may be secrets are `***`; keys without a value stand there as a comment.
+//! The effective configuration as TOML, every key of every target written out: the output of
+//! `sitewatch config --print`. Users, passwords, queries, bodies and the values of headers and properties
+//! that may be secrets are `***`; keys without a value stand there as a comment.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::target::{Header, HeaderExpression, Login, Target};
 
-/// What stands for a secret.
+/// Text in place of a secret.
 pub(super) const HIDDEN: &str = "***";
 
-/// `config` as TOML.
+/// Returns `config` as TOML.
 pub fn print(config: &Config) -> String {
     let mut page = Page(String::new());
     page.maybe("node", config.node.as_deref().map(quoted));
@@ -69,7 +69,7 @@ pub fn print(config: &Config) -> String {
     page.0
 }
 
-/// TOML so far.
+/// TOML text that was written so far.
 struct Page(String);
 
 impl Page {
@@ -181,7 +181,7 @@ impl Page {
     }
 }
 
-/// The URL with stars for its user, password and query.
+/// Returns the URL with stars for its user, password and query.
 fn url(target: &Target) -> String {
     let mut url = target.url.clone();
     if url.query().is_some() {
@@ -190,7 +190,7 @@ fn url(target: &Target) -> String {
     with_stars(&url, &target.login)
 }
 
-/// A URL with stars for the login that goes with it.
+/// Returns a URL with stars for the login that goes with it.
 fn with_stars(url: &Url, login: &Option<Login>) -> String {
     match (login, url.as_str().split_once("://")) {
         (Some(_), Some((scheme, rest))) => format!("{scheme}://{HIDDEN}@{rest}"),
@@ -233,7 +233,7 @@ fn table(pairs: impl Iterator<Item = (String, String)>) -> String {
     if pairs.is_empty() { "{}".to_string() } else { format!("{{ {} }}", pairs.join(", ")) }
 }
 
-/// `text` as a TOML string that reads as `text` again, `${` included.
+/// Returns `text` as a TOML string that reads as `text` again, `${` included.
 fn quoted(text: &str) -> String {
     let mut toml = String::from("\"");
     for c in text.replace("${", "$${").chars() {

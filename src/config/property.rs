@@ -8,7 +8,7 @@ use super::item::Item;
 use super::source::At;
 use super::syntax::set_twice;
 
-/// What may not be set, and why. A name that ends in a point stands for all that begin so.
+/// Settings that are refused, and the reason. A name that ends in a point stands for all that begin so.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["bootstrap.servers", "metadata.broker.list"], "write brokers in [kafka]"),
     (&["group.id"], "write group in [kafka]"),
@@ -112,20 +112,20 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["internal.", "opaque", "enabled_events", "default_topic_conf"], "it is set by the program"),
 ];
 
-/// Why that setting may not be set; absent for one that may, or that nobody knows.
+/// Returns the reason for which a setting is refused; none: it is allowed, or nobody knows it.
 fn refused(name: &str) -> Option<&'static str> {
     let covers = |one: &&str| *one == name || one.ends_with('.') && name.starts_with(*one);
     let found = REFUSED.iter().find(|(names, _)| names.iter().any(covers));
     found.map(|(_, reason)| *reason)
 }
 
-/// Whether the value may be a secret, going by the name.
+/// Returns true if the value may be a secret, going by the name.
 pub(super) fn is_secret(name: &str) -> bool {
     ["password", "passphrase", "secret", "token", "pem", "jaas"].iter().any(|w| name.contains(w))
 }
 
-/// The settings in all `tables`. `a.b = 1` is the same as `"a.b" = 1`, though to TOML it is a
-/// table in a table.
+/// Returns the settings in all `tables`. `a.b = 1` is the same as `"a.b" = 1`, though to TOML it is a table
+/// in a table.
 pub(super) fn read(tables: Vec<Item<'_>>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for table in tables {
@@ -153,7 +153,7 @@ fn collect<'a>(table: Item<'a>, prefix: &str, found: &mut BTreeMap<String, (Stri
     }
 }
 
-/// The value of the setting `name`, as text.
+/// Returns the value of the setting `name`, as text.
 fn setting(item: Item<'_>, name: &str) -> Option<String> {
     let is_right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c);
     let shown = quoted(name);

@@ -1,5 +1,5 @@
-//! From files to a [`Config`]: which tables there are, and what each key in them is read as.
-//! Nothing ends at the first fault; all of them come back at once.
+//! From files to a [`Config`]: the tables there are, and the type of each key in them. Nothing ends at the
+//! first fault; all of them come back at once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
 use crate::words::Word;
 
-/// What is told at the start of the first file.
+/// Faults of missing parts, told at the start of the first file.
 const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
                          or a targets_file";
 const NO_KAFKA: &str = "no [kafka]: add it, with brokers = [\"kafka-1.example.org:9092\"]";
@@ -33,7 +33,7 @@ const NO_NODE: &str = "no node: add node = \"shop-12\", or whatever tells this m
 const NO_WORK: &str = "no target, and not both [kafka] and [postgres]: add a [[target]] with a url, \
                        or targets = [\"example.org\"], or a targets_file; or both tables";
 
-/// What a command cannot do without.
+/// Parts of a configuration that a command cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// At least one target: `run`.
@@ -42,7 +42,7 @@ pub enum Need {
     Probe,
     /// `[kafka]` and `[postgres]`: `write`.
     Write,
-    /// What any command needs, at least one target or both tables: `config`.
+    /// At least one target, or both tables, as any command needs: `config`.
     Any,
     /// Nothing: `status` reports what the store has.
     Nothing,
@@ -61,7 +61,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         return Err(Faults::new(reader.into_faults()));
     };
     let documents: Vec<_> = sources.iter().filter_map(|source| reader.parse(source)).collect();
-    // A file that could not be read may be the one that has the targets.
+    // A file that could not be read may be the one with the targets.
     let all_read = reader.count() == 0;
 
     let mut top = Section::top(&reader, first.at(0), &documents);
@@ -133,7 +133,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     Ok(config)
 }
 
-/// What is there, right or not.
+/// Parts that are there, right or not.
 struct Has {
     node: bool,
     targets: bool,
@@ -142,7 +142,7 @@ struct Has {
 }
 
 impl Has {
-    /// What is told of what is not.
+    /// Returns the texts for the parts that `need` asks for and that are missing.
     fn lacks(&self, need: Need) -> Vec<&'static str> {
         let all: &[(bool, &'static str)] = match need {
             Need::Targets => &[(self.targets, NO_TARGET)],
@@ -157,10 +157,10 @@ impl Has {
     }
 }
 
-/// `[defaults]`.
+/// Values of `[defaults]`.
 struct Defaults<'a> {
     keys: Keys<'a>,
-    /// What would follow from a fault here is not told again at every target.
+    /// A key in it is at fault: faults that follow from that are not told again at every target.
     broken: bool,
 }
 
@@ -174,11 +174,11 @@ impl<'a> Defaults<'a> {
     }
 }
 
-/// The targets so far.
+/// Targets so far.
 struct Targets<'a> {
     reader: &'a Reader<'a>,
     defaults: Defaults<'a>,
-    /// Where each name was given first; those of broken targets too.
+    /// Place at which each name was given first; names of broken targets too.
     names: BTreeMap<String, At<'a>>,
     done: Vec<Arc<Target>>,
 }
@@ -188,7 +188,7 @@ impl<'a> Targets<'a> {
         Targets { reader, defaults, names: BTreeMap::new(), done: Vec::new() }
     }
 
-    /// A `[[target]]`.
+    /// Reads a `[[target]]`.
     fn read_table(&mut self, mut section: Section<'a>) {
         let before = self.reader.count();
         if !section.has("url") {
@@ -220,7 +220,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// A list of URLs: `targets`.
+    /// Reads a list of URLs: `targets`.
     fn read_list(&mut self, item: Item<'a>) {
         for item in item.list("a list of URLs, such as [\"example.org\"]").unwrap_or_default() {
             if let Some(address) = target::url(item, "a URL in quotes, or a [[target]]") {
@@ -229,7 +229,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// A file of URLs, one a line: `targets_file`.
+    /// Reads a file of URLs, one a line: `targets_file`.
     fn read_file(&mut self, list: &'a Source) {
         let mut offset = 0;
         for line in list.text.split_inclusive('\n') {
@@ -248,7 +248,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// A target that is only a URL.
+    /// Adds a target that is only a URL.
     fn add_plain(&mut self, address: Address, at: At<'a>) {
         let name = address.name.clone();
         if self.take_name(&name, at, "write it as [[target]] with a name of its own") {
@@ -256,7 +256,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Whether `name` fits and is free; if not, `advice` says what to do.
+    /// Returns true, and takes the name, if `name` fits and is free; if not, `advice` says what to do.
     fn take_name(&mut self, name: &str, at: At<'a>, advice: &str) -> bool {
         let count = name.chars().count();
         if count > NAME_MAX {
@@ -274,7 +274,7 @@ impl<'a> Targets<'a> {
         true
     }
 
-    /// A target whose keys are each right.
+    /// Adds a target whose keys are each right.
     fn add(&mut self, address: Address, name: &str, keys: &Keys<'a>) {
         if !self.defaults.broken {
             let has_login = address.login.is_some();
@@ -286,7 +286,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// The file that `targets_file` names; its faults come after those of all others.
+/// Opens the file that `targets_file` names; its faults come after those of all others.
 fn open_list(item: Item<'_>, reader: &Reader<'_>) -> Option<Source> {
     let path = item.path()?;
     let hint = format!("it is named at {}", item.at.place());
@@ -304,8 +304,8 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
     PathBuf::from(given.unwrap_or(DEFAULT_STATE_DIR))
 }
 
-/// What is wrong if one body alone may be larger than all that are held at once: it could never
-/// be judged.
+/// Returns a fault if one body alone may be larger than all that are held at once: such a body could never be
+/// judged.
 fn no_room(probe: &Probe, targets: &[Arc<Target>]) -> Option<String> {
     let kept = targets.iter().filter(|target| target.wants_body());
     let largest = kept.max_by_key(|target| target.max_body)?;

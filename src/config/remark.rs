@@ -1,4 +1,4 @@
-//! Remarks on a configuration as a whole: it is right, and may not do what was meant.
+//! Remarks on a configuration as a whole, which is right, and may not do what was meant.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use super::source::At;
 use super::table::Reader;
 use crate::model::target::{Target, is_name};
 
-/// Told where nobody can tell our own network's trouble from a site's.
+/// Remark if no host can tell our own network's trouble from a site's.
 const ALONE: &str = "no [uplink] canaries, no brokers and no second host: when this machine's own \
                      network is away, its targets count as down";
 
-/// Told where canaries are addresses, which tell nothing of names.
+/// Remark if canaries are addresses, which tell nothing of names.
 const NAMELESS: &str = "no canary has a name: where name servers are silent or fail, only targets of \
                         other names show whose trouble that is, and with none such every named target \
                         is unknown: add one by its name";
 
-/// Places of keys that remarks are about.
+/// Places of the keys that remarks are about.
 pub(super) struct Places<'a> {
-    /// Where the configuration begins: for keys that are not there.
+    /// Place at which the configuration begins: for keys that are not there.
     pub first: At<'a>,
-    /// `canaries` of `[uplink]`.
+    /// Place of `canaries` of `[uplink]`.
     pub canaries: Option<At<'a>>,
-    /// `max_in_flight` of `[probe]`.
+    /// Place of `max_in_flight` of `[probe]`.
     pub in_flight: Option<At<'a>>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn remark(config: &Config, places: &Places<'_>, reader: &Reader<'_>) 
     }
 }
 
-/// Whether there are targets, and neither canaries nor another host that could stand in for them.
+/// Returns true if there are targets, and neither canaries nor another host that could stand in for them.
 fn asks_nobody(config: &Config) -> bool {
     let mut hosts = config.targets.iter().map(|target| target.url.host());
     let Some(first) = hosts.next() else { return false };
@@ -50,7 +50,7 @@ fn asks_nobody(config: &Config) -> bool {
     }
 }
 
-/// Whether names of targets are looked up, and all canaries are addresses.
+/// Returns true if names of targets are looked up, and all canaries are addresses.
 fn asks_no_name(config: &Config) -> bool {
     let Some(canaries) = config.uplink.canaries.as_ref().filter(|all| !all.is_empty()) else {
         return false;
@@ -62,14 +62,14 @@ fn asks_no_name(config: &Config) -> bool {
     canaries.iter().all(|canary| is_address(canary)) && config.targets.iter().any(looks_up)
 }
 
-/// Whether a `host:port` has an address for a host.
+/// Returns true if a `host:port` has an address for a host.
 fn is_address(canary: &str) -> bool {
     let host = canary.rsplit_once(':').map_or(canary, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
-/// Says that checks would wait for one another if every target timed out, if so: a site that is
-/// down must not delay those that are up.
+/// Returns a remark if checks would wait for one another when every target times out: a site that is down
+/// must not delay those that are up.
 pub fn crowd(config: &Config) -> Option<String> {
     let share = |target: &Arc<Target>| {
         let longest = target.timeout.as_secs_f64() * f64::from(target.attempts);

@@ -1,4 +1,4 @@
-//! The small tables: what each holds, its bounds and defaults, and how it is read.
+//! The small tables: their keys with bounds and defaults, and the reading of them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,28 +18,28 @@ const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 words! {
-    /// When the configuration is read again.
+    /// Events at which the configuration is read again.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum ReloadOn {
         /// On SIGHUP.
         #[default]
         Signal = "signal",
-        /// Then, and when its files change.
+        /// On SIGHUP, and when its files change.
         Watch = "watch",
     }
 }
 
-/// How much the checks may take.
+/// Limits of the checks: `[probe]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Checks under way at once; 1 to 10 000, default 100.
     pub max_in_flight: usize,
     /// Bodies held at once, in bytes; 4 KiB to 1 GiB, default 4 MiB.
     pub bodies_max: usize,
-    /// How long checks under way may go on once told to stop; 0 s to 10 min, default 10 s.
+    /// Longest time for checks under way once told to stop; 0 s to 10 min, default 10 s.
     pub stop_timeout: Duration,
-    /// How long a clock that is not synchronised is waited for on a host that has just booted; 0 s
-    /// to 1 h, default 2 min.
+    /// Longest wait for the clock to be synchronised on a host that has just booted; 0 s to 1 h, default 2
+    /// min.
     pub clock_wait: Duration,
 }
 
@@ -54,10 +54,10 @@ impl Default for Probe {
     }
 }
 
-/// What waits for the store.
+/// Limits of the records that wait for the store: `[spool]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spool {
-    /// Records held in memory, in bytes; 64 KiB to 1 GiB, default 4 MiB.
+    /// Memory for records, in bytes; 64 KiB to 1 GiB, default 4 MiB.
     pub memory: usize,
 }
 
@@ -67,39 +67,39 @@ impl Default for Spool {
     }
 }
 
-/// Who tells our own network's trouble from the sites'.
+/// Hosts that tell our own network's trouble from the sites': `[uplink]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uplink {
-    /// `host:port` or `[address]:port` of those that are connected to when a check fails in silence.
-    /// None: the brokers of `[kafka]`, and other targets.
+    /// `host:port` or `[address]:port` of the hosts to connect to when a check fails in silence. None: the
+    /// brokers of `[kafka]`, and other targets.
     pub canaries: Option<Vec<String>>,
 }
 
-/// The store in one file.
+/// Store in one file: `[sqlite]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sqlite {
-    /// The file. Default: `sitewatch.db` in `state_dir`.
+    /// Path of the file. Default: `sitewatch.db` in `state_dir`.
     pub path: PathBuf,
-    /// Its size, in bytes; past it the oldest checks go; 64 KiB to 1024 GiB, default 2 GiB.
+    /// Largest size of the file, in bytes; past it the oldest checks go; 64 KiB to 1024 GiB, default 2 GiB.
     pub max_size: u64,
 }
 
 impl Sqlite {
-    /// The store in that folder.
+    /// Returns the store in that folder, of the default size.
     pub fn in_folder(state_dir: &Path) -> Sqlite {
         Sqlite { path: state_dir.join("sitewatch.db"), max_size: 2 << 30 }
     }
 }
 
-/// How records are gathered into one transaction.
+/// Limits of the records in one transaction: `[write]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Records in one transaction at most; 1 to 1 000 000, default 20 000.
+    /// Most records in one transaction; 1 to 1 000 000, default 20 000.
     pub batch_max: usize,
-    /// How long the first of them waits at most; 0 s to 1 min, default 1 s.
+    /// Longest wait of the first of them; 0 s to 1 min, default 1 s.
     pub batch_age: Duration,
-    /// Messages kept that could not be read, in bytes; past it the oldest go; 64 KiB to 1024 GiB,
-    /// default 256 MiB.
+    /// Largest size of the stored messages that could not be read, in bytes; past it the oldest go; 64 KiB to
+    /// 1024 GiB, default 256 MiB.
     pub dead_letter_max: u64,
 }
 
@@ -109,12 +109,12 @@ impl Default for Write {
     }
 }
 
-/// How long the central store keeps things.
+/// Times for which the central store keeps data: `[retention]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// Every single check; 1 h to 100 years, default 90 days.
+    /// Time for every single check; 1 h to 100 years, default 90 days.
     pub checks: Duration,
-    /// Messages that could not be read; 1 h to 100 years, default 30 days.
+    /// Time for messages that could not be read; 1 h to 100 years, default 30 days.
     pub dead_letters: Duration,
 }
 
@@ -124,22 +124,22 @@ impl Default for Retention {
     }
 }
 
-/// The page and `/health`.
+/// The page and `/health`: `[serve]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Serve {
-    /// Address and port to listen on; without one nothing is served.
+    /// Address and port to listen on; none: nothing is served.
     pub listen: Option<SocketAddr>,
 }
 
-/// What goes to stderr.
+/// Output to stderr: `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The least urgent level that is shown. Default: info.
+    /// Least urgent level that is shown. Default: info.
     pub level: LevelFilter,
-    /// Default: text.
+    /// Format of a line. Default: text.
     pub format: LogFormat,
-    /// Lines written a minute; those over it are counted, and the count is written; 10 to
-    /// 1 000 000, default 600.
+    /// Most lines written a minute; lines over it are counted, and the count is written; 10 to 1 000 000,
+    /// default 600.
     pub max_per_minute: u32,
 }
 
@@ -149,16 +149,16 @@ impl Default for Log {
     }
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// `[probe]`, and where its `max_in_flight` and `bodies_max` stand.
+/// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
 pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
     let default = Probe::default();
     let mut section = top.section("probe", "in [probe]");
@@ -185,7 +185,7 @@ pub(super) fn spool(top: &mut Section<'_>) -> Spool {
     memory.map_or_else(Spool::default, |memory| Spool { memory })
 }
 
-/// `[uplink]`, and where its `canaries` stand.
+/// Reads `[uplink]`. Returns it with the place of its `canaries`.
 pub(super) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
     let canaries = section.set("canaries", |item| {

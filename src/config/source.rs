@@ -1,5 +1,5 @@
-//! The files of a configuration: which there are, their text, and places in it. Apart from the
-//! reading of keys, which opens no file but those that a key names.
+//! The files of a configuration: their paths, their text, and places in it. Apart from the reading of keys,
+//! which opens no file but those that a key names.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Place};
 
-/// Largest file that is read, in bytes: some 50 000 targets. Keeps `-c /dev/zero` from filling
-/// the memory.
+/// Largest file that is read, in bytes: some 50 000 targets. The limit keeps `-c /dev/zero` from filling the
+/// memory.
 const FILE_MAX: u64 = 8 << 20;
 
-/// A file of the configuration, or of targets.
+/// File of the configuration, or of targets.
 pub(super) struct Source {
     order: usize,
-    /// The path as given.
+    /// Path as given.
     pub path: PathBuf,
-    /// All of it, without a byte order mark.
+    /// Whole text of the file, without a byte order mark.
     pub text: String,
-    /// Where each line starts in it, in bytes; the first at 0.
+    /// Offset of the start of each line in the text, in bytes; the first is 0.
     lines: Vec<usize>,
 }
 
-/// A place in a source; line and column are counted when they are asked for.
+/// Place in a source; line and column are counted when they are asked for.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    /// The file.
+    /// File of the place.
     pub source: &'a Source,
-    /// Distance from the start of its text, in bytes.
+    /// Distance from the start of the file's text, in bytes.
     pub offset: usize,
 }
 
-/// Every file that `paths` name, folders opened up. What cannot be read is a fault.
+/// Reads every file that `paths` name, folders opened up. A file that cannot be read is a fault.
 pub(super) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
     let mut sources = Vec::new();
     let mut faults = Vec::new();
@@ -92,26 +92,26 @@ impl Source {
         Source { order, path: path.to_path_buf(), text, lines }
     }
 
-    /// The place `offset` bytes from the start.
+    /// Returns the place `offset` bytes from the start.
     pub fn at(&self, offset: usize) -> At<'_> {
         At { source: self, offset }
     }
 
-    /// `path`, if it is relative, as seen from the folder of this file.
+    /// Returns `path` as it is, or, if it is relative, as seen from the folder of this file.
     pub fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 }
 
 impl At<'_> {
-    /// Line and column.
+    /// Returns the place with its line and column.
     pub fn place(self) -> Place {
         let Source { order, path, text, lines } = self.source;
         let offset = self.offset.min(text.len());
         // The first line starts at 0, so at least one starts here or before.
         let line = lines.partition_point(|start| *start <= offset);
         let before = &text.as_bytes()[lines[line - 1]..offset];
-        // Every byte but those that continue a character.
+        // Count every byte but those that continue a character.
         let characters = before.iter().filter(|byte| **byte & 0xc0 != 0x80);
         Place {
             order: *order,
@@ -121,13 +121,13 @@ impl At<'_> {
         }
     }
 
-    /// A fault at this place.
+    /// Returns a fault at this place.
     pub fn fault(self, text: impl Into<String>) -> Fault {
         Fault { place: self.place(), text: text.into() }
     }
 }
 
-/// The content of the file at `path`, if it has at most `max` bytes.
+/// Returns the content of the file at `path`, if it has at most `max` bytes.
 pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
@@ -138,10 +138,10 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether there is a file at `path` that can be read.
+/// Checks that there is a file at `path` that can be read.
 ///
 /// # Errors
-/// Why it cannot, in words.
+/// The reason for which it cannot, in words.
 pub(super) fn readable(path: &Path) -> Result<(), String> {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_dir() => Err("it is a folder".to_string()),
@@ -150,7 +150,7 @@ pub(super) fn readable(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Why a file cannot be read, in words.
+/// Returns the reason for which a file cannot be read, in words.
 pub(super) fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is none".to_string(),
@@ -160,13 +160,13 @@ pub(super) fn cause(error: &io::Error) -> String {
     }
 }
 
-/// The files that `paths` name, folders opened up as far as they can be.
+/// Returns the files that `paths` name, folders opened up as far as they can be.
 pub fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
     let each = |path: &PathBuf| files_of(path).unwrap_or_else(|_| vec![path.clone()]);
     paths.iter().flat_map(each).collect()
 }
 
-/// `path` itself, or if it is a folder its `*.toml` in the order of their names.
+/// Returns `path` itself, or if it is a folder its `*.toml` in the order of their names.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
@@ -186,7 +186,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// The first place of the file at `path`.
+/// Returns the first place of the file at `path`.
 fn start(order: usize, path: &Path) -> Place {
     Place { order, path: path.display().to_string(), line: 1, column: 1 }
 }

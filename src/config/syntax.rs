@@ -1,11 +1,11 @@
-//! What TOML itself refuses, in our words: toml-span's tell the kind, but not what to do.
+//! Faults that TOML itself finds, in our words: toml-span's words tell the kind, but not what to do.
 
 use toml_span::ErrorKind;
 
 use super::fault::quoted;
 use super::source::{At, Source};
 
-/// What is wrong with the syntax, in our words.
+/// Returns the fault of the syntax, in our words.
 pub(super) fn syntax(error: &toml_span::Error, source: &Source) -> String {
     match &error.kind {
         ErrorKind::UnexpectedEof => "the file ends where a value must stand".to_string(),
@@ -42,7 +42,7 @@ pub(super) fn syntax(error: &toml_span::Error, source: &Source) -> String {
     }
 }
 
-/// A key or table that stands in a second place, in one file or in two.
+/// Returns the fault of a key or table that stands in a second place, in one file or in two.
 pub(super) fn set_twice(name: &str, first: At<'_>) -> String {
     format!("{} is set twice: first at {}", quoted(name), first.place())
 }

@@ -1,6 +1,6 @@
-//! TOML tables, read key by key: the one reader that every section uses. It collects faults
-//! instead of ending at the first, and knows each allowed key because it was asked for it.
-//! What is read as what stands in `item.rs`.
+//! TOML tables, read key by key: the one reader that every section uses. The reader collects faults instead
+//! of ending at the first, and knows each allowed key because it was asked for it. `item.rs` has the types of
+//! values.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,35 +15,35 @@ use super::pem;
 use super::source::{At, Source};
 use super::syntax::{set_twice, syntax};
 
-/// What all tables share: where values come from, and where faults go.
+/// Parts that all tables share: the sources of values, and the list of faults.
 pub(super) struct Reader<'a> {
-    /// What `${NAME}` stands for.
+    /// Variables that `${NAME}` stands for.
     pub environment: &'a Environment,
-    /// What is known of files with certificates and keys.
+    /// Results for files with certificates and keys.
     pub pem: pem::Cache,
     faults: RefCell<Vec<Fault>>,
     remarks: RefCell<Vec<Remark>>,
 }
 
-/// A file's TOML.
+/// TOML of one file.
 pub(super) struct Document<'a> {
     source: &'a Source,
     root: Value<'a>,
 }
 
-/// A table, of one file or of several that add to the same one.
+/// Table, of one file or of several that add to the same one.
 pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
-    /// "in [probe]", for faults.
+    /// Words for faults: "in [probe]".
     place: &'static str,
-    /// Where it begins first.
+    /// Place at which the table begins first.
     pub at: At<'a>,
-    /// What nobody asked for yet, by key.
+    /// Values that nobody asked for yet, by key.
     left: BTreeMap<&'a str, Vec<Item<'a>>>,
     asked: Vec<&'static str>,
 }
 
-/// What a key was set to, and where.
+/// Value of a key, and its place.
 #[derive(Clone)]
 pub(super) struct Set<'a, T> {
     pub value: T,
@@ -70,17 +70,17 @@ impl<'a> Reader<'a> {
         self.faults.borrow_mut().push(fault);
     }
 
-    /// Takes note of a remark: all is right, but may not be what was meant.
+    /// Takes note of a remark: the text is right, but may not be what was meant.
     pub fn remark(&self, at: At<'_>, text: impl Into<String>) {
         self.remarks.borrow_mut().push(Remark { place: at.place(), text: text.into() });
     }
 
-    /// How many faults there are so far.
+    /// Returns the number of faults so far.
     pub fn count(&self) -> usize {
         self.faults.borrow().len()
     }
 
-    /// All remarks, in the order of files and places, none twice.
+    /// Returns all remarks, in the order of files and places, none twice.
     pub fn into_remarks(self) -> Vec<Remark> {
         let mut remarks = self.remarks.into_inner();
         remarks.sort();
@@ -88,12 +88,12 @@ impl<'a> Reader<'a> {
         remarks
     }
 
-    /// All faults so far.
+    /// Returns all faults so far.
     pub fn into_faults(self) -> Vec<Fault> {
         self.faults.into_inner()
     }
 
-    /// The TOML of `source`; a fault in its syntax hides the rest of that file.
+    /// Parses the TOML of `source`; a fault in its syntax hides the rest of that file.
     pub fn parse(&self, source: &'a Source) -> Option<Document<'a>> {
         match toml_span::parse(&source.text) {
             Ok(root) => Some(Document { source, root }),
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The top level of all files together; `first` is where they begin.
+    /// Returns the top level of all files together; `first` is the place at which they begin.
     pub fn top(
         reader: &'a Reader<'a>,
         first: At<'a>,
@@ -132,7 +132,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The table of that name, empty if there is none; several files may each set a part of it.
+    /// Returns the table of that name, empty if there is none; several files may each set a part of it.
     pub fn section(&mut self, name: &'static str, place: &'static str) -> Section<'a> {
         let mut section = Section::empty(self.reader, place, self.at);
         for (i, item) in self.every(name).into_iter().enumerate() {
@@ -150,7 +150,8 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// As [`Section::section`], but absent if no file has it, or one as no table, which is a fault.
+    /// Returns the table as [`Section::section`] does; none if no file has it, or one has it as no table,
+    /// which is a fault.
     pub fn section_if_any(
         &mut self,
         name: &'static str,
@@ -162,8 +163,8 @@ impl<'a> Section<'a> {
         (any && self.reader.count() == before).then_some(section)
     }
 
-    /// The tables of that name in all files: `[[name]]`. Each is made when its turn comes, since
-    /// thousands of them at once are more than the file they stand in.
+    /// Returns the tables of that name in all files: `[[name]]`. Each is made when its turn comes, since
+    /// thousands of them at once are larger than the file that they stand in.
     pub fn sections(
         &mut self,
         name: &'static str,
@@ -191,17 +192,17 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Whether that key is there and was not asked for yet.
+    /// Returns true if that key is there and was not asked for yet.
     pub fn has(&self, name: &str) -> bool {
         self.left.contains_key(name)
     }
 
-    /// Where that key stands, if it is there and was not asked for yet.
+    /// Returns the place of that key, if it is there and was not asked for yet.
     pub fn place(&self, name: &str) -> Option<At<'a>> {
         Some(self.left.get(name)?.first()?.key)
     }
 
-    /// What is known of files with certificates and keys.
+    /// Returns the results for files with certificates and keys.
     pub fn pem(&self) -> &'a pem::Cache {
         &self.reader.pem
     }
@@ -211,18 +212,18 @@ impl<'a> Section<'a> {
         self.reader.fault(self.at, text);
     }
 
-    /// Takes note of a fault of one of its values.
+    /// Takes note of a fault of one of the table's values.
     pub fn fault_at(&self, at: At<'_>, text: impl Into<String>) {
         self.reader.fault(at, text);
     }
 
-    /// Every value of a key that adds up over files.
+    /// Returns every value of a key that adds up over files.
     pub fn every(&mut self, name: &'static str) -> Vec<Item<'a>> {
         self.asked.push(name);
         self.left.remove(name).unwrap_or_default()
     }
 
-    /// The value of a key, as `how` reads it; absent when it was not set or not rightly.
+    /// Returns the value of a key, as `how` reads it, and its place; none if it was not set or not rightly.
     pub fn set<T>(
         &mut self,
         name: &'static str,
@@ -236,7 +237,7 @@ impl<'a> Section<'a> {
         how(*first).map(|value| Set { value, at: first.at })
     }
 
-    /// As [`Section::set`], without the place.
+    /// Returns the value as [`Section::set`] does, without the place.
     pub fn read<T>(
         &mut self,
         name: &'static str,
@@ -245,7 +246,7 @@ impl<'a> Section<'a> {
         self.set(name, how).map(|set| set.value)
     }
 
-    /// Every key that nobody asked for is a fault.
+    /// Takes note of a fault for every key that nobody asked for.
     pub fn finish(self) {
         for item in self.left.values().flatten() {
             let close =

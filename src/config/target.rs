@@ -1,5 +1,5 @@
-//! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and how
-//! a target's own keys and the defaults make one [`Target`].
+//! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and the way from a
+//! target's own keys and the defaults to one [`Target`].
 
 mod remark;
 
@@ -38,11 +38,11 @@ const ATTEMPTS_MAX: u32 = 10;
 /// Largest `min_cert_days`.
 const CERT_DAYS_MAX: u32 = 3650;
 
-/// A target that no configuration names: the URL or bare domain `text`, every key at its
-/// default, named as in a configuration.
+/// Returns a target that no configuration names: the URL or bare domain `text`, every key at its default,
+/// named as in a configuration.
 ///
 /// # Errors
-/// When `text` is not a URL that can be watched; without its secrets.
+/// `text` is not a URL that can be watched; the error has none of its secrets.
 pub fn lone_target(text: &str) -> Result<Target, Error> {
     match address::parse(text) {
         Ok(address) => {
@@ -53,7 +53,7 @@ pub fn lone_target(text: &str) -> Result<Target, Error> {
     }
 }
 
-/// What a `[[target]]` or `[defaults]` sets.
+/// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
 pub(super) struct Keys<'a> {
     interval: Option<Set<'a, Duration>>,
@@ -111,7 +111,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The target of that address and name, with `defaults` for what is not set here.
+    /// Returns the target of that address and name, with `defaults` for the keys that are not set here.
     pub fn target(&self, defaults: &Keys<'a>, address: Address, name: &str) -> Target {
         fn value<T: Clone>(own: &Option<Set<'_, T>>, default: &Option<Set<'_, T>>) -> Option<T> {
             own.as_ref().or(default.as_ref()).map(|set| set.value.clone())
@@ -157,8 +157,7 @@ impl<'a> Keys<'a> {
         target
     }
 
-    /// Keys that are each right, but not together.
-    /// `has_login`: the URL holds one.
+    /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
     pub fn judge(
         &self,
         defaults: &Keys<'a>,
@@ -198,11 +197,11 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Where two keys of a target do not go together: at its own first key, else at its own second,
-/// since there `[defaults]` can be set aside, else where `[defaults]` has the first.
+/// Place of two keys of a target that do not go together: its own first key, else its own second, since there
+/// `[defaults]` can be set aside, else the first in `[defaults]`.
 struct Clash<'a> {
     at: Option<At<'a>>,
-    /// The first key in `[defaults]`, if that is another place.
+    /// Place of the first key in `[defaults]`, if that is another place.
     first: Option<At<'a>>,
 }
 
@@ -240,7 +239,7 @@ impl<'a> Clash<'a> {
     }
 }
 
-/// The address that `item` holds; `wanted` says what else it must be.
+/// Reads the address that `item` holds; `wanted` says what else the value may be.
 pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
     let text = login::url(&item.pieces(wanted)?);
     match address::parse(&text) {
@@ -252,7 +251,7 @@ pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
     }
 }
 
-/// What is said of a URL that is none, without its secrets.
+/// Returns the fault of a text that is no URL, without its secrets.
 pub(super) fn url_fault(written: &str, cause: &str) -> String {
     format!("url {} {cause}", quoted(&address::shown(written)))
 }

@@ -1,9 +1,9 @@
-//! What `${...}` stands for inside a string value.
+//! Texts that `${...}` stands for inside a string value.
 //!
-//! `${NAME}` is a variable; `${NAME:-default}` too, and `default` where it is unset or empty;
-//! `${file:PATH}` is a file's content without its last line end; `$${` is a plain `${`. What was
-//! put in is not looked through again. A default reaches to the next `}`. In users and passwords
-//! of URLs it is one value: `login.rs`.
+//! `${NAME}` is a variable; `${NAME:-default}` too, and `default` where it is unset or empty; `${file:PATH}`
+//! is a file's content without its last line end; `$${` is a plain `${`. Text that was put in is not looked
+//! through again. A default reaches to the next `}`. In users and passwords of URLs the text is one value:
+//! `login.rs`.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use super::source::{Source, cause, read_bounded};
 /// Largest file that `${file:...}` puts into a value, in bytes.
 const PUT_IN_MAX: u64 = 1 << 20;
 
-/// A part of a value.
+/// Part of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// It stands there as written.
+    /// Text as written.
     Written(String),
-    /// It stands for a `${...}`; may be a secret.
+    /// Text for a `${...}`; may be a secret.
     PutIn(String),
 }
 
 impl Piece {
-    /// Its text.
+    /// Returns the text of the piece.
     pub fn text(&self) -> &str {
         match self {
             Piece::Written(text) | Piece::PutIn(text) => text,
@@ -32,10 +32,10 @@ impl Piece {
     }
 }
 
-/// The pieces of `text`, a value written in `source`, with everything put in.
+/// Returns the pieces of `text`, a value written in `source`, with everything put in.
 ///
 /// # Errors
-/// Every fault in it, in words; none shows what was put in.
+/// Every fault in `text`, in words; no fault shows a text that was put in.
 pub(super) fn pieces(
     text: &str,
     source: &Source,
@@ -74,7 +74,7 @@ pub(super) fn pieces(
     if faults.is_empty() { Ok(pieces) } else { Err(faults) }
 }
 
-/// What stands for `${inner}`.
+/// Returns the text for `${inner}`.
 fn content(inner: &str, source: &Source, environment: &Environment) -> Result<String, String> {
     if let Some(path) = inner.strip_prefix("file:") {
         return file(&source.beside(path)).map_err(|cause| {
@@ -102,7 +102,7 @@ fn content(inner: &str, source: &Source, environment: &Environment) -> Result<St
     }
 }
 
-/// The content of the file at `path` without its last line end.
+/// Returns the content of the file at `path` without its last line end.
 fn file(path: &Path) -> Result<String, String> {
     let bytes = read_bounded(path, PUT_IN_MAX).map_err(|error| cause(&error))?;
     let mut text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;

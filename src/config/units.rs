@@ -1,10 +1,10 @@
-//! Durations and sizes as people write them: `2m30s`, `256KiB`. What is shown can be read again.
+//! Durations and sizes as people write them: `2m30s`, `256KiB`. A text that is shown can be read again.
 
 use std::time::Duration;
 
 use crate::error::Error;
 
-/// Units of time, falling; the factor is in microseconds. A year is 365 days.
+/// Units of time, falling; the factor is in microseconds. A year has 365 days.
 const TIMES: [(&str, u64); 8] = [
     ("y", 365 * DAY_US),
     ("d", DAY_US),
@@ -19,7 +19,7 @@ const TIMES: [(&str, u64); 8] = [
 /// A day in microseconds.
 const DAY_US: u64 = 86_400_000_000;
 
-/// Units of size; the factor is in bytes. Those up to here are shown, the others only read.
+/// Units of size; the factor is in bytes. `SIZES` begins with those that are shown; the others are only read.
 const SIZES: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -30,11 +30,11 @@ const SIZES: [(&str, u64); 7] = [
     ("kB", 1_000),
 ];
 
-/// A duration such as `15s`, `2m30s`, `500ms`, `7d` or `0s`: whole numbers with the units y (365
-/// days), d, h, m, s, ms and us, each at most once, the largest first, nothing between them.
+/// Reads a duration such as `15s`, `2m30s`, `500ms`, `7d` or `0s`: whole numbers with the units y (365 days),
+/// d, h, m, s, ms and us, each at most once, the largest first, nothing between them.
 ///
 /// # Errors
-/// When `text` is none, or would be longer than 580 000 years.
+/// `text` is no duration, or one longer than 580 000 years.
 pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     let wrong = || Error::new("not a duration: write it like \"15s\", \"2m30s\" or \"500ms\"");
     let mut total_us = 0u64;
@@ -54,11 +54,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     Ok(Duration::from_micros(total_us))
 }
 
-/// A size such as `256KiB`, `4MiB` or `0B`: one whole number with B, KiB, MiB, GiB, or with kB,
-/// MB, GB for thousands.
+/// Reads a size such as `256KiB`, `4MiB` or `0B`: one whole number with B, KiB, MiB, GiB, or with kB, MB, GB
+/// for thousands.
 ///
 /// # Errors
-/// When `text` is none, or is 2⁶⁴ bytes or more.
+/// `text` is no size, or is 2⁶⁴ bytes or more.
 pub fn parse_size(text: &str) -> Result<u64, Error> {
     let wrong = || Error::new("not a size: write it like \"512B\", \"256KiB\" or \"4MiB\"");
     let (count, unit, rest) = number_and_unit(text).ok_or_else(wrong)?;
@@ -67,14 +67,14 @@ pub fn parse_size(text: &str) -> Result<u64, Error> {
     count.and_then(|count| count.checked_mul(*factor)).ok_or_else(|| Error::new("too large a size"))
 }
 
-/// `duration` so that [`parse_duration`] gives it back, to the microsecond.
+/// Returns `duration` as a text that [`parse_duration`] reads again, exact to the microsecond.
 pub fn show_duration(duration: Duration) -> String {
     let mut rest_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     if rest_us == 0 {
         return "0s".to_string();
     }
     if rest_us == DAY_US {
-        // "24h" says what it is a limit of better than "1d" does.
+        // "24h" says more of its limit than "1d" does.
         return "24h".to_string();
     }
     let mut text = String::new();
@@ -88,7 +88,7 @@ pub fn show_duration(duration: Duration) -> String {
     text
 }
 
-/// `bytes` in the largest unit that shows them exactly.
+/// Returns `bytes` in the largest unit that shows them exactly.
 pub fn show_size(bytes: u64) -> String {
     for (unit, factor) in SIZES {
         if bytes > 0 && bytes.is_multiple_of(factor) {
@@ -98,8 +98,8 @@ pub fn show_size(bytes: u64) -> String {
     "0B".to_string()
 }
 
-/// Leading digits, the letters after them, and the rest; the number is absent where it does not
-/// fit.
+/// Splits a text into leading digits, the letters after them, and the rest; the number is none where it does
+/// not fit.
 fn number_and_unit(text: &str) -> Option<(Option<u64>, &str, &str)> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, rest) = text.split_at(unit_at);

@@ -1,4 +1,4 @@
-//! The values of a target's keys: how each is read, and what it may be.
+//! The values of a target's keys: the reading and the bounds of each.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,11 +17,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Longest label, key or value, in characters.
 const LABEL_MAX: usize = 256;
 
-/// A header line that may be sent.
+/// Returns a header line that may be sent.
 ///
 /// # Errors
-/// When the name is not a token of RFC 9110, or the value has a control character; the value is
-/// not shown.
+/// The name is not a token of RFC 9110, or the value has a control character; the error does not show the
+/// value.
 pub fn header(name: &str, value: &str) -> Result<Header, Error> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let name_shown = quoted(name);
@@ -112,7 +112,7 @@ pub(super) fn expression(item: Item<'_>) -> Option<Expression> {
     }
 }
 
-/// A table of names, each with an expression or a list of them.
+/// Reads a table of names, each with an expression or a list of them.
 pub(super) fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
     let entries = item.entries("a table, such as { Content-Type = \"^text/html\" }")?;
     let count = entries.len();

@@ -1,5 +1,5 @@
-//! One report alone, with every figure: what `sitewatch status NAME` prints. Apart from the
-//! table, since nothing needs to be left out here.
+//! One report alone, with every figure: the output of `sitewatch status NAME`. Apart from the table, since
+//! nothing needs to be left out here.
 
 use super::figure::{Figure, Value};
 use super::spark::sparkline;
@@ -8,12 +8,13 @@ use super::text::{Line, Paint, Side, Style, cell, clean};
 use super::time::{ago, second, span};
 use crate::model::report::{CELLS, Report};
 
-/// Columns of a name: `no response` and two.
+/// Columns of a figure's name: `no response` and two.
 const NAME: usize = 13;
 /// Columns of a number: `100.000`, a million checks, a day in milliseconds.
 const NUMBER: usize = 9;
-/// Columns between the halves, and of the longest unit.
+/// Columns between the two halves of a line.
 const GAP: usize = 5;
+/// Columns of the longest unit.
 const UNIT: usize = 3;
 
 const COUNTS: [(&str, Figure); 10] = [
@@ -41,8 +42,8 @@ const MEASURES: [(&str, Figure); 9] = [
     ("stdev", Figure::Stdev),
 ];
 
-/// The lines of a report: how it stands, then the counts and beside them, or below where that
-/// is too wide, the measures.
+/// Returns the lines of a report: its verdict, then the counts and beside them the measures, or below them
+/// where that is too wide.
 pub(super) fn block(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
     let mut lines = vec![head(report, now_ms, limit, paint), String::new()];
     let when = |at_ms: Option<i64>| match at_ms {
@@ -83,7 +84,7 @@ pub(super) fn block(report: &Report, now_ms: i64, limit: usize, paint: Paint) ->
     lines
 }
 
-/// Whose report it is, and the verdict.
+/// Returns the line with the target and node of the report, and the verdict.
 fn head(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> String {
     let mut line = Line::new(limit, paint);
     line.push(Style::Bold, &clean(&report.target));
@@ -94,14 +95,14 @@ fn head(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> String {
     line.push(Style::Plain, "  ").push(style, &verdict).end()
 }
 
-/// A line that begins with a name.
+/// Returns a line that begins with a name.
 fn named(name: &str, limit: usize, paint: Paint) -> Line {
     let mut line = Line::new(limit, paint);
     line.push(Style::Dim, &cell(name, NAME, Side::Left));
     line
 }
 
-/// A name, its number and the unit.
+/// Adds a name, its number and the unit.
 fn entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_ms: i64) {
     let unit = match figure.value(report) {
         Value::Ms(_) => " ms",

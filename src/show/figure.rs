@@ -10,7 +10,7 @@ use crate::model::report::Report;
 use crate::words::words;
 
 words! {
-    /// Everything that a report says of a target, in the order of JSON and CSV.
+    /// Figures of a report on a target, in the order of JSON and CSV.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[expect(missing_docs, reason = "the figures by the names that interfaces and README give them")]
     pub enum Figure {
@@ -43,25 +43,25 @@ words! {
     }
 }
 
-/// What a figure holds.
+/// Value of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// There is no such figure here.
     Absent,
-    /// Text as it is; not clean.
+    /// Text as the report has it; not cleaned for a terminal.
     Text(Arc<str>),
-    /// A point in time, in milliseconds since 1970.
+    /// Point in time, in milliseconds since 1970.
     Time(i64),
-    /// How many.
+    /// Number of things.
     Count(u64),
-    /// A duration in milliseconds; its decimals are microseconds.
+    /// Duration in milliseconds; its decimals are microseconds.
     Ms(f64),
-    /// A share, 0 to 1.
+    /// Share, 0 to 1.
     Share(f64),
 }
 
 impl Figure {
-    /// Its value in `report`.
+    /// Returns the value of the figure in `report`.
     pub fn value(self, report: &Report) -> Value {
         let tally = &report.tally;
         match self {
@@ -106,13 +106,13 @@ fn ms(us: Option<f64>) -> Value {
     us.map_or(Value::Absent, |us| Value::Ms(us / 1000.0))
 }
 
-/// The figures that these reports have: all, but for `node` where none names one.
+/// Returns the figures that these reports have: all, except `node` where no report names one.
 fn of(reports: &[Report]) -> impl Iterator<Item = Figure> {
     let nodes = reports.iter().any(|report| report.node.is_some());
     Figure::ALL.iter().copied().filter(move |figure| *figure != Figure::Node || nodes)
 }
 
-/// An array of objects, one a line, in the order of the reports. What is absent is null; but a
+/// Returns an array of objects, one a line, in the order of the reports. An absent value is null; but a
 /// report over all nodes has no `node`.
 pub fn json(reports: &[Report]) -> String {
     let mut text = String::from("[");
@@ -139,7 +139,7 @@ pub fn json(reports: &[Report]) -> String {
     text
 }
 
-/// RFC 4180 with the names in its first line; what is absent is empty. The data is exact: a
+/// Returns CSV of RFC 4180 with the names in its first line; an absent value is empty. The data is exact: a
 /// name that a spreadsheet would take for a formula is left as it is.
 pub fn csv(reports: &[Report]) -> String {
     let names: Vec<&str> = of(reports).map(Figure::as_str).collect();
@@ -159,7 +159,7 @@ pub fn csv(reports: &[Report]) -> String {
     text
 }
 
-/// A value for a program: milliseconds to the microsecond, shares to the millionth.
+/// Returns a value for a program: milliseconds to the microsecond, shares to the millionth.
 fn plain(value: &Value) -> String {
     match value {
         Value::Absent => String::new(),
@@ -171,7 +171,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// At most that many decimals, none that are 0 at the end.
+/// Returns the number with at most that many decimals, none of them a 0 at the end.
 fn decimal(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()

@@ -1,9 +1,9 @@
-//! What `/health` tells: whether the program does its work, and its counters.
+//! Contents of `/health`: the state of the program's work, and its counters.
 
 use super::http::Response;
 use crate::json::Object;
 
-/// Which daemon it is, and so which counters it has.
+/// Kind of a daemon, and so the counters that it has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
     /// `run`
@@ -15,31 +15,31 @@ pub enum Role {
     Write,
 }
 
-/// The counters of a daemon since its start. Names are those of the JSON.
+/// Counters of a daemon since its start. Names are those of the JSON.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// Which counters are told.
+    /// Kind of the daemon: decides which counters are shown.
     pub role: Role,
-    /// The word for what is wrong: `store_away`, `kafka_away`; of `write` also `clock` (this host's and
-    /// the database's differ, or the checks contradict them) `store_refuses` (more than single
-    /// records) and `log_damaged` (a batch in the broker's log is); none: `ok`.
+    /// Word for the trouble: `store_away`, `kafka_away`; of `write` also `clock` (this host's and the
+    /// database's differ, or the checks contradict them), `store_refuses` (more than single records) and
+    /// `log_damaged` (a batch in the broker's log is damaged); none: `ok`.
     pub trouble: Option<&'static str>,
     /// Name of this node; not of `write`.
     pub node: String,
     /// Targets that are watched; not of `write`.
     pub targets: u64,
-    /// Checks made; of `write`: read.
+    /// Checks made; of `write`: checks read.
     pub checks: u64,
-    /// Slots that were not checked; not of `write`.
+    /// Slots without a check; not of `write`.
     pub missed: u64,
-    /// Checks stored; of `probe`: records that Kafka has taken, as `sent`.
+    /// Checks stored; of `probe`: records that Kafka has taken, shown as `sent`.
     pub stored: u64,
     /// Records that wait to be stored or sent.
     pub waiting: u64,
     /// Records that were dropped because the store or Kafka was away for too long; not of `write`.
     pub lost: u64,
-    /// Of `run`: stored checks that went, to stay within the largest size. Of `write`: checks that
-    /// came too late to be kept, and those whose time was over.
+    /// Of `run`: stored checks that were dropped to stay within the largest size. Of `write`: checks that
+    /// came too late to be kept, and checks past their retention.
     pub expired: u64,
     /// Of `write`: checks that were stored already.
     pub repeats: u64,
@@ -47,12 +47,12 @@ pub struct Health {
     pub dead_letters: u64,
     /// Of `write`: records of kinds that this version does not know.
     pub skipped: u64,
-    /// When something was stored or sent last, in milliseconds since 1970; 0: not yet.
+    /// Last time that something was stored or sent, in milliseconds since 1970; 0: not yet.
     pub stored_ms: i64,
 }
 
 impl Health {
-    /// The answer to `/health`: 200 if all is well, else 503.
+    /// Returns the answer to `/health`: 200 if all is well, else 503.
     pub fn response(&self) -> Response {
         let status = if self.trouble.is_none() { 200 } else { 503 };
         Response::json(status, self.json() + "\n")

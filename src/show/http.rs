@@ -1,6 +1,6 @@
-//! A small HTTP server for what we show: `/health` today, pages later. It answers GET and HEAD,
-//! one request a connection; connections, the request's size and the time it may take are
-//! bounded, so that no visitor can hold the program up.
+//! A small HTTP server for the pages of a daemon: `/health` today, others later. The server answers GET and
+//! HEAD, one request a connection; connections, the request's size and its time are bounded, so that no
+//! visitor can hold the program up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,22 +13,22 @@ use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::error::{Context, Error};
 
-/// Connections served at once; one more, and the oldest is closed: whoever dawdles gives way.
+/// Most connections served at once: one more, and the oldest is closed, since slow visitors give way.
 const CONNECTIONS_MAX: usize = 32;
 /// Longest request, in bytes.
 const REQUEST_MAX: usize = 8 * 1024;
-/// Header lines of a request, at most.
+/// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
-/// How long one connection may take in all.
+/// Longest time of one connection in all.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Read at most this much behind a request, in bytes.
+/// Most bytes to read behind a request.
 const REST_MAX: usize = 64 * 1024;
-/// How long a visitor who goes on sending has for taking the answer.
+/// Time that a visitor who goes on sending has for taking the answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// Pause after an error of accept, such as no descriptors.
+/// Pause after an error of accept, such as a lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An answer.
+/// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Status code.
@@ -40,19 +40,19 @@ pub struct Response {
 }
 
 impl Response {
-    /// A line of plain text.
+    /// Creates an answer of one line of plain text.
     pub fn text(status: u16, text: &str) -> Response {
         let content_type = "text/plain; charset=utf-8";
         Response { status, content_type, body: format!("{text}\n") }
     }
 
-    /// JSON.
+    /// Creates an answer of JSON.
     pub fn json(status: u16, body: String) -> Response {
         Response { status, content_type: "application/json", body }
     }
 }
 
-/// Opens the port.
+/// Opens the port, and listens.
 ///
 /// # Errors
 /// The address is taken, or is none of this machine.
@@ -60,7 +60,7 @@ pub fn listen(address: SocketAddr) -> Result<Async<TcpListener>, Error> {
     Async::<TcpListener>::bind(address).cannot(format_args!("listen on {address}"))
 }
 
-/// Serves until dropped. `answer` gets the path of a GET or HEAD, without the query.
+/// Serves requests until dropped. `answer` gets the path of a GET or HEAD, without the query.
 pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Response) {
     let executor = LocalExecutor::new();
     let accept = async {
@@ -72,7 +72,7 @@ pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Respon
             };
             open.retain(|task| !task.is_finished());
             if open.len() >= CONNECTIONS_MAX {
-                // Dropped, it ends.
+                // Dropping its task ends the oldest connection.
                 open.pop_front();
             }
             let answer = &answer;
@@ -89,7 +89,7 @@ pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Respon
     executor.run(accept).await;
 }
 
-/// One request, one response.
+/// Reads one request, and sends one response.
 async fn converse(
     mut stream: Async<TcpStream>,
     answer: &impl Fn(&str) -> Response,
@@ -108,7 +108,7 @@ async fn converse(
     };
     stream.write_all(&encode(&response, is_head)).await?;
     stream.flush().await?;
-    // What is still on its way in would turn our close into a reset that eats the response.
+    // Bytes that are still on their way in would turn our close into a reset that eats the response.
     stream.get_ref().shutdown(std::net::Shutdown::Write)?;
     let mut rest = 0;
     while rest < REST_MAX {
@@ -117,13 +117,13 @@ async fn converse(
             read => rest += read,
         }
     }
-    // More is not read, so that the kernel holds the visitor up: reading on would keep a core busy.
+    // No more is read, so that the kernel holds the visitor up: reading on would keep a core busy.
     Timer::after(LINGER).await;
     Ok(())
 }
 
-/// The response to what has arrived of a request, once that can be told; and whether it is to
-/// a HEAD.
+/// Returns the response to the part of a request that has arrived, once that is enough to decide. True: the
+/// request is a HEAD.
 fn decide(request: &[u8], answer: &impl Fn(&str) -> Response) -> Option<(Response, bool)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);

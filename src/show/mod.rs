@@ -1,6 +1,6 @@
-//! What people and programs get to see. Data and a time go in, text comes out; nothing here
-//! prints or reads a clock, so a test compares whole screens and needs no terminal; `terminal`
-//! alone asks the system, for its size.
+//! Texts for people and programs. Data and a time go in, text comes out; nothing here prints or reads a
+//! clock, so a test compares whole screens and needs no terminal; `terminal` alone asks the system, for the
+//! terminal's size.
 
 mod block;
 pub mod figure;

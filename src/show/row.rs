@@ -1,5 +1,5 @@
-//! One target in the live view: its last checks, and its line for a given width. Apart from the
-//! screen, which only decides which of them are seen.
+//! One target in the live view: its last checks, and its line for a given width. Apart from the screen, which
+//! only decides which lines are seen.
 
 use std::collections::VecDeque;
 
@@ -8,31 +8,31 @@ use super::text::{Line, Paint, Side, Style, cell, clean, reason, width};
 use super::time::{measured, short};
 use crate::model::outcome::{Outcome, Verdict};
 
-/// Checks that a target's sparkline goes back.
+/// Most checks in a target's sparkline.
 const MARKS: usize = 30;
 
-/// A target and its last checks.
+/// Target and its last checks.
 #[derive(Debug)]
 pub(super) struct Row {
     name: String,
-    /// Empty where the name is the URL.
+    /// Shown URL; empty where the name is the URL.
     url: String,
     last: Option<Last>,
-    /// Oldest first, at most [`MARKS`].
+    /// Marks of the last checks, oldest first, at most [`MARKS`].
     marks: VecDeque<Mark>,
 }
 
-/// What the newest check found.
+/// Result of the newest check.
 #[derive(Debug)]
 struct Last {
     verdict: Verdict,
     total_us: u64,
     ended_ms: i64,
-    /// Why it is not up.
+    /// Reason for which the target is not up.
     reason: Option<String>,
 }
 
-/// How wide each column is; 0: left out.
+/// Width of each column; 0: left out.
 #[derive(Debug)]
 pub(super) struct Columns {
     name: usize,
@@ -41,8 +41,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// `unknown`, and the longest times: `999.9 ms`, `59m 59s`.
+    /// Columns of a verdict: `unknown`.
     const VERDICT: usize = 7;
+    /// Columns of the longest times: `999.9 ms`, `59m 59s`.
     const TIME: usize = 8;
 
     pub(super) fn new(cols: usize, longest: usize) -> Columns {
@@ -61,7 +62,7 @@ impl Columns {
 }
 
 impl Row {
-    /// A target that is waiting for its first check.
+    /// Creates a target that is waiting for its first check.
     pub(super) fn new(name: &str, url: &str) -> Row {
         let (name, last) = (clean(name).into_owned(), None);
         let mut row = Row { name, url: String::new(), last, marks: VecDeque::with_capacity(MARKS) };
@@ -69,7 +70,7 @@ impl Row {
         row
     }
 
-    /// Its URL is this from now on.
+    /// Sets the target's URL.
     pub(super) fn leads_to(&mut self, url: &str) {
         let url = clean(url);
         let is_name = self.name.trim_end_matches('/') == url.trim_end_matches('/');
@@ -96,17 +97,17 @@ impl Row {
         });
     }
 
-    /// Columns that the whole name takes.
+    /// Returns the columns that the whole name takes.
     pub(super) fn columns(&self) -> usize {
         width(&self.name)
     }
 
-    /// Verdict of the newest check; none: waiting.
+    /// Returns the verdict of the newest check; none: waiting.
     pub(super) fn verdict(&self) -> Option<Verdict> {
         self.last.as_ref().map(|last| last.verdict)
     }
 
-    /// What needs a look comes first; up and waiting stay as configured.
+    /// Returns the rank of the row: targets that need a look come first; up and waiting stay as configured.
     pub(super) fn rank(&self) -> u8 {
         match self.verdict() {
             Some(Verdict::Down) => 0,
@@ -116,7 +117,7 @@ impl Row {
         }
     }
 
-    /// Its line in the table.
+    /// Returns the target's line in the table.
     pub(super) fn line(&self, columns: &Columns, now_ms: i64, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
         let verdict = self.verdict();
@@ -135,7 +136,7 @@ impl Row {
             line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
         }
         if columns.marks > 0 {
-            // The newest is at the right, always in the same column.
+            // The newest mark is at the right, always in the same column.
             let skip = self.marks.len().saturating_sub(columns.marks);
             let marks: Vec<Mark> = self.marks.iter().skip(skip).copied().collect();
             line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
@@ -155,7 +156,7 @@ impl Row {
     }
 }
 
-/// The columns' heads.
+/// Returns the heads of the columns.
 pub(super) fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
     let mut text = cell("verdict", Columns::VERDICT, Side::Left);
     text += &format!("  {}", cell("target", columns.name, Side::Left));
@@ -167,12 +168,12 @@ pub(super) fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
     Line::new(cols, paint).push(Style::Dim, text.trim_end()).end()
 }
 
-/// A verdict in a word; none: not checked yet.
+/// Returns a verdict in a word; none: not checked yet.
 pub(super) fn word(verdict: Option<Verdict>) -> &'static str {
     verdict.map_or("waiting", Verdict::as_str)
 }
 
-/// The colour of a verdict; dim: waiting.
+/// Returns the colour of a verdict; dim: waiting.
 pub(super) fn style(verdict: Option<Verdict>) -> Style {
     verdict.map_or(Style::Dim, Style::of)
 }

@@ -1,4 +1,4 @@
-//! What the tests here draw: a target, an outcome, a report.
+//! Samples for the tests here: a target, an outcome, a report.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use crate::model::report::{CELLS, Cell, Report, Standing};
 use crate::model::tally::{Check, Tally};
 use crate::model::target::{Login, Secret, Target};
 
-/// 2026-11-21T03:00:00Z.
+/// The moment 2026-11-21T03:00:00Z, in milliseconds since 1970.
 pub const NOW: i64 = 1_795_230_000_000;
 
-/// A target of the defaults, with secrets in its URL.
+/// Returns a target of the defaults, with secrets in its URL.
 pub fn target(name: &str) -> Target {
     let url = Url::parse("https://example.org/?token=secret").unwrap();
     let login = Some(Login { user: Secret("me".into()), password: Secret("pass".into()) });
     Target { login, ..Target::new(name, url) }
 }
 
-/// A check that found everything in order.
+/// Returns a check that found everything in order.
 pub fn outcome() -> Outcome {
     let phases = Phases {
         dns_us: Some(12_300),
@@ -60,7 +60,7 @@ pub fn outcome() -> Outcome {
     }
 }
 
-/// `n` known checks that responded after 10, 20, .. ms, the last one slow; one more that
+/// Returns a report of `n` known checks that responded after 10, 20, .. ms, the last one slow; one more that
 /// was down and one that was unknown. With 0: never checked.
 pub fn report(target: &str, n: u64) -> Report {
     let mut tally = Tally::default();

@@ -1,5 +1,5 @@
-//! The live view of `sitewatch run`: what it holds and how a frame is drawn of it. Whoever owns
-//! the terminal writes [`ENTER`], then frames one over the other, then [`LEAVE`].
+//! The live view of `sitewatch run`: its contents, and the drawing of a frame. The owner of the terminal
+//! writes [`ENTER`], then frames one over the other, then [`LEAVE`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,31 +9,30 @@ use super::text::{Line, Paint, Side, Style, cell, clean, count, width};
 use super::time::{clock, span};
 use crate::model::outcome::{Outcome, Verdict, tidy};
 
-/// Changes to a screen of its own and hides the cursor.
+/// Sequence that changes to a screen of its own and hides the cursor.
 pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
 
-/// Undoes [`ENTER`], whatever was drawn.
+/// Sequence that undoes [`ENTER`], whatever was drawn.
 pub const LEAVE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
 
-/// Notes kept; the oldest goes.
+/// Most notes kept; when full, the oldest goes.
 const NOTES: usize = 50;
 /// Longest note, in bytes.
 const NOTE_MAX: usize = 512;
-/// Rows of notes wanted, however many targets there are.
+/// Rows for notes, however many targets there are.
 const NOTE_ROWS: usize = 5;
 
-/// Everything that a frame shows. Its size depends on the targets alone, not on how long it
-/// runs.
+/// Contents of the frames. Their size depends on the targets alone, not on the time that the program runs.
 #[derive(Debug)]
 pub struct Screen {
     node: String,
     store: String,
     started_ms: i64,
     checks: u64,
-    /// As configured.
+    /// Rows of the targets, in the order of the configuration.
     rows: Vec<Row>,
     index: HashMap<Arc<str>, usize>,
-    /// Newest first.
+    /// Notes, newest first.
     notes: VecDeque<Note>,
     /// Columns of the longest name.
     longest: usize,
@@ -47,7 +46,7 @@ struct Note {
 }
 
 impl Screen {
-    /// A screen before the first check, of no targets yet. `store` is where the checks go.
+    /// Creates a screen before the first check, of no targets yet. `store` is the place of the checks.
     pub fn new(node: &str, store: &str, started_ms: i64) -> Screen {
         Screen {
             node: clean(node).into_owned(),
@@ -61,8 +60,8 @@ impl Screen {
         }
     }
 
-    /// Shows these targets, by their names and shown URLs; those that it shows already as they
-    /// stand.
+    /// Shows these targets, by their names and shown URLs. Targets that the screen shows already keep their
+    /// checks.
     pub fn targets(&mut self, targets: impl IntoIterator<Item = (Arc<str>, String)>) {
         let mut old: Vec<Option<Row>> =
             std::mem::take(&mut self.rows).into_iter().map(Some).collect();
@@ -77,7 +76,7 @@ impl Screen {
         self.longest = self.rows.iter().map(Row::columns).max().unwrap_or(0);
     }
 
-    /// Takes a check. One of a target that is not on the screen is only counted.
+    /// Takes a check. A check of a target that is not on the screen is only counted.
     pub fn outcome(&mut self, outcome: &Outcome) {
         self.checks += 1;
         let row = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i));
@@ -93,10 +92,10 @@ impl Screen {
         self.notes.push_front(Note { at_ms, level, text });
     }
 
-    /// A whole frame for a terminal of that size: begins at the top left, clears what it does
-    /// not fill, and has at most `rows` lines of less than `cols` columns. The last column stays
-    /// free: a terminal that has filled it has yet to wrap, and erasing there takes the sign
-    /// that was drawn.
+    /// Returns a whole frame for a terminal of that size: the frame begins at the top left, clears the part
+    /// that it does not fill, and has at most `rows` lines of less than `cols` columns. The last column stays
+    /// free: a terminal that has filled it has yet to wrap, and erasing there takes the character that was
+    /// drawn.
     pub fn draw(&self, now_ms: i64, cols: usize, rows: usize, paint: Paint) -> String {
         let cols = cols.saturating_sub(1);
         let plan = Plan::new(rows, self.rows.len());
@@ -119,7 +118,7 @@ impl Screen {
         format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"))
     }
 
-    /// What runs, where and for how long.
+    /// Returns the line with the program's name and version, the node, and the time since the start.
     fn title(&self, now_ms: i64, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
         line.push(Style::Bold, concat!("sitewatch ", env!("CARGO_PKG_VERSION")));
@@ -129,8 +128,8 @@ impl Screen {
         line.push(Style::Dim, &format!("  {}", self.store)).end()
     }
 
-    /// How the targets stand together. What is down comes first here too: it is the last to be
-    /// cut.
+    /// Returns the line with the number of targets of each verdict. Down comes first here too: the end of the
+    /// line is cut first.
     fn counts(&self, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
         line.push(Style::Plain, &count(self.rows.len() as u64, "target"));
@@ -146,7 +145,7 @@ impl Screen {
         line.push(Style::Dim, &format!("  {}", count(self.checks, "check"))).end()
     }
 
-    /// The targets that there is room for, and one line for the others.
+    /// Adds the targets that there is room for, and one line for the others.
     fn table(&self, lines: &mut Vec<String>, plan: &Plan, now_ms: i64, cols: usize, paint: Paint) {
         let columns = Columns::new(cols, self.longest);
         if plan.spaced {
@@ -195,18 +194,18 @@ impl Note {
     }
 }
 
-/// Which rows of the terminal hold what.
+/// Division of the terminal's rows.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     /// Lines at the top.
     head: usize,
-    /// Whether there is room for blank lines and the columns' heads.
+    /// There is room for blank lines and the columns' heads.
     spaced: bool,
     /// Lines for targets.
     table: usize,
     /// Lines for notes, without their rule; 0: no rule either.
     notes: usize,
-    /// Whether the last line says how to stop.
+    /// The last line says how to stop.
     foot: bool,
 }
 
@@ -225,7 +224,7 @@ impl Plan {
     }
 }
 
-/// How many rows stand how, what is worst first; none: waiting.
+/// Counts the rows of each verdict, the worst first; none: waiting.
 fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5] {
     let mut counts = [
         (0, Some(Verdict::Down)),
@@ -242,7 +241,7 @@ fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5]
     counts
 }
 
-/// A line across with words in it.
+/// Returns a line across the screen with words in it.
 fn rule(words: &str, cols: usize, paint: Paint) -> String {
     let words = format!("── {words} ");
     let across = "─".repeat(cols.saturating_sub(width(&words)));
@@ -295,7 +294,7 @@ mod tests {
         screen
     }
 
-    /// A frame without the sequences that place it.
+    /// Returns a frame without the sequences that place it.
     fn seen(frame: &str) -> String {
         let lines = frame.strip_prefix("\x1b[H").unwrap().strip_suffix("\x1b[K\x1b[J").unwrap();
         lines.replace("\x1b[K\r\n", "\n")

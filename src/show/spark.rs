@@ -1,16 +1,16 @@
-//! A row of times, one column each: `▂▂▃·▂×█`. Apart, because the live view and the report
-//! draw it alike from different data.
+//! A row of times, one column each: `▂▂▃·▂×█`. Apart, because the live view and the report draw such rows
+//! alike from different data.
 
 use super::text::{Paint, Style};
 
-/// One column.
+/// Contents of one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Nothing is known: `·`.
     Empty,
-    /// A time, in microseconds.
+    /// Time, in microseconds.
     Time(u64),
-    /// A time over `slow_after`, in microseconds.
+    /// Time over `slow_after`, in microseconds.
     Slow(u64),
     /// Down: `×`, so that it stands out without colour too.
     Down,
@@ -20,8 +20,8 @@ pub enum Mark {
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The marks as one column each. The scale is linear from 0 to the longest time among them: a
-/// bar of twice the height took twice as long.
+/// Returns the marks as one column each. The scale is linear from 0 to the longest time among them: a bar of
+/// twice the height took twice as long.
 pub fn sparkline(marks: &[Mark], paint: Paint) -> String {
     let longest = marks.iter().filter_map(|mark| mark.us()).max().unwrap_or(0);
     let mut line = String::with_capacity(marks.len() * 3);
@@ -58,7 +58,7 @@ impl Mark {
             Mark::Down => '×',
             Mark::Unknown => '?',
             Mark::Time(us) | Mark::Slow(us) => {
-                // The eighth that it reaches into, 1 to 8; the lowest for 0.
+                // Eighth of the scale that the time reaches into, 1 to 8; the lowest for 0.
                 let eighth = (u128::from(us) * 8).div_ceil(u128::from(longest_us.max(1)));
                 BARS[(eighth.clamp(1, 8) - 1) as usize]
             }

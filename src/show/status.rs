@@ -1,5 +1,5 @@
-//! What `sitewatch status` prints: a table for people, what is down first; a lone report is a
-//! block instead. JSON and CSV are made beside it, from the same list of figures.
+//! The output of `sitewatch status`: a table for people, the targets that are down first; a lone report is a
+//! block instead. `figure.rs` makes JSON and CSV from the same list of figures.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use super::time::{ago, second, span};
 use crate::model::outcome::Verdict;
 use crate::model::report::{CELLS, Report};
 
-/// A column of the table.
+/// Column of the table.
 struct Column {
     head: &'static str,
     side: Side,
-    /// None: the sparkline of the window.
+    /// Figure of the column; none: the sparkline of the window.
     figure: Option<Figure>,
 }
 
@@ -28,8 +28,7 @@ const fn right(head: &'static str, figure: Figure) -> Column {
     Column { head, side: Side::Right, figure: Some(figure) }
 }
 
-/// The columns from left to right, which is the order of what matters: those that do not fit
-/// are left out from the end.
+/// Columns from left to right, in the order of weight: columns that do not fit are left out from the end.
 const COLUMNS: [Column; 26] = [
     left("target", Figure::Target),
     left("node", Figure::Node),
@@ -59,8 +58,8 @@ const COLUMNS: [Column; 26] = [
     left("last due", Figure::LastDue),
 ];
 
-/// The reports for people. `width`: the terminal's columns, which no line is wider than; none:
-/// no terminal, all columns and no limit.
+/// Returns the reports for people. `width`: the terminal's columns, which no line is wider than; none: no
+/// terminal, all columns and no limit.
 pub fn text(reports: &[Report], now_ms: i64, width: Option<usize>, paint: Paint) -> String {
     let limit = width.unwrap_or(usize::MAX);
     let lines = match reports {
@@ -71,7 +70,7 @@ pub fn text(reports: &[Report], now_ms: i64, width: Option<usize>, paint: Paint)
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// A line for each report, below the heads and above a line that counts.
+/// Returns a line for each report, below the heads and above a line of counts.
 fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
     let mut sorted: Vec<&Report> = reports.iter().collect();
     sorted.sort_by_key(|r| (rank(r.standing.verdict), &r.target, &r.node, r.start_ms));
@@ -96,7 +95,7 @@ fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<Str
         };
         let columns = widest.max(column.head.len());
         let first = column.figure == Some(Figure::Target);
-        // Names that are very long leave room for what is said of them.
+        // Names that are very long leave room for the other columns.
         let columns = if first { columns.min((limit / 2).max(8)) } else { columns };
         let gap = if first { 0 } else { 2 };
         if !first && columns + gap > lines[0].left() {
@@ -118,7 +117,7 @@ fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<Str
     lines
 }
 
-/// How many there are, how many of them are in trouble, and of when.
+/// Returns the line with the number of targets, the number of those in trouble, and the window.
 fn footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     let of = |verdict: Option<Verdict>| -> usize {
         let lines = reports.iter().filter(|r| r.standing.verdict == verdict);
@@ -148,7 +147,7 @@ fn footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     line.end()
 }
 
-/// A figure as people see it: the value of JSON, rounded.
+/// Returns a figure as people see it: the value of JSON, rounded.
 pub(super) fn shown(
     figure: Figure,
     report: &Report,
@@ -174,13 +173,14 @@ pub(super) fn shown(
     }
 }
 
-/// With three decimals; 100.000 is kept for what is whole.
+/// Returns a share in percent with three decimals; only a whole share is shown as 100.000.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     format!("{:.3}", if share < 1.0 { percent.min(99.999) } else { percent })
 }
 
-/// The window's parts: down if any check in it was, so that no outage drowns in a mean.
+/// Returns the marks of the window's parts: down if any check in a part was, so that no outage drowns in a
+/// mean.
 pub(super) fn marks(report: &Report) -> [Mark; CELLS] {
     report.cells.map(|cell| match (cell.down, cell.mean_us()) {
         (0, Some(us)) => Mark::Time(us),
@@ -189,7 +189,7 @@ pub(super) fn marks(report: &Report) -> [Mark; CELLS] {
     })
 }
 
-/// What needs a look comes first.
+/// Returns the rank of a verdict: targets that need a look come first.
 fn rank(verdict: Option<Verdict>) -> u8 {
     match verdict {
         Some(Verdict::Down) => 0,

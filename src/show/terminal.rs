@@ -1,9 +1,9 @@
-//! The terminal itself: its size. The only thing here that asks the system.
+//! The terminal's size: the only part of `show` that asks the system.
 
 use std::os::fd::AsFd;
 
-/// Columns and rows of the terminal behind `stream`; none if there is no terminal, or one that
-/// does not know its size.
+/// Returns columns and rows of the terminal behind `stream`; none if there is no terminal, or one that does
+/// not know its size.
 pub fn size(stream: impl AsFd) -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));

@@ -1,5 +1,5 @@
-//! Text for a terminal: colour, display width, lines of a bounded width. Apart, because every
-//! view needs it, and because what a site sent must pass [`clean`] before any of them shows it.
+//! Text for a terminal: colour, display width, lines of a bounded width. Apart, because every view needs
+//! them, and because text that a site sent must pass [`clean`] before any view shows it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,20 +7,20 @@ use std::fmt::Write as _;
 pub use crate::character::clean;
 use crate::model::outcome::{Cause, Outcome, Verdict};
 
-/// How a piece of text stands out. Colour only ever repeats what a word or a sign says too.
+/// Style of a piece of text. Colour only ever repeats what a word or a sign says too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// As it comes.
+    /// Plain text.
     Plain,
-    /// Of weight: a name, a heading.
+    /// Text of weight: a name, a heading.
     Bold,
-    /// Of little weight: units, rules, what is absent.
+    /// Text of little weight: units, rules, absent values.
     Dim,
     /// Bars of time.
     Bar,
     /// Up.
     Up,
-    /// Slow, or soon to be seen to.
+    /// Slow, or in need of attention soon.
     Slow,
     /// Down.
     Down,
@@ -29,7 +29,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The colour of a verdict.
+    /// Returns the style of a verdict.
     pub fn of(verdict: Verdict) -> Style {
         match verdict {
             Verdict::Up => Style::Up,
@@ -39,7 +39,7 @@ impl Style {
         }
     }
 
-    /// Parameter of ECMA-48's SGR; none for plain text.
+    /// Returns the parameter of ECMA-48's SGR; none for plain text.
     fn code(self) -> Option<&'static str> {
         match self {
             Style::Plain => None,
@@ -54,22 +54,22 @@ impl Style {
     }
 }
 
-/// Whether colour is on. Off, nothing here gives an escape sequence.
+/// Switch of colour. With colour off, nothing here gives an escape sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// Plain text: pipes, files, `NO_COLOR`.
+    /// Colour off: pipes, files, `NO_COLOR`.
     pub const OFF: Paint = Paint(false);
-    /// Colour, for a terminal.
+    /// Colour on, for a terminal.
     pub const ON: Paint = Paint(true);
 
-    /// On or off.
+    /// Creates the switch, on or off.
     pub fn new(colour: bool) -> Paint {
         Paint(colour)
     }
 
-    /// `text` in that style. Empty text stays empty.
+    /// Returns `text` in that style. Empty text stays empty.
     pub fn paint(self, style: Style, text: &str) -> Cow<'_, str> {
         match style.code() {
             Some(code) if self.0 && !text.is_empty() => {
@@ -80,8 +80,8 @@ impl Paint {
     }
 }
 
-/// A line that is never wider than its limit: what is too much is cut with `…`, and what
-/// comes after is left out.
+/// Line that is never wider than its limit: a text that is too long is cut with `…`, and all text after it is
+/// left out.
 #[derive(Debug)]
 pub struct Line {
     text: String,
@@ -92,7 +92,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// An empty line of at most `limit` columns; `usize::MAX` for any width.
+    /// Creates an empty line of at most `limit` columns; `usize::MAX` for any width.
     pub fn new(limit: usize, paint: Paint) -> Line {
         Line { text: String::new(), used: 0, limit, cut: false, paint }
     }
@@ -109,7 +109,7 @@ impl Line {
         self
     }
 
-    /// Adds what was painted already and is `columns` wide; leaves it out if it does not fit.
+    /// Adds text that was painted already and is `columns` wide; leaves it out if it does not fit.
     pub fn push_painted(&mut self, text: &str, columns: usize) -> &mut Line {
         if !self.cut && columns <= self.limit - self.used {
             self.used += columns;
@@ -118,27 +118,27 @@ impl Line {
         self
     }
 
-    /// Columns that are left.
+    /// Returns the columns that are left.
     pub fn left(&self) -> usize {
         if self.cut { 0 } else { self.limit - self.used }
     }
 
-    /// The line, without blanks at its end where no colour ends it.
+    /// Returns the line, without blanks at its end where no colour ends it.
     pub fn end(&self) -> String {
         self.text.trim_end_matches(' ').to_string()
     }
 }
 
-/// On which side of a cell the text stands.
+/// Side of a cell on which the text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// Left, for words.
     Left,
-    /// Numbers.
+    /// Right, for numbers.
     Right,
 }
 
-/// `text` in exactly `columns` columns: cut, or filled with blanks.
+/// Returns `text` in exactly `columns` columns: cut, or filled with blanks.
 pub fn cell(text: &str, columns: usize, side: Side) -> String {
     let text = fit(text, columns);
     let blanks = " ".repeat(columns - width(&text));
@@ -148,7 +148,7 @@ pub fn cell(text: &str, columns: usize, side: Side) -> String {
     }
 }
 
-/// `text` in at most `columns` columns: itself, or its beginning and `…`.
+/// Returns `text` in at most `columns` columns: itself, or its beginning and `…`.
 pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     if text.len() <= columns || width(text) <= columns {
         return Cow::Borrowed(text);
@@ -157,7 +157,7 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     let mut used = 0;
     for c in text.chars() {
         let wide = columns_of(c);
-        // One column is the ellipsis'.
+        // The ellipsis takes one column.
         if used + wide + 1 > columns {
             break;
         }
@@ -170,13 +170,13 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Columns that clean text takes in a terminal.
+/// Returns the columns that clean text takes in a terminal.
 pub fn width(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// 0 for marks that combine, 2 for the wide scripts and emoji, else 1. The ranges of Unicode's
-/// East Asian Width that are in use; a rare sign may be off by one.
+/// Returns the columns of a character: 0 for marks that combine, 2 for the wide scripts and emoji, else 1.
+/// The ranges are those of Unicode's East Asian Width that are in use; a rare character may be off by one.
 fn columns_of(c: char) -> usize {
     match u32::from(c) {
         0..=0x2ff => 1,
@@ -192,8 +192,8 @@ fn columns_of(c: char) -> usize {
     }
 }
 
-/// Why an outcome is what it is, in clean words: the cause, and what is known about it. None
-/// for one without either.
+/// Returns the reason of an outcome in clean words: the cause, and the details that are known. None for an
+/// outcome without either.
 pub fn reason(outcome: &Outcome) -> Option<String> {
     let error = outcome.error.as_deref().map(clean);
     let Some(cause) = outcome.cause else { return error.map(Cow::into_owned) };
@@ -207,12 +207,12 @@ pub fn reason(outcome: &Outcome) -> Option<String> {
     Some(if says_so { error.into_owned() } else { format!("{words}: {error}") })
 }
 
-/// A cause as people say it: `certificate expired`.
+/// Returns a cause as people say it: `certificate expired`.
 fn words(cause: Cause) -> String {
     cause.as_str().replace('_', " ")
 }
 
-/// `1 check`, `2 checks`.
+/// Returns a number with its noun: `1 check`, `2 checks`.
 pub fn count(n: u64, noun: &str) -> String {
     let mut text = format!("{n} {noun}");
     if n != 1 {

@@ -1,11 +1,11 @@
-//! Times in words: how long, how long ago, when. Apart, because each has limits where its unit
-//! changes, and those are what goes wrong.
+//! Times in words: lengths, ages, dates. Apart, because each has limits where its unit changes, and errors
+//! happen there.
 
 pub use crate::date::{rfc3339, second};
 
-/// A time that was measured: `12.3 ms`, `1.20 s`, `3m 20s`.
+/// Returns a time that was measured: `12.3 ms`, `1.20 s`, `3m 20s`.
 pub fn measured(us: u64) -> String {
-    // Each unit ends where rounding would show the next one's first number.
+    // Each unit ends where rounding would show the next unit's first number.
     if us < 999_950 {
         format!("{:.1} ms", us as f64 / 1e3)
     } else if us < 59_995_000 {
@@ -15,8 +15,8 @@ pub fn measured(us: u64) -> String {
     }
 }
 
-/// A span in its two largest units, cut to whole ones: `45s`, `3m 20s`, `4h`, `4d 2h`. Less
-/// than none is none.
+/// Returns a span in its two largest units, cut to whole ones: `45s`, `3m 20s`, `4h`, `4d 2h`. A negative
+/// span counts as 0.
 pub fn span(ms: i64) -> String {
     let s = ms.max(0) / 1000;
     let (large, name, small, small_name) = match s {
@@ -28,23 +28,23 @@ pub fn span(ms: i64) -> String {
     if small == 0 { format!("{large}{name}") } else { format!("{large}{name} {small}{small_name}") }
 }
 
-/// A span in its largest unit alone, at most four columns up to 27 years: `3s`, `12m`, `4d`.
+/// Returns a span in its largest unit alone, at most four columns up to 27 years: `3s`, `12m`, `4d`.
 pub fn short(ms: i64) -> String {
     let words = span(ms);
     words.split(' ').next().unwrap_or_default().to_string()
 }
 
-/// How long before `now_ms`: `3m 20s ago`; `now` below a second and for what is to come.
+/// Returns the time from `at_ms` to `now_ms`: `3m 20s ago`; `now` below a second and for a time to come.
 pub fn ago(at_ms: i64, now_ms: i64) -> String {
     let past = now_ms.saturating_sub(at_ms);
     if past < 1000 { "now".to_string() } else { format!("{} ago", span(past)) }
 }
 
-/// How far from `now_ms`, as one says of days: `in 40 days`, `in 5 hours`, `3 days ago`.
+/// Returns the distance from `now_ms`, as one says of days: `in 40 days`, `in 5 hours`, `3 days ago`.
 pub fn away(at_ms: i64, now_ms: i64) -> String {
     let ahead = at_ms.saturating_sub(now_ms);
     let minutes = ahead.unsigned_abs() / 60_000;
-    // From two of a unit on: "1 day" would hide nearly half of it.
+    // A unit begins at two of it: "1 day" would hide nearly half of the time.
     let (n, unit) = match minutes {
         0..120 => (minutes, "minute"),
         120..2880 => (minutes / 60, "hour"),
@@ -54,7 +54,7 @@ pub fn away(at_ms: i64, now_ms: i64) -> String {
     if ahead >= 0 { format!("in {words}") } else { format!("{words} ago") }
 }
 
-/// The time of the day in UTC: `03:00:12`.
+/// Returns the time of the day in UTC: `03:00:12`.
 pub fn clock(ms: i64) -> String {
     second(ms).get(11..19).unwrap_or_default().to_string()
 }

@@ -1,5 +1,5 @@
-//! One check drawn: each phase a bar that begins where the one before it ended, and in words
-//! what was judged and why.
+//! One check drawn: each phase is a bar that begins where the one before it ended; the reply, the verdict and
+//! its reason are words.
 
 use super::text::{self, Line, Paint, Side, Style, cell, clean, count};
 use super::time::{away, measured, rfc3339};
@@ -10,13 +10,13 @@ use crate::model::target::{Method, Target};
 const NAME: usize = 10;
 /// Columns of a time: `213d 12h`, `999.9 ms`.
 const TIME: usize = 10;
-/// Most columns of the bars: longer ones are no easier to read.
+/// Most columns of the bars: longer bars are no easier to read.
 const BARS_MAX: usize = 60;
-/// A certificate that ends sooner than this stands out, in milliseconds: 14 days, about when
-/// whatever renews it should have done so.
+/// Least time, in milliseconds, that a certificate has left without standing out: 14 days, about when its
+/// renewal should have been done.
 const SOON_MS: i64 = 14 * 86_400_000;
 
-/// What `sitewatch check` prints of one outcome, in lines of at most `width` columns, but for
+/// Returns the output of `sitewatch check` for one outcome, in lines of at most `width` columns, except for
 /// the URL and the words of the verdict, which are whole whatever their length.
 pub fn waterfall(
     target: &Target,
@@ -55,12 +55,12 @@ pub fn waterfall(
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// The name, if it is one of its own, and what is asked.
+/// Returns the line with the URL, and the name if it is another.
 fn title(target: &Target, paint: Paint) -> String {
     let url = target.shown_url();
     let mut line = Line::new(usize::MAX, paint);
     let (name, shown) = (clean(&target.name), clean(&url));
-    // `https://example.org` and `https://example.org/` are the same to people.
+    // People take `https://example.org` and `https://example.org/` for the same.
     let own = name.trim_end_matches('/') != shown.trim_end_matches('/');
     if own {
         line.push(Style::Bold, &name).push(Style::Plain, "  ");
@@ -72,7 +72,7 @@ fn title(target: &Target, paint: Paint) -> String {
     line.end()
 }
 
-/// What came back, in one line; none if nothing did.
+/// Returns the reply in one line; none if nothing came back.
 fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
     let mut parts: Vec<(Style, String)> = Vec::new();
     if let Some(status) = outcome.status {
@@ -112,8 +112,7 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
     Some(line.end())
 }
 
-/// One of several requests: what came back, after what time, from where, for which URL; and its
-/// phases.
+/// Returns two lines for one of several requests: status, time, address and URL; and its phases.
 fn passed(hop: &Hop, width: usize, paint: Paint) -> [String; 2] {
     let mut line = Line::new(width, paint);
     let status = hop.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
@@ -130,7 +129,7 @@ fn passed(hop: &Hop, width: usize, paint: Paint) -> [String; 2] {
     [line.end(), below.end()]
 }
 
-/// A line for each phase that was reached, and one for the total.
+/// Returns a line for each phase that was reached, and one for the total.
 fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
     let reached: Vec<(&str, u64)> = outcome
         .phases
@@ -171,11 +170,11 @@ fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// First column and number of columns of a bar. What took any time has at least one column;
-/// what took none has none.
+/// Returns first column and number of columns of a bar. A phase that took any time has at least one column;
+/// one that took none has none.
 fn bar(before_us: u64, us: u64, total_us: u64, columns: usize) -> (usize, usize) {
     let column = |at: u64| {
-        // Rounded to the nearest.
+        // Round to the nearest column.
         let twice = u128::from(at) * columns as u128 * 2 / u128::from(total_us.max(1));
         twice.div_ceil(2) as usize
     };
@@ -187,7 +186,7 @@ fn bar(before_us: u64, us: u64, total_us: u64, columns: usize) -> (usize, usize)
     (from, to - from)
 }
 
-/// The verdict and why.
+/// Returns the line with the verdict and its reason.
 fn verdict(target: &Target, outcome: &Outcome, paint: Paint) -> String {
     let mut line = Line::new(usize::MAX, paint);
     line.push(Style::Plain, "  ").push(Style::of(outcome.verdict), outcome.verdict.as_str());
@@ -204,7 +203,7 @@ fn verdict(target: &Target, outcome: &Outcome, paint: Paint) -> String {
     line.end()
 }
 
-/// When a certificate ends or has ended.
+/// Returns the line with the time at which a certificate ends or has ended.
 fn end(what: &str, end_s: i64, now_ms: i64, width: usize, paint: Paint) -> String {
     let end_ms = end_s.saturating_mul(1000);
     let (word, style) = match end_ms.saturating_sub(now_ms) {

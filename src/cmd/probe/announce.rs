@@ -1,4 +1,4 @@
-//! What a node tells of itself and of its targets, and when.
+//! Announcements: the times at which a node publishes its own state and that of its targets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,48 +7,49 @@ use crate::clock;
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::target::Target;
 
-/// How often a node tells of itself, and of its targets.
+/// Time between two announcements of the node.
 const NODE_EVERY: Duration = Duration::from_secs(300);
+/// Time between two announcements of all targets.
 const TARGETS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Who tells.
+/// Schedule of a node's announcements.
 pub struct Announcer {
     node: Arc<str>,
     run: u32,
     targets: Vec<Arc<Target>>,
-    /// Nothing is told before then; none: until the run has begun.
+    /// Time of the node's next announcement; none: the run has not begun, and nothing is announced.
     node_at: Option<Instant>,
     targets_at: Instant,
-    /// The first of the targets that is still to be told of.
+    /// Index of the next target to be announced.
     next: usize,
 }
 
 impl Announcer {
-    /// One that tells nothing before a run has begun.
+    /// Creates an announcer that announces nothing before a run has begun.
     pub fn new(node: &Arc<str>, run: u32) -> Announcer {
         let (node, targets_at) = (Arc::clone(node), Instant::now());
         Announcer { node, run, targets: Vec::new(), node_at: None, targets_at, next: 0 }
     }
 
-    /// From now on it is this run: that is to be told.
+    /// Begins a run, which is announced next.
     pub fn begin(&mut self, run: u32) {
         (self.run, self.node_at) = (run, Some(Instant::now()));
     }
 
-    /// From now on these are the targets: that is to be told.
+    /// Replaces the targets; the new ones are announced next.
     pub fn change_targets(&mut self, targets: Vec<Arc<Target>>) {
         (self.targets, self.next) = (targets, 0);
         self.targets_at = Instant::now() + TARGETS_EVERY;
     }
 
-    /// What was told is lost, and is to be told again.
+    /// Announces everything again: earlier announcements are lost.
     pub fn tell_again(&mut self) {
         let now = Instant::now();
         (self.node_at, self.targets_at) = (self.node_at.map(|_| now), now);
     }
 
-    /// What is to be told now; `held` gives how many records wait, and the oldest due time of
-    /// them.
+    /// Returns the announcement that is due now, if any. `held` gives the number of records that wait, and
+    /// the oldest due time among them, in milliseconds since 1970.
     pub fn next(&mut self, held: impl FnOnce() -> (u64, Option<i64>)) -> Option<Record> {
         let now = Instant::now();
         if now >= self.node_at? {

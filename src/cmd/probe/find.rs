@@ -1,5 +1,5 @@
-//! The way to the topic: the producer, made anew when it has lost its way, and the search for the
-//! topic, on a thread of its own, since brokers may take their time.
+//! Producer and topic: replaces a producer that is stuck, and looks for the topic on a thread of its own,
+//! since brokers may be slow to answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,27 +11,27 @@ use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::{Batching, Delivery, Link, Publisher, Topic, answers, ensure};
 
-/// How often the topic is looked for while it is missing.
+/// Time between two searches for a missing topic.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How often it is looked for once it is made.
+/// Time between two searches for a topic that was just made.
 const MADE_PAUSE: Duration = Duration::from_millis(100);
-/// Making it takes a client of its own, so it is tried only once in so many times.
+/// Searches per attempt to make the topic: each attempt takes a client of its own.
 const TRIED: u32 = 3;
 
-/// What the search has found.
+/// Result of a search for the topic.
 pub enum Found {
-    /// How it stands with the topic.
+    /// Brokers answer: the topic exists, was made, or is missing.
     Topic(Topic),
     /// No broker answers.
     Nobody(Error),
-    /// None answers our producer, and yet they answer others.
+    /// Brokers answer other clients, but not our producer.
     Stuck,
 }
 
-/// What became of a record, by its number.
+/// Number of a record, and the result of its delivery.
 type Told = (u64, Delivery);
 
-/// Who sends, and looks.
+/// Producer, and the search for its topic.
 pub struct Finder {
     publisher: Arc<Publisher>,
     batching: Batching,
@@ -40,12 +40,12 @@ pub struct Finder {
     told: (Sender<Told>, Receiver<Told>),
     found: (Sender<Found>, Receiver<Found>),
     looked: Option<Instant>,
-    /// No thread could be started to look: try again then.
+    /// Time to try again to start the search, since no thread could be started for it.
     start_at: Option<Instant>,
 }
 
 impl Finder {
-    /// One that has not looked yet.
+    /// Creates the producer; the topic is not looked for yet.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
@@ -63,35 +63,35 @@ impl Finder {
         })
     }
 
-    /// The producer.
+    /// Returns the producer.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 
-    /// What became of a record.
+    /// Waits for the result of one record's delivery.
     pub async fn told(&self) -> Option<Told> {
         self.told.1.recv().await.ok()
     }
 
-    /// What was found.
+    /// Waits for the next result of the search.
     pub async fn found(&self) -> Option<Found> {
         self.found.1.recv().await.ok()
     }
 
-    /// Makes the producer anew. What the old one had is told as returned.
+    /// Replaces the producer by a new one. Records that the old one still has are reported as returned.
     pub fn renew(&mut self) {
         let new = match publisher(&self.kafka, self.batching, &self.link, &self.told.0) {
             Ok(new) => new,
             Err(error) => return log::error!("{error}"),
         };
         let old = std::mem::replace(&mut self.publisher, new);
-        // It takes back what it has when it goes, and that takes its time.
+        // The old producer takes back its records when it is dropped, which takes a while.
         if let Err(error) = thread("old").spawn(move || drop(old)) {
             log::error!("cannot start a thread: {error}");
         }
     }
 
-    /// Sends so many records in a batch from now on, by another producer.
+    /// Sets how many records go into a batch; a change replaces the producer.
     pub fn batch(&mut self, batching: Batching) {
         if batching != self.batching {
             self.batching = batching;
@@ -99,8 +99,8 @@ impl Finder {
         }
     }
 
-    /// Begins to look until the topic is there, soon after it looked last. Not to be called again
-    /// before it was found, or is stuck.
+    /// Begins to look for the topic until it exists, at least `PAUSE` after the last search began. Must not
+    /// be called again before the topic is found, or the producer is stuck.
     pub fn look(&mut self) {
         let now = Instant::now();
         let looked = self.looked.replace(now);
@@ -121,7 +121,7 @@ impl Finder {
         }
     }
 
-    /// Looks for the topic after all, once it is time to try again to start a thread for that.
+    /// Looks for the topic if no thread could be started for that before, and the pause since is over.
     pub fn look_again(&mut self) {
         if self.start_at.is_some_and(|at| at <= Instant::now()) {
             self.look();
@@ -137,17 +137,17 @@ fn publisher(
 ) -> Result<Arc<Publisher>, Error> {
     let told = told.clone();
     let tell = Box::new(move |id, delivery| {
-        // Nobody listens only when the program ends.
+        // The other end is gone only when the program ends.
         let _ = told.try_send((id, delivery));
     });
     Publisher::new(kafka, batching, Arc::clone(link), tell).map(Arc::new)
 }
 
 fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
-    // Nobody listens only when the program ends.
+    // The other end is gone only when the program ends.
     let give = |what| drop(found.send_blocking(what));
     let may_make = kafka.create_topic;
-    // It comes first that others are answered, and then that our producer is not.
+    // The producer is stuck if brokers answer another client first, and then not our producer.
     let (mut until_made, mut are_others_answered) = (0, false);
     loop {
         kafka.create_topic = may_make && until_made == 0;
@@ -160,7 +160,7 @@ fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
             }
             Ok(missing @ Topic::Missing(_)) => {
                 are_others_answered = false;
-                // Why it cannot be made was told when that was tried.
+                // The reason for a failure to make the topic was told by the search that tried to make it.
                 if until_made == 0 || !may_make {
                     give(Found::Topic(missing));
                 }
@@ -179,7 +179,7 @@ fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
     }
 }
 
-/// Waits until the producer's own client knows of a topic that was made.
+/// Waits until the producer's own client knows of a topic that was made, for 20 searches at most.
 fn await_made(kafka: &Kafka, publisher: &Publisher) {
     let kafka = Kafka { create_topic: false, ..kafka.clone() };
     for _ in 0..20 {

@@ -5,9 +5,9 @@
 //!                        └──> log        main: signals, /health
 //! ```
 //!
-//! Nothing of it waits for Kafka: what cannot be sent is held. Stopping runs down the road: the
-//! watch starts nothing more and ends, the judge drains what is left, the sender delivers it
-//! within `stop_timeout`. A second signal leaves at once.
+//! No check waits for Kafka: records that cannot be sent are held. Stopping runs down the road: the watch
+//! starts nothing more and ends, the judge drains its queue, the sender delivers the rest within
+//! `stop_timeout`. A second signal leaves at once.
 
 mod announce;
 mod find;
@@ -30,14 +30,14 @@ use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
 
-/// Batches between judge and sender, at most, each of what has ended at once, some records; the judge
-/// waits when it is full.
+/// Most batches between judge and sender, each of the records that were settled together. When full, the
+/// judge waits.
 const BATCHES: usize = 64;
 
-/// Watches and publishes until told to stop.
+/// Watches targets and publishes records until the program is told to stop.
 ///
 /// # Errors
-/// Whatever keeps it from starting; that Kafka is away does not.
+/// Anything that keeps the probe from starting; an absent Kafka does not.
 pub fn probe(common: &Common) -> Result<u8, Error> {
     let since_us = clock::now_us();
     let mut config = load(common, Need::Probe)?;
@@ -95,7 +95,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     Ok(FINE)
 }
 
-/// What a probe does when it is told something.
+/// Reactions of a probe to signals.
 struct Told<'a> {
     stopped: Arc<OnceLock<Instant>>,
     head: &'a Head,

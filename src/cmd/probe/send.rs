@@ -1,9 +1,9 @@
 //! The last stage of `probe`: holds records until the brokers have them.
 //!
-//! Takes: records, the targets to be told of, and what became of those that were sent. Gives: nothing. Ends when: nobody
-//! gives records any more and all are delivered, or `stop_timeout` is over. On failure: holds the
-//! records, sends them again, and past its memory lets the oldest go, counted, and told as a loss
-//! once Kafka is back.
+//! Takes: records, targets to announce, and results of deliveries. Gives: nothing. Ends when: nobody gives
+//! records any more and all are delivered, or `stop_timeout` is over. On failure: holds the records and sends
+//! them again; once its memory is full, drops the oldest, counts them, and reports them as a loss once Kafka
+//! is back.
 
 mod settle;
 
@@ -27,28 +27,30 @@ use crate::model::record::Record;
 use crate::show::health::Health;
 use crate::show::text::count;
 
-/// How often it looks around when nothing happens.
+/// Longest wait for an event.
 const TURN: Duration = Duration::from_secs(1);
 /// First pause after a record came back.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// Longest pause.
+/// Longest pause after a record came back.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Losses that go on are told this often, states that were dropped are told again, and records
-/// that Kafka refuses are logged.
+/// Least time between two reports of losses that go on.
 const LOSS_EVERY: Duration = Duration::from_secs(10);
+/// Least time between two repeats of announcements that were dropped.
 const RETELL_EVERY: Duration = Duration::from_secs(10);
+/// Least time between two log lines about records that Kafka refuses.
 const REFUSED_EVERY: Duration = Duration::from_secs(300);
-/// How long records go out one by one after a batch was refused.
+/// Time for which records go out one by one after a batch was refused.
 const SINGLY: Duration = Duration::from_secs(600);
-/// Without an answer for so long Kafka counts as away; sooner if a broker was lost meanwhile.
+/// Time without an answer after which Kafka counts as away.
 const SILENCE: Duration = Duration::from_secs(8);
+/// The same if a broker was lost meanwhile.
 const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
-/// What the last checks under way have given is delivered at least for so long.
+/// Least time to deliver the records of the last checks under way.
 const LAST: Duration = Duration::from_millis(500);
-/// How long what was taken back may need to come back.
+/// Longest wait for records that were taken back from librdkafka.
 const TAKE_BACK: Duration = Duration::from_millis(500);
 
-/// The stage.
+/// Stage that sends records to Kafka.
 pub struct Send {
     link: Arc<Link>,
     finder: Finder,
@@ -57,42 +59,42 @@ pub struct Send {
     shared: Arc<Shared>,
     announcer: Announcer,
     stop_timeout: Duration,
-    /// When the program was told to stop.
+    /// Time at which the program was told to stop.
     stopped: Arc<OnceLock<Instant>>,
     topic: String,
-    /// The topic is there; else it is being looked for.
+    /// The topic is there; else the finder is looking for it.
     has_topic: bool,
-    /// Why a record came back, until the topic has been looked for; and since when they do though
-    /// it is there, and none is delivered.
+    /// Reason for which a record came back, until the topic has been looked for.
     failure: Option<String>,
+    /// Time since which records come back though the topic is there, and none is delivered.
     failing: Option<Instant>,
-    /// Kafka counts as away since it takes no record, for a reason of its own.
+    /// Kafka counts as away since records keep coming back, though brokers and topic are there.
     takes_none: bool,
-    /// Records go out one by one until then.
+    /// Time until which records go out one by one.
     singly_until: Option<Instant>,
-    /// Send no record before then.
+    /// Earliest time to send the next record; none: now.
     retry_at: Option<Instant>,
     backoff: Backoff,
     loss_at: Instant,
-    /// States that were dropped are not told again before then.
+    /// Earliest time to repeat announcements that were dropped.
     retell_at: Instant,
-    /// When the brokers had nothing of ours to answer, or answered.
+    /// Last time at which brokers answered, or had nothing of ours to answer.
     heard: Instant,
-    /// It was said that the oldest go.
+    /// The log has said that the oldest records are dropped.
     said_full: bool,
-    /// When it was said last that a record is refused.
+    /// Time of the last log line about a refused record.
     said_refused: Option<Instant>,
 }
 
-/// What was not delivered in the end.
+/// Records that were not delivered in the end.
 pub struct Left {
-    /// Records.
+    /// Number of records.
     pub count: u64,
-    /// The oldest due time among them, in milliseconds since 1970.
+    /// Oldest due time among them, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
 }
 
-/// What happens.
+/// Event that the stage waits for.
 enum Event {
     Given(Given),
     Ended,
@@ -102,7 +104,7 @@ enum Event {
 }
 
 impl Send {
-    /// A stage that announces the node and its targets first.
+    /// Creates the stage; nothing is sent yet.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
@@ -141,7 +143,8 @@ impl Send {
         })
     }
 
-    /// Sends until nobody gives records any more. Gives what is left, if Kafka stays away.
+    /// Sends records until nobody gives any more and all are delivered. Returns the records that are left, if
+    /// Kafka stays away.
     pub fn run(mut self) -> Option<Left> {
         self.look_for_topic();
         loop {
@@ -177,7 +180,7 @@ impl Send {
     /// Waits for the next event.
     fn next(&self, is_open: bool, wait: Duration) -> Event {
         let now = Instant::now();
-        // While the topic is looked for nothing is sent, and the finder tells when it is there.
+        // Nothing is sent while the topic is looked for, and the finder tells when the topic is there.
         let retry = self.retry_at.filter(|_| self.has_topic);
         let retry = retry.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
         let told = async {
@@ -218,7 +221,7 @@ impl Send {
     fn take_found(&mut self, found: Found) {
         match found {
             Found::Nobody(error) => self.link.unanswered(&error.to_string()),
-            // It answers others, and lets us wait.
+            // The broker answers others, and lets us wait for our quota.
             Found::Stuck if self.link.is_throttled() => self.look_for_topic(),
             Found::Stuck => {
                 log::info!("Kafka producer is stuck: reconnecting");
@@ -234,7 +237,7 @@ impl Send {
                 self.has_topic = true;
                 match self.failure.take() {
                     Some(why) => self.consider(&why),
-                    // There is nothing that could be delivered to show it.
+                    // No record waits whose delivery could show that Kafka is back.
                     None if self.outbox.is_empty() && !self.takes_none => self.link.works(),
                     None => {}
                 }
@@ -242,8 +245,8 @@ impl Send {
         }
     }
 
-    /// A record came back, though topic and brokers are there. That is no trouble unless it goes on
-    /// so: right after a topic was made it is usual, and one of many brokers may be restarting.
+    /// Notes that a record came back, though topic and brokers are there. Kafka counts as away only if that
+    /// goes on: right after a topic was made it is usual, and one of many brokers may be restarting.
     fn consider(&mut self, why: &str) {
         let since = *self.failing.get_or_insert_with(Instant::now);
         if since.elapsed() >= SILENCE_IN_DOUBT {
@@ -254,7 +257,7 @@ impl Send {
         }
     }
 
-    /// Keeps a record until it is delivered.
+    /// Keeps a record until it is delivered, or dropped since memory is full.
     fn hold(&mut self, record: &Record) {
         let dropped = self.outbox.push(record);
         if dropped > 0 && !self.said_full {
@@ -266,7 +269,7 @@ impl Send {
         self.show(|health| health.lost += dropped);
     }
 
-    /// Changes what `/health` tells.
+    /// Changes the counters of `/health`; the number of waiting records is set too.
     fn show(&self, change: impl FnOnce(&mut Health)) {
         let waiting = self.outbox.len() as u64;
         self.shared.change(|health| {
@@ -275,7 +278,7 @@ impl Send {
         });
     }
 
-    /// Hands over what librdkafka has room for.
+    /// Hands records to librdkafka, as many as it has room for.
     fn send(&mut self) {
         if self.retry_at.is_some_and(|at| at > Instant::now()) || !self.has_topic {
             return;
@@ -299,10 +302,10 @@ impl Send {
         }
     }
 
-    /// Tells what this node and its targets are, when it is time. While Kafka is away, or much is
-    /// held, that would only push out what cannot be told again.
+    /// Queues the announcements of the node and its targets that are due. None while Kafka is away or much is
+    /// held: announcements can be repeated, and would push out records that cannot.
     fn announce(&mut self) {
-        // Brokers that refuse it would refuse it again at once.
+        // Brokers that refuse an announcement would refuse it again at once: repeat it only after a pause.
         let now = Instant::now();
         if now >= self.retell_at && self.outbox.take_untold() {
             self.retell_at = now + RETELL_EVERY;
@@ -314,7 +317,7 @@ impl Send {
         }
     }
 
-    /// Tells what was lost, now and again.
+    /// Queues a record of each loss, at most every `LOSS_EVERY`.
     fn tell_loss(&mut self) {
         let now = Instant::now();
         if now < self.loss_at {
@@ -326,7 +329,7 @@ impl Send {
         }
     }
 
-    /// Logs how the road to the brokers has changed.
+    /// Logs changes of the connection to the brokers, and looks for the topic where it may be gone.
     fn tell_changes(&mut self) {
         self.finder.look_again();
         if !self.outbox.is_under_way() {
@@ -337,8 +340,8 @@ impl Send {
         if silent >= silence {
             self.link.unanswered(&format!("no answer for {} s", silence.as_secs()));
         }
-        // It may have been deleted, which librdkafka is slow to tell. And while nothing waits to
-        // be delivered, there is no other way to see that the brokers are back.
+        // The topic may have been deleted, which librdkafka is slow to report. And while no record waits to
+        // be delivered, nothing else shows that the brokers are back.
         let is_idle = self.link.is_away() && self.outbox.is_empty();
         if self.has_topic && (silent >= SILENCE_IN_DOUBT || is_idle) {
             self.look_for_topic();
@@ -367,7 +370,7 @@ impl Send {
         self.finder.look();
     }
 
-    /// Takes back what was handed over, so that what became of each record is known.
+    /// Takes back the records that librdkafka has, so that the result of each is known.
     fn take_back(&mut self) {
         self.finder.publisher().take_back();
         let limit = Instant::now() + TAKE_BACK;

@@ -1,8 +1,8 @@
-//! The last stage of `run`: gathers records and stores them, batch by batch.
+//! Last stage of `run`: gathers records and stores them, batch by batch.
 //!
-//! Takes: records. Gives: nothing. Ends when: nobody sends any more and all are stored. On
-//! failure: holds the records, tries again, and past its memory lets the oldest go, counted, and
-//! stored as a loss once the store is back.
+//! Takes: records. Gives: nothing. Ends when: nobody sends any more and all are stored, or `stop_timeout` is
+//! over. On failure: holds the records and tries again; once its memory is full, drops the oldest, counts
+//! them, and stores the count as a loss once the store is back.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -19,31 +19,32 @@ use crate::store::{Store, Written};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause.
+/// Longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often it is said that the oldest checks go.
+/// Least time between two log lines about the oldest checks being dropped.
 const EXPIRED_EVERY: Duration = Duration::from_secs(3600);
 
-/// The stage.
+/// Stage that stores records.
 pub struct Keep<S> {
-    /// Where records go.
+    /// Store that the records go to.
     pub store: S,
-    /// What others may know of us.
+    /// Counters of `/health`.
     pub shared: Arc<Shared>,
-    /// How long records are tried to be stored once nobody sends any more.
+    /// Longest time for storing the last records once nobody sends any more.
     pub stop_timeout: Duration,
-    /// The batch.
+    /// Limits of a batch, and of the memory for the records that wait.
     pub limits: Limits,
 }
 
-/// What could not be stored at the end.
+/// Records that could not be stored at the end.
 pub struct Left {
-    /// Records.
+    /// Number of records.
     pub count: usize,
 }
 
 impl<S: Store> Keep<S> {
-    /// Stores until nobody sends any more. Gives what is left, if the store stays away.
+    /// Stores records until nobody sends any more. Returns the records that are left, if the store stays
+    /// away.
     pub fn run(mut self, records: &Receiver<Vec<Record>>) -> Option<Left> {
         let mut waiting = Waiting::new(self.limits);
         loop {
@@ -75,7 +76,7 @@ impl<S: Store> Keep<S> {
         None
     }
 
-    /// Tries to store the next batch.
+    /// Tries to store the next batch, and the losses with it.
     fn store(&mut self, waiting: &mut Waiting) {
         let now_ms = clock::now_ms();
         let losses: Vec<Record> = waiting.lost.losses().cloned().map(Record::Loss).collect();
@@ -115,19 +116,20 @@ impl<S: Store> Keep<S> {
     }
 }
 
-/// Records that wait, and what is known of why.
+/// Records that wait, and the state of the tries to store them.
 struct Waiting {
     batch: Batch<Record>,
-    /// What fell out of a full memory and is not stored yet.
+    /// Records that fell out of a full memory and whose loss is not stored yet.
     lost: Lost,
-    /// The store is away.
+    /// Tries while the store is away; none: the store works.
     retry: Option<Retry>,
-    /// Checks that went since it was last said, and when it was.
+    /// Checks that were dropped for `max_size` since the last log line about it.
     expired: u64,
+    /// Time of that log line.
     said_expired: Option<Instant>,
 }
 
-/// A store that is away.
+/// Tries of a store that is away.
 struct Retry {
     since: Instant,
     next: Instant,
@@ -155,7 +157,7 @@ impl Waiting {
         self.batch.is_empty() && self.lost.is_empty()
     }
 
-    /// When to store next; not before the next try, while the store is away.
+    /// Returns the time to store next, not before the next try while the store is away; none: nothing waits.
     fn due(&self) -> Option<Instant> {
         let due = self.batch.due()?;
         Some(self.retry.as_ref().map_or(due, |retry| due.max(retry.next)))
@@ -177,7 +179,7 @@ impl Waiting {
         });
     }
 
-    /// Says that the oldest checks go, the first time and then now and again.
+    /// Logs that the oldest checks are dropped, the first time and then once an hour at most.
     fn tell_expired(&mut self, written: &Written) {
         self.expired += written.expired;
         let silent = self.said_expired.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);

@@ -5,8 +5,8 @@
 //!                        └──> screen, log         main: signals, /health
 //! ```
 //!
-//! Stopping runs down the road: the watch starts nothing more and ends, the judge drains what is
-//! left, the keeper stores it. A second signal leaves at once.
+//! Stopping runs down the road: the watch starts nothing more and ends, the judge drains its queue, the
+//! keeper stores the rest. A second signal leaves at once.
 
 mod keep;
 mod view;
@@ -36,16 +36,16 @@ use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::store::{Sqlite, Store};
 
-/// Batches between judge and store, at most, each of what has ended at once, some records; the judge
-/// waits when it is full.
+/// Most batches between judge and store, each of the records that were settled together. When full, the judge
+/// waits.
 const BATCHES: usize = 64;
-/// Of the targets so many at a time are told of.
+/// Most targets that are announced in one batch.
 const BATCH: usize = 16;
 
-/// Watches until told to stop.
+/// Watches targets and stores the records until the program is told to stop.
 ///
 /// # Errors
-/// Whatever keeps it from starting.
+/// Anything that keeps the watch from starting.
 pub fn run(common: &Common) -> Result<u8, Error> {
     let since_us = clock::now_us();
     let mut config = load(common, Need::Targets)?;
@@ -76,7 +76,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     stages.join()
 }
 
-/// What it does when it is told something.
+/// Reactions of `run` to signals.
 struct Told<'a> {
     head: &'a Head,
     view: Option<&'a View>,
@@ -105,7 +105,7 @@ impl Obey for Told<'_> {
     }
 }
 
-/// The stages under way.
+/// Stages under way.
 struct Stages {
     shared: Arc<Shared>,
     /// Closed when the last stage has ended.
@@ -114,7 +114,7 @@ struct Stages {
     keep: JoinHandle<Option<Left>>,
 }
 
-/// Starts the stages, each on its thread.
+/// Starts the stages, each on a thread of its own.
 fn start(
     config: &Config,
     (node, run): (&Arc<str>, u32),
@@ -173,7 +173,7 @@ fn start(
 }
 
 impl Stages {
-    /// Waits for all stages, and says how it ended.
+    /// Waits for all stages. Logs how they ended, and returns the exit code.
     fn join(self) -> Result<u8, Error> {
         let watched = self.head.join();
         let gone = |_| Error::new("a thread of this program broke down");

@@ -1,5 +1,5 @@
-//! The live view of `run` on a terminal. Frames are written by a thread of their own: a terminal
-//! that takes nothing (Ctrl-S, a dead line) must not hold up signals, `/health` or a stage.
+//! Live view of `run` on a terminal. A thread of its own writes the frames: a terminal that takes nothing
+//! (Ctrl-S, a dead line) must not hold up signals, `/health` or a stage.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -15,21 +15,21 @@ use crate::show::text::Paint;
 
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(250);
-/// How often, and how long apart, the terminal is asked to take its old picture back.
+/// Most tries to give the terminal its old picture back.
 const LEAVE_TRIES: u32 = 20;
+/// Time between two of these tries.
 const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 
-/// A screen that is being shown.
+/// Screen that is being shown on the terminal.
 pub struct View {
-    /// What is on it; the judge tells it of checks.
+    /// Contents of the screen; the judge adds the outcomes of checks.
     pub screen: Arc<Mutex<Screen>>,
-    /// Whether frames are still written; held while one is.
+    /// True while frames are still written; locked while one is written.
     shown: Arc<Mutex<bool>>,
 }
 
 impl View {
-    /// Shows the screen, if stdout is a terminal. The log goes to the screen too, unless stderr
-    /// is elsewhere.
+    /// Shows the screen, if stdout is a terminal. The log goes to the screen too, if stderr is a terminal.
     ///
     /// # Errors
     /// No thread can be started.
@@ -44,7 +44,7 @@ impl View {
         let frames = thread::Builder::new().name("view".to_owned());
         let frames = frames.stack_size(crate::cmd::daemon::STACK).spawn(move || {
             write(ENTER);
-            // It holds no data, so nobody waits for its end.
+            // The thread holds no data, so nobody waits for its end.
             while draw(&screen, &shown, paint) {
                 thread::sleep(FRAME);
             }
@@ -60,7 +60,8 @@ impl View {
         Ok(Some(view))
     }
 
-    /// Gives the terminal back, unless it is stuck.
+    /// Gives the terminal its old picture back, and the log to stderr. Leaves the picture if a frame is stuck
+    /// for 200 ms.
     pub fn close(&self) {
         crate::log::divert(None);
         for _ in 0..LEAVE_TRIES {
@@ -76,7 +77,7 @@ impl View {
     }
 }
 
-/// Writes a frame; false once the view is closed.
+/// Writes a frame. Returns false once the view is closed.
 fn draw(screen: &Mutex<Screen>, shown: &Mutex<bool>, paint: Paint) -> bool {
     let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
     if *shown {
@@ -91,6 +92,6 @@ fn draw(screen: &Mutex<Screen>, shown: &Mutex<bool>, paint: Paint) -> bool {
 
 fn write(text: &str) {
     let mut out = std::io::stdout().lock();
-    // A terminal that is gone sends SIGHUP; nothing is to be said to it.
+    // A terminal that is gone sends SIGHUP: a failed write needs no word of its own.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

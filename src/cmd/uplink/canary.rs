@@ -1,4 +1,4 @@
-//! Canaries: hosts that are connected to, to see whether anybody answers.
+//! Canaries: hosts to connect to, to see whether anybody answers.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -13,44 +13,45 @@ use crate::check::resolve::{self, Reply, Resolution, Step, look_up};
 use crate::model::connect::Family;
 use crate::model::uplink::{Doubt, Reach, Silence, reach};
 
-/// How long one has to answer.
+/// Time that a canary has to answer.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// Canaries that are being asked, and lookups that hang on a dead name server, at most.
+/// Most canaries being asked at once, with the look-ups that hang on a dead name server.
 const ASKED_MAX: usize = 64;
 
-/// Asks a canary, for a round; false: it cannot be.
+/// Function that asks a canary for a round; false: the canary cannot be asked.
 pub type Ask = fn(Place, u64, Sender<Answer>) -> bool;
 
-/// Whom to connect to.
+/// Host and port to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Name or address, without brackets.
     pub host: String,
     port: u16,
-    /// Where that is, as far as it is known.
+    /// Distance of the host, as far as it is known.
     pub reach: Option<Reach>,
-    /// Of a proxy: what it is asked, as its kernel answers a connect even if it hangs. Else nothing.
+    /// Bytes to send to a proxy, whose kernel answers a connect even if the proxy hangs; empty for other
+    /// hosts.
     words: &'static [u8],
 }
 
-/// Of one canary.
+/// Result of asking one canary.
 pub struct Answer {
-    /// In which round.
+    /// Number of the round.
     pub round: u64,
-    /// As in [`Place::host`].
+    /// Host, as in [`Place::host`].
     pub host: String,
-    /// How far away its name led, if that was found: the farthest of its addresses.
+    /// Distance of the farthest address that the host's name led to; none: no name was found.
     pub named: Option<Reach>,
-    /// Where it was, if it answered.
+    /// Distance of the address that answered; none: no answer.
     pub reach: Option<Reach>,
-    /// It is a proxy, and was asked as one.
+    /// The canary is a proxy, and was asked as one.
     pub is_proxy: bool,
-    /// When it did, or did not.
+    /// Time at which the canary answered, or was given up.
     pub at: Instant,
 }
 
 impl Place {
-    /// A host, an address with or without brackets.
+    /// Creates the place of a host: a name, or an address with or without brackets.
     pub fn new(host: &str, port: u16) -> Place {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let reach = match &*host {
@@ -60,7 +61,8 @@ impl Place {
         Place { host, port, reach, words: b"" }
     }
 
-    /// A proxy. That of HTTP is asked for something of its own, which it refuses.
+    /// Creates the place of a proxy. An HTTP proxy is asked for a page of its own, which it refuses; any
+    /// other gets the greeting of SOCKS 5.
     pub fn proxy(url: &Url) -> Option<Place> {
         let place = Place::new(url.host_str()?, url.port_or_known_default()?);
         let words: &[u8] = match url.scheme() {
@@ -70,27 +72,27 @@ impl Place {
         Some(Place { words, ..place })
     }
 
-    /// `host:port` or `[address]:port`.
+    /// Reads a place from `host:port` or `[address]:port`.
     pub fn read(text: &str) -> Option<Place> {
         let (host, port) = text.rsplit_once(':')?;
         Some(Place::new(host, port.parse().ok()?))
     }
 
-    /// Whether it is the same host and port, asked the same, whatever is known of where that is.
+    /// Returns true if host, port and words are the same, whatever is known of the distance.
     pub fn is_same(&self, other: &Place) -> bool {
         (&self.host, self.port, self.words) == (&other.host, other.port, other.words)
     }
 
-    /// Whether it is named, and its name is looked up.
+    /// Returns true if the host is a name, which has to be looked up.
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Whether an answer from here would settle it; `own` is the host that is in doubt.
+    /// Returns true if an answer from this place would settle the doubt; `own` is the host that is in doubt.
     pub fn speaks_for(&self, doubt: &Doubt, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {
-                // This host's own names ask no name server; those of our own network ask ours alone.
+                // Names of this host itself need no name server; names of our own network need only ours.
                 Silence::Names => {
                     let reaches = |reach| reach > Reach::Loopback && reach >= doubt.reach;
                     self.is_name() && self.reach.is_none_or(reaches)
@@ -99,7 +101,8 @@ impl Place {
             }
     }
 
-    /// Connects; one that refuses has answered too. A proxy has answered once it says something.
+    /// Connects to the place, and returns its answer. A refused connection counts as an answer; a proxy has
+    /// to say something.
     fn answer(self, round: u64, answers: &Sender<Answer>) -> Answer {
         let found = match self.host.parse() {
             Ok(address) => vec![address],
@@ -126,9 +129,10 @@ fn says_something(mut stream: TcpStream, words: &[u8], within: Duration) -> bool
     is_asked.is_ok() && stream.read(&mut [0]).is_ok_and(|count| count > 0)
 }
 
-/// Asks on a thread of its own; it may hang in a lookup for longer than anybody waits for it.
+/// Asks a canary on a thread of its own, which may hang in a look-up for longer than anybody waits for it.
+/// Returns false if too many are asked already, or no thread can be started.
 pub fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
-    // Each thread has one of the channel's ends, and so have we and the caller.
+    // Each thread holds one sender of the channel, and so do the caller and this call.
     if answers.sender_count() > ASKED_MAX {
         return false;
     }
@@ -139,14 +143,14 @@ pub fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
     thread("canary").spawn(ask).is_ok()
 }
 
-/// The addresses of a name, as a check finds them: a server that is silent for one family does not
-/// cost those of the other. Lookups that hang go on, and hold one of the channel's ends each.
+/// Returns the addresses of a name, as a check finds them: a server that is silent for one family does not
+/// cost the addresses of the other. Look-ups that hang go on, and hold one sender of the channel each.
 fn find(host: &str, answers: &Sender<Answer>) -> Vec<IpAddr> {
     let (found_in, found) = mpsc::channel();
     let begin = |ask: resolve::Ask, family: Family| {
         let (host, found_in, held) = (host.to_owned(), found_in.clone(), answers.clone());
         let look = move || {
-            // Nobody may wait for it any more.
+            // Perhaps nobody waits for the result any more.
             let _ = found_in.send((ask, Reply::System(look_up(&host, family))));
             drop(held);
         };
@@ -168,10 +172,10 @@ fn find(host: &str, answers: &Sender<Answer>) -> Vec<IpAddr> {
                 for ask in asks {
                     match ask {
                         resolve::Ask::First(family) | resolve::Ask::Apart(family) => {
-                            // It only helps.
+                            // This look-up only helps: a thread that cannot be started does not matter.
                             let _ = begin(ask, family);
                         }
-                        // Why there is none is of no matter here.
+                        // The reason for which there is no address does not matter here.
                         resolve::Ask::Servers(_) => {
                             resolution.take(ask, Reply::Servers(None), (now, now));
                         }

@@ -1,4 +1,4 @@
-//! Who is asked in a round: canaries, targets that stand in for them, and proxies.
+//! Choice of the hosts that are asked in a round: canaries, targets that stand in for them, and proxies.
 
 use std::time::Instant;
 
@@ -6,21 +6,21 @@ use super::canary::{PATIENCE, Place};
 use super::{Round, Stand, Uplink};
 use crate::model::uplink::{Doubt, Silence};
 
-/// Targets that stand in for canaries, for names and for the way each.
+/// Most targets that stand in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
 
 impl Uplink {
-    /// Begins a round.
+    /// Begins a round: chooses the hosts to ask, and asks them.
     pub(super) fn begin(&mut self, now: Instant) {
         let mut chosen = self.canaries.clone();
         for silence in [Silence::Names, Silence::Way] {
             if self.stand_in_for(silence) {
-                // Who speaks for the farthest speaks for all.
+                // A host that speaks for the farthest doubt speaks for all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);
                 let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
-                // Those that answered last.
+                // The targets that answered last are chosen.
                 for _ in 0..STAND_INS {
                     let able = self.targets.values().filter(|Stand { place, .. }| {
                         place.speaks_for(doubt, None)
@@ -46,7 +46,7 @@ impl Uplink {
         self.round = Some(Round { number, ends: now + PATIENCE, asked, heard: Vec::new(), open });
     }
 
-    /// Whether anybody could settle it.
+    /// Returns true if anybody could settle the doubt.
     pub(super) fn can_tell(&self, doubt: &Doubt, target: &str) -> bool {
         let own = self.targets.get(target).map(|stand| &*stand.place.host);
         let stands_in = self.stand_in_for(doubt.silence);
@@ -54,7 +54,7 @@ impl Uplink {
         self.canaries.iter().chain(stand_ins).any(|place| place.speaks_for(doubt, own))
     }
 
-    /// Whether targets stand in for canaries; for names also where all canaries are addresses.
+    /// Returns true if targets stand in for canaries; for names also where all canaries are addresses.
     fn stand_in_for(&self, silence: Silence) -> bool {
         let has_no_name = || !self.canaries.iter().any(Place::is_name);
         self.stands_in || silence == Silence::Names && !self.canaries.is_empty() && has_no_name()

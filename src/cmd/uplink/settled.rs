@@ -2,25 +2,25 @@
 
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
-/// Why a check is taken for our own network's fault.
+/// Reason given for a check that is taken for our own network's fault.
 pub const ELSE: &str = "nothing else answers";
-/// Why it is taken for its proxy's.
+/// Reason given for a check that is taken for its proxy's fault.
 pub const PROXY: &str = "nor does it answer otherwise";
 
-/// A check about which there is no doubt any more.
+/// Check about which there is no doubt any more.
 pub struct Settled {
-    /// What holds of it.
+    /// Final outcome of the check.
     pub outcome: Outcome,
-    /// The line about the uplink tells of it already.
+    /// The log line about the uplink covers this check already.
     pub is_told: bool,
 }
 
-/// The check as it was judged.
+/// Returns the check as it was judged.
 pub fn plain(outcome: Outcome) -> Settled {
     Settled { outcome, is_told: false }
 }
 
-/// The same as our own network's fault.
+/// Returns the check as unknown, as our own network's fault; `because` is added to its error.
 pub fn unknown(outcome: Outcome, because: &str) -> Settled {
     let why = outcome.error.as_deref().unwrap_or_default();
     let error = Some(tidy(&format!("{why}; {because}"), ERROR_MAX));

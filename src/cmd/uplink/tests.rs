@@ -1,4 +1,4 @@
-//! Who is believed, with canaries that answer as told and a clock of our own.
+//! Verdicts of checks in doubt, with canaries that answer as the tests say and a clock of our own.
 
 use url::Url;
 
@@ -12,7 +12,7 @@ fn target(name: &str, host: &str) -> Arc<Target> {
     Arc::new(Target::new(name, Url::parse(&format!("http://{host}/")).unwrap()))
 }
 
-/// A check of it that nobody answered, one second long.
+/// Returns a check of the target that nobody answered, one second long.
 fn silent(target: &Target, silence: Silence) -> (Option<Silence>, Outcome) {
     let order = Order { node: "n".into(), run: 1, due_ms: 0, lag_us: 0, attempt: 1, jumps: 0 };
     let fault = Some(Fault { cause: Cause::Timeout, text: "no reply".to_owned() });
@@ -39,7 +39,7 @@ impl Uplink {
         self.take(target, silence, outcome, now)
     }
 
-    /// A canary's answer.
+    /// Takes a canary's answer. Returns the verdicts of the checks that are settled by it.
     fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
         let reach = address.map(|text| reach(text.parse().unwrap()));
         let named = reach.filter(|_| host.parse::<IpAddr>().is_err());
@@ -66,12 +66,12 @@ fn a_round_settles_what_had_ended_before_it() {
     let start = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, start).is_none());
     assert_eq!(verdicts(uplink.go_on(None, start)), []);
-    // One answers: it is down. The other canary, which is dead, tells nothing of what came after.
+    // One canary answers: the check is down. The other canary, which is dead, tells nothing of later checks.
     assert_eq!(uplink.says("198.51.100.1", Some("198.51.100.1"), start + SECOND), [Verdict::Down]);
     assert!(uplink.doubt(&b, Silence::Way, start + 2 * SECOND).is_none());
     assert_eq!(verdicts(uplink.go_on(None, start + 3 * SECOND)), []);
     assert!(uplink.is_holding() && uplink.away.is_none());
-    // The next round is its own.
+    // The next round decides that check.
     let next = start + 6 * SECOND;
     assert_eq!(verdicts(uplink.go_on(None, next)), []);
     assert_eq!(uplink.says("198.51.100.1", None, next), []);
@@ -105,7 +105,7 @@ fn a_target_without_a_route_is_not_the_uplink() {
     assert!(matches!(&settled[..], [Settled { is_told: false, outcome }]
         if outcome.verdict == Verdict::Unknown));
     assert!(uplink.away.is_none());
-    // Where the other is silent too, it is.
+    // If the other target is silent too, the missing route is the uplink's fault.
     assert!(no_route(&mut uplink, now + 2 * SECOND).is_none());
     uplink.go_on(None, now + 2 * SECOND);
     let settled = uplink.go_on(None, now + 5 * SECOND);
@@ -119,7 +119,7 @@ fn a_canary_s_place_is_learned_by_its_answer() {
     let now = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, now).is_none());
     uplink.go_on(None, now);
-    // It is near: it cannot speak for the internet, and nobody else can.
+    // The canary is near: it cannot speak for the internet, and no other host can.
     assert_eq!(uplink.says("kafka.lan", Some("192.168.1.5"), now + SECOND), [Verdict::Down]);
     let later = uplink.doubt(&a, Silence::Way, now + 9 * SECOND);
     assert_eq!(verdicts(later), [Verdict::Down]);
@@ -132,7 +132,7 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     let b = target("b", "b.example");
     let now = Instant::now() + 10 * SECOND;
     let mut alone = uplink(&[own.clone(), a.clone()], &[]);
-    // Nobody could tell, and a name server's silence is no answer.
+    // No other host could tell, and a name server's silence is no answer.
     assert_eq!(verdicts(alone.doubt(&a, Silence::Names, now)), [Verdict::Unknown]);
     assert_eq!(verdicts(alone.doubt(&a, Silence::Way, now)), [Verdict::Down]);
     let mut both = uplink(&[own.clone(), a.clone(), b], &[]);
@@ -158,7 +158,7 @@ fn what_began_while_it_was_away_is_unknown_when_it_is_back() {
     let back = now + 5 * SECOND;
     assert_eq!(verdicts(uplink.heard(&b, &answered("192.0.2.2"), back)), [Verdict::Unknown]);
     assert!(uplink.away.is_none());
-    // One that was under way then, and one that began later.
+    // One check was under way at that time, and one began later.
     let under_way = uplink.doubt(&a, Silence::Way, back + SECOND / 2);
     assert_eq!(verdicts(under_way), [Verdict::Unknown]);
     assert!(uplink.doubt(&a, Silence::Way, back + 2 * SECOND).is_none());
@@ -186,7 +186,7 @@ fn who_is_exempt_is_told_at_once() {
     uplink.doubt(&all[3], Silence::Way, now + SECOND);
     assert_eq!(verdicts(uplink.go_on(None, now + 3 * SECOND)).len(), 2);
     assert!(!uplink.is_holding());
-    // Of what is behind a proxy, the proxy alone can tell.
+    // The proxy alone can tell about a target behind it.
     for (address, want) in [(Some("192.0.2.9"), Verdict::Down), (None, Verdict::Unknown)] {
         let now = now + 60 * SECOND;
         uplink.proxies.clear();
@@ -225,14 +225,14 @@ fn names_of_our_own_network_do_not_speak_for_those_of_the_internet() {
     let mut both = uplink(&[near.clone(), a.clone()], &[]);
     both.heard(&near, &answered("192.168.1.5"), now);
     both.heard(&a, &answered("192.0.2.1"), now);
-    // Nobody is left who could tell, whether or not our own name server knows its own names.
+    // No host is left that could tell, whether or not our own name server knows the names of our own network.
     assert_eq!(verdicts(both.doubt(&a, Silence::Names, now + SECOND)), [Verdict::Unknown]);
     assert!(both.away.is_some());
     both.heard(&near, &answered("192.168.1.5"), now + 2 * SECOND);
     assert!(both.away.is_some());
     both.heard(&a, &answered("192.0.2.1"), now + 3 * SECOND);
     assert!(both.away.is_none());
-    // The other way round it does.
+    // A name of the internet does speak for one of our own network.
     assert!(both.doubt(&near, Silence::Names, now + 4 * SECOND).is_none());
     let later = now + 5 * SECOND;
     assert_eq!(verdicts(both.heard(&a, &answered("192.0.2.1"), later)), [Verdict::Down]);
@@ -268,7 +268,7 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
         found.extend(verdicts(uplink.go_on(None, now + 3 * SECOND)));
         assert_eq!(found, [verdict], "{named:?}");
     }
-    // For the way the canary alone is asked.
+    // For the way, only the canary is asked.
     assert!(uplink.doubt(&a, Silence::Way, now + 999 * SECOND).is_none());
     uplink.round = None;
     uplink.may_begin = None;

@@ -1,4 +1,4 @@
-//! The parcel that is being gathered: records, dead letters, and up to where they go.
+//! Parcel that is being gathered: records, dead letters, and the marks up to which they go.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,46 +7,46 @@ use super::place::Arrived;
 use crate::model::record::Record;
 use crate::store::{DeadLetter, Mark, Origin, Parcel};
 
-/// A parcel of more bytes than this is full.
+/// Bytes from which on a parcel is full.
 const PARCEL_BYTES: usize = 8 << 20;
 
-/// When a parcel is full.
+/// Limits from which on a parcel is full or due.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Messages in it, at most.
+    /// Most records and dead letters in a parcel.
     pub count: usize,
-    /// How long the first of them waits.
+    /// Longest wait of the parcel's first message.
     pub age: Duration,
 }
 
-/// A parcel under construction.
+/// Parcel under construction.
 pub struct Gather {
     limits: Limits,
     parcel: Parcel,
     marks: BTreeMap<i32, Mark>,
     holes: BTreeMap<i32, Vec<Hole>>,
     bytes: usize,
-    /// When its first message came.
+    /// Time at which the first message came; none: the parcel is empty.
     since: Option<Instant>,
 }
 
-/// Offsets of a partition that did not come.
+/// Run of offsets of a partition that did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
-    /// The first of them.
+    /// First of these offsets.
     pub from: i64,
-    /// The message that came instead.
+    /// Message that came instead.
     pub came: Origin,
 }
 
 impl Gather {
-    /// An empty one.
+    /// Creates an empty parcel.
     pub fn new(limits: Limits) -> Gather {
         let (parcel, marks, holes) = Default::default();
         Gather { limits, parcel, marks, holes, bytes: 0, since: None }
     }
 
-    /// A message has come; `hash` is its fingerprint.
+    /// Notes a message that has come; `hash` is its fingerprint.
     pub fn arrive(&mut self, came: Origin, hash: u64, arrived: &Arrived, now: Instant) {
         self.since.get_or_insert(now);
         let Origin { partition, offset, .. } = came;
@@ -57,7 +57,7 @@ impl Gather {
             mark.reset = Some(mark.reset.map_or(anew.at, |reset| reset.min(anew.at)));
             mark.next = anew.at;
         }
-        // A partition that was taken away and given back is read again.
+        // A partition that was taken away and given back is read again: older offsets do not move the mark.
         if offset >= mark.next {
             (mark.next, mark.hash) = (offset + 1, Some(hash));
         }
@@ -66,7 +66,7 @@ impl Gather {
         }
     }
 
-    /// Takes out the holes of each partition, to be told before the parcel goes.
+    /// Takes out the holes of each partition, to be reported before the parcel goes.
     pub fn take_holes(&mut self) -> BTreeMap<i32, Vec<Hole>> {
         std::mem::take(&mut self.holes)
     }
@@ -78,35 +78,35 @@ impl Gather {
         self.parcel.origins.push(origin);
     }
 
-    /// Adds what cannot be read.
+    /// Adds a dead letter.
     pub fn letter(&mut self, letter: DeadLetter) {
         self.bytes += letter.payload.len();
         self.parcel.dead.push(letter);
     }
 
-    /// When it is to be stored; none: it is empty.
+    /// Returns the time to store the parcel; none: the parcel is empty.
     pub fn due(&self) -> Option<Instant> {
         self.since.map(|since| if self.is_full() { since } else { since + self.limits.age })
     }
 
-    /// Whether nothing more is to be added.
+    /// Returns true if nothing more is to be added.
     pub fn is_full(&self) -> bool {
         let count = self.parcel.records.len() + self.parcel.dead.len();
         count >= self.limits.count || self.bytes >= PARCEL_BYTES
     }
 
-    /// Whether there is nothing to be stored.
+    /// Returns true if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.since.is_none()
     }
 
-    /// Forgets up to where partitions were read: they are read again. The records stay.
+    /// Forgets the marks and holes of all partitions, which are read again. The records stay.
     pub fn unmark(&mut self) {
         self.marks.clear();
         self.holes.clear();
     }
 
-    /// Takes the parcel out; a new one begins.
+    /// Takes the parcel out, and begins a new one.
     pub fn take(&mut self) -> Parcel {
         (self.bytes, self.since) = (0, None);
         let mut parcel = std::mem::take(&mut self.parcel);
@@ -167,11 +167,11 @@ mod tests {
     fn a_mark_goes_back_only_where_the_log_was_begun_anew() {
         let (mut gather, now) = (gather(9), Instant::now());
         gather.arrive(origin(0, 105), 1, &arrived(100, None), now);
-        // Taken away and given back: read again from what is stored.
+        // A partition that was taken away and given back is read again from the stored mark.
         gather.arrive(origin(0, 100), 2, &arrived(100, None), now);
         gather.arrive(origin(1, 0), 3, &arrived(100, Some(0)), now);
         gather.arrive(origin(1, 1), 4, &arrived(100, None), now);
-        // Read on, then cut twice.
+        // A partition is read on, then its log is cut twice.
         gather.arrive(origin(2, 150), 5, &arrived(100, None), now);
         gather.arrive(origin(2, 80), 6, &arrived(100, Some(80)), now);
         gather.arrive(origin(2, 90), 7, &arrived(100, Some(90)), now);

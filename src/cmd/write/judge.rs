@@ -10,29 +10,29 @@ use crate::model::safeguard::{Share, Times, age_moment, is_ahead};
 use crate::model::wire::{Decoded, decode, encode};
 use crate::store::{DeadLetter, Origin, Parcel, StoreError};
 
-/// Counts what the clock makes of a parcel that can be stored.
+/// Result for a parcel that can be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// Counts the records that are dead letters for their time.
+    /// Number of records that are dead letters for their time.
     pub letters: u64,
     /// Some records would have expired by the clock alone.
     pub is_spared: bool,
 }
 
-/// Says why a parcel is not judged.
+/// Reason for which a parcel is not judged.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// The clock cannot be right, and why.
+    /// The clock cannot be right; the text says why.
     Clock(String),
     /// The store did not say what it holds.
     Store(StoreError),
 }
 
-/// Judges a parcel at `now_ms`, of a store that keeps checks for `keep`. On a doubt nothing in it is
-/// changed, but that letters may stand in another order.
+/// Judges a parcel at `now_ms`, for a store that keeps checks for `keep`. On a doubt nothing in the parcel
+/// changes, except perhaps the order of its letters.
 ///
 /// # Errors
-/// Nothing may be put aside.
+/// The clock is in doubt, or the store did not say what it holds: nothing may be put aside.
 pub fn judge(
     parcel: &mut Parcel,
     now_ms: i64,
@@ -66,7 +66,7 @@ pub fn judge(
     Ok(Judged { letters, is_spared: age_ms < now_ms })
 }
 
-/// Takes out the letters that are records but for their time.
+/// Takes out the letters that are records except for their time.
 fn take_doubtful(parcel: &mut Parcel) -> Vec<(Record, DeadLetter)> {
     let mut doubtful = Vec::new();
     for letter in std::mem::take(&mut parcel.dead) {
@@ -79,7 +79,7 @@ fn take_doubtful(parcel: &mut Parcel) -> Vec<(Record, DeadLetter)> {
     doubtful
 }
 
-/// Sorts records and letters; gives how many are letters for their time.
+/// Sorts records and letters by the clock. Returns the number of letters for their time.
 fn settle(
     parcel: &mut Parcel,
     doubtful: Vec<(Record, DeadLetter)>,
@@ -109,13 +109,13 @@ fn settle(
             kept.push((record, letter.origin));
         }
     }
-    // A target's checks come in one partition, and in their order.
+    // All checks of a target come in one partition: sorting by origin keeps their order.
     kept.sort_by_key(|(_, origin)| *origin);
     (parcel.records, parcel.origins) = kept.into_iter().unzip();
     letters
 }
 
-/// Makes the dead letter of a record that is too far ahead; none: it is not.
+/// Makes the dead letter of a record that is too far ahead; none: the record is not.
 fn bury(record: &Record, origin: Origin, now_ms: i64) -> Option<DeadLetter> {
     if !is_ahead(record, now_ms) {
         return None;

@@ -1,9 +1,9 @@
-//! The last stage of `write`: stores parcels, and says where to go on.
+//! Last stage of `write`: stores parcels, and says where to go on.
 //!
-//! Takes: parcels and questions. Gives: answers. Ends when: the reader is gone and all is stored,
-//! or, once told to stop, `stop_timeout` is over. On failure: tries again until it works; a record
-//! that PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock
-//! or the table is at fault, the parcel waits, and nothing is dropped.
+//! Takes: parcels and questions. Gives: answers. Ends when: the reader is gone and all is stored, or, once
+//! told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
+//! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
+//! is at fault, the parcel waits, and nothing is dropped.
 
 mod doubt;
 mod outage;
@@ -31,20 +31,20 @@ use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: a store that is back is used within this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often what is past its time is dropped.
+/// Time between two removals of data that is past its retention.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
-/// The same where there was more than a moment is enough for.
+/// The same after a removal that left some of it.
 const RETAIN_AGAIN: Duration = Duration::from_secs(2);
-/// Nothing is lost if this is left undone.
+/// Patience for a step that can be left undone: nothing is lost then.
 const AT_ONCE: Duration = Duration::ZERO;
-/// Longest sleep at once, so that a signal is seen.
+/// Longest sleep at a time, so that a signal is seen soon.
 const NAP: Duration = Duration::from_millis(100);
-/// A store of which nothing was asked for so long is asked whether it is there; while it is not,
-/// again after this.
+/// Time without a question after which a store is asked whether it is there.
 const KNOCK: Duration = Duration::from_secs(5);
+/// The same while nothing can be stored, or a parcel is in doubt.
 const KNOCK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The stage.
+/// Stage that stores parcels.
 pub struct Keep {
     settings: config::Postgres,
     retention: Retention,
@@ -54,30 +54,30 @@ pub struct Keep {
     answers: Sender<Answer>,
     shared: Arc<Shared>,
     stop: Stop,
-    /// Tells why nothing is stored for now; none: all is well.
+    /// Reason for which nothing is stored for now; none: all is well.
     outage: Option<Outage>,
-    /// The connection over which the tables were looked at, by its number; none: not yet.
+    /// Number of the connection over which the tables were looked at last; none: not yet.
     prepared: Option<u64>,
-    /// Counts the records that were put aside.
+    /// Counts of the records that were put aside.
     aside: Aside,
-    /// The parcel that waits until it is known who is at fault.
+    /// Parcel that waits until it is known whether the table or its records are at fault.
     doubt: Option<Doubt>,
     retain_at: Instant,
 }
 
-/// Tells what was left when the keeper was told to stop while nothing could be stored.
+/// Work that was left when the keeper was told to stop while nothing could be stored.
 pub struct Left {
-    /// Records that were being stored.
+    /// Number of records that were being stored.
     pub count: u64,
-    /// The store was there, and they were held back.
+    /// The store was there, and the records were held back.
     pub is_held: bool,
 }
 
-/// Told to stop while the store was away, and for long enough.
+/// End of all tries: the program was told to stop, and nothing could be stored for long enough.
 struct GaveUp;
 
 impl Keep {
-    /// A stage that has not connected yet.
+    /// Creates the stage; it has not connected yet.
     pub fn new(
         config: &Config,
         settings: config::Postgres,
@@ -103,14 +103,15 @@ impl Keep {
         }
     }
 
-    /// Stores until the reader is gone. Gives what is left, if nothing can be stored.
+    /// Stores parcels until the reader is gone. Returns the work that is left, if nothing can be stored.
     pub fn run(mut self) -> Option<Left> {
         let (GaveUp, count) = self.work().err()?;
         let is_held = self.doubt.is_some() || self.outage.is_some_and(|outage| outage.is_hold());
         Some(Left { count, is_held })
     }
 
-    /// An error: how many records were being stored.
+    /// Stores parcels and answers questions until the reader is gone. An error has the number of records that
+    /// were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
         let settings = self.settings.clone();
@@ -136,7 +137,7 @@ impl Keep {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;
                     self.answer(answer);
                 }
-                // The table may be mended, and a single record has waited for long enough.
+                // The table may be mended by now, or the records have waited long enough to be judged.
                 Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
                     match self.store(&mut store, Parcel::default())? {
                         Answer::Held => {}
@@ -159,11 +160,11 @@ impl Keep {
     }
 
     fn answer(&self, answer: Answer) {
-        // A reader that is gone is noticed when it is waited for.
+        // A reader that is gone is noticed when the keeper waits for its next work.
         let _ = self.answers.send(answer);
     }
 
-    /// Stores a parcel, with the one in doubt; an error: how many records that are.
+    /// Stores a parcel, with the one in doubt. An error has the number of their records.
     fn store(&mut self, store: &mut Postgres, parcel: Parcel) -> Result<Answer, (GaveUp, u64)> {
         let mut parcel = self.join(parcel);
         let waiting = parcel.records.len() as u64;
@@ -171,7 +172,8 @@ impl Keep {
         let gave_up = |gave_up| (gave_up, waiting);
         let (mut tried, mut is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, false);
         if matches!(tried, Tried::Done(Stored::Older(_))) {
-            // What was read is true all the same, and may not be there to be read again.
+            // The records that were read are true all the same, and may not be there to be read again: they
+            // are stored without marks.
             parcel.marks.clear();
             (tried, is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, true);
         }
@@ -213,9 +215,8 @@ impl Keep {
         Ok(Answer::Positions(answer))
     }
 
-    /// Makes sure that somebody answers. Over another connection than before there may be another
-    /// database, or an older one: its tables are made where they are missing, and the reader holds
-    /// its marks against those there.
+    /// Makes sure that the store answers. Over a new connection there may be another database, or an older
+    /// one: missing tables are made, and the reader compares its marks with those there.
     fn prepare(&mut self, store: &mut Postgres) -> Result<(), Trouble> {
         store.knock()?;
         if self.prepared == Some(store.connections()) {
@@ -234,7 +235,7 @@ impl Keep {
     /// Asks for the time by the database's clock, in milliseconds since 1970.
     ///
     /// # Errors
-    /// The database is away, or this host's clock is another.
+    /// The database is away, or this host's clock differs from the database's.
     fn now_ms(&mut self, store: &mut Postgres) -> Result<i64, Trouble> {
         self.prepare(store)?;
         let before_ms = clock::now_ms();
@@ -245,8 +246,8 @@ impl Keep {
         }
     }
 
-    /// Makes the partitions of the next hours, and drops what is past its time. The next time
-    /// brings what cannot be done now.
+    /// Makes the partitions of the next hours, and drops data that is past its retention. A step that fails
+    /// is left to the next time.
     fn tend(&mut self, store: &mut Postgres) {
         self.retain_at = Instant::now() + RETAIN_EVERY;
         if let Err(trouble) = self.retain(store) {
@@ -273,10 +274,10 @@ impl Keep {
         Ok(())
     }
 
-    /// Does it until it works. Says once that nothing can be stored, and once that it can again.
+    /// Repeats `act` until it succeeds. Says once that nothing can be stored, and once that it can again.
     ///
     /// # Errors
-    /// The program was told to stop: `patience` ago, or, if the store is there and at fault, at all.
+    /// The program was told to stop `patience` ago or earlier, or at all if the store is there and at fault.
     fn insist<T>(
         &mut self,
         patience: Duration,
@@ -314,7 +315,7 @@ impl Keep {
         self.stop.told_at().is_some_and(|told| told.elapsed() >= patience)
     }
 
-    /// A try has succeeded.
+    /// Ends the outage, if there is one, since a try has succeeded.
     fn works(&mut self) {
         if let Some(outage) = self.outage.take() {
             outage.ends();
@@ -322,7 +323,7 @@ impl Keep {
         }
     }
 
-    /// A try has failed.
+    /// Begins or continues the outage, since a try has failed.
     fn fails(&mut self, trouble: &Trouble) {
         match &mut self.outage {
             None => {

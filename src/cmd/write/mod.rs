@@ -32,30 +32,30 @@ use crate::show::text::count;
 use crate::stop::Stop;
 use crate::store::{self, Mark, Parcel, Position};
 
-/// How long after `stop_timeout` it leaves, whoever has not answered.
+/// Time after `stop_timeout` at which the program leaves, even if PostgreSQL has not answered.
 const GRACE: Duration = Duration::from_millis(300);
-/// How long leaving Kafka's group may take.
+/// Least time that leaving Kafka's group may take.
 const REST: Duration = Duration::from_millis(500);
 
-/// What the reader asks of the keeper.
+/// Work that the reader gives to the keeper.
 pub enum Work {
-    /// Store this.
+    /// Parcel to be stored.
     Parcel(Box<Parcel>),
-    /// Where do we go on?
+    /// Question for the offsets to go on at.
     Positions(Question),
 }
 
-/// Where to go on in partitions of a topic.
+/// Question for the offsets to go on at, in partitions of a topic.
 pub struct Question {
-    /// The cluster's own id.
+    /// Id that the cluster gives itself.
     pub cluster: String,
-    /// The topic.
+    /// Name of the topic.
     pub topic: String,
-    /// The partitions.
+    /// Numbers of the partitions.
     pub partitions: Vec<i32>,
 }
 
-/// What the keeper tells the reader.
+/// Message from the keeper to the reader.
 pub enum Answer {
     /// The store is ready for work.
     Ready,
@@ -63,25 +63,25 @@ pub enum Answer {
     Stored(Vec<Mark>),
     /// The parcel waits for the next one: the two are stored together.
     Held,
-    /// The store is older than the parcel, whose records are stored without their marks: ask where
-    /// to go on.
+    /// The store is older than the parcel, whose records are stored without their marks: ask for the offsets
+    /// to go on at.
     Older,
-    /// Where to go on in each partition that was asked for; at 0: nothing of it is stored.
+    /// Offsets to go on at, of each partition that was asked for; 0: nothing of the partition is stored.
     Positions(Vec<(i32, Position)>),
-    /// Nothing can be stored: fetch nothing more for now. With the word for `/health`.
+    /// Nothing can be stored: fetch nothing more for now. Has the word of `/health`.
     Away(&'static str),
     /// Parcels can be stored again.
     Back,
-    /// The connection to the store is another: it may be older than what was stored.
+    /// The connection to the store is a new one: the database may be older than what was stored.
     Reconnected,
-    /// Something is in doubt, or no longer, while reading goes on. With the word for `/health`.
+    /// Something is in doubt (true) or no longer (false), while reading goes on. Has the word of `/health`.
     Doubt(&'static str, bool),
 }
 
-/// Reads and stores until told to stop, or makes what that needs.
+/// Reads from Kafka and stores in PostgreSQL until told to stop; or, for `--setup`, makes what that needs.
 ///
 /// # Errors
-/// Whatever keeps it from starting; that Kafka or PostgreSQL is away does not.
+/// Anything that keeps the writer from starting; absent Kafka or PostgreSQL does not.
 pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
     let config = load(common, Need::Write)?;
     let missing = |table: &str| Error::new(format!("{table} is missing"));
@@ -160,7 +160,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     Ok(FINE)
 }
 
-/// What a writer does when it is told something.
+/// Reactions of a writer to signals.
 struct Told {
     stop: Stop,
     too_late: smol::channel::WeakSender<()>,
@@ -172,7 +172,8 @@ impl Obey for Told {
         self.stop.tell();
         log::info!("stopping: what was read is stored first; a second signal leaves at once");
         let (too_late, patience) = (self.too_late.clone(), self.patience);
-        // A server that has fallen silent holds its caller, and must not hold us.
+        // A server that has fallen silent blocks the thread that waits for it, and must not hold up the
+        // program.
         let waiting = thread("limit").spawn(move || {
             std::thread::sleep(patience + GRACE);
             if let Some(ended) = too_late.upgrade() {

@@ -1,4 +1,4 @@
-//! Where we are in the partitions that are ours, and what an offset that comes means.
+//! Positions in the partitions that are ours, and the meaning of an offset that comes.
 //!
 //! A log is recognised by messages of it that were stored ([`Anchors`]): reading begins with the
 //! last of them. If another message stands there, the log was cut or begun anew, and older anchors
@@ -9,62 +9,62 @@ use std::collections::BTreeMap;
 use crate::model::anchor::{Anchor, Anchors};
 use crate::store::{Mark, Position};
 
-/// The partitions that are ours.
+/// Partitions that are ours.
 #[derive(Debug, Default)]
 pub struct Places(BTreeMap<i32, Place>);
 
-/// Where we are in one.
+/// Position in one partition.
 #[derive(Debug)]
 struct Place {
-    /// What is stored as the next offset, or will be with the parcel that the keeper has.
+    /// Next offset as it is stored, or will be with the parcel that the keeper has.
     mark: i64,
-    /// The offset that should come next; 0: whichever is the earliest.
+    /// Offset that should come next; 0: the earliest there is.
     next: i64,
     /// Messages that were stored, or will be with the parcel that the keeper has.
     anchors: Anchors,
-    /// The message that came last, which may not be stored yet.
+    /// Message that came last, which may not be stored yet.
     last: Option<Anchor>,
-    /// The message that must come first, by which the log is recognised.
+    /// Message that must come first, by which the log is recognised.
     expected: Option<Anchor>,
     state: State,
-    /// The log was not recognised: up to this offset it was read before.
+    /// Offset up to which the log was read before, if it was not recognised.
     was: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What comes counts.
+    /// Messages that come count.
     Reading,
-    /// The store has less than we have read, or may have: what comes does not count until we have
-    /// gone back to its mark.
+    /// The store has less than we have read, or may have: messages do not count until reading has gone back
+    /// to the store's mark.
     Adrift,
-    /// The log is another, from this offset on at the latest: what comes does not count until we
-    /// have gone back to an anchor before it.
+    /// The log is another, from this offset on at the latest: messages do not count until reading has gone
+    /// back to an anchor before it.
     Strange(i64),
 }
 
-/// A message of a partition of ours, against what was to come.
+/// Message of a partition of ours, compared with the one that was to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
-    /// What is stored of its partition as the next offset, or will be before it is.
+    /// Next offset of its partition, as it is stored or will be before this message is.
     pub mark: i64,
-    /// Offsets from this one on were left out: deleted, or none of ours to see.
+    /// First offset that was left out: deleted, or none of ours to see.
     pub left_out: Option<i64>,
-    /// It is the first of a log that was not recognised.
+    /// The message is the first of a log that was not recognised.
     pub anew: Option<Anew>,
 }
 
-/// A log that was not recognised.
+/// Log that was not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anew {
-    /// It was read up to this offset before.
+    /// Offset up to which the log was read before.
     pub was: i64,
-    /// It goes on at this one.
+    /// Offset at which the log goes on.
     pub at: i64,
 }
 
 impl Places {
-    /// A partition is ours, to be read from [`Places::start`] on; or it is gone back to.
+    /// Takes a partition that is ours, to be read from [`start`] on, or one that is gone back in.
     pub fn take(&mut self, partition: i32, position: Position) {
         let Position { next, anchors } = position;
         let expected = anchors.at(next - 1);
@@ -73,39 +73,40 @@ impl Places {
         self.0.insert(partition, place);
     }
 
-    /// A partition is no longer ours.
+    /// Forgets a partition that is no longer ours.
     pub fn leave(&mut self, partition: i32) {
         self.0.remove(&partition);
     }
 
-    /// Our partitions, each with what is stored of it as the next offset, or will be soon.
+    /// Returns our partitions, each with its next offset as it is stored, or will be soon.
     pub fn marks(&self) -> impl Iterator<Item = (i32, i64)> {
         self.0.iter().map(|(partition, place)| (*partition, place.mark))
     }
 
-    /// Whether it is ours.
+    /// Returns true if the partition is ours.
     pub fn has(&self, partition: i32) -> bool {
         self.0.contains_key(&partition)
     }
 
-    /// A message has come. None: it does not count, or it was stored before.
+    /// Takes a message that has come. Returns none if the message does not count, or was stored before.
     pub fn arrive(&mut self, partition: i32, offset: i64, hash: u64) -> Option<Arrived> {
         let place = self.0.get_mut(&partition).filter(|place| place.state == State::Reading)?;
         if let Some(anchor) = place.expected.take() {
             if (anchor.offset, anchor.hash) == (offset, hash) {
                 place.next = offset + 1;
-                // Nothing is missing of a log that is known to its end: it was gone back in for
+                // Nothing is missing of a log that is known to its end: reading had gone back in it for
                 // another reason, as librdkafka does where a batch is damaged.
                 place.was = place.was.filter(|was| *was != place.next);
                 return None;
             }
-            // An older one, which librdkafka gives where it finds none at an offset, says nothing of
-            // the one that was to come.
+            // An older message, which librdkafka gives where it finds none at an offset, says nothing of the
+            // one that was to come.
             if offset < anchor.offset {
                 place.estrange(anchor.offset + 1);
                 return None;
             }
-            // One that was deleted meanwhile says nothing; but we do not look for such.
+            // A message that was deleted meanwhile says nothing; but after going back only messages that are
+            // still there are looked for.
             if offset == anchor.offset || place.was.is_some() {
                 place.estrange(anchor.offset);
                 return None;
@@ -123,7 +124,7 @@ impl Places {
         Some(Arrived { mark: place.mark, left_out, anew })
     }
 
-    /// The keeper has a parcel with these marks.
+    /// Takes the marks of a parcel that the keeper has now.
     pub fn hand_over(&mut self, marks: &[Mark]) {
         for mark in marks {
             if let Some(place) = self.0.get_mut(&mark.partition) {
@@ -136,44 +137,44 @@ impl Places {
         }
     }
 
-    /// The store has lost something, or may have: everything has to be gone back to.
+    /// Marks every partition to be gone back in: the store has lost something, or may have.
     pub fn lose(&mut self) {
         self.0.values_mut().for_each(|place| place.state = State::Adrift);
     }
 
-    /// Those that have to be gone back to.
+    /// Returns the partitions that have to be gone back in.
     pub fn adrift(&self) -> impl Iterator<Item = i32> {
         let is_adrift = |(_, place): &(&i32, &Place)| place.state == State::Adrift;
         self.0.iter().filter(is_adrift).map(|(partition, _)| *partition)
     }
 
-    /// Those whose log is another than it was: [`Places::look`] for where to go on.
+    /// Returns the partitions whose log is another than before: [`Places::look`] finds where to go on.
     pub fn strange(&self) -> impl Iterator<Item = i32> {
         let is_strange = |(_, place): &(&i32, &Place)| matches!(place.state, State::Strange(_));
         self.0.iter().filter(is_strange).map(|(partition, _)| *partition)
     }
 
-    /// Those whose log is not recognised yet, though they are read.
+    /// Returns the partitions that are read though their log is not recognised yet.
     pub fn expecting(&self) -> impl Iterator<Item = i32> {
         let is_it =
             |(_, place): &(&i32, &Place)| place.state == State::Reading && place.expected.is_some();
         self.0.iter().filter(is_it).map(|(partition, _)| *partition)
     }
 
-    /// A log that was not recognised yet has messages from `low` to before `high`.
+    /// Takes the bounds of a log that is not recognised yet: messages from `low` to before `high`.
     pub fn bound(&mut self, partition: i32, low: i64, high: i64) {
         let Some(place) = self.0.get_mut(&partition) else { return };
         let Some(anchor) = place.expected else { return };
         if high <= anchor.offset {
             place.estrange(anchor.offset);
         } else if low > anchor.offset {
-            // It was deleted: there is nothing to recognise the log by.
+            // The message was deleted: there is nothing to recognise the log by.
             place.expected = None;
         }
     }
 
-    /// Finds where a strange log, which has messages from `low` to before `high`, has to be read
-    /// from, to be recognised there; 0: from the earliest.
+    /// Finds the offset from which a strange log, which has messages from `low` to before `high`, has to be
+    /// read to be recognised; 0: the earliest.
     pub fn look(&mut self, partition: i32, low: i64, high: i64) -> i64 {
         let Some(place) = self.0.get_mut(&partition) else { return 0 };
         let State::Strange(limit) = place.state else { return 0 };
@@ -184,7 +185,7 @@ impl Places {
         place.expected.map_or(0, |anchor| anchor.offset)
     }
 
-    /// A strange log is now read from where it has to be.
+    /// Notes that a strange log is now read from the offset that was found.
     pub fn go_on(&mut self, partition: i32) {
         if let Some(place) = self.0.get_mut(&partition) {
             place.state = State::Reading;
@@ -199,8 +200,8 @@ impl Place {
     }
 }
 
-/// The offset from which a partition has to be read: its log is recognised by the message before
-/// the next one. 0: the earliest.
+/// Returns the offset from which a partition has to be read: its log is recognised by the message before the
+/// next one. 0: the earliest.
 pub fn start(position: &Position) -> i64 {
     position.anchors.at(position.next - 1).map_or(position.next, |anchor| anchor.offset)
 }
@@ -209,7 +210,7 @@ pub fn start(position: &Position) -> i64 {
 mod tests {
     use super::*;
 
-    /// The hash of a message in the log that was read.
+    /// Returns the hash of a message in the log that was read.
     fn hash(offset: i64) -> u64 {
         offset as u64 + 1000
     }
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(places.arrive(1, 99, hash(99)), None);
         assert_eq!(places.arrive(1, 100, 5), on(100));
         assert_eq!((places.expecting().count(), places.strange().count()), (0, 0));
-        // One that is gone says nothing, whether a message behind it comes or its log is asked for.
+        // A message that is gone says nothing, whether a message behind it comes or its log is asked for.
         places.take(1, position(100, &[99]));
         let hole = Arrived { mark: 100, left_out: Some(100), anew: None };
         assert_eq!(places.arrive(1, 120, 7), Some(hole));
@@ -271,7 +272,7 @@ mod tests {
     fn a_log_that_was_cut_goes_on_at_the_newest_anchor_that_is_left() {
         let mut places = Places::default();
         places.take(1, position(100, &[20, 60, 99]));
-        // Refilled beyond the mark.
+        // The log is refilled beyond the mark.
         assert_eq!(places.arrive(1, 99, 5), None);
         assert_eq!(places.arrive(1, 100, 5), None, "it does not count");
         assert_eq!(places.strange().collect::<Vec<_>>(), [1]);
@@ -292,7 +293,7 @@ mod tests {
             reset: Some(21),
             hash: Some(9),
         }]);
-        // Cut again, while it is read.
+        // The log is cut again, while it is read.
         assert_eq!(places.arrive(1, 22, 6), None);
         assert_eq!(places.look(1, 0, 24), 22, "what is handed over counts too");
         places.go_on(1);
@@ -324,20 +325,20 @@ mod tests {
         let mut places = Places::default();
         places.take(1, position(100, &[60, 99]));
         assert_eq!(places.arrive(1, 99, hash(99)), None);
-        // Two that are not stored yet; then librdkafka begins from the earliest.
+        // Two messages are not stored yet; then librdkafka begins from the earliest.
         assert_eq!((places.arrive(1, 100, 5), places.arrive(1, 101, 6)), (on(100), on(100)));
         for _ in 0..3 {
             assert_eq!(places.arrive(1, 0, 7), None);
             assert_eq!(places.look(1, 0, 120), 101);
             places.go_on(1);
-            // What it had on its way.
+            // A message that librdkafka had under way comes too.
             assert_eq!(places.arrive(1, 0, 7), None);
             assert_eq!(places.look(1, 0, 120), 101);
             places.go_on(1);
             assert_eq!(places.arrive(1, 101, 6), None);
         }
         assert_eq!(places.arrive(1, 102, 8), on(100));
-        // Another message there: older ones tell.
+        // Another message stands there: older anchors tell.
         assert_eq!(places.arrive(1, 0, 7), None);
         assert_eq!(places.look(1, 0, 120), 102);
         places.go_on(1);

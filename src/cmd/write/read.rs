@@ -1,4 +1,4 @@
-//! The first stage of `write`: reads messages, and gathers them into parcels.
+//! First stage of `write`: reads messages, and gathers them into parcels.
 //!
 //! Takes: messages of the partitions that the group gives us, and answers of the keeper. Gives:
 //! parcels, one at a time: the next is gathered while the keeper stores. Ends when: told to stop,
@@ -28,19 +28,19 @@ use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
 use crate::store::{Origin, Position};
 
-/// Longest wait for a message: how soon a signal, an answer or a full parcel is seen.
+/// Longest wait for a message: a signal, an answer or a full parcel is seen within it.
 const TURN: Duration = Duration::from_millis(100);
-/// How long a full parcel waits for the keeper before fetching is paused. Shorter waits are not
-/// worth it: what was fetched already would be fetched again.
+/// Time that a full parcel waits for the keeper before fetching is paused. Pausing for less is not worth it:
+/// messages already fetched would be fetched again.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long partitions that could not be taken over wait for the next try.
+/// Pause before partitions that could not be taken over are tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Of a message that cannot be read, so much is kept.
+/// Most bytes that are kept of a message that cannot be read.
 const PAYLOAD_MAX: usize = 64 * 1024;
-/// Longest wait for the last parcel; the keeper gives up before.
+/// Longest wait for the last parcel; the keeper gives up earlier.
 const END: Duration = Duration::from_secs(900);
 
-/// The stage.
+/// Stage that reads messages.
 pub struct Read {
     kafka: Kafka,
     reader: Reader,
@@ -52,36 +52,37 @@ pub struct Read {
     cluster: String,
     places: Places,
     gather: Gather,
-    /// Since when the keeper has a parcel of ours.
+    /// Time since which the keeper has a parcel of ours; none: it has none.
     busy: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
     given: BTreeSet<i32>,
-    /// Partitions of which the keeper is asked where to go on, less those taken away since; none:
-    /// it is asked nothing. And not before then.
+    /// Partitions of which the keeper was asked where to go on, less those taken away since; none: no
+    /// question is open.
     asked: Option<BTreeSet<i32>>,
+    /// Earliest time of the next question.
     ask_at: Instant,
     store_is_away: bool,
-    /// The word of `/health` for why it is away.
+    /// Word of `/health` for the reason of the store's absence.
     store_trouble: &'static str,
-    /// The words of `/health` for what is in doubt while reading goes on.
+    /// Words of `/health` for the doubts while reading goes on.
     doubts: BTreeSet<&'static str>,
     store_is_late: bool,
     is_paused: bool,
-    /// When brokers last gave something, or were asked.
+    /// Last time at which brokers gave something, or were asked.
     heard: Instant,
     said: HashMap<&'static str, Instant>,
-    /// Before then it is not tried again to go back in a log that is another one, and before that
-    /// nobody asks for the ends of logs that are not recognised.
+    /// Earliest time to try again to go back in logs that are other ones.
     back_at: Instant,
+    /// Earliest time to ask for the ends of logs that are not recognised.
     look_at: Instant,
     damage: Damage,
     trouble: Option<&'static str>,
 }
 
-/// What a message holds, or why it holds nothing, and its bytes.
+/// Contents of a message, or the reason that it has none and its bytes.
 type Payload = Result<Decoded, (Refused, Vec<u8>)>;
 
-/// What a turn brought.
+/// Event of a turn.
 enum Event {
     /// A message and its fingerprint.
     Message(Origin, u64, Payload),
@@ -90,7 +91,7 @@ enum Event {
 }
 
 impl Read {
-    /// A stage that has not joined the group yet.
+    /// Creates the stage; it has not joined the group yet.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
@@ -132,7 +133,7 @@ impl Read {
         })
     }
 
-    /// Reads until told to stop.
+    /// Reads until told to stop, and has the last parcel stored.
     ///
     /// # Errors
     /// The keeper is gone, or librdkafka refuses the topic.
@@ -155,7 +156,7 @@ impl Read {
         Ok(())
     }
 
-    /// Takes what the keeper has told; true: it is ready.
+    /// Takes the messages of the keeper. Returns true if the store is ready.
     fn listen(&mut self) -> Result<bool, Error> {
         let mut is_ready = false;
         loop {
@@ -163,7 +164,7 @@ impl Read {
                 Ok(Answer::Ready) => is_ready = true,
                 Ok(answer) => self.take(answer),
                 Err(TryRecvError::Empty) => return Ok(is_ready),
-                // Told to stop, it may be the first to have done so.
+                // The keeper is told to stop too, and may be the first to have ended.
                 Err(TryRecvError::Disconnected) if self.stop.is_told() => return Ok(false),
                 Err(TryRecvError::Disconnected) => return Err(Error::new("the keeper is gone")),
             }
@@ -181,10 +182,10 @@ impl Read {
             Answer::Held => self.busy = None,
             Answer::Back => {
                 self.store_is_away = false;
-                // The topic may be another now, which would not be seen while nothing comes.
+                // The topic may be another one now, which would not be seen while no message comes.
                 self.places.lose();
             }
-            // The database may be another, or older: the same.
+            // The database may be another one, or older: the same.
             Answer::Reconnected => self.places.lose(),
             Answer::Stored(marks) => {
                 self.busy = None;
@@ -202,7 +203,7 @@ impl Read {
                 self.places.lose();
             }
             Answer::Positions(mut positions) => {
-                // Whoever had a partition in between may have stored more of it.
+                // Another reader that had a partition in between may have stored more of it.
                 let asked = self.asked.take().unwrap_or_default();
                 positions.retain(|(partition, _)| asked.contains(partition));
                 self.take_over(&positions);
@@ -211,7 +212,7 @@ impl Read {
         }
     }
 
-    /// Asks the keeper where to go on, if there is anything to go on with.
+    /// Asks the keeper where to go on, if any partition waits for that.
     fn ask(&mut self) {
         let mut partitions: BTreeSet<i32> = self.places.adrift().collect();
         partitions.extend(&self.given);
@@ -225,11 +226,12 @@ impl Read {
         self.asked = self.work.send(question).is_ok().then_some(partitions);
     }
 
-    /// Takes over what the group has given us, now that we know from where.
+    /// Takes over the partitions that the group has given us, now that their offsets are known.
     fn take_over(&mut self, positions: &[(i32, Position)]) {
         let ours: Vec<&(i32, Position)> =
             positions.iter().filter(|(p, _)| self.given.contains(p)).collect();
-        // What has been given or taken and is not known yet comes first, and then it is asked again.
+        // Partitions given or taken that we have not heard of yet come first; the keeper is asked again after
+        // that.
         if ours.is_empty() || self.reader.has_turns() {
             return;
         }
@@ -245,8 +247,8 @@ impl Read {
             self.places.take(*partition, position.clone());
         }
         self.look_later();
-        // The new ones are to be as the others. One that we had before, and that was taken away
-        // while it was paused, would be paused still.
+        // The new partitions are to be paused as the others are. One that we had before, and that was taken
+        // away while it was paused, would be paused still.
         if self.is_paused {
             self.reader.pause();
         } else {
@@ -254,7 +256,7 @@ impl Read {
         }
     }
 
-    /// One turn: hands over what is due, and waits for something to happen in Kafka.
+    /// Does one turn: hands over the parcel that is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
         if self.busy.is_none() && self.gather.due().is_some_and(|due| due <= Instant::now()) {
             self.hand_over();
@@ -296,7 +298,8 @@ impl Read {
                     }
                     self.places.leave(*partition);
                 }
-                // What was read of them is stored all the same; whoever reads it again repeats it.
+                // Messages that were read of these partitions are stored all the same; the next reader of
+                // them repeats them.
                 if self.busy.is_none() {
                     self.hand_over();
                 }
@@ -305,7 +308,7 @@ impl Read {
         Ok(())
     }
 
-    /// Waits for something to happen in Kafka, and reads it.
+    /// Waits for something to happen in Kafka, and returns it.
     fn poll(&self) -> Option<Event> {
         let now = Instant::now();
         let due = self.gather.due().filter(|_| self.busy.is_none());
@@ -326,7 +329,7 @@ impl Read {
         }
     }
 
-    /// Gives the parcel to the keeper, which must not have another.
+    /// Gives the parcel to the keeper, which must not have another one.
     fn hand_over(&mut self) {
         if self.gather.is_empty() {
             return;
@@ -340,7 +343,7 @@ impl Read {
         self.busy = is_sent.then(Instant::now);
     }
 
-    /// Waits a little for the keeper to be done. False: it is not.
+    /// Waits a little for a message of the keeper. Returns false if none came.
     fn wait_for_keeper(&mut self) -> Result<bool, Error> {
         match self.answers.recv_timeout(PATIENCE) {
             Ok(answer) => {
@@ -352,7 +355,7 @@ impl Read {
         }
     }
 
-    /// Has the last parcel stored, if the keeper can still do it.
+    /// Has the last parcel stored, if the keeper can still do that.
     fn end(&mut self) {
         let limit = Instant::now() + END;
         while (self.busy.is_some() || !self.gather.is_empty()) && Instant::now() < limit {

@@ -1,5 +1,5 @@
-//! `sitewatch write --setup`: makes what a writer needs, with an administrator's rights, and
-//! leaves.
+//! `sitewatch write --setup`: makes the topic, schema, tables and roles that a writer needs, with an
+//! administrator's rights, and leaves.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Resu
     ))?;
     let reader = Reader::new(kafka, Arc::new(Link::new(kafka)))?;
     let ensured = ensure(kafka, reader.client()).map_err(|error| {
-        // librdkafka tells whom it does not trust to those alone who poll it.
+        // librdkafka reports a broker that it does not trust only to clients that poll.
         let tls = kafka.tls.as_ref();
         let why = tls.and_then(|tls| kafka.brokers.iter().find_map(|of| refusal(of, tls)));
         why.map_or(error, Error::new)

@@ -15,7 +15,7 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 const BODILESS: [u16; 3] = [204, 205, 304];
 
 impl<'a> Keys<'a> {
-    /// Remarks on `target`, which was made of these keys and the `defaults`.
+    /// Takes note of the remarks on `target`, which was made of these keys and the `defaults`.
     pub(in crate::config) fn remark(
         &self,
         defaults: &Keys<'a>,
@@ -33,7 +33,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A redirect that is followed is not the reply that `status` is asked of.
+    /// Remarks on redirects in `status`: a redirect that is followed is not the reply that `status` is asked
+    /// of.
     fn remark_on_redirects(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
         let is_redirect = |range: &&RangeInclusive<u16>| {
             300 <= *range.start()
@@ -55,7 +56,7 @@ impl<'a> Keys<'a> {
         place.remark(reader, "status", &text, "set max_redirects = 0 to judge the redirect itself");
     }
 
-    /// Expressions that always or never find something.
+    /// Remarks on expressions that always or never find something.
     fn remark_on_bodies(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
         if target.is_tcp() {
             return;
@@ -89,8 +90,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// What is asked of certificates where there is none. In `[defaults]` it is for those that
-    /// have one.
+    /// Remarks on keys about certificates where there is none. In `[defaults]` such keys are for the targets
+    /// that have one.
     fn remark_on_certificates(&self, target: &Target, reader: &Reader<'a>) {
         let without = match target.url.scheme() {
             "http" if target.max_redirects == 0 => "http:// has no certificate",

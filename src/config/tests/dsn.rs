@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL that are read right, and those that are not.
+//! Connections to PostgreSQL: texts that are read right, and texts that are refused.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn uris_and_keywords_give_the_same() {
         for word in shown.split(' ') {
             assert!(words.iter().any(|found| found == word), "{word} is not in {rest}");
         }
-        // What is shown gives the same again, but for the password.
+        // The keywords that are shown give the same when read again, except for the password.
         assert_eq!(dsn(&rest).shown(), rest);
     }
     let special = dsn(r"host=h password='@:/?#%\'\\'");
@@ -65,7 +65,7 @@ fn hosts_are_names_addresses_and_sockets() {
 
     let socket = dsn("postgresql://u@%2Frun%2Fpostgresql/d");
     assert_eq!(socket.config.get_hosts(), [Host::Unix("/run/postgresql".into())]);
-    // An address alone is also what the certificate must be for.
+    // Without a name, the certificate must be for the address.
     let address = dsn("hostaddr=192.0.2.1");
     assert_eq!(address.config.get_hosts(), [Host::Tcp("192.0.2.1".into())]);
 }
@@ -89,7 +89,7 @@ fn without_sslmode_strangers_are_verified() {
         ("host=/run/postgresql,localhost", Prefer),
         ("host=/run/postgresql", Disable),
         ("postgresql:///d?host=/run/postgresql", Disable),
-        // Who names a root wants it used.
+        // A user who names a root wants it used.
         ("host=localhost sslrootcert=../keys/ca.pem", VerifyFull),
         ("host=localhost sslrootcert=system", VerifyFull),
     ] {
@@ -179,7 +179,7 @@ fn no_secret_is_in_any_fault_or_debug() {
         let dsn = dsn_of(text).unwrap();
         assert!(!format!("{dsn:?} {:?} {}", dsn.config, dsn.shown()).contains("secret"), "{text}");
     }
-    // The ways in which people get it wrong, with every sign a password may have.
+    // Common mistakes, with every character that a password may have.
     for sign in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ \t\0ü".chars() {
         for text in [
             format!("postgresql://u:sec{sign}secret@h/d"),

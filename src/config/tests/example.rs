@@ -9,7 +9,7 @@ use super::*;
 fn the_example_reads_without_fault() {
     let folder = Folder::new("example", &[("config.toml", EXAMPLE)]);
     let config = read(&[folder.0.join("config.toml")], &environment(), Need::Targets).unwrap();
-    // As the service files have it, and `sitewatch status` in a shell beside them.
+    // The folder is that of the service files, and of `sitewatch status` in a shell beside them.
     assert_eq!(config.state_dir, Path::new("/var/lib/sitewatch"));
     assert_eq!(config.serve.listen, Some("127.0.0.1:8380".parse().unwrap()));
     let own = config.targets.last().unwrap();
@@ -20,7 +20,7 @@ fn the_example_reads_without_fault() {
 
 #[test]
 fn the_example_has_every_key() {
-    // What a fault lists as allowed is every key that the table knows.
+    // The keys that a fault lists as allowed are all that the table knows.
     let known = |header: &str| -> Vec<String> {
         let fault =
             config("known", &format!("{header}\nzzzzzzzzzzzz = 1")).unwrap_err().to_string();
@@ -60,7 +60,7 @@ fn the_example_has_every_key() {
     assert!(count > 60, "only {count} keys");
 }
 
-/// The example with those lines in that are commented out and that `wanted` takes.
+/// Returns the example with those commented-out lines in force that `wanted` takes.
 fn uncommented(wanted: impl Fn(&str) -> bool) -> String {
     let is_toml = |text: &&str| text.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
     let line = |line: &'static str| match line.strip_prefix('#').filter(is_toml) {
@@ -72,7 +72,7 @@ fn uncommented(wanted: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn keys_that_are_commented_out_show_their_default() {
-    // Those that have one: with them in, all stays as it is.
+    // Keys that have a default: with their lines in force, the configuration stays as it is.
     let starts = |toml: &str, words: &[&str]| words.iter().any(|word| toml.starts_with(word));
     let road = |toml: &str| starts(toml, &["[kafka]", "[postgres]", "brokers", "url"]);
     let samples = |toml: &str| {

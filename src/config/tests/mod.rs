@@ -1,5 +1,5 @@
-//! What a configuration must give as a whole. Each broken file stands in `tests/data/config`
-//! with its exact faults beside it; a folder there is one configuration.
+//! The configuration as a whole. Each broken file stands in `tests/data/config` with its exact faults beside
+//! it; a folder there is one configuration.
 
 mod dsn;
 mod example;
@@ -18,7 +18,7 @@ use ::log::LevelFilter;
 use super::*;
 use crate::model::target::Method;
 
-/// A CA, a certificate of it, and that one's key.
+/// Certificate of a CA; below, a certificate that the CA has issued, and its key.
 const CA: &str = include_str!("../../../tests/data/keys/ca.pem");
 const CLIENT: &str = include_str!("../../../tests/data/keys/client.pem");
 const KEY: &str = include_str!("../../../tests/data/keys/client.key");
@@ -36,8 +36,8 @@ fn environment() -> Environment {
     pairs.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect()
 }
 
-/// Every fault of the file or folder at `path`; its name begins with the command that needs more
-/// than `config --check` does.
+/// Returns every fault of the file or folder at `path`; its name begins with the command that needs more than
+/// `config --check` does.
 fn faults(path: &Path) -> String {
     let name = path.file_name().unwrap().to_string_lossy();
     let need = match name.split('_').next() {
@@ -52,7 +52,7 @@ fn faults(path: &Path) -> String {
     }
 }
 
-/// A folder of files that goes when the test ends.
+/// Folder of files that is removed when the test ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -72,7 +72,7 @@ impl Drop for Folder {
     }
 }
 
-/// The configuration of one file of that text.
+/// Returns the configuration of one file of that text.
 fn config(name: &str, text: &str) -> Result<Config, Faults> {
     let folder = Folder::new(name, &[("config.toml", text)]);
     read(&[folder.0.join("config.toml")], &environment(), Need::Nothing)
@@ -200,7 +200,7 @@ fn a_missing_file_is_told_with_what_to_do() {
 
 #[test]
 fn no_bytes_make_it_panic() {
-    // Every file of the tests, cut anywhere and with bytes put in anywhere.
+    // Read every file of the tests, cut anywhere and with bytes put in anywhere.
     let mut texts = vec![EXAMPLE.as_bytes().to_vec()];
     for entry in fs::read_dir(DATA).unwrap() {
         let path = entry.unwrap().path();

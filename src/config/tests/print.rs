@@ -1,4 +1,4 @@
-//! What `config --print` shows.
+//! The output of `config --print`.
 
 use super::*;
 

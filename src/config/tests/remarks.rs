@@ -1,9 +1,9 @@
-//! Remarks: on which keys they stand, and where there is none.
+//! Remarks: the keys that have one, and configurations that have none.
 
 use super::*;
 
-/// The remarks on one file of that text, as `LINE:COLUMN: text`; those on a configuration of one
-/// host alone are left out.
+/// Returns the remarks on one file of that text, as `LINE:COLUMN: text`; those on a configuration of one host
+/// alone are left out.
 fn remarks(text: &str) -> Vec<String> {
     let text = format!("targets = ['a.example', 'b.example']\n{text}");
     let config = config("remarks", &text).unwrap();
@@ -32,7 +32,7 @@ fn a_redirect_that_is_followed_is_not_what_status_is_asked_of() {
         let want: Vec<String> = want.into_iter().collect();
         assert_eq!(remarks(&format!("{own}{keys}")), want, "{keys}");
     }
-    // Every target of the defaults has the same one, which is told once.
+    // Every target of the defaults has the same remark, which is told once.
     let defaults = "[defaults]\nstatus = 302\n";
     assert_eq!(remarks(defaults), [followed("3:10", "302", 10)]);
     assert_eq!(remarks("[defaults]\nstatus = 302\nmax_redirects = 0"), [""; 0]);
@@ -125,7 +125,7 @@ fn the_whole_is_remarked_on_where_the_key_stands() {
         let is_told = found.iter().any(|it| it.starts_with("3:12: no canary has a name"));
         assert_eq!((is_told, found.len()), (want, usize::from(want)), "{found:?}");
     }
-    // Where no name is looked up there is none to doubt.
+    // If no name is looked up, there is none to doubt.
     let addresses = "targets = ['http://192.0.2.7', 'http://[2001:db8::7]']\n\
                      [uplink]\ncanaries = ['192.0.2.1:53']\n";
     assert_eq!(config("remarks-addresses", addresses).unwrap().remarks, []);

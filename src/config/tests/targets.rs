@@ -200,7 +200,7 @@ fn the_way_to_a_target_is_read() {
     assert_eq!(header.connect, way);
     let resolve = Some("192.0.2.2".parse().unwrap());
     assert_eq!(own.connect, Connect { proxy: None, resolve, http: HttpVersion::V1_1, ..way });
-    // The nearest wins: the URL's, one's own, a header's; and there is one of them.
+    // The nearest login wins: that of the URL, of a key of the target, of a header; and there is one of them.
     assert_eq!((&list.login, &list.bearer), (&login("u", "p"), &None));
     assert_eq!((&own.login, &own.bearer), (&None, &Some(secret("token"))));
     assert_eq!((&header.login, &header.bearer), (&None, &None));
@@ -261,7 +261,7 @@ fn a_plain_connection_has_what_is_not_of_http() {
     assert!(mail.connect.tls && !mail.connect.reuse && !plain.connect.tls);
     assert_eq!(plain.url.as_str(), "tcp://[2001:db8::1]:443");
     assert_eq!(plain.matches.iter().map(Expression::as_str).collect::<Vec<_>>(), ["^220"]);
-    // To a site the keys of connections mean nothing.
+    // The keys of plain connections do not apply to a site.
     assert_eq!(site.matches.iter().map(Expression::as_str).collect::<Vec<_>>(), ["m"]);
     assert!(site.connect.reuse && site.method == Method::Post && !site.is_tcp());
     let printed = print(&config);

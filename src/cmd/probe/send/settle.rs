@@ -7,7 +7,7 @@ use crate::clock;
 use crate::kafka::{Batching, Delivery};
 
 impl Send {
-    /// Takes what became of a record.
+    /// Takes the result of one record's delivery.
     pub(super) fn settle(&mut self, id: u64, delivery: Delivery) {
         if delivery != Delivery::Returned {
             self.heard = Instant::now();
@@ -33,7 +33,7 @@ impl Send {
         }
     }
 
-    /// Waits a little, and looks for the topic, which may have been deleted.
+    /// Sets a pause before the next try, and looks for the topic, which may have been deleted.
     pub(super) fn fail(&mut self, why: String) {
         self.failure = Some(why);
         if self.retry_at.is_none() {
@@ -44,7 +44,8 @@ impl Send {
         }
     }
 
-    /// Sends a record singly, or gives it up if it was.
+    /// Handles a record that Kafka refuses: sends it again one by one, or drops it if it was already sent
+    /// alone.
     pub(super) fn refuse(&mut self, id: u64, why: &str) {
         let Some(lost) = self.outbox.refused(id) else {
             log::debug!("Kafka: refused, perhaps for others: {why}");

@@ -7,13 +7,13 @@ use super::{Answer, Keep};
 use crate::model::refusal::PATIENCE;
 use crate::store::Parcel;
 
-/// The word of `/health` for it.
+/// Word of `/health` for a parcel in doubt.
 const WORD: &str = "store_refuses";
 
 /// Take no more while this many records are in doubt: all of them are tried again each second.
 const DOUBT_MAX: u64 = 20_000;
 
-/// A parcel in doubt.
+/// Parcel in doubt.
 pub struct Doubt {
     parcel: Parcel,
     since: Instant,
@@ -21,14 +21,14 @@ pub struct Doubt {
 }
 
 impl Doubt {
-    /// How many records wait.
+    /// Returns the number of records that wait.
     pub fn count(&self) -> u64 {
         self.parcel.records.len() as u64
     }
 }
 
 impl Keep {
-    /// Takes the parcel in doubt out, with a later one joined to it. The doubt itself stays, until
+    /// Takes out the parcel in doubt, with a later one joined to it. The doubt itself stays, until
     /// [`Keep::decide`] or [`Keep::hold`].
     pub(super) fn join(&mut self, later: Parcel) -> Parcel {
         let Some(doubt) = &mut self.doubt else { return later };
@@ -42,7 +42,7 @@ impl Keep {
         self.doubt.as_ref().is_some_and(|doubt| doubt.count() >= DOUBT_MAX)
     }
 
-    /// How long records have been in doubt.
+    /// Returns the time for which records have been in doubt.
     pub(super) fn waited(&self) -> Duration {
         self.doubt.as_ref().map_or(Duration::ZERO, |doubt| doubt.since.elapsed())
     }

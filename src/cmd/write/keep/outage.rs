@@ -1,4 +1,4 @@
-//! Tells why nothing is stored for now, once for each reason.
+//! Outages: the log tells why nothing is stored for now, once for each reason.
 
 use std::fmt;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::store::StoreError;
 /// Reasons told of one outage, at most: after "refused" may come "starting up".
 const REASONS: usize = 5;
 
-/// Says why a try to store has failed.
+/// Reason for which a try to store has failed.
 #[derive(Debug)]
 pub enum Trouble {
     /// The store is away, or not as it must be.
@@ -34,7 +34,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
-    /// The word for it in `/health`.
+    /// Returns the word of `/health` for this trouble.
     pub fn word(&self) -> &'static str {
         match self {
             Trouble::Away(_) => "store_away",
@@ -43,13 +43,13 @@ impl Trouble {
         }
     }
 
-    /// The store is there, and what was read is held back.
+    /// Returns true if the store is there, and records are held back.
     pub fn is_hold(&self) -> bool {
         !matches!(self, Trouble::Away(_))
     }
 
-    /// Tells reasons apart. Two with equal keys are told once: figures in a reason may change all the
-    /// time.
+    /// Returns the key of the reason. Two reasons with equal keys are told once: figures in a reason may
+    /// change all the time.
     fn key(&self) -> &str {
         match self {
             Trouble::Away(why) => why,
@@ -58,10 +58,10 @@ impl Trouble {
     }
 }
 
-/// A time in which nothing is stored.
+/// Time in which nothing is stored.
 pub struct Outage {
     since: Instant,
-    /// The word for its newest reason.
+    /// Word of `/health` for the newest reason.
     word: &'static str,
     is_hold: bool,
     /// Keys of the reasons that were told.
@@ -69,7 +69,7 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// Begins with this trouble, and says so.
+    /// Begins an outage with this trouble, and logs it.
     pub fn begin(trouble: &Trouble) -> Outage {
         match trouble {
             Trouble::Away(why) => {
@@ -81,7 +81,8 @@ impl Outage {
         Outage { since, word, is_hold, told: vec![trouble.key().to_owned()] }
     }
 
-    /// Goes on with this trouble, which is said if it is new. True: its word is another.
+    /// Continues the outage with this trouble, which is logged if it is new. Returns true if the word of
+    /// `/health` is another.
     pub fn go_on(&mut self, trouble: &Trouble) -> bool {
         let is_told = self.told.iter().any(|told| told == trouble.key());
         if !is_told && self.told.len() < REASONS {
@@ -95,12 +96,12 @@ impl Outage {
         std::mem::replace(&mut self.word, trouble.word()) != trouble.word()
     }
 
-    /// The store is there, and what was read is held back.
+    /// Returns true if the store is there, and records are held back.
     pub fn is_hold(&self) -> bool {
         self.is_hold
     }
 
-    /// Says that it is over.
+    /// Ends the outage, and logs its length.
     pub fn ends(self) {
         let seconds = self.since.elapsed().as_secs();
         if self.is_hold {

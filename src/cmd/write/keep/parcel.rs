@@ -1,4 +1,4 @@
-//! Tries to store a parcel: judges it by the database's clock, and, if records are refused, leaves out
+//! Tries to store a parcel: judges its times by the database's clock and, if records are refused, leaves out
 //! the few that are at fault themselves.
 
 use std::collections::{HashMap, HashSet};
@@ -14,37 +14,39 @@ use crate::model::wire::encode;
 use crate::show::text::count;
 use crate::store::{DeadLetter, Parcel, Postgres, RefusedRecord, StoreError, Stored};
 
-/// The reasons for which records become dead letters here.
+/// Reason of dead letters that are too far ahead of the clock.
 const TIME: &str = "time";
+/// Reason of dead letters that the tables refuse.
 const STORE: &str = "store";
-/// The word of `/health` for a clock that is in doubt.
+/// Word of `/health` for a clock that is in doubt.
 const CLOCK: &str = "clock";
-/// How often it is said again that records become dead letters for a reason.
+/// Time after which the log says again that records become dead letters for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
-/// What a try to store a parcel has come to.
+/// Result of a try to store a parcel.
 pub enum Tried {
-    /// It is over.
+    /// The store has answered for the whole parcel.
     Done(Stored),
-    /// Records are refused, and nobody can tell yet who is at fault. In words.
+    /// Records are refused, and nobody can tell yet whether they or the table are at fault; the text says
+    /// more.
     Doubtful(String),
 }
 
-/// Counts records that were put aside until now.
+/// Counts of the records that were put aside until now.
 #[derive(Default)]
 pub struct Aside {
     /// Records that were too far ahead.
     time: Share,
     /// Records that the tables refused.
     refused: Share,
-    /// When each reason was said.
+    /// Last time that each reason was logged.
     said: HashMap<&'static str, Instant>,
-    /// Ages do not count by the clock, and that was said.
+    /// Ages do not count by the clock, and the log has said so.
     is_spared: bool,
 }
 
 impl Aside {
-    /// Counts the letters of a parcel that is stored, and says why there are any.
+    /// Counts the letters of a parcel that is stored, and logs a reason for them. Returns their number.
     pub fn count(&mut self, parcel: &Parcel) -> u64 {
         let of = |reason| parcel.dead.iter().filter(move |letter| letter.reason == reason);
         let (early, refused) = (of(TIME).count() as u64, of(STORE).count() as u64);
@@ -67,7 +69,7 @@ impl Aside {
         early + refused
     }
 
-    /// Notes that this is to be said; false: it was said lately.
+    /// Returns true, and notes the time, if the log has not said this for `SAY_AGAIN`.
     fn is_news(&mut self, what: &'static str) -> bool {
         let now = Instant::now();
         let is_old = self.said.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
@@ -79,8 +81,8 @@ impl Aside {
 }
 
 impl Keep {
-    /// Tries to store a parcel that was in doubt for so long. Records that become dead letters are
-    /// moved within it.
+    /// Tries to store a parcel that has been in doubt for `waited`. Records that become dead letters are
+    /// moved within the parcel.
     pub(super) fn try_store(
         &mut self,
         store: &mut Postgres,
@@ -99,7 +101,7 @@ impl Keep {
                 if let Some(why) = self.sift(store, parcel, now_ms, (waited, text))? {
                     return Ok(Tried::Doubtful(why));
                 }
-                // Whatever is refused now is not for the sake of a record.
+                // A refusal now is not the fault of single records.
                 store.store(parcel, now_ms).map_err(|error| match error {
                     StoreError::Refused { text } => Trouble::Refused(text),
                     other => other.into(),
@@ -111,8 +113,8 @@ impl Keep {
         Ok(Tried::Done(stored))
     }
 
-    /// Makes dead letters of the records that are refused, if they are at fault themselves. Gives
-    /// why nobody can tell that yet.
+    /// Makes dead letters of the refused records, if they are at fault themselves. Returns a text if nobody
+    /// can tell that yet.
     fn sift(
         &mut self,
         store: &mut Postgres,
@@ -149,7 +151,7 @@ impl Keep {
         Ok(None)
     }
 
-    /// Says when ages do not count by the clock, and when they do again.
+    /// Logs that ages do not count by the clock, and that they do again.
     fn spare(&mut self, is_spared: bool) {
         if is_spared == self.aside.is_spared {
             return;
@@ -167,8 +169,7 @@ impl Keep {
     }
 }
 
-/// Counts the records of the kinds of those that are refused: a table that takes nodes may refuse
-/// every check.
+/// Counts the records of the same kinds as the refused ones: a table that takes nodes may refuse every check.
 fn of_their_kinds(parcel: &Parcel, refused: &[RefusedRecord]) -> u64 {
     let of = |refused: &RefusedRecord| parcel.records.get(refused.index).map(discriminant);
     let kinds: HashSet<_> = refused.iter().filter_map(of).collect();

@@ -1,4 +1,4 @@
-//! Who is away: waited for at the start, knocked at, and told once per change.
+//! Store and brokers that are away: waited for at the start, asked again, and told once per change.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use super::{Read, TURN};
 use crate::error::Error;
 use crate::kafka::{Change, Topic, ensure};
 
-/// How often something is asked of brokers that are away, or of a topic that is missing.
+/// Time between two questions to brokers that are away, or about a topic that is missing.
 const KNOCK: Duration = Duration::from_secs(2);
-/// After so long without a message brokers are asked whether they are there.
+/// Time without a message after which brokers are asked whether they are there.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A store that takes longer than this over a parcel counts as away.
+/// Time over one parcel after which a store counts as away.
 const LATE: Duration = Duration::from_secs(15);
 
 impl Read {
-    /// Waits until the store, brokers and topic are there, in any order. False: told to stop.
+    /// Waits until the store, brokers and topic are there, in any order. Returns false if told to stop.
     pub(super) fn wait(&mut self) -> Result<bool, Error> {
         let (mut has_store, mut due) = (false, Instant::now());
         while !self.stop.is_told() {
@@ -35,13 +35,13 @@ impl Read {
         Ok(false)
     }
 
-    /// A turn in which nothing can be read yet. What is wrong with the brokers is told by the poll.
+    /// Does a turn in which nothing can be read yet. The poll tells what is wrong with the brokers.
     fn idle(&mut self) {
         let _ = self.reader.poll(TURN);
         self.tell_changes();
     }
 
-    /// Looks whether brokers and topic are there.
+    /// Asks whether brokers and topic are there.
     fn knock(&mut self) -> bool {
         self.heard = Instant::now();
         match ensure(&self.kafka, self.reader.client()) {
@@ -51,7 +51,7 @@ impl Read {
             }
             Err(error) => {
                 if self.cluster.is_empty() {
-                    // The brokers' own reasons come by the poll, and no message yet.
+                    // The poll brings the brokers' own reasons, and no message yet.
                     let _ = self.reader.poll(TURN);
                 }
                 self.link.unanswered(&error.to_string());
@@ -60,7 +60,7 @@ impl Read {
             Ok(Topic::Made) => log::info!("topic {} is made", self.kafka.topic),
             Ok(Topic::Exists) => {}
         }
-        // Those that we were told of may answer, and not those that have the topic.
+        // The configured brokers may answer, and those that have the topic may not.
         if self.link.is_in_doubt() && self.reader.bounds(0).is_none() {
             self.link.unanswered("no broker that has the topic answers");
             return false;
@@ -71,7 +71,7 @@ impl Read {
         true
     }
 
-    /// Says how the road to the brokers has changed, and knocks while they are away.
+    /// Logs changes of the connection to the brokers, and asks them again while they are away.
     pub(super) fn tell_changes(&mut self) {
         match self.link.change() {
             None | Some(Change::Throttled(_)) => {}

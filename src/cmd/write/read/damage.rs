@@ -1,37 +1,37 @@
-//! Batches whose checksum is wrong. One that was damaged on its way comes whole the next time. One that
-//! is damaged in the broker's log never does: its partition stands still, and somebody must be told.
+//! Batches whose checksum is wrong. A batch that was damaged on its way comes whole the next time. A batch
+//! that is damaged in the broker's log never does: its partition stands still, and somebody must be told.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Read;
 
-/// The word of `/health` for it.
+/// Word of `/health` for a partition that stands still.
 const WORD: &str = "log_damaged";
-/// A partition that stands still for so long, while damaged batches come, will not go on by itself.
+/// Time after which a partition that stands still, while damaged batches come, will not go on by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Damaged batches come no more if none has come for so long.
+/// Time without a damaged batch after which no more are expected.
 const CALM: Duration = Duration::from_secs(20);
-/// How often partitions are looked at.
+/// Time between two looks at the partitions.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Partitions of ours since damaged batches come.
+/// Partitions of ours, as they stood when damaged batches came.
 #[derive(Default)]
 pub struct Damage {
     looked: Option<Instant>,
     places: BTreeMap<i32, Standstill>,
 }
 
-/// A partition that has not gone on.
+/// Partition that has not gone on.
 struct Standstill {
-    /// The offset that is stored as the next one.
+    /// Offset that is stored as the next one, or will be soon.
     mark: i64,
     since: Instant,
     is_told: bool,
 }
 
 impl Read {
-    /// Tells of partitions that stand still before a damaged batch, and when they go on.
+    /// Logs partitions that stand still before a damaged batch, and when they go on.
     pub(super) fn look_for_damage(&mut self) {
         let now = Instant::now();
         let Some(seen) = self.reader.damage_seen() else { return };
@@ -66,7 +66,7 @@ impl Read {
             let Some((low, high)) = self.reader.bounds(*partition).filter(|_| is_late) else {
                 continue;
             };
-            // It may have nothing to be read, and another one the damaged batch.
+            // This partition may have nothing to be read, and another one the damaged batch.
             if high <= place.mark.max(low) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! A message that has come: what its offset tells, and where its record goes.
+//! Messages that have come: the meaning of the offset, and the way of the record.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};
 use crate::store::{DeadLetter, Origin};
 
-/// Deletion leaves few holes in a partition, transactions many: if no broker says what they were,
-/// more than so many of one parcel are told as one.
+/// Most holes of a partition in one parcel that are told one by one if no broker says what they were; more
+/// are told as one. Deletion leaves few holes, transactions many.
 const HOLES_MAX: usize = 10;
-/// How often it is said again that messages cannot be read for a reason.
+/// Time after which the log says again that messages cannot be read for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
 impl Read {
-    /// Takes what a message holds, or why it holds nothing.
+    /// Takes a message: its contents, or the reason that it has none.
     pub(super) fn message(&mut self, came: Origin, hash: u64, read: Payload) {
         self.heard = Instant::now();
         let Some(arrived) = self.places.arrive(came.partition, came.offset, hash) else { return };
@@ -30,8 +30,8 @@ impl Read {
         }
     }
 
-    /// Tells that a log is another than the one that was read. Nobody can know whether that one
-    /// held more.
+    /// Tells that the log of a partition is another than the one that was read. Nobody can know whether that
+    /// one held more.
     fn begin_anew(&mut self, came: Origin, Anew { was, at }: Anew) {
         let partition = came.partition;
         let what = if at > 0 { "was cut" } else { "was begun anew" };
@@ -43,8 +43,8 @@ impl Read {
         self.lack(Origin { offset: was, ..came }, detail);
     }
 
-    /// Tells of offsets that did not come before the parcel goes: they are lost if Kafka has let
-    /// go of them; those of transactions, and of compaction, never were records.
+    /// Tells, before the parcel goes, of offsets that did not come. They are lost if Kafka has let go of
+    /// them; those of transactions, and of compaction, never were records.
     pub(super) fn tell_holes(&mut self) {
         for (partition, holes) in self.gather.take_holes() {
             let mut lost = holes;
@@ -68,7 +68,7 @@ impl Read {
         }
     }
 
-    /// Adds a letter for messages that cannot be had.
+    /// Adds a dead letter for messages that cannot be had any more.
     fn lack(&mut self, origin: Origin, detail: String) {
         let (payload, reason) = (Vec::new(), "missing");
         self.gather.letter(DeadLetter { origin, payload, reason, detail });
@@ -94,7 +94,7 @@ impl Read {
     fn bury(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
         let Origin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
-        // Times are judged again by the store's clock, and told then.
+        // Times are judged again by the store's clock: the log tells of them then.
         let is_sure = refused.reason != Reason::Time;
         if is_sure && self.is_news(reason) {
             log::warn!(
@@ -107,7 +107,7 @@ impl Read {
         self.shared.change(|health| health.dead_letters += u64::from(is_sure));
     }
 
-    /// Whether it is time to say this again.
+    /// Returns true, and notes the time, if the log has not said this for `SAY_AGAIN`.
     fn is_news(&mut self, what: &'static str) -> bool {
         let now = Instant::now();
         let is_news = self.said.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);

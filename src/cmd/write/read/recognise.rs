@@ -8,11 +8,11 @@ use super::{AGAIN, Read};
 use crate::cmd::write::place::start;
 use crate::store::Position;
 
-/// How often the brokers are asked for the end of a log of which nothing comes to recognise it by.
+/// Time between two questions for the end of a log, while no message comes to recognise it by.
 const LOOK: Duration = Duration::from_secs(2);
 
 impl Read {
-    /// Goes back to what the store has lost.
+    /// Goes back to the store's marks, in partitions of which the store has lost something.
     pub(super) fn go_back(&mut self, positions: &[(i32, Position)]) {
         let adrift: BTreeSet<i32> = self.places.adrift().collect();
         let ours: Vec<_> = positions.iter().filter(|(p, _)| adrift.contains(p)).collect();
@@ -31,7 +31,7 @@ impl Read {
         }
     }
 
-    /// Goes back in logs that are other ones than before, and looks for such.
+    /// Goes back in logs that are other ones than before, and looks for more of them.
     pub(super) fn recognise(&mut self) {
         let now = Instant::now();
         if now >= self.back_at {
@@ -43,7 +43,7 @@ impl Read {
         if now < self.look_at || self.is_paused || self.link.is_away() {
             return;
         }
-        // Where the end is before the message that a log is recognised by, nothing comes.
+        // If a log ends before the message that it is recognised by, no message comes.
         let expecting: Vec<i32> = self.places.expecting().collect();
         for partition in expecting {
             self.look_later();
@@ -57,7 +57,7 @@ impl Read {
         self.look_at = Instant::now() + LOOK;
     }
 
-    /// Goes back to where a log may be recognised; false: the brokers do not answer.
+    /// Goes back to where a log may be recognised. Returns false if the brokers do not answer.
     fn go_back_in(&mut self, partition: i32) -> bool {
         let Some((low, high)) = self.reader.bounds(partition) else { return false };
         let from = self.places.look(partition, low, high);

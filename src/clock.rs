@@ -1,10 +1,10 @@
-//! The clocks, in one place: what day it is, in the units of the records, and whether the kernel
-//! believes it. Durations are taken from the monotonic clock ([`std::time::Instant`]), never from
-//! differences of these.
+//! All clocks, in one place: the time of day in the units of the records, and if the kernel trusts it.
+//! Durations come from the monotonic clock ([`std::time::Instant`]), never from differences of the time of
+//! day.
 //!
-//! By the kernel's 64-bit call on every target: std's `SystemTime::now` takes the 32-bit one on
-//! 32-bit musl and panics from 2038-01-19T03:14:08Z on. Reckoning with a `SystemTime` that was
-//! made from a number is 64-bit everywhere.
+//! The time is read with the kernel's 64-bit call on every platform: std's `SystemTime::now` takes the
+//! 32-bit call on 32-bit musl, and panics from 2038-01-19T03:14:08Z on. Arithmetic on a `SystemTime` that
+//! was made from a number is 64-bit everywhere.
 
 mod kernel;
 pub mod moment;
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use self::moment::{Circumstances, Moment};
 
-/// Microseconds since 1970, UTC. Negative before; clamped at the ends of `i64`.
+/// Returns the time in microseconds since 1970, UTC. Negative before 1970; clamped at the ends of `i64`.
 pub fn now_us() -> i64 {
     #[cfg(debug_assertions)]
     return told::realtime_us() + told::read().ahead_us;
@@ -25,7 +25,7 @@ pub fn now_us() -> i64 {
     read(ClockId::Realtime)
 }
 
-/// What all the clocks say now.
+/// Reads all clocks.
 pub fn moment() -> Moment {
     let (now_us, awake_us) = (now_us(), read(ClockId::Monotonic));
     let up_us = read(ClockId::Boottime);
@@ -34,8 +34,8 @@ pub fn moment() -> Moment {
     Moment { now_us, awake_us, up_us }
 }
 
-/// Whether the kernel calls the clock synchronised: somebody, such as an NTP daemon, has told it
-/// so. None: it cannot be asked.
+/// Returns true if the kernel calls the clock synchronised, because a program such as an NTP daemon has
+/// said so. None if the kernel cannot be asked.
 pub fn is_synchronised() -> Option<bool> {
     #[cfg(debug_assertions)]
     if let Some(told) = told::read().is_synchronised {
@@ -44,7 +44,8 @@ pub fn is_synchronised() -> Option<bool> {
     kernel::is_synchronised()
 }
 
-/// What is to be considered before a check is dated, after so much waiting of `clock_wait` at most.
+/// Returns the facts that decide if checks may be dated by the clock, after a wait of `waited` so far and
+/// of `clock_wait` at most.
 pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
     let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
@@ -53,8 +54,8 @@ pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
     Circumstances { now_ms, made_ms: MADE_MS, is_synchronised, up_us, waited, clock_wait }
 }
 
-/// When the commit was made that this is built from, in milliseconds since 1970; 0 where the build
-/// did not know.
+/// Time of the commit that this program was built from, in milliseconds since 1970; 0 if the build did not
+/// know it.
 pub const MADE_MS: i64 = match option_env!("SITEWATCH_COMMIT_S") {
     Some(text) => match i64::from_str_radix(text, 10) {
         Ok(seconds) => seconds * 1000,
@@ -63,17 +64,18 @@ pub const MADE_MS: i64 = match option_env!("SITEWATCH_COMMIT_S") {
     None => 0,
 };
 
-/// Milliseconds since 1970, UTC, rounded down.
+/// Returns the time in milliseconds since 1970, UTC, rounded down.
 pub fn now_ms() -> i64 {
     now_us().div_euclid(1000)
 }
 
-/// What a clock of the kernel's says, in microseconds.
+/// Reads a clock of the kernel, in microseconds.
 fn read(clock: ClockId) -> i64 {
     micros(clock_gettime(clock))
 }
 
-/// The kernel's nanoseconds are of the second that has begun, before 1970 too.
+/// Converts a time to microseconds, rounded down. The kernel counts nanoseconds from the start of the
+/// current second upwards, before 1970 too.
 fn micros(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000)
 }

@@ -1,5 +1,5 @@
-//! The log: one line an event on stderr, as text or JSON, at a bounded rate, so that nothing
-//! outside can fill a disk with it. While the screen is up, lines go there instead.
+//! Writes the log: one line for each event on stderr, as text or JSON, at a bounded rate, so that nothing
+//! from outside can fill a disk with log lines. While the screen is up, lines go to the screen instead.
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use crate::character::clean;
 use crate::date::second;
 use crate::json::{Object, quoted};
 
-/// How a line looks.
+/// Format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `2026-11-21T03:00:00Z INFO  text`
@@ -20,7 +20,7 @@ pub enum Format {
     Json,
 }
 
-/// Where lines go instead of stderr: level and text.
+/// Receiver of lines in place of stderr; takes level and text.
 pub type Divert = Box<dyn Fn(Level, &str) + Send>;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -36,8 +36,8 @@ struct State {
     rate: Rate,
 }
 
-/// Starts the log. Later calls change nothing. `max_per_minute`: lines written a minute; the
-/// others are counted, and the count is written. `now_ms`: the clock, since 1970.
+/// Starts the log. Later calls change nothing. At most `max_per_minute` lines are written in a minute; the
+/// others are counted, and a line gives their number. `now_ms` is the clock, in milliseconds since 1970.
 pub fn start(level: LevelFilter, format: Format, max_per_minute: u32, now_ms: fn() -> i64) {
     let rate = Rate::new(max_per_minute, Instant::now());
     let state = Mutex::new(State { divert: None, rate });
@@ -47,7 +47,7 @@ pub fn start(level: LevelFilter, format: Format, max_per_minute: u32, now_ms: fn
     }
 }
 
-/// Sends lines elsewhere from now on; with none, to stderr again.
+/// Sends lines to `to` from now on, or to stderr again if there is none.
 pub fn divert(to: Option<Divert>) {
     if let Some(logger) = LOGGER.get() {
         logger.state.lock().unwrap_or_else(PoisonError::into_inner).divert = to;
@@ -56,7 +56,7 @@ pub fn divert(to: Option<Divert>) {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries have their own words for what we say in ours.
+        // Lines of libraries are left out: we report the same events in our own words.
         metadata.target().starts_with("sitewatch")
     }
 
@@ -96,12 +96,13 @@ impl Logger {
                 object.end() + "\n"
             }
         };
-        // Nowhere is left to say that the log cannot be written.
+        // If the log cannot be written, no place is left to report that.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
-/// So many lines a minute; whole minutes, counted from the first line.
+/// Limit of lines per minute. The first minute begins at the start, each later one with the first line
+/// after the end of the one before.
 struct Rate {
     max: u32,
     began: Instant,

@@ -1,7 +1,7 @@
-//! The one search for CA certificates, for checks, Kafka and PostgreSQL alike, and in one file
-//! since what is trusted must not depend on who asks: a file that the user names and nothing else;
-//! else what `SSL_CERT_FILE` and `SSL_CERT_DIR` name and nothing else; else the host's bundle; else
-//! Mozilla's roots, which are compiled in, since a bare router has none.
+//! Searches the CA certificates to trust, for checks, Kafka and PostgreSQL alike. The search lives in one
+//! file, so that all three trust the same. It takes only the first of these that is set or found: a file
+//! that the user names; the file and folders in `SSL_CERT_FILE` and `SSL_CERT_DIR`; the host's own bundle,
+//! or else its folder; Mozilla's roots, which are compiled in, since a bare router has none.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -15,11 +15,11 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::error::{Context, Error};
 
-/// The day on which Mozilla's roots, as they are compiled in, were published; a test holds it to
-/// the version of their crate, which has no date in it.
+/// Day on which the compiled-in version of Mozilla's roots was published. Their crate has no date in it, so
+/// a test checks that this date belongs to the crate's version.
 pub const MOZILLA_DATE: &str = "2026-10-23";
 
-/// Where certificates came from.
+/// Origin of certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     Environment,
@@ -38,11 +38,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Certificates to trust, at least one: those of `ca_file` alone, else this host's. Read anew at
-/// each call and not kept here: who asks keeps them in the form it needs.
+/// Reads the certificates to trust, at least one: those of `ca_file` alone, or else this host's. Each call
+/// reads them again and keeps none: the caller keeps them in the form that it needs.
 ///
 /// # Errors
-/// What the user names cannot be read or holds none; the user's word is not replaced by ours.
+/// The file or folder that the user names cannot be read or holds no certificate; no other one is taken in
+/// its place.
 pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
     if let Some(path) = ca_file {
         return read(path);
@@ -54,18 +55,18 @@ pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
     } else {
         of_host()
     };
-    // The first to ask says it, or the log would hold it once a connection.
+    // Only the first call logs this, or the log would have the line for each connection.
     static SAID: Once = Once::new();
     SAID.call_once(|| log::debug!("roots: {} {origin}", certificates.len()));
     Ok(certificates)
 }
 
-/// How many roots are compiled in.
+/// Returns the number of roots that are compiled in.
 pub fn mozilla_count() -> usize {
     TLS_SERVER_ROOT_CERTS.len()
 }
 
-/// The certificates of a PEM file; at least one.
+/// Reads the certificates of a PEM file; at least one.
 fn read(path: &Path) -> Result<Vec<X509>, Error> {
     let what = || format!("read CA certificates from {}", path.display());
     let pem = std::fs::read(path).cannot(what())?;
@@ -76,8 +77,8 @@ fn read(path: &Path) -> Result<Vec<X509>, Error> {
     Ok(certificates)
 }
 
-/// What the two variables name; as OpenSSL has it, one of them may be of no use, which is warned
-/// of.
+/// Reads the certificates that the two variables name. As with OpenSSL, one of the two may be of no use; a
+/// file that is of no use is logged as a warning.
 fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<Vec<X509>, Error> {
     let mut certificates = Vec::new();
     for folder in folders.iter().flat_map(std::env::split_paths) {
@@ -100,12 +101,13 @@ fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<V
         }
         None => {}
     }
-    // Most who set both name the same certificates twice.
+    // Most users who set both variables name the same certificates twice.
     Ok(once(certificates))
 }
 
-/// The first bundle of this host, else every file of the first folder that has any, else Mozilla's.
-/// A bundle that is there but of no use is warned of: the host's owner means it to be trusted.
+/// Reads the first bundle of this host, or else every file of the first folder with a certificate, or else
+/// takes Mozilla's roots. A bundle that exists but is of no use is logged as a warning: the owner of the
+/// host wants it to be trusted.
 fn of_host() -> (Vec<X509>, Origin) {
     let found = openssl_probe::probe();
     let damaged = match found.cert_file.map(|path| (read(&path), path)) {
@@ -125,19 +127,19 @@ fn of_host() -> (Vec<X509>, Origin) {
     (certificates, origin)
 }
 
-/// Those that are compiled in. Whole certificates, for OpenSSL takes no less.
+/// Returns the roots that are compiled in. They are whole certificates, since OpenSSL takes no less.
 fn mozilla() -> Vec<X509> {
     TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| X509::from_der(der).ok()).collect()
 }
 
-/// The certificates of every file of a folder, each once (most have links to the same file under
-/// a second name); none where there is nothing to read.
+/// Reads the certificates of every file of a folder, each once (in most folders, a file has a second name as
+/// a link); empty if there is nothing to read.
 fn of_folder(folder: &Path) -> Vec<X509> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     once(entries.flat_map(|entry| of_file(&entry.path())).collect())
 }
 
-/// Each certificate once, the first.
+/// Removes repeated certificates; the first of each stays.
 fn once(mut certificates: Vec<X509>) -> Vec<X509> {
     let mut seen = HashSet::new();
     certificates.retain(|certificate| {
@@ -146,7 +148,7 @@ fn once(mut certificates: Vec<X509>) -> Vec<X509> {
     certificates
 }
 
-/// The certificates of a PEM file, if it is one.
+/// Reads the certificates of a PEM file; empty if the file is none.
 fn of_file(path: &Path) -> Vec<X509> {
     let pem = std::fs::read(path).unwrap_or_default();
     X509::stack_from_pem(&pem).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! The body of a reply as it arrives: decoded, within its bounds, and kept if somebody reads it.
+//! Takes the body of a reply as it arrives: decodes it, keeps its bounds, and stores it if the judge reads
+//! it.
 
 use std::ops::ControlFlow;
 
@@ -6,10 +7,10 @@ use super::coding::Decoder;
 use super::room::Held;
 use super::stopped::Stopped;
 
-/// Encoded bytes that are read at least, however little is wanted decoded.
+/// Least bound on the encoded bytes of a body, however few decoded bytes are wanted.
 const ENCODED_BYTES: u64 = 64 * 1024;
 
-/// What has arrived of a body.
+/// Body, as far as it has arrived.
 #[derive(Debug)]
 pub struct Body {
     kept: Kept,
@@ -21,17 +22,17 @@ pub struct Body {
 #[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
-    /// How many were read, kept or not.
+    /// Number of decoded bytes that were read, kept or not.
     count: u64,
-    /// Room for those that are kept.
+    /// Room for the bytes that are kept.
     held: Held,
     max_bytes: usize,
-    /// Somebody reads them later.
+    /// Keep the bytes: the judge reads them later.
     is_wanted: bool,
 }
 
 impl Body {
-    /// An empty one, of which at most `max_bytes` are read, decoded. `is_wanted`: they are kept.
+    /// Makes an empty body, of which at most `max_bytes` decoded bytes are read, and kept if `is_wanted`.
     pub fn new(max_bytes: usize, is_wanted: bool, held: Held) -> Body {
         let kept = Kept { bytes: Vec::new(), count: 0, held, max_bytes, is_wanted };
         Body { kept, decoder: None }
@@ -43,8 +44,7 @@ impl Body {
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,
             none => {
-                // No compressor makes twice as many bytes of those that it is given, unless they
-                // are few.
+                // No compressor makes its input twice as long, unless the input is short.
                 let limit = (self.kept.max_bytes as u64).saturating_mul(2).max(ENCODED_BYTES);
                 match Decoder::new(codings, asked, limit) {
                     Ok(decoder) => none.insert(decoder),
@@ -56,29 +56,29 @@ impl Body {
         decoder.feed(data, &mut |piece| kept.take(piece))
     }
 
-    /// The decoded bytes, as far as they are kept.
+    /// Returns the decoded bytes that are kept.
     pub fn bytes(&self) -> &[u8] {
         &self.kept.bytes
     }
 
-    /// How many decoded bytes were read, kept or not.
+    /// Returns the number of decoded bytes that were read, kept or not.
     pub fn count(&self) -> u64 {
         self.kept.count
     }
 
-    /// Whether it ends, if it ends here, in the middle of a compressed stream.
+    /// Returns true if the body, were it to end here, would end in the middle of a compressed stream.
     pub fn is_cut(&self) -> bool {
         self.decoder.as_ref().is_some_and(Decoder::is_cut)
     }
 
-    /// Gives away the decoded bytes, and the room that they take.
+    /// Takes the decoded bytes out, with the room that they take.
     pub fn take_bytes(&mut self) -> (Vec<u8>, Held) {
         let (bytes, mut held) = (std::mem::take(&mut self.kept.bytes), self.take_held());
         held.shrink(bytes.len());
         (bytes, held)
     }
 
-    /// Lets go of the room.
+    /// Takes the room out; none is left here.
     pub fn take_held(&mut self) -> Held {
         let none = self.kept.held.none();
         std::mem::replace(&mut self.kept.held, none)
@@ -91,7 +91,7 @@ impl Kept {
         let taken = &bytes[..bytes.len().min(left)];
         if self.is_wanted && !taken.is_empty() {
             let wanted = self.bytes.len() + taken.len();
-            // In steps, so that the room is not asked for each piece.
+            // In steps of 16 KiB, so that not every piece asks for room.
             let step = wanted.next_multiple_of(16 * 1024).min(self.max_bytes);
             if !self.held.grow(step) && !self.held.grow(wanted) {
                 return ControlFlow::Break(Stopped::NoRoom);
@@ -100,7 +100,7 @@ impl Kept {
         }
         self.count += taken.len() as u64;
         match self.count >= self.max_bytes as u64 {
-            // What else may come, or never come, is no concern of ours.
+            // The rest of the body does not matter.
             true => ControlFlow::Break(Stopped::Full),
             false => ControlFlow::Continue(()),
         }

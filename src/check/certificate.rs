@@ -1,5 +1,5 @@
-//! The certificates of a handshake: when they end, and what is wrong with a chain that was
-//! refused. Both from the one handshake of the check, as OpenSSL verifies it.
+//! Certificates of a handshake: finds their ends, and the fault of a chain that was refused. Both come
+//! from the one handshake of the check, as OpenSSL verifies it.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,59 +11,60 @@ use super::chains::VerifiedChains;
 use crate::date;
 use crate::model::outcome::Cause;
 
-/// The handshake of a hop, shared with the callbacks that see it happen.
+/// Notes of a hop's handshake, shared with OpenSSL's callbacks.
 pub type SharedHandshake = Arc<Mutex<Handshake>>;
 
 /// Notes of one handshake.
 #[derive(Default)]
 pub struct Handshake {
-    /// Result of the verification; none: it never came to that.
+    /// Result of the verification; none if the handshake did not come so far.
     pub verification: Option<Verification>,
     /// The site asked for a certificate of ours, and there is none for it.
     pub lacks_certificate: bool,
     /// Number of the fatal alert that the site sent (RFC 8446, 6).
     pub alert: Option<u8>,
-    /// Chains that were verified before under the same roots. None: every chain is verified.
+    /// Chains that were verified before under the same roots. If none, every chain is verified anew.
     pub chains: Option<Arc<VerifiedChains>>,
 }
 
-/// What OpenSSL made of the site's certificates.
+/// Result of OpenSSL's verification of the site's certificates.
 pub struct Verification {
-    /// The path that was verified, leaf first, its root last; as far as one was found. What was
-    /// sent beside it does not matter to anybody.
+    /// Path that was verified, leaf first, root last, as far as OpenSSL found one. Certificates that the site
+    /// sent beside the path are left out: they do not matter.
     pub path: Vec<X509>,
-    /// One of OpenSSL's X509_V_ numbers; 0: the path is good, but perhaps for another name.
+    /// Error, one of OpenSSL's X509_V_ numbers. With 0 the path is good, but perhaps for another name.
     pub error: i32,
-    /// Place in the path that the error is about.
+    /// Place in the path of the certificate with the error; 0 is the leaf.
     pub depth: usize,
 }
 
-/// When a path ends, in seconds since 1970.
+/// Ends of a path's validity, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
-    /// The leaf.
+    /// End of the leaf.
     pub leaf_s: i64,
-    /// The first of the path.
+    /// Earliest end of all certificates of the path.
     pub chain_s: i64,
 }
 
-/// What is told of a path: its ends, and whose its leaf is.
+/// Summary of a path for the record: its ends, and the names of its leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// When it ends.
+    /// Ends of the path.
     pub ends: Ends,
     /// Subject and issuer of the leaf: `example.org, issued by R11`.
     pub whose: Option<String>,
 }
 
 impl Summary {
-    /// Of a path, leaf first. None: no certificate, or no date that can be read.
+    /// Makes the summary of a path, leaf first; none without a certificate, or without a date that can be
+    /// read.
     pub fn of(path: &[X509]) -> Option<Summary> {
         Some(Summary { ends: ends(path)?, whose: whose(path) })
     }
 }
 
-/// Ends of a path. None: no certificate, or no date that can be read.
+/// Returns the ends of a path; none without a certificate, or without a date that can be read.
 fn ends(path: &[X509]) -> Option<Ends> {
     let leaf_s = seconds(path.first()?.not_after())?;
     let chain_s = path.iter().filter_map(|of| seconds(of.not_after())).min()?;
@@ -83,14 +84,14 @@ fn whose(path: &[X509]) -> Option<String> {
     Some(format!("{}, issued by {}", named(leaf.subject_name()), named(leaf.issuer_name())))
 }
 
-/// Whether a certificate has names or addresses of a site (RFC 9525, 2). A common name is none:
-/// browsers ignore it, libcurl does not.
+/// Returns true if a certificate has names or addresses of a site (RFC 9525, 2). The common name does not
+/// count: browsers ignore it, though libcurl does not.
 pub fn has_names(leaf: &X509Ref) -> bool {
     let names = leaf.subject_alt_names();
     names.iter().flatten().any(|name| name.dnsname().is_some() || name.ipaddress().is_some())
 }
 
-/// The common name, else all of it: `C=US, O=Let's Encrypt`.
+/// Returns the common name, or else all parts of the name: `C=US, O=Let's Encrypt`.
 fn named(name: &X509NameRef) -> String {
     if let Some(common) = common_name(name) {
         return common;
@@ -108,13 +109,12 @@ fn common_name(name: &X509NameRef) -> Option<String> {
     last.data().to_string().ok().filter(|text| !text.is_empty())
 }
 
-/// Tells what is wrong with a chain that was refused: the cause, and why, for people. `why`:
-/// libcurl's words.
+/// Finds the fault of a chain that was refused: the cause, and a text for people. `why` is libcurl's text.
 pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String)> {
     let certificates = &verification.path[..];
     let leaf = certificates.first()?;
-    // An untrusted root is met before the dates are looked at, and an expired one stops there:
-    // so the dates of the path are looked at first.
+    // OpenSSL reports an untrusted root before it looks at the dates. An expired certificate of the path is
+    // the better reason: so look at the dates first.
     let now = Asn1Time::days_from_now(0).ok()?;
     let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
     if let Some(depth) = expired {
@@ -141,7 +141,7 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
         return Some((Cause::CertificateName, format!("the certificate is for {names}")));
     }
     if valid {
-        // What only a handshake checks: the certificate's purpose, the strength of its key.
+        // Only a handshake checks the rest: the certificate's purpose, the strength of its key.
         let why = why.rsplit(": ").next().unwrap_or(why);
         return Some((Cause::Certificate, format!("not fit for a server: {why}")));
     }
@@ -172,19 +172,19 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
     Some((cause, text))
 }
 
-/// A certificate's time as all our times are written.
+/// Writes a certificate's time as all our times are written (RFC 3339).
 fn day(time: &Asn1TimeRef) -> String {
     seconds(time).map_or_else(|| time.to_string(), |s| date::rfc3339(s.saturating_mul(1000)))
 }
 
-/// A certificate's time in seconds since 1970.
+/// Returns a certificate's time in seconds since 1970.
 fn seconds(time: &Asn1TimeRef) -> Option<i64> {
     // Not from a number: on musl of 32 bits its `time_t` is not that of the crate.
     let since = Asn1Time::from_str("19700101000000Z").ok()?.diff(time).ok()?;
     Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }
 
-/// Which certificate of the chain it is: `the certificate`, or one behind it by its name.
+/// Names a certificate of the chain for people: `the certificate` for the leaf, the others by their name.
 fn which(certificates: &[X509], depth: usize) -> String {
     let Some(one) = certificates.get(depth).filter(|_| depth > 0) else {
         return "the certificate".to_owned();
@@ -195,7 +195,7 @@ fn which(certificates: &[X509], depth: usize) -> String {
     }
 }
 
-/// The names that a certificate is for, a few of them.
+/// Lists a few of the names that a certificate is for.
 fn names(certificate: &X509) -> String {
     const SHOWN: usize = 5;
     let names: Vec<String> = certificate

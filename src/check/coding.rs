@@ -1,6 +1,6 @@
-//! Content codings of replies, undone as a body arrives. Ours and not libcurl's, which takes what
-//! follows a compressed stream for an error of our own, a stream that is cut for a whole one, and
-//! every word that it does not know for a fault of the site.
+//! Undoes the content codings of a reply while its body arrives. libcurl's own decoder is not used: it
+//! reports bytes after a compressed stream as an error of our own, takes a stream that is cut for a whole
+//! one, and reports every coding that it does not know as a fault of the site.
 
 use std::ops::ControlFlow;
 
@@ -15,29 +15,29 @@ const LAYERS_MAX: usize = 5;
 /// in the site's header, as browsers take it, and the body for plain.
 const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
 
-/// How a member of a gzip file begins: two bytes of magic, and deflate as the method.
+/// First bytes of a member of a gzip file: two bytes of magic, and deflate as the method.
 const MEMBER: [u8; 3] = [0x1F, 0x8B, 8];
 
-/// Bytes that are decoded at once.
+/// Most decoded bytes of one step.
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// Takes decoded bytes.
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<Stopped>;
 
-/// Decodes one body.
+/// Decoder of one body.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The outermost coding first.
+    /// Codings of the body, the outermost first.
     layers: Vec<Layer>,
 }
 
 impl Decoder {
-    /// For a body with this `Content-Encoding`: its values with commas between them. `asked` is the
-    /// user's own `Accept-Encoding`; what it asks for and we cannot decode stays as it is. Each
-    /// layer reads at most `limit_bytes`.
+    /// Makes the decoder of a body with this `Content-Encoding`: its values with commas between them. `asked`
+    /// is the user's own `Accept-Encoding`; a coding that it asks for and that we cannot decode is left as it
+    /// is. Each layer reads at most `limit_bytes`.
     ///
     /// # Errors
-    /// Why such a body cannot be decoded, for people.
+    /// The body cannot be decoded; gives the reason, for people.
     pub fn new(codings: &[u8], asked: &str, limit_bytes: u64) -> Result<Decoder, String> {
         let mut layers = Vec::new();
         for word in codings.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -64,7 +64,7 @@ impl Decoder {
         feed(&mut self.layers, bytes, sink)
     }
 
-    /// Whether the body, which has no more bytes, ends in the middle of a compressed stream.
+    /// Returns true if the body, of which all bytes have come, ends in the middle of a compressed stream.
     pub fn is_cut(&self) -> bool {
         self.layers.iter().any(|layer| match layer.state {
             State::Start { first } => first.is_some(),
@@ -81,7 +81,7 @@ fn feed(layers: &mut [Layer], bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopp
     }
 }
 
-/// Whether the value of an `Accept-Encoding` names a coding, or any.
+/// Returns true if the value of an `Accept-Encoding` names the coding, or `*`.
 fn asks_for(accepted: &str, name: &str) -> bool {
     let words = accepted.split(',').map(|word| word.split(';').next().unwrap_or_default().trim());
     words.into_iter().any(|word| word == "*" || word.eq_ignore_ascii_case(name))
@@ -91,21 +91,21 @@ fn asks_for(accepted: &str, name: &str) -> bool {
 #[derive(Debug)]
 struct Layer {
     state: State,
-    /// Streams without any header are deflate's: servers send them as such.
+    /// Take a stream without a header for raw deflate: some servers send that as `deflate`.
     may_be_raw: bool,
-    /// Bytes that are still read. What has no end may also have no content.
+    /// Bytes that may still be read. A bound, because an endless stream may decode to nothing.
     left_bytes: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before the second byte, which tells the format; the first, if it has come.
+    /// Before the second byte, which shows the format. `first` is the first byte, once it has come.
     Start { first: Option<u8> },
     /// In a compressed stream.
     Inside { stream: Decompress, is_gzip: bool },
-    /// After a member of a gzip file: so many bytes of the next one's beginning have come.
+    /// After a member of a gzip file: the first `matched` bytes of the next member have come.
     Between { matched: usize },
-    /// After all that counts. What follows is padding or garbage, which harms nobody.
+    /// After the last stream. Padding or garbage that follows is ignored.
     Over,
 }
 
@@ -146,7 +146,7 @@ impl Layer {
         }
     }
 
-    /// Decodes bytes of a stream; gives those that follow it.
+    /// Decodes bytes of a stream; returns the bytes after the end of the stream.
     fn inflate<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -176,7 +176,7 @@ impl Layer {
                 self.state = if is_gzip { State::Between { matched: 0 } } else { State::Over };
                 return ControlFlow::Continue(bytes);
             }
-            // A piece that is full may not hold all that was made of these bytes.
+            // If the piece is full, more decoded bytes may follow.
             if made < piece.len() {
                 return ControlFlow::Continue(bytes);
             }
@@ -184,8 +184,8 @@ impl Layer {
     }
 }
 
-/// The stream that begins with these bytes, whatever its coding is called: RFC 1952 and RFC 1950
-/// have a header, and deflate alone (RFC 1951) has none.
+/// Makes the state for the stream that begins with these two bytes, whatever the name of its coding: gzip
+/// (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
 fn stream(head: [u8; 2], may_be_raw: bool) -> State {
     let [method, flags] = head;
     let is_gzip = head == MEMBER[..2];
@@ -215,7 +215,7 @@ mod tests {
         [&[0x78, 1][..], &RAW, &0x062C_0215_u32.to_be_bytes()].concat()
     }
 
-    /// What comes out of these bytes, fed so many at a time, and whether they were cut.
+    /// Decodes `bytes`, fed `step` at a time. Returns the text, and true if the stream was cut.
     fn decoded(codings: &str, bytes: &[u8], step: usize) -> Result<(String, bool), Stopped> {
         let mut decoder =
             Decoder::new(codings.as_bytes(), "identity", 1000).map_err(Stopped::Undecodable)?;

@@ -1,7 +1,7 @@
-//! The connections: many checks at once on one thread, each with handles of its own.
+//! Runs many checks at once on one thread, each with libcurl handles of its own.
 //!
-//! Whoever owns an [`Engine`] starts checks and takes turns; a turn moves all of them on and
-//! gives those that have ended. It never blocks longer than it is told.
+//! The owner of an [`Engine`] starts checks and takes turns. A turn moves all checks on and gives those
+//! that have ended. A turn never blocks longer than its timeout.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -24,30 +24,30 @@ use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// Names that libcurl looks up itself at once: those of proxies.
+/// Most names that libcurl looks up itself at once: those of proxies.
 const LOOKUPS: u16 = 100;
 
-/// Checks under way; each carries a tag of the caller's.
+/// Checks under way; each carries a tag of the caller.
 pub struct Engine<T> {
     multi: Multi,
     trust: Trust,
     resolver: Resolver,
-    /// Those whose name is being looked up.
+    /// Hops whose name is being looked up, by token.
     looking: HashMap<usize, Looking<T>>,
     flights: HashMap<usize, Under<T>>,
-    /// Those of the flights that wait for a greeting.
+    /// Tokens of the flights that wait for a greeting.
     listening: Vec<usize>,
-    /// Connections that targets keep, by their names.
+    /// Connections that targets keep (`reuse`), by the target's name.
     kept: HashMap<Arc<str>, Rc<Kept>>,
     next_token: usize,
     pulse: Pulse,
-    /// How long there was no turn, of what nobody has been told yet.
+    /// Sum of the late turns since the last [`Engine::take_stall`].
     stalled: Duration,
-    /// Checks that ended before they could begin.
+    /// Checks that have ended since the last turn; those that could not begin are among them.
     ended: Vec<Done<T>>,
 }
 
-/// A hop whose name is being looked up.
+/// Hop whose name is being looked up.
 struct Looking<T> {
     flight: Box<Flight>,
     resolution: Resolution,
@@ -55,27 +55,27 @@ struct Looking<T> {
     tag: T,
 }
 
-/// A hop under way.
+/// Hop under way.
 struct Under<T> {
     handle: Easy2Handle<Wire>,
     flight: Box<Flight>,
     tag: T,
 }
 
-/// A check that has ended.
+/// Check that has ended.
 pub struct Done<T> {
-    /// The caller's.
+    /// Tag that the caller gave to the check.
     pub tag: T,
-    /// What was checked.
+    /// Target of the check.
     pub target: Arc<Target>,
-    /// What came back.
+    /// Reply of the site.
     pub reply: Reply,
-    /// The room that its body takes; to be dropped with the body.
+    /// Room that the body takes; drop it together with the body.
     pub held: Option<Held>,
 }
 
 impl<T> Engine<T> {
-    /// An engine that trusts these roots.
+    /// Makes an engine that trusts these roots.
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
         let (flights, kept) = (HashMap::new(), HashMap::new());
@@ -99,7 +99,7 @@ impl<T> Engine<T> {
         }
     }
 
-    /// Ends a turn early, from any thread.
+    /// Returns a waker that ends a turn early, from any thread.
     pub fn waker(&self) -> MultiWaker {
         self.multi.waker()
     }
@@ -110,12 +110,12 @@ impl<T> Engine<T> {
         self.kept.clear();
     }
 
-    /// How many checks are under way.
+    /// Returns the number of checks under way.
     pub fn in_flight(&self) -> usize {
         self.looking.len() + self.flights.len() + self.ended.len()
     }
 
-    /// Starts a check. `held` is room for its body, to begin with.
+    /// Starts a check. `held` is the room for its body at first; it grows with the body.
     pub fn start(&mut self, target: Arc<Target>, held: Held, tag: T) {
         let kept = target.connect.reuse.then(|| self.kept_of(&target));
         let flight = Box::new(Flight::new(target, kept, Instant::now()));
@@ -126,11 +126,11 @@ impl<T> Engine<T> {
         Rc::clone(self.kept.entry(Arc::clone(&target.name)).or_default())
     }
 
-    /// Moves all checks on, waits for at most `timeout` if none has ended, and gives those that
-    /// have, in no particular order.
+    /// Moves all checks on, waits for at most `timeout` if none has ended, and returns the checks that have
+    /// ended, in no particular order.
     ///
     /// # Errors
-    /// libcurl's own trouble, such as no memory; the checks stay as they are.
+    /// libcurl itself failed, for example without memory; the checks stay as they are.
     pub fn turn(&mut self, timeout: Duration) -> Result<Vec<Done<T>>, Error> {
         self.feel(Duration::ZERO);
         self.multi.perform().cannot("go on with the checks")?;
@@ -146,15 +146,14 @@ impl<T> Engine<T> {
         Ok(std::mem::take(&mut self.ended))
     }
 
-    /// For how long there was no turn, in all that was far too late since this was asked last; none
-    /// where that is little.
+    /// Returns the sum of all late turns since the last call; none if that is less than 1 s.
     pub fn take_stall(&mut self) -> Option<Duration> {
         let stalled = std::mem::take(&mut self.stalled);
         (stalled >= stall::STALLED).then_some(stalled)
     }
 
-    /// Looks whether this comes far too late, where it may come after `allowed`; then the checks
-    /// under way have waited for us.
+    /// Notes a stall if this call comes far too late after the last one, of which `allowed` was the longest
+    /// wait. The stall is added to all checks under way: they have waited for us.
     fn feel(&mut self, allowed: Duration) {
         let now = Instant::now();
         let Some(late) = self.pulse.late(allowed, now) else { return };
@@ -164,7 +163,7 @@ impl<T> Engine<T> {
         flights.chain(looking).for_each(|flight| flight.stall(late, now));
     }
 
-    /// Cuts all checks that are under way, and gives their tags.
+    /// Ends all checks that are under way without a reply, and returns their tags.
     pub fn abandon(&mut self) -> Vec<T> {
         let flights = std::mem::take(&mut self.flights).into_values().map(|under| {
             drop(self.multi.remove2(under.handle));
@@ -183,7 +182,7 @@ impl<T> Engine<T> {
         self.looking.insert(token, Looking { flight, resolution, held, tag });
     }
 
-    /// Goes on with those whose name is being looked up. False: none of them has ended.
+    /// Moves on all hops whose name is being looked up. Returns false if no lookup has ended.
     fn look(&mut self) -> bool {
         if self.looking.is_empty() {
             return false;
@@ -198,7 +197,7 @@ impl<T> Engine<T> {
         tokens.into_iter().filter(|token| self.look_on(*token)).count() > 0
     }
 
-    /// Goes on with one. False: it has not ended.
+    /// Moves on one hop whose name is being looked up. Returns false if the lookup goes on.
     fn look_on(&mut self, token: usize) -> bool {
         let now = Instant::now();
         let Some(Looking { flight, resolution, .. }) = self.looking.get_mut(&token) else {
@@ -243,7 +242,7 @@ impl<T> Engine<T> {
         true
     }
 
-    /// Sends a check on its next hop, whose name is known.
+    /// Sends a check on its next hop; the name needs no lookup, or has been looked up.
     fn connect(&mut self, flight: Box<Flight>, held: Held, tag: T) {
         let easy = match flight.request(&self.trust, held) {
             Ok(easy) => easy,
@@ -266,8 +265,8 @@ impl<T> Engine<T> {
     fn add(&self, easy: Easy2<Wire>, token: usize) -> Result<Easy2Handle<Wire>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
-        // It begins now, not with the next turn: else its first phase would hold the wait, and
-        // the starts of others. This moves on what is new or overdue, not all of them.
+        // The request begins now and not with the next turn: else its first phase would include the wait
+        // for that turn, and the starts of other checks. This call moves on new or overdue transfers only.
         handle.get_mut().started = Instant::now();
         self.multi.timeout().cannot("begin with the request")?;
         Ok(handle)
@@ -281,7 +280,7 @@ impl<T> Engine<T> {
         self.ended.push(Done { tag, target, reply, held });
     }
 
-    /// What is to be waited for besides libcurl's own, and for how long.
+    /// Returns the sockets to wait for besides libcurl's own, and the longest wait, at most `timeout`.
     fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
         let under = self.listening.iter().filter_map(|token| self.flights.get(token));
         let now = Instant::now();
@@ -291,7 +290,7 @@ impl<T> Engine<T> {
         });
         let open = open.chain(looking);
         let left = open.map(|deadline| deadline.saturating_duration_since(now));
-        // Rounded up to whole milliseconds, as poll knows no others.
+        // One millisecond more, since poll knows whole milliseconds only and would wake up too early.
         let left = left.min().map(|left| left + Duration::from_millis(1));
         let sockets = under.filter_map(|under| {
             let mut socket = WaitFd::new();
@@ -302,7 +301,7 @@ impl<T> Engine<T> {
         (sockets.collect(), left.map_or(timeout, |left| left.min(timeout)))
     }
 
-    /// Reads the greetings that are waited for; gives those that are over.
+    /// Reads the greetings that are waited for; returns those that are over.
     fn listen(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
         let (mut over, now) = (Vec::new(), Instant::now());
         self.listening.retain(|token| {
@@ -317,13 +316,13 @@ impl<T> Engine<T> {
         over
     }
 
-    /// Takes the transfers that have ended out of libcurl. A next hop that is launched for one
-    /// may end there and then, or see others end: all of them, lest a turn waits in vain.
+    /// Takes the transfers that have ended out of libcurl, again and again until none is left. A next hop
+    /// that starts may end at once, or end others: the turn must not wait while an ended transfer is left.
     fn collect(&mut self) {
         while self.look() | self.collect_once() {}
     }
 
-    /// False: none had ended.
+    /// Takes the transfers out of libcurl that have ended by now. Returns false if there were none.
     fn collect_once(&mut self) -> bool {
         let (mut results, mut connected) = (Vec::new(), Vec::new());
         self.multi.messages(|message| {

@@ -1,4 +1,4 @@
-//! What libcurl's error means for the site: the cause, by phase, and why, for people.
+//! Turns an error of libcurl into a fault: its cause, which depends on the phase, and a text for people.
 
 use curl_sys::CURLcode;
 use rustix::io::Errno;
@@ -13,9 +13,9 @@ use crate::model::uplink::Silence;
 /// CURLE_TOO_LARGE, not yet in curl-sys.
 const TOO_LARGE: CURLcode = 100;
 
-/// The fault of a transfer that ended with `code`; certificate faults are told apart by the
-/// caller. `why` is libcurl's text, `errno` the system's word and whether this machine has a route to
-/// any of the addresses, `phases` what the check has behind it.
+/// Makes the fault of a transfer that ended with `code`; the caller finds the exact cause of certificate
+/// faults. `why` is libcurl's text, `errno` the system's error, `has_route` is true if this machine has a
+/// route to any of the addresses, and `phases` are those that the hop has reached.
 pub fn fault(
     code: CURLcode,
     why: &str,
@@ -25,8 +25,8 @@ pub fn fault(
 ) -> Fault {
     let cause = match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
-        // We have no route, and the site has nothing to do with it. Where we have one, a router on the
-        // way has none; or the site has other addresses, and only the last one's error is told.
+        // Without a route of our own, the site is not at fault. If we have one, a router on the way has
+        // none, or the site has other addresses and libcurl reports the error of the last one only.
         curl_sys::CURLE_COULDNT_CONNECT if !has_route && is_no_route(errno) => Cause::Uplink,
         curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Overload,
         curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
@@ -34,8 +34,8 @@ pub fn fault(
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
         curl_sys::CURLE_OPERATION_TIMEDOUT => return timeout(phases, timeout_ms),
-        // What we refuse ourselves of a reply is told by the caller; what libcurl refuses of one, by
-        // whatever code, is the site's.
+        // The caller handles replies that we refuse ourselves. A reply that libcurl refuses, with
+        // whatever code, is the site's fault.
         curl_sys::CURLE_FAILED_INIT
         | curl_sys::CURLE_WRITE_ERROR
         | curl_sys::CURLE_BAD_FUNCTION_ARGUMENT
@@ -92,22 +92,21 @@ pub fn fault(
     Fault { cause, text }
 }
 
-/// The fault of a machine that could not open a socket.
+/// Makes the fault of this machine, which could not open a socket.
 pub fn no_socket(error: &std::io::Error) -> Fault {
     let errno = error.raw_os_error().unwrap_or_default();
     let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
     Fault { cause, text: format!("cannot open a socket: {error}") }
 }
 
-/// The fault of a site that refused us by an alert of TLS. In TLS 1.3 it refuses a client's
-/// certificate, or the lack of it, when we think that the handshake is done: so until it has
-/// answered.
+/// Returns the fault of a site that refused us with a TLS alert, before it has answered. In TLS 1.3 a site
+/// refuses a client certificate, or the lack of one, after the handshake is done for us.
 pub fn refusal(handshake: &Handshake, phases: &Phases) -> Option<Fault> {
-    /// Handshake failure, and bad certificate: alerts of those who miss ours before TLS 1.3.
+    /// Handshake failure, and bad certificate: alerts for a missing client certificate before TLS 1.3.
     const MISSES: [u8; 2] = [40, 42];
     /// Certificate required (RFC 8446, 6.2).
     const REQUIRES: u8 = 116;
-    /// Protocol version; told below with ours.
+    /// Protocol version; [`tls_words`] describes it, with the versions that we speak.
     const VERSION: u8 = 70;
     let alert = handshake.alert.filter(|alert| *alert != VERSION && is_unanswered(phases))?;
     let misses = handshake.lacks_certificate && MISSES.contains(&alert);
@@ -118,8 +117,8 @@ pub fn refusal(handshake: &Handshake, phases: &Phases) -> Option<Fault> {
     Some(Fault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
 }
 
-/// Whether nobody answered, so that our own network may be to blame: a name server, or the way to
-/// the site. What was refused or reset was answered.
+/// Returns the part that did not answer, so that our own network may be to blame: the name servers, or the
+/// way to the site. A refusal or a reset is an answer.
 pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::Names),
@@ -136,7 +135,7 @@ pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     }
 }
 
-/// Of ports, descriptors or memory: more is asked of this machine than it has.
+/// Returns true if the error says that this machine has too few ports, descriptors or memory.
 pub fn is_no_means(errno: i32) -> bool {
     let all = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     all.iter().any(|of| of.raw_os_error() == errno)
@@ -157,8 +156,8 @@ fn plain(why: &str) -> String {
     first.into_iter().chain(chars).collect()
 }
 
-/// What OpenSSL says, out of libcurl's `TLS connect error: error:0A000126:SSL
-/// routines::unexpected eof while reading, errno 0`, for people.
+/// Makes a text for people out of OpenSSL's reason in libcurl's `TLS connect error: error:0A000126:SSL
+/// routines::unexpected eof while reading, errno 0`.
 fn tls_words(why: &str) -> String {
     let Some((_, reason)) = why.rsplit_once("::") else { return plain(why) };
     let reason = reason.split(", errno").next().unwrap_or_default().trim();
@@ -184,8 +183,8 @@ fn tls_words(why: &str) -> String {
     }
 }
 
-/// libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`, with what
-/// the system says instead of the last part.
+/// Rewrites libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`, with the
+/// system's words in place of the last part.
 fn cannot_connect(why: &str, errno: i32) -> String {
     let place = why.strip_prefix("Failed to connect to ").and_then(|rest| {
         let (place, _) = rest.split_once(" after ")?;
@@ -198,14 +197,14 @@ fn cannot_connect(why: &str, errno: i32) -> String {
     }
 }
 
-/// The system's words for an error, `connection refused`; none for 0.
+/// Returns the system's words for an error, such as `connection refused`; none for 0.
 pub fn system_words(errno: i32) -> Option<String> {
     let system = std::io::Error::from_raw_os_error(errno).to_string();
     let words = system.split(" (os error").next().unwrap_or_default().to_lowercase();
     (errno != 0).then_some(words)
 }
 
-/// Our deadline came; the last phase that was begun tells in what.
+/// Makes the fault for our deadline; names the last phase that was begun.
 fn timeout(phases: &Phases, timeout_ms: u128) -> Fault {
     let doing = match phases.named().iter().rfind(|(_, us)| us.is_some()) {
         Some(("dns", _)) => "looking up the name",

@@ -1,40 +1,41 @@
-//! The header of a reply, read line by line: its status, where it leads, what was done to the body,
-//! the cookies that it sets, and the headers that expressions ask for.
+//! Reads the header of a reply line by line: its status, the target of a redirect, the codings of the
+//! body, the cookies that it sets, and the headers that expressions ask for.
 
 use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
 use crate::model::target::Target;
 
-/// Values of `Set-Cookie` that are read of one reply at most, and how long each may be in bytes.
+/// Most values of `Set-Cookie` that are read from one reply, and the longest value in bytes. The rest is
+/// ignored.
 const COOKIES_MAX: usize = 64;
 const COOKIE_BYTES_MAX: usize = 8 * 1024;
 
-/// The header of a reply; of the last one, where interim ones (1xx) came before.
+/// Header of a reply; the last header, if interim replies (1xx) came before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
     /// Status code.
     pub status: Option<u16>,
-    /// Version of HTTP.
+    /// Version of HTTP: `1.0`, `1.1` or `2`; none if the reply names another one.
     pub http: Option<&'static str>,
-    /// Where a redirect leads.
+    /// Target of a redirect: the first `Location` that is not empty, as it was sent.
     pub location: Option<Vec<u8>>,
-    /// What was done to the body (`Content-Encoding`): all values, with commas between them.
+    /// Codings of the body: all values of `Content-Encoding`, with commas between them.
     pub codings: Vec<u8>,
-    /// What a redirect sets: each value of `Set-Cookie`.
+    /// Values of `Set-Cookie`, if the reply is a redirect.
     pub cookies: Vec<Vec<u8>>,
-    /// Name and value of those that an expression asks for.
+    /// Names and values of the headers that an expression asks for.
     pub asked: Vec<(String, String)>,
-    /// The empty line behind it has arrived.
+    /// The empty line after the header has arrived.
     pub complete: bool,
 }
 
 impl Head {
-    /// Takes one line, with its end. `target`: whose expressions ask for headers.
+    /// Takes one line, with or without its line end. The expressions of `target` say which headers to keep.
     pub fn line(&mut self, line: &[u8], target: &Target) {
         let line = line.trim_ascii_end();
         if self.complete && !self.is_interim() {
-            // A trailer behind the body.
+            // The line is a trailer, sent after the body.
             return;
         }
         if line.starts_with(b"HTTP/") {
@@ -51,7 +52,7 @@ impl Head {
             self.complete = true;
         } else if let Some((name, value)) = split(line) {
             let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
-            // An empty one names no place: the reply is none that leads on.
+            // An empty value names no URL: then the reply counts as no redirect.
             if is("location") && self.location.is_none() && !value.is_empty() {
                 self.location = Some(value.to_vec());
             }
@@ -74,17 +75,18 @@ impl Head {
         self.status.is_some_and(|status| (100..200).contains(&status) && status != 101)
     }
 
-    /// The status, once the whole header of a final reply has arrived.
+    /// Returns the status, once the whole header of a final reply has arrived.
     pub fn final_status(&self) -> Option<u16> {
         self.status.filter(|_| self.complete && !self.is_interim())
     }
 
-    /// Whether its status is one of redirects that are followed.
+    /// Returns true if the status is that of a redirect that is followed.
     fn is_redirect(&self) -> bool {
         matches!(self.status, Some(301 | 302 | 303 | 307 | 308))
     }
 
-    /// Where it leads from `here`, if it is a redirect; or why that is nowhere.
+    /// Returns the URL that a redirect leads to from `here`, or the reason for which it cannot be followed.
+    /// None if the reply is no redirect.
     pub fn leads(&self, here: &Url) -> Option<Result<Url, String>> {
         let location = self.location.as_deref()?;
         if !self.is_redirect() || self.final_status().is_none() {
@@ -105,7 +107,7 @@ fn ascii(url: &[u8]) -> String {
     percent_encode(url, &AsciiSet::EMPTY).to_string()
 }
 
-/// A status code: three digits, 100 at least.
+/// Reads a status code: three digits, 100 at least.
 fn status(word: &[u8]) -> Option<u16> {
     match word {
         [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => std::str::from_utf8(word).ok()?.parse().ok(),

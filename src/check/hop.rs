@@ -1,6 +1,6 @@
-//! One hop of a check: a request to one URL over a connection of its own, and what its transfer
-//! tells. Fresh name, fresh connection, full handshake, so that each phase is real; unless the
-//! target asks for its connections to be kept.
+//! One hop of a check: a request to one URL over a connection of its own, and the evaluation of its
+//! transfer. Each hop looks its name up, connects and makes a full TLS handshake, so that each phase is
+//! measured; except for targets that keep their connections (`reuse`).
 
 mod certificates;
 mod greeting;
@@ -35,53 +35,53 @@ use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};
 use crate::model::target::{Method, Target, shown};
 
-/// How long a connection is kept beyond two intervals.
+/// Longest time that a kept connection is idle, beyond two check intervals.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// A check under way: where it is, and what is behind it.
+/// Check under way: its current hop, and the results of the hops before.
 pub struct Flight {
-    /// What is checked.
+    /// Target of the check.
     pub target: Arc<Target>,
     url: Url,
     method: Method,
     sends_body: bool,
     redirects: u32,
-    /// Phases of the hops that have ended.
+    /// Sums of the phases of all hops that have ended.
     phases: Phases,
-    /// The hops that led on.
+    /// Hops that ended with a redirect that was followed.
     hops: Vec<Hop>,
     deadline: Instant,
-    /// What the hops so far have set.
+    /// Cookies that the hops so far have set.
     cookies: Jar,
-    /// Connections of earlier checks of this target.
+    /// Connections that this target keeps from check to check; none without `reuse`.
     kept: Option<Rc<Kept>>,
-    /// So far it went over those.
+    /// All hops so far went over kept connections.
     reused: bool,
-    /// This hop goes over one of them.
+    /// This hop goes over a kept connection.
     is_kept: bool,
     /// The site asked for HTTP/1.1 on this hop.
     needs_http_1: bool,
-    /// The certificate that ends first, of the hops that have ended.
+    /// Of the hops that have ended, the certificate with the earliest end.
     earliest: Option<HopCertificate>,
-    /// How long names waited for a thread.
+    /// Time that lookups of names waited for a thread, in all hops.
     late: Duration,
-    /// How long it had no turn, where that was far too long.
+    /// Time without a turn of the engine, summed over the turns that came far too late.
     stalled: Duration,
-    /// When this hop began, and what was found of its name, after what time.
+    /// Start of this hop, and the addresses of its name with the time that the lookup took.
     began: Instant,
     found: Option<(Duration, Arc<[IpAddr]>)>,
 }
 
-/// How a hop ended.
+/// End of a hop.
 pub enum End {
-    /// The check is over.
+    /// End of the check, with its reply.
     Reply(Box<Reply>, Held),
-    /// A redirect is to be followed.
+    /// Next hop of the check: after a redirect, or the same request anew.
     Next(Box<Flight>, Held),
 }
 
 impl Flight {
-    /// The first hop of a check that begins at `now`; `kept`: connections of earlier checks.
+    /// Begins a check at `now` with its first hop. `kept` has the connections of earlier checks.
     pub fn new(target: Arc<Target>, kept: Option<Rc<Kept>>, now: Instant) -> Flight {
         Flight {
             url: target.url.clone(),
@@ -105,20 +105,20 @@ impl Flight {
         }
     }
 
-    /// Adds a stall that ends at `now`, as far as this hop was under way in it.
+    /// Adds a stall of the length `late` that ends at `now`; counts only the part since this hop began.
     pub fn stall(&mut self, late: Duration, now: Instant) {
         self.stalled += late.min(now.saturating_duration_since(self.began));
     }
 
-    /// Of whom a reply of it is.
+    /// Returns the target and the stall that belong to a reply of this check.
     pub fn whom(&self) -> Whom {
         Whom { target: Arc::clone(&self.target), stalled: self.stalled }
     }
 
-    /// A handle that makes this hop's request.
+    /// Makes the handle for this hop's request.
     ///
     /// # Errors
-    /// What libcurl refuses, or our deadline: the reply that the check ends with.
+    /// The deadline has passed, no roots, or libcurl refuses: gives the reply that the check ends with.
     pub fn request(&self, trust: &Trust, held: Held) -> Result<Easy2<Wire>, Box<Reply>> {
         let target = &*self.target;
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -170,15 +170,15 @@ impl Flight {
         if let Some((_, addresses)) = &self.found {
             self.reach().answer(easy, addresses)?;
         }
-        // Nothing of an earlier check is used again, unless the target wants its connection kept.
+        // Use no connection of an earlier check, unless the target wants its connection kept.
         let pool = easy.get_ref().pool.clone();
         pool.iter().for_each(|pool| pool.lend(easy));
         easy.fresh_connect(!self.is_kept)?;
-        // A plain connection is listened to when it is made; it goes with its handle.
+        // A plain connection stays open for its greeting; it is closed with its handle.
         easy.forbid_reuse(pool.is_none() && !target.is_tcp())?;
         easy.maxage_conn(target.interval * 2 + KEPT)?;
         easy.ssl_sessionid_cache(false)?;
-        // What it is told holds for this hop: the least that it knows.
+        // libcurl keeps our addresses for 1 s, the shortest time that it knows: for this hop alone.
         let told = if self.found.is_some() { Duration::from_secs(1) } else { Duration::ZERO };
         easy.dns_cache_timeout(told)?;
         raw::forget_roots(easy);
@@ -187,7 +187,7 @@ impl Flight {
         easy.ssl_verify_peer(target.verify)?;
         easy.ssl_verify_host(target.verify)?;
         easy.signal(false)?;
-        // In whole milliseconds, upwards: libcurl takes none for no limit at all.
+        // Rounded up to whole milliseconds: libcurl takes 0 for no limit at all.
         let left = Duration::from_millis(left.as_micros().div_ceil(1000) as u64);
         easy.timeout(left)?;
         easy.connect_timeout(left)?;
@@ -216,10 +216,10 @@ impl Flight {
             easy.useragent(concat!("sitewatch/", env!("CARGO_PKG_VERSION")))?;
         }
         if wants("accept-encoding") {
-            // Not as libcurl's option: the body is decoded here.
+            // A plain header, and not libcurl's option: the body is decoded here.
             list.append("Accept-Encoding: gzip, deflate")?;
         }
-        // libcurl's own additions to a body: neither was asked for.
+        // Removes the two headers that libcurl adds to a body: the user asked for neither.
         if wants("expect") {
             list.append("Expect:")?;
         }
@@ -238,12 +238,12 @@ impl Flight {
         speaks_tls(&self.target, &self.url)
     }
 
-    /// When it must be over.
+    /// Returns the time at which the check must be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// What follows from a transfer that has ended.
+    /// Evaluates a transfer that has ended: gives the reply of the check, or its next hop.
     pub fn end(
         mut self: Box<Flight>,
         mut easy: Easy2<Wire>,
@@ -393,7 +393,7 @@ impl Flight {
     }
 }
 
-/// A hop as the record has it.
+/// Makes the hop as the record has it.
 fn named(url: &Url, address: Option<String>, status: Option<u16>, phases: Phases) -> Hop {
     Hop { url: tidy(&shown(url), HOP_URL_MAX), address, status, phases }
 }

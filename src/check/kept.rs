@@ -1,5 +1,5 @@
-//! Connections that one target keeps from check to check (`reuse`), one for each origin, with what
-//! is known of the certificate behind it: a kept connection shows none.
+//! Keeps the connections of one target from check to check (`reuse`), one for each origin, with a summary
+//! of its certificate: a kept connection shows none.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,38 +11,39 @@ use url::Url;
 use super::certificate::Summary;
 use super::raw::{self, Idle, Pool};
 
-/// Origins that are remembered at most; redirects may lead to ever others. Past it all go.
+/// Most origins that are remembered, since redirects may lead to ever new ones. When full, all are
+/// forgotten.
 const ORIGINS_MAX: usize = 16;
 
-/// The connections of one target. Of one thread.
+/// Connections of one target, for use on one thread.
 #[derive(Debug, Default)]
 pub struct Kept {
     origins: RefCell<HashMap<String, Origin>>,
 }
 
-/// The one connection of an origin.
+/// Origin with its one connection.
 #[derive(Debug)]
 struct Origin {
     pool: Rc<Pool>,
-    /// None: it was never made, or a hop is under way that makes it.
+    /// Connection; none if no hop has made one yet.
     connection: Option<Connection>,
 }
 
-/// A connection on which nothing is under way.
+/// Connection on which nothing is under way.
 #[derive(Debug)]
 pub struct Connection {
-    /// Its socket, which is libcurl's.
+    /// Socket of the connection; libcurl owns it.
     pub socket: curl_socket_t,
-    /// Whether it is one of HTTP/2, on which a site may say something unasked.
+    /// The connection speaks HTTP/2, on which a site may send frames without a request.
     pub has_frames: bool,
-    /// The certificate of its handshake.
+    /// Certificate of the connection's handshake.
     pub certificate: Option<Summary>,
 }
 
 impl Kept {
-    /// Whether a request may go over the connection to there. One that may not is closed: its
-    /// certificate has ended, the site has closed it, or has said something that nobody asked for,
-    /// which would be taken for the answer to the next request.
+    /// Returns true if a request to `url` may go over the kept connection. Any other connection is closed:
+    /// its certificate has ended, the site has closed it, or the site has sent something without a request,
+    /// which would be taken for the answer to the next one.
     pub fn is_ready(&self, url: &Url, now_s: i64) -> bool {
         let is_ready = self.origins.borrow().get(&key(url)).is_some_and(|origin| {
             origin.connection.as_ref().is_some_and(|connection| connection.is_ready(now_s))
@@ -53,7 +54,7 @@ impl Kept {
         is_ready
     }
 
-    /// The pool in which the connection to there lies, or is to lie. None: no memory.
+    /// Returns the pool for the connection to the origin of `url`; none if there is no memory.
     pub fn pool(&self, url: &Url) -> Option<Rc<Pool>> {
         let mut origins = self.origins.borrow_mut();
         let key = key(url);
@@ -68,7 +69,7 @@ impl Kept {
         Some(pool)
     }
 
-    /// What is known of the certificate there.
+    /// Returns the certificate of the kept connection to the origin of `url`.
     pub fn certificate(&self, url: &Url) -> Option<Summary> {
         let origins = self.origins.borrow();
         origins.get(&key(url))?.connection.as_ref()?.certificate.clone()
@@ -81,7 +82,7 @@ impl Kept {
         }
     }
 
-    /// Closes the connection to there.
+    /// Closes the connection to the origin of `url`.
     pub fn discard(&self, url: &Url) {
         self.origins.borrow_mut().remove(&key(url));
     }
@@ -93,8 +94,8 @@ impl Connection {
         !is_over
             && match raw::look_at(self.socket) {
                 Idle::Quiet => true,
-                // Frames are read by libcurl, and a connection that takes no requests any more
-                // refuses the next one.
+                // libcurl reads the frames itself. A connection that takes no more requests refuses the next
+                // one, and the hop begins anew.
                 Idle::Talking => self.has_frames,
                 Idle::Over => false,
             }

@@ -1,5 +1,5 @@
-//! The phases of one hop, told apart: from libcurl's times, and where it has none because the hop
-//! failed, from those that [`Wire`] takes.
+//! Computes the phases of one hop from libcurl's times; if the hop failed and libcurl has no time, from the
+//! times that [`Wire`] notes.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::raw;
 use super::wire::Wire;
 use crate::model::outcome::Phases;
 
-/// Whether it is connected by another family of addresses than that which was tried first.
+/// Returns true if the hop is connected with another address family than the one that was tried first.
 pub fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
     const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
     let address = address.and_then(|text| text.parse::<IpAddr>().ok());
@@ -20,22 +20,22 @@ pub fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
     }
 }
 
-/// Which phases a hop has.
+/// Properties of a hop that decide which phases it has.
 pub struct Shape {
-    /// A connection is made for it.
+    /// The hop makes a new connection.
     pub connects: bool,
-    /// libcurl looks a name up before it opens a socket.
+    /// A name is looked up before the first socket is opened.
     pub looks_up: bool,
-    /// A proxy stands between.
+    /// The hop goes through a proxy.
     pub is_proxied: bool,
     /// TLS is spoken.
     pub is_tls: bool,
-    /// Something is waited for once it is connected.
+    /// Bytes of the site are waited for once the hop is connected.
     pub speaks: bool,
 }
 
-/// When libcurl's clock began, as nearly as it is known, and never sooner: a moment that we noted came
-/// after that of libcurl's which led to it. Both clocks are the same one, CLOCK_MONOTONIC.
+/// Returns the time at which libcurl's clock began, as nearly as it is known, and never earlier: we note
+/// an event just after libcurl has noted it. Both use the same clock, CLOCK_MONOTONIC.
 fn origin(easy: &mut Easy2<Wire>) -> Instant {
     let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
     let named = some(easy.namelookup_time());
@@ -46,10 +46,9 @@ fn origin(easy: &mut Easy2<Wire>) -> Instant {
     origins.min().map_or(wire.started, |origin| origin.max(wire.started))
 }
 
-/// The phases of one hop, from libcurl's times, and where it has none because the hop failed,
-/// from ours.
+/// Computes the phases of one hop.
 pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
-    // libcurl's times, and ours, begin where the lookup has ended.
+    // libcurl's times, and ours, begin at the end of our lookup.
     let looked_us = easy.get_ref().looked.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {
         let us = time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0);
@@ -57,7 +56,7 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
-    // For a hop that was not connected this is the time of its end.
+    // For a hop that was not connected libcurl gives the time of its end here.
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let origin = origin(easy);
     let wire = easy.get_ref();
@@ -70,7 +69,7 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
         false => Some(looked_us),
     };
     let connected = match shape.is_proxied {
-        // libcurl's time is that of the way to it, not through it.
+        // libcurl's connect time is that of the way to the proxy, not through it.
         true => ours(wire.tls_at).or(ours(wire.connected_at)).or(asked),
         false => connect.or(ours(wire.tls_at)),
     };
@@ -83,7 +82,7 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     let total = total.unwrap_or_else(|| since(Instant::now()));
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
-    // Each phase from where the one before it ended; the first that was not ended was cut.
+    // Each phase begins at the end of the one before. The first phase without an end was cut: it is the last.
     let mut phases = Phases::default();
     let mut cursor = 0;
     let mut cut = false;

@@ -1,5 +1,6 @@
-//! A proxy on the way: whose fault is what went wrong there, and in which words. What it tells of the
-//! site is the site's; that it does not answer, or not to us, is ours.
+//! Faults of a hop through a proxy: whether the site or our side is at fault, and the words for it. The
+//! site is at fault if the proxy answers that it cannot reach the site. Our side is at fault if the proxy
+//! does not answer, or refuses us.
 
 use std::ffi::c_long;
 
@@ -17,38 +18,38 @@ use crate::model::outcome::{Cause, Phases};
 /// CURLE_PROXY, not yet in curl-sys.
 const PROXY: CURLcode = 97;
 
-/// How a proxy is asked for a site.
+/// Way in which a proxy is asked for a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// HTTP's CONNECT: it answers before anything of the site's can come.
+    /// CONNECT of HTTP: the proxy answers before anything of the site can come.
     Connect,
-    /// SOCKS 5 (RFC 1928): a greeting, a login if it wants one, a request.
+    /// SOCKS 5 (RFC 1928): a greeting, a login if the proxy wants one, a request.
     Socks,
-    /// A request with the whole URL, for http: the site's reply is its answer.
+    /// Request with the whole URL, for `http://` sites: the proxy's answer is the site's reply.
     Forward,
 }
 
 /// Signs of how far a hop through a proxy came.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Signs {
-    /// TCP was connected to it.
+    /// TCP was connected to the proxy.
     pub is_connected: bool,
-    /// Bytes that it sent in all; its close may count as one more.
+    /// Bytes that the proxy sent in all; its close may count as one more.
     pub received: u64,
-    /// Status of its answer to CONNECT; 0 if none came.
+    /// Status of the proxy's answer to CONNECT; 0 if none came.
     pub status: u32,
-    /// What went wrong with SOCKS, of `CURLproxycode` in curl/curl.h.
+    /// Error of SOCKS: a `CURLproxycode` of curl/curl.h; 0 if none.
     pub socks: c_long,
-    /// The system's last error.
+    /// Last error of the system (errno); 0 if none.
     pub errno: i32,
 }
 
 impl Signs {
-    /// Reads them from a transfer that has ended.
+    /// Reads the signs from a transfer that has ended.
     pub fn of(easy: &mut Easy2<Wire>) -> Signs {
         let (acknowledged, received) = easy.get_ref().proxy_traffic();
         Signs {
-            // libcurl's own time is that of the way through it.
+            // libcurl's own connect time is that of the whole way, through the proxy.
             is_connected: acknowledged > 0,
             received,
             status: easy.http_connectcode().unwrap_or_default(),
@@ -57,30 +58,30 @@ impl Signs {
         }
     }
 
-    /// It has said something. One byte may be no more than its close.
+    /// Returns true if the proxy has sent something. One byte may be no more than its close.
     fn is_answered(&self) -> bool {
         self.received >= 2
     }
 }
 
-/// A hop that failed, with a proxy on its way.
+/// Failed hop through a proxy.
 pub struct Failure<'a> {
-    /// The proxy.
+    /// Proxy of the hop.
     pub proxy: &'a Proxy,
-    /// How it was asked.
+    /// Way in which the proxy was asked.
     pub ask: Ask,
-    /// libcurl's error.
+    /// Error code of libcurl.
     pub code: CURLcode,
-    /// What it said.
+    /// Signs of how far the hop came.
     pub signs: Signs,
-    /// Phases that were reached.
+    /// Phases that the hop reached.
     pub phases: &'a Phases,
-    /// The target's timeout, in milliseconds.
+    /// Timeout of the target, in milliseconds.
     pub timeout_ms: u128,
 }
 
 impl Failure<'_> {
-    /// The fault, if it lies with the proxy or with what it tells of the site.
+    /// Returns the fault if the proxy caused it or reported it.
     pub fn fault(&self) -> Option<Fault> {
         let is_asked = self.phases.tls_us.is_some() || self.phases.first_byte_us.is_some();
         match self.ask {
@@ -90,7 +91,7 @@ impl Failure<'_> {
         }
     }
 
-    /// Before the way through it was there.
+    /// Returns the fault of a hop that failed before the way through the proxy was open.
     fn before(&self) -> Option<Fault> {
         let Signs { is_connected, status, errno, .. } = self.signs;
         let (place, ms) = (place(self.proxy), self.timeout_ms);
@@ -116,7 +117,7 @@ impl Failure<'_> {
                 let why = system_words(errno).map(|why| format!(": {why}")).unwrap_or_default();
                 ours(format!("cannot connect to the proxy {place}{why}"))
             }
-            // It reset the connection before we could use it.
+            // The proxy reset the connection before we could use it.
             (curl_sys::CURLE_COULDNT_CONNECT, _) if !self.signs.is_answered() => {
                 Some(self.closed())
             }
@@ -137,7 +138,7 @@ impl Failure<'_> {
         }
     }
 
-    /// Once it was asked for a whole URL: its answer is the site's, as far as one came.
+    /// Returns the fault of a hop whose proxy was asked for a whole URL. An answer counts as the site's.
     fn forward(&self) -> Option<Fault> {
         let place = place(self.proxy);
         match self.code {
@@ -157,8 +158,8 @@ impl Failure<'_> {
         }
     }
 
-    /// Our deadline came. Who has answered a greeting is there: then the site may be what it waits
-    /// for.
+    /// Returns the fault for a deadline that passed while the proxy was asked. A SOCKS proxy that has
+    /// answered our greeting, and the login if there is one, works: then it may be waiting for the site.
     fn unanswered(&self) -> Fault {
         let (place, ms, received) = (place(self.proxy), self.timeout_ms, self.signs.received);
         let text = match (self.ask, &self.proxy.login) {
@@ -184,7 +185,7 @@ impl Failure<'_> {
 
     fn closed(&self) -> Fault {
         let place = place(self.proxy);
-        // Of SOCKS it may have answered the greeting, but not what it was asked for.
+        // A SOCKS proxy may have answered the greeting, but it has not answered the request.
         let text = match self.signs.is_answered() && self.ask != Ask::Socks {
             true => format!("the proxy {place} closed the connection in the middle of its answer"),
             false => format!("the proxy {place} closed the connection without an answer"),
@@ -201,9 +202,10 @@ impl Failure<'_> {
         }
     }
 
-    /// What it answered to SOCKS. Its numbers (RFC 1928, 6) are taken as the common servers use them:
+    /// Returns the fault that a SOCKS answer stands for. The numbers of such an answer (RFC 1928, 6) are
+    /// understood as the common servers use them:
     ///
-    /// | number | microsocks (`connect_socks_target`) | Dante (`errno2reply`) | whose |
+    /// | number | microsocks (`connect_socks_target`) | Dante (`errno2reply`) | whose fault |
     /// | --- | --- | --- | --- |
     /// | 1 | no address of the name, or any other error | any other error | nobody can tell: ours |
     /// | 2 | before a login | its rules forbid it | ours |
@@ -214,14 +216,14 @@ impl Failure<'_> {
     /// | 7 | other commands than CONNECT | not allowed | ours |
     /// | 8 | no such family of addresses there | no such family | ours |
     ///
-    /// OpenSSH (`ssh -D`) answers 0 before it has tried, and closes if that was in vain: the site
-    /// seems to close.
+    /// OpenSSH (`ssh -D`) answers 0 before it has tried to connect, and closes if it cannot: then the site
+    /// seems to have closed the connection.
     fn refused(&self) -> Option<Fault> {
         let place = place(self.proxy);
         let cannot =
             |why: &str| site(format!("the proxy {place} cannot connect to the site: {why}"));
         let refuses = |why: &str| ours(format!("the proxy {place} refuses: {why}"));
-        // By libcurl's numbers.
+        // Numbers of libcurl's `CURLproxycode`, not of SOCKS.
         match self.signs.socks {
             21 => cannot("host unreachable (SOCKS 4)"),
             19 => cannot("connection refused (SOCKS 5)"),
@@ -232,25 +234,26 @@ impl Failure<'_> {
             18 => refuses("command not supported (SOCKS 7)"),
             17 => refuses("kind of address not supported (SOCKS 8)"),
             25 => refuses("a number that SOCKS does not know"),
-            // No method of ours will do; it does not take the password.
+            // The proxy takes none of our login methods (12), or not our password (33).
             12 | 33 => wants_login(self.proxy),
             // CURLPX_BAD_ADDRESS_TYPE, _BAD_VERSION, _UNKNOWN_MODE.
             1 | 2 | 32 => Some(self.misspoken()),
             // CURLPX_CLOSED, and failures to read or send at any step.
             3 | 13..=16 | 28..=30 => Some(self.closed()),
-            // CURLPX_RESOLVE_HOST: we could not.
+            // CURLPX_RESOLVE_HOST: libcurl could not look the site's name up.
             27 => None,
             number => refuses(&format!("error {number} of SOCKS")),
         }
     }
 }
 
-/// That it wants another login than ours, or one at all.
+/// Returns the fault of a proxy that wants a login, or another one than ours.
 pub fn wants_login(proxy: &Proxy) -> Option<Fault> {
     ours(format!("the proxy {} wants another login", place(proxy)))
 }
 
-/// The phases of a hop that came no further than its proxy: all that is no lookup is the way there.
+/// Returns the phases of a hop that came no further than its proxy: all time after the lookup counts as
+/// the connect phase.
 pub fn folded(hop: &Phases) -> Phases {
     let all_us = hop.total_us() - hop.dns_us.unwrap_or_default();
     let connect_us = hop.connect_us.map(|_| all_us);
@@ -260,7 +263,7 @@ pub fn folded(hop: &Phases) -> Phases {
     }
 }
 
-/// Host and port.
+/// Returns host and port of the proxy.
 fn place(proxy: &Proxy) -> String {
     let host = proxy.url.host_str().unwrap_or_default();
     let port = proxy.url.port_or_known_default().unwrap_or_default();

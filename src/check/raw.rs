@@ -1,6 +1,5 @@
-//! The calls to libcurl and OpenSSL that their crates do not offer. Apart, because with
-//! the question of `clock::kernel` it is the only unsafe code of the program; each block says why it
-//! is sound.
+//! Calls to libcurl and OpenSSL that their crates do not offer. They live apart, because they and the call
+//! of `clock::kernel` are the only unsafe code of the program; each block says why it is sound.
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
@@ -50,8 +49,8 @@ pub fn hide_proxy_headers<H>(easy: &Easy2<H>) {
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SUPPRESS_CONNECT_HEADERS, c_long::from(1)) };
 }
 
-/// Lets `multi` look up so many names at once, and go at its end without waiting for lookups
-/// that hang: the system's may take half a minute.
+/// Lets `multi` look up `threads` names at once, and end without a wait for lookups that hang: those of
+/// the system may take half a minute.
 pub fn look_up_freely(multi: &Multi, threads: u16) {
     // Of curl/multi.h, not yet in curl-sys; a libcurl that has neither ignores them.
     const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
@@ -62,12 +61,12 @@ pub fn look_up_freely(multi: &Multi, threads: u16) {
     }
 }
 
-/// Connections are kept here for those who share it, and for nobody else. Of one thread.
+/// Pool of connections, for the handles that it is lent to and no others. For use on one thread.
 #[derive(Debug)]
 pub struct Pool(*mut curl_sys::CURLSH);
 
 impl Pool {
-    /// An empty one. None: no memory.
+    /// Makes an empty pool; none if there is no memory.
     pub fn new() -> Option<Pool> {
         const CONNECT: curl_sys::curl_lock_data = curl_sys::CURL_LOCK_DATA_CONNECT;
         // SAFETY: a share is made and told what it holds; only this thread uses it, so it needs no
@@ -83,7 +82,8 @@ impl Pool {
         }
     }
 
-    /// Has a handle keep its connection here, and look for one. The pool must outlive the handle.
+    /// Makes a handle look for its connection in this pool, and keep it there. The pool must outlive the
+    /// handle.
     pub fn lend<H>(&self, easy: &Easy2<H>) {
         // SAFETY: both are alive for the call; the caller sees to it that the pool stays so.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, self.0) };
@@ -102,13 +102,13 @@ impl Drop for Pool {
 pub enum Idle {
     /// Nothing has come.
     Quiet,
-    /// Something was said that nobody has asked for.
+    /// The other side has sent something without a request.
     Talking,
-    /// It is closed or broken.
+    /// The connection is closed or broken.
     Over,
 }
 
-/// Looks at an idle connection, and takes nothing from it.
+/// Reads the state of an idle connection, and takes no bytes from it.
 pub fn look_at(socket: curl_sys::curl_socket_t) -> Idle {
     // SAFETY: it is borrowed for one call. libcurl closes it only in calls of this thread, and none
     // of a kept connection's but those that its owner makes; a number that is another's by then
@@ -123,8 +123,8 @@ pub fn look_at(socket: curl_sys::curl_socket_t) -> Idle {
     }
 }
 
-/// Agrees on keys by the curves that all servers know. OpenSSL would send a key of the hybrid with
-/// ML-KEM along with each hello, a tenth of a check's work, for secrets that last for decades.
+/// Sets the curves that all servers know for the agreement on keys. OpenSSL would also send a key of the
+/// hybrid with ML-KEM in each hello: a tenth of a check's work, to protect secrets for decades.
 pub fn speak_curves<H>(easy: &Easy2<H>) {
     // Of curl/curl.h, not yet in curl-sys.
     const SSL_EC_CURVES: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
@@ -133,7 +133,7 @@ pub fn speak_curves<H>(easy: &Easy2<H>) {
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SSL_EC_CURVES, CURVES.as_ptr()) };
 }
 
-/// Connects without ALPN: what is spoken then is no HTTP.
+/// Makes the handle connect without ALPN: the connection will not speak HTTP.
 pub fn speak_no_http<H>(easy: &Easy2<H>) {
     // Of curl/curl.h, not yet in curl-sys.
     const SSL_ENABLE_ALPN: curl_sys::CURLoption = 226;
@@ -141,12 +141,12 @@ pub fn speak_no_http<H>(easy: &Easy2<H>) {
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SSL_ENABLE_ALPN, c_long::from(0)) };
 }
 
-/// The socket of a handle that was only to connect.
+/// Returns the socket of a handle that only connects.
 pub fn socket<H>(handle: &Easy2Handle<H>) -> Option<curl_sys::curl_socket_t> {
     active_socket(handle.raw())
 }
 
-/// The socket of the connection that a handle's last transfer has left open.
+/// Returns the socket of the connection that a handle's last transfer has left open.
 pub fn idle_socket<H>(easy: &Easy2<H>) -> Option<curl_sys::curl_socket_t> {
     active_socket(easy.raw())
 }
@@ -160,8 +160,8 @@ fn active_socket(handle: *mut curl_sys::CURL) -> Option<curl_sys::curl_socket_t>
     (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
 }
 
-/// Reads what has come for a handle that was only to connect: how many bytes, 0 at the end; none
-/// while there is nothing yet.
+/// Reads the bytes that have come for a handle that only connects. Returns their number, 0 at the end of
+/// the connection, and none while no bytes have come.
 ///
 /// # Errors
 /// The connection broke.
@@ -187,24 +187,24 @@ pub fn receive<H>(
     }
 }
 
-/// Whether the handle has an error of the system with it, such as ECONNREFUSED; 0 if none.
+/// Returns the error of the system (errno) that the handle met last, such as ECONNREFUSED; 0 if none.
 pub fn os_errno<H>(easy: &Easy2<H>) -> i32 {
     number(easy, curl_sys::CURLINFO_OS_ERRNO) as i32
 }
 
-/// Whether something of the request was sent; what a proxy was told before is none of it.
+/// Returns true if bytes of the request were sent. Bytes sent to a proxy before it do not count.
 pub fn is_requested<H>(easy: &Easy2<H>) -> bool {
     number(easy, curl_sys::CURLINFO_REQUEST_SIZE) > 0
 }
 
-/// What went wrong with a proxy: a `CURLproxycode` of curl/curl.h, 0 if nothing.
+/// Returns the error of a proxy: a `CURLproxycode` of curl/curl.h, 0 if none.
 pub fn proxy_error<H>(easy: &Easy2<H>) -> c_long {
     // Of curl/curl.h, not yet in curl-sys: CURLINFO_LONG + 59.
     const PROXY_ERROR: curl_sys::CURLINFO = 0x0020_0000 + 59;
     number(easy, PROXY_ERROR)
 }
 
-/// A number that is kept of a transfer; 0 if there is none. `info` is one of those that are longs.
+/// Reads a number of a transfer; 0 if there is none. `info` must be one of the options that store a long.
 fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
     let mut number: c_long = 0;
     // SAFETY: such an option stores a long.
@@ -212,14 +212,14 @@ fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
     if code == curl_sys::CURLE_OK { number } else { 0 }
 }
 
-/// Bytes that went over a TCP socket, of either way: `(acknowledged, received)`. Its beginning counts
-/// as one that was acknowledged, its end as one that was received. None where the kernel does not
-/// tell, as before Linux 4.1 and under emulation.
+/// Returns the bytes that went over a TCP socket in each direction: `(acknowledged, received)`. The start
+/// of the connection counts as one acknowledged byte, its end as one received byte. None if the kernel
+/// does not count them, as before Linux 4.1 and under emulation.
 pub fn traffic(socket: &Socket) -> Option<(u64, u64)> {
     const TCP: c_int = 6;
     const TCP_INFO: c_int = 11;
-    /// Of `tcpi_bytes_acked` and `tcpi_bytes_received` in linux/tcp.h's `struct tcp_info`, in words
-    /// of 8 bytes, the same on all processors.
+    /// Places of `tcpi_bytes_acked` and `tcpi_bytes_received` in linux/tcp.h's `struct tcp_info`, in
+    /// words of 8 bytes; the same on all processors.
     const ACKED: usize = 120 / 8;
     const RECEIVED: usize = 128 / 8;
     let mut info = [0_u64; 32];

@@ -1,4 +1,4 @@
-//! The way that a hop takes: its address, its proxy, and how TLS and HTTP are spoken on it.
+//! Route of a hop: its address, its proxy, and its settings of TLS and HTTP.
 
 use std::net::IpAddr;
 
@@ -21,24 +21,24 @@ use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
 use crate::model::target::{Target, is_name};
 
-/// How one hop is reached.
+/// Route of one hop.
 pub struct Reach<'a> {
     connect: &'a Connect,
     url: &'a Url,
-    /// It goes to the host that the target names, so that what is said of that host holds.
+    /// The hop goes to the host of the target's URL: options about that host apply (address, server name).
     is_its_host: bool,
-    /// It goes to the target's own origin.
+    /// The hop goes to the target's own origin: its secrets may travel.
     is_at_home: bool,
-    /// A header of the user's says who is asked.
+    /// The user has set a `Host` header.
     says_host: bool,
-    /// It is a connection that is checked, not a site.
+    /// The target is a plain connection (`tcp`): no HTTP is spoken.
     is_tcp: bool,
-    /// TLS is spoken on it.
+    /// TLS is spoken on this hop.
     is_tls: bool,
 }
 
 impl<'a> Reach<'a> {
-    /// For a hop of a check of `target` to `url`.
+    /// Makes the route of a hop to `url`, in a check of `target`.
     pub fn new(target: &'a Target, url: &'a Url) -> Reach<'a> {
         Reach {
             connect: &target.connect,
@@ -51,12 +51,12 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// The address that is given instead of a look-up.
+    /// Returns the address that the user has given, so that nothing is looked up.
     fn address(&self) -> Option<IpAddr> {
         self.connect.resolve.filter(|_| self.is_its_host)
     }
 
-    /// The address of the hop, where none is looked up.
+    /// Returns the address of the hop if it is known without a lookup: given by the user, or in the URL.
     pub fn known(&self) -> Option<IpAddr> {
         let given = self.address().filter(|_| self.connect.proxy.is_none());
         given.or_else(|| match self.url.host()? {
@@ -66,14 +66,14 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// The name that TLS asks for, where it is another than the host's.
+    /// Returns the name that TLS asks for, if the user has set one.
     fn server_name(&self) -> Option<&str> {
         let name = self.connect.server_name.as_deref();
         name.filter(|_| self.is_its_host && self.is_tls)
     }
 
-    /// Whether libcurl looks a name up before it opens a socket: the proxy's, or one that always
-    /// means this host.
+    /// Returns true if a name is looked up before the first socket is opened: the proxy's if there is one,
+    /// else the site's.
     pub fn looks_up(&self) -> bool {
         match &self.connect.proxy {
             Some(proxy) => is_name(&proxy.url),
@@ -81,9 +81,9 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// The resolution of the name that is looked up before libcurl begins; none where there is nothing
-    /// to look up, or where libcurl does it: names of proxies, and those that always mean this host.
-    /// Of proxies `socks5` alone leaves the site's name to us.
+    /// Begins the resolution of the name to look up before libcurl begins. None if there is no name, or if
+    /// libcurl looks it up: names of proxies, and those that always mean this host (`localhost`). Of all
+    /// proxies, `socks5` alone leaves the site's name to us; the others look it up themselves.
     pub fn resolution(&self, timeout: Duration) -> Option<Resolution> {
         let host = self.url.host_str()?;
         let plain = host.trim_end_matches('.');
@@ -97,7 +97,7 @@ impl<'a> Reach<'a> {
             Family::Any if !has_ipv6() => Family::V4,
             family => family,
         };
-        // To a proxy it is the proxy's address that must be of that family.
+        // With a proxy, only the proxy's address must be of the family that we connect from.
         let bound = match self.bound().filter(|_| proxy.is_none()) {
             Some(IpAddr::V4(_)) => Family::V4,
             Some(IpAddr::V6(_)) => Family::V6,
@@ -106,34 +106,35 @@ impl<'a> Reach<'a> {
         Some(Resolution::new(host.to_owned(), wanted, bound, timeout))
     }
 
-    /// The address of ours that it connects from, if one was given.
+    /// Returns our address that the hop connects from, if the user has given one.
     fn bound(&self) -> Option<IpAddr> {
         self.connect.interface.as_ref()?.parse().ok()
     }
 
-    /// Tells libcurl what was found.
+    /// Gives libcurl the addresses that were found.
     pub fn answer(&self, easy: &mut Easy2<Wire>, found: &[IpAddr]) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
-        // A proxy is asked for one address: the one that this host would try first.
+        // A proxy can be asked for one address only: take the one that this host would try first.
         let tried = if self.connect.proxy.is_some() { 1 } else { found.len() };
         let found: Vec<String> =
             found.iter().take(tried).map(|address| bracketed(*address)).collect();
         let mut list = List::new();
-        // With a plus it is not kept for ever; it is told anew for each hop.
+        // Without the plus, libcurl would keep the entry for ever; we give it again for each hop.
         list.append(&format!("+{}:{port}:{}", host(self.url), found.join(",")))?;
         easy.resolve(list)
     }
 
-    /// Sets the URL and the way. `headers` gets a line where the URL is another than it seems.
+    /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL names another host
+    /// than the site.
     pub fn configure(&self, easy: &mut Easy2<Wire>, headers: &mut List) -> Result<(), curl::Error> {
         let connect = self.connect;
         let own = self.own_url();
         match self.server_name() {
             None => easy.url(own.as_str())?,
-            // libcurl asks TLS for the URL's host: so that is the name, and the site gets its own.
+            // libcurl takes TLS's name from the URL: so put the name there, and the site's host in `Host`.
             Some(name) => {
                 let mut url = own.into_owned();
-                // It was read as the name of a host.
+                // Cannot fail: the config was read with this name as a host.
                 let _ = url.set_host(Some(name));
                 easy.url(url.as_str())?;
                 if !self.says_host && !self.is_tcp {
@@ -180,7 +181,7 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// The URL as libcurl is told it: a connection is one of HTTP's, on which nothing is said.
+    /// Returns the URL for libcurl: a plain connection (`tcp`) is one of HTTP, on which nothing is sent.
     fn own_url(&self) -> Cow<'a, Url> {
         if !self.is_tcp {
             return Cow::Borrowed(self.url);
@@ -188,17 +189,17 @@ impl<'a> Reach<'a> {
         let scheme = if self.is_tls { "https" } else { "http" };
         let port = self.url.port().unwrap_or_default();
         let text = format!("{scheme}://{}:{port}/", host(self.url));
-        // Host and port were read as those of such a URL.
+        // Cannot fail: the config was read with this host and port.
         Url::parse(&text).map_or(Cow::Borrowed(self.url), Cow::Owned)
     }
 
     fn proxy(&self, easy: &mut Easy2<Wire>) -> Result<(), curl::Error> {
-        // Without one the environment's would be used.
+        // An empty proxy, because libcurl would use the environment's.
         let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
         let port = proxy.url.port_or_known_default().unwrap_or_default();
         easy.proxy(&format!("{}://{}:{port}", proxy.url.scheme(), host(&proxy.url)))?;
         easy.http_proxy_tunnel(self.is_tcp)?;
-        // No host is left out, whatever the environment says.
+        // Use the proxy for every host, whatever `no_proxy` of the environment says.
         easy.noproxy("")?;
         if let Some(login) = &proxy.login {
             easy.proxy_username(&login.user.0)?;
@@ -207,14 +208,14 @@ impl<'a> Reach<'a> {
         Ok(())
     }
 
-    /// What is wrong with a version of HTTP that was not asked for.
+    /// Returns the fault of a site that does not speak the HTTP/2 that the target demands.
     pub fn misspoken(&self, http: Option<&str>) -> Option<Fault> {
         let spoken = http.filter(|http| self.connect.http == HttpVersion::V2 && *http != "2")?;
         let text = format!("the site speaks HTTP/{spoken}, and not 2");
         Some(Fault { cause: Cause::Protocol, text })
     }
 
-    /// How its proxy is asked, if there is one.
+    /// Returns the way in which the proxy is asked for the site, if there is a proxy.
     pub fn ask(&self) -> Option<Ask> {
         let proxy = self.connect.proxy.as_ref()?;
         Some(match proxy.url.scheme() {
@@ -224,8 +225,8 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// That no connection can be made from the given address of ours: all that were tried, sockets of
-    /// that `family`, lead to addresses of the other one.
+    /// Returns the fault of our own address that cannot reach the site: all sockets were of `family`, which
+    /// is not the family of the address that we connect from.
     pub fn mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<Fault> {
         let from = self.bound().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
         let (own, other) = match from {
@@ -236,7 +237,7 @@ impl<'a> Reach<'a> {
         (Domain::from(family?) != own).then_some(Fault { cause: Cause::Internal, text })
     }
 
-    /// What went wrong on the way, if it was that: at our own interface, or at a proxy.
+    /// Returns the fault of our own interface or of a proxy, if the hop failed there.
     pub fn fault(
         &self,
         code: CURLcode,
@@ -252,14 +253,14 @@ impl<'a> Reach<'a> {
         Failure { proxy, ask, code, signs, phases, timeout_ms }.fault()
     }
 
-    /// That a whole reply is no site's but its proxy's: a 407 is never passed on (RFC 9110, 15.5.8).
+    /// Returns the fault of a reply that comes from the proxy: a 407 is never the site's (RFC 9110, 15.5.8).
     pub fn refusal(&self, status: Option<u16>) -> Option<Fault> {
         let proxy = self.connect.proxy.as_ref().filter(|_| self.ask() == Some(Ask::Forward))?;
         if status == Some(407) { wants_login(proxy) } else { None }
     }
 }
 
-/// Whether this host's kernel knows IPv6 at all.
+/// Returns true if the kernel of this host knows IPv6.
 fn has_ipv6() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     let unknown = Some(Errno::AFNOSUPPORT.raw_os_error());
@@ -269,9 +270,9 @@ fn has_ipv6() -> bool {
     })
 }
 
-/// Whether a hop to `url` goes to the target's own origin, so that its secrets may travel.
+/// Returns true if a hop to `url` goes to the target's own origin, so that its secrets may travel.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {
-    // As `Url::origin`, which would copy both.
+    // Compares as `Url::origin` does, which would copy both.
     let home = &target.url;
     let is_origin = url.scheme() == home.scheme()
         && url.host() == home.host()
@@ -279,12 +280,12 @@ pub fn is_at_home(target: &Target, url: &Url) -> bool {
     is_origin || target.is_tcp()
 }
 
-/// Whether TLS is spoken on a hop to `url`.
+/// Returns true if TLS is spoken on a hop to `url`.
 pub fn speaks_tls(target: &Target, url: &Url) -> bool {
     url.scheme() == "https" || target.is_tcp() && target.connect.tls
 }
 
-/// The host as it stands in a URL: an IPv6 address in brackets.
+/// Returns the host as it stands in a URL: an IPv6 address in brackets.
 fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
@@ -296,7 +297,7 @@ fn bracketed(address: IpAddr) -> String {
     }
 }
 
-/// Host and, if it does not go without saying, port.
+/// Returns the host, and the port if it is not the default of the scheme.
 fn authority(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{}:{port}", host(url)),

@@ -1,12 +1,12 @@
-//! Names looked up by the system's resolver, each in a thread while it lasts, so that none waits
-//! for another. libcurl's own threads would do, but for one thing: a lookup that nobody answers
-//! hangs for 10 s and more after its check is over, at each check another, until ten dead names have
-//! all threads and delay everybody. So here a name that hangs gets no more than a second try beside
-//! the first; what comes later waits for that one. A thread that has nothing to do stays for a while:
-//! to start one costs as much as many a lookup.
+//! Looks names up with the system's resolver. Each lookup runs on a thread of its own, so that no lookup
+//! waits for another. libcurl has such threads too, but with one flaw: a lookup that nobody answers
+//! hangs for 10 s and more after its check is over, and each check starts another one, until ten dead
+//! names occupy all threads and delay all other names. Here a name that hangs gets one second try beside
+//! the first; later questions for that name wait for the second try. A thread without work stays for a
+//! while: to start a thread can cost as much as a lookup.
 //!
-//! `resolution` decides which lookups a name takes and what they come to, `system` is one of them,
-//! `servers` finds out what ails the name servers.
+//! `resolution` decides which lookups a name takes and what their answers mean, `system` makes one
+//! lookup, `servers` finds out why the name servers give no answer.
 
 mod resolution;
 mod servers;
@@ -23,41 +23,43 @@ pub use self::resolution::{Ask, Question, Reply, Resolution, Resolved, Step, Unr
 pub use self::system::look_up;
 use self::system::{Found, Missing};
 
-/// Names looked up at once: as many as the checks that are in flight by default.
+/// Most first lookups at once: the default of `max_in_flight`.
 const LOOKUPS: usize = 100;
-/// A lookup that takes longer hangs.
+/// A lookup that has taken this long counts as hanging.
 const HANGS: Duration = Duration::from_secs(1);
-/// Lookups of one name that may hang at once; half of the threads are for first ones alone.
+/// Lookups of one name that may hang at once. A second try of a name starts only while fewer than half
+/// of the [`LOOKUPS`] threads are busy.
 const HANGING: usize = 2;
-/// Lookups beside those at once. One that finds no thread is left out: it only helps.
+/// Most lookups at once beside the first ones (one family alone, or the name servers). A lookup that
+/// finds no free thread is left out: it would only help.
 const BESIDE: usize = 100;
-/// Of those, how many of one name may hang.
+/// Lookups beside a first one that may hang at once for the same question.
 const BESIDE_HANGING: usize = 1;
-/// How long a thread stays with nothing to do, and how many do.
+/// Longest time that a thread stays without work, and the most threads that stay.
 const IDLE: Duration = Duration::from_secs(10);
 const IDLE_MAX: usize = 4;
-/// Stack of each thread, in bytes: what the C library's resolver needs, with its plugins on hosts.
+/// Stack of each thread, in bytes: enough for the C library's resolver and the plugins of a host.
 const STACK: usize = 256 * 1024;
 
-/// What a lookup came to.
+/// Answer to a lookup, with its times.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// What was asked.
+    /// Kind of the lookup.
     pub ask: Ask,
-    /// What was found.
+    /// Result of the lookup.
     pub reply: Reply,
-    /// When it began: a thread was found.
+    /// Start of the lookup: it had a thread.
     pub began: Instant,
-    /// When it ended, whenever who had asked looks.
+    /// End of the lookup; the answer may be read later.
     pub ended: Instant,
 }
 
-/// Who looks up.
+/// Resolver with its threads; shared with them.
 pub struct Resolver(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// There is something to do for a thread that has nothing.
+    /// Wakes an idle thread: there is a lookup in [`State::begun`].
     work: Condvar,
     waker: MultiWaker,
 }
@@ -65,15 +67,15 @@ struct Shared {
 #[derive(Default)]
 struct State {
     under_way: HashMap<Question, Vec<Lookup>>,
-    /// For want of a thread.
+    /// Questions that wait for a free thread, each with its token; oldest first.
     waiting: VecDeque<(Question, usize)>,
-    /// Threads that look up, or are about to; at most [`LOOKUPS`].
+    /// Threads that make a first lookup, or are about to; at most [`LOOKUPS`].
     threads: usize,
-    /// Threads that do so beside those; at most [`BESIDE`].
+    /// Threads that make a lookup beside a first one, or are about to; at most [`BESIDE`].
     beside: usize,
-    /// Threads that have nothing to do; at most [`IDLE_MAX`].
+    /// Threads without work; at most [`IDLE_MAX`].
     idle: usize,
-    /// What those that were idle are about to look up; no more than they were.
+    /// Lookups given to idle threads that have not yet woken up; at most one for each such thread.
     begun: VecDeque<(Question, usize)>,
     answers: Vec<(usize, Answer)>,
     next_id: usize,
@@ -83,22 +85,22 @@ struct State {
 struct Lookup {
     id: usize,
     began: Instant,
-    /// Who waits for it; nobody, if their time is over.
+    /// Tokens that wait for the answer; empty if the time of all of them is over.
     tokens: Vec<usize>,
 }
 
 impl Resolver {
-    /// One that ends a turn of `waker`'s when it has an answer.
+    /// Makes a resolver that ends a turn of `waker`'s loop when an answer has come.
     pub fn new(waker: MultiWaker) -> Resolver {
         Resolver(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), waker }))
     }
 
-    /// Looks a name up for whoever has that token.
+    /// Starts the lookup of a name, or joins one that is under way. The answer carries `token`.
     pub fn ask(&self, question: Question, token: usize, now: Instant) {
         let mut state = self.0.state();
         let Some(id) = state.begin(&question, token, now) else {
             if !state.answers.is_empty() {
-                // It was left out, which is an answer.
+                // The lookup was left out, which is an answer.
                 let _ = self.0.waker.wakeup();
             }
             return;
@@ -135,19 +137,20 @@ impl Resolver {
         }
     }
 
-    /// The answers that have come, each with its token.
+    /// Takes the answers that have come, each with its token.
     pub fn answers(&self) -> Vec<(usize, Answer)> {
         std::mem::take(&mut self.0.state().answers)
     }
 
-    /// When the lookup began that this one waits for. None: it has not.
+    /// Returns the start of the lookup that `token` waits for; none if it has not started.
     pub fn began(&self, question: &Question, token: usize) -> Option<Instant> {
         let state = self.0.state();
         let mut lookups = state.under_way.get(question).into_iter().flatten();
         lookups.find(|lookup| lookup.tokens.contains(&token)).map(|lookup| lookup.began)
     }
 
-    /// Nobody waits for these answers any more. False: no thread has been free to look for one.
+    /// Drops the questions and answers of `token`. Returns false if one of its questions still waited for
+    /// a thread.
     pub fn forget(&self, questions: &[Question], token: usize) -> bool {
         let mut state = self.0.state();
         for question in questions {
@@ -163,7 +166,8 @@ impl Resolver {
 }
 
 impl State {
-    /// Where it is waited for the answer; the number of a lookup, if that is to begin.
+    /// Makes `token` wait for the answer to `question`: with a new lookup, with one that is under way, or in
+    /// the queue. Returns the number of the new lookup, which the caller must start.
     fn begin(&mut self, question: &Question, token: usize, now: Instant) -> Option<usize> {
         let known = self.under_way.get_mut(question);
         let hang = known.as_deref().map_or(0, |all| {
@@ -180,7 +184,7 @@ impl State {
             self.under_way.entry(question.clone()).or_default().push(lookup);
             return Some(id);
         }
-        // The newest knows most.
+        // Join the newest lookup: its answer is the freshest.
         match known.and_then(|all| all.last_mut()) {
             Some(newest) => newest.tokens.push(token),
             None if is_beside(question) => {
@@ -192,12 +196,12 @@ impl State {
         None
     }
 
-    /// The threads that look up such questions.
+    /// Returns the count of threads for this kind of question.
     fn count(&mut self, question: &Question) -> &mut usize {
         if is_beside(question) { &mut self.beside } else { &mut self.threads }
     }
 
-    /// A lookup has ended: tells who waits for it.
+    /// Ends the lookup `id`: adds its answer for every token that waits for it.
     fn answer(&mut self, question: &Question, id: usize, answer: &Answer) {
         if let Some(all) = self.under_way.get_mut(question) {
             let ended = all.extract_if(.., |lookup| lookup.id == id);
@@ -209,9 +213,9 @@ impl State {
         }
     }
 
-    /// A thread is free. Gives what it is to look up next, if any waits for one.
+    /// Returns the next lookup for a thread that is free, if a question waits; counts the thread as busy.
     fn next(&mut self) -> Option<(Question, usize)> {
-        // While there is room, none that is begun is put back.
+        // While a thread is free, `begin` puts no question back into the queue.
         while self.threads < LOOKUPS
             && let Some((next, token)) = self.waiting.pop_front()
         {
@@ -229,7 +233,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread's life.
+    /// Runs a thread: makes lookups until there is no work for [`IDLE`], or [`IDLE_MAX`] others are idle.
     fn work(&self, question: Question, id: usize) {
         let mut next = Some((question, id));
         while let Some((question, id)) = next.take() {
@@ -251,12 +255,12 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do. None: for too long.
+    /// Waits for the next lookup of an idle thread; none after [`IDLE`] without one.
     fn idle(&self) -> Option<(Question, usize)> {
         let mut state = self.state();
         let until = Instant::now() + IDLE;
         loop {
-            // Whoever has put it there has counted this thread as one that works.
+            // `Resolver::ask` has counted this thread as busy already.
             if let Some(begun) = state.begun.pop_front() {
                 return Some(begun);
             }
@@ -271,12 +275,12 @@ impl Shared {
     }
 }
 
-/// Whether it is a lookup beside another.
+/// Returns true for a lookup that runs beside a first one.
 fn is_beside(question: &Question) -> bool {
     !matches!(question.ask, Ask::First(_))
 }
 
-/// The answer of a lookup that was left out.
+/// Returns the answer of a lookup that was left out.
 fn unanswered(question: &Question) -> Reply {
     match question.ask {
         Ask::Servers(_) => Reply::Servers(None),

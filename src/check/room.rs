@@ -1,10 +1,10 @@
-//! Room for bodies: a bound on what all checks hold at once, from the first byte read until the
-//! judge has let go of it.
+//! Room for bodies: bounds the bytes of bodies that all checks hold at once, from the first byte read until
+//! the judge drops the body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The room, shared by all who hold.
+/// Room, shared by all its holders.
 #[derive(Debug, Clone)]
 pub struct Room {
     used: Arc<AtomicUsize>,
@@ -12,20 +12,20 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for `limit_bytes`.
+    /// Makes a room of `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Room {
         Room { used: Arc::new(AtomicUsize::new(0)), limit_bytes }
     }
 
-    /// Takes `bytes` of it, if they are free. More than there is in all is given once the room
-    /// is empty, cut to the limit.
+    /// Takes `bytes` of the room, if they are free. A request for more than the limit gets the whole room,
+    /// once it is empty.
     pub fn take(&self, bytes: usize) -> Option<Held> {
         let mut held = Held { room: self.clone(), bytes: 0 };
         held.grow(bytes.min(self.limit_bytes)).then_some(held)
     }
 }
 
-/// A part of the room; free again when dropped.
+/// Part of the room; free again when dropped.
 #[derive(Debug)]
 pub struct Held {
     room: Room,
@@ -33,7 +33,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Makes it at least `bytes` large. False: there is no room, and it stays as it was.
+    /// Makes the part at least `bytes` large. Returns false, and changes nothing, if there is no room.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let all = &self.room.used;
@@ -50,12 +50,12 @@ impl Held {
         true
     }
 
-    /// A part of the same room that holds nothing yet.
+    /// Makes a part of the same room, of 0 bytes.
     pub fn none(&self) -> Held {
         Held { room: self.room.clone(), bytes: 0 }
     }
 
-    /// Gives back what is over `bytes`.
+    /// Gives the bytes beyond `bytes` back to the room.
     pub fn shrink(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.room.used.fetch_sub(less, Ordering::AcqRel);

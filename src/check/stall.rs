@@ -1,5 +1,5 @@
-//! Turns that come far too late: this process was stopped for a while, as by SIGSTOP, or starved of
-//! its processor. What was under way then waited for us, not for its site.
+//! Detects turns that come far too late: this process was stopped for a while, for example by SIGSTOP, or
+//! got no processor. Checks under way then waited for us, not for their sites.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,36 +8,37 @@ use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// A turn that is late by less is none of this: a busy machine has such turns all the time.
+/// Ignore turns that are late by less than this: a busy machine has such turns all the time.
 const LATE: Duration = Duration::from_millis(250);
-/// By as much as a clock that is stepped, nothing is believed that was under way.
+/// After a stall of this length no check that was under way is believed; the same bound as for a step of the
+/// clock.
 pub const STALLED: Duration = Duration::from_secs(1);
 
-/// Watches that turns follow one another, from the first on.
+/// Meter of the time between turns, from the first turn on.
 #[derive(Default)]
 pub struct Pulse {
     felt: Option<Instant>,
 }
 
 impl Pulse {
-    /// How much later than after `allowed` this comes, at least: what would have ended the turn sooner
-    /// is not known. Nothing where it is not worth a word.
+    /// Returns by how much this turn is late: the time since the last call beyond `allowed`. It is a lower
+    /// bound, since an event might have ended the wait before `allowed`. None if it is less than [`LATE`].
     pub fn late(&mut self, allowed: Duration, now: Instant) -> Option<Duration> {
         let went = now.saturating_duration_since(self.felt.replace(now)?);
         Some(went.saturating_sub(allowed)).filter(|late| *late >= LATE)
     }
 }
 
-/// Of whom a reply is, once its flight is over.
+/// Owner of a reply whose check is over.
 pub struct Whom {
-    /// What was checked.
+    /// Target of the check.
     pub target: Arc<Target>,
-    /// How long it had no turn, where that was far too long.
+    /// Time without a turn of the engine, summed over the turns that came far too late.
     pub stalled: Duration,
 }
 
-/// Why a reply cannot be believed to a check that had no turns for so long, if it cannot: its times
-/// are ours, or its deadline passed while nobody looked.
+/// Returns the fault of a reply that cannot be believed, because its check was stalled for `stalled`: its
+/// times are our own delay, or its deadline passed during the stall.
 pub fn doubt(reply: &Reply, stalled: Duration) -> Option<Fault> {
     let is_timeout = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Timeout);
     if stalled < STALLED && !(is_timeout && stalled >= LATE) {
@@ -73,14 +74,14 @@ mod tests {
         };
         let ms = Duration::from_millis;
         for (total_ms, cause, stalled, want) in [
-            // Never stalled.
+            // No stall.
             (2001, Some(Cause::Timeout), ms(0), false),
-            // The deadline passed while it was: the reply may have been there.
+            // The deadline passed during the stall: the reply may have been there.
             (2200, Some(Cause::Timeout), ms(300), true),
             (2300, Some(Cause::Timeout), ms(249), false),
             (700, Some(Cause::Connect), ms(300), false),
             (700, None, ms(300), false),
-            // So long that no time is true.
+            // The stall is so long that no time is true.
             (6900, Some(Cause::Timeout), ms(6000), true),
             (1700, None, ms(1000), true),
             (1700, Some(Cause::Connect), ms(1000), true),

@@ -1,25 +1,25 @@
-//! Why a reply is read no further: apart, as all that reads it may stop.
+//! Reasons to read a reply no further. They live apart, since every reader of a reply may stop.
 
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;
 
-/// Why we stopped reading a reply.
+/// Reason to read a reply no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
-    /// All that is to be read of the body has been read.
+    /// The part of the body that is to be read has been read.
     Full,
-    /// A redirect that leads somewhere: what comes after its header does not count.
+    /// The reply is a redirect that can be followed: its body does not count.
     Redirect,
     /// Another protocol begins (status 101): the reply has ended.
     Switched,
-    /// No room for more.
+    /// All checks together hold `bodies_max` bytes of bodies.
     NoRoom,
-    /// The body cannot be decoded: why, for people.
+    /// The body cannot be decoded, for this reason (a text for people).
     Undecodable(String),
 }
 
 impl Stopped {
-    /// Why the reply is not whole for that; none: all that counts of it has come.
+    /// Returns the fault of a reply that stopped for this reason; none if all of it that counts has come.
     pub fn fault(&self) -> Option<Fault> {
         let (cause, text) = match self {
             Stopped::Full | Stopped::Redirect | Stopped::Switched => return None,

@@ -1,7 +1,7 @@
-//! Whom to trust: roots parsed once and shared by every connection, instead of anew for each
-//! (4 ms of CPU a check with the usual 140 roots).
+//! Roots that checks trust: parsed once and shared by every connection, instead of anew for each one (4 ms
+//! of CPU a check with the usual 140 roots).
 //!
-//! Where they come from is `crate::roots`' matter; a target's own `ca_file` means that file alone.
+//! `crate::roots` finds the roots. A target with its own `ca_file` trusts that file alone.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::roots;
 /// Roots to verify a chain against.
 #[derive(Clone)]
 pub struct Roots {
-    /// As OpenSSL takes them.
+    /// Roots in the form that OpenSSL takes.
     pub store: Arc<X509Store>,
     /// Chains that these roots have verified.
     pub chains: Arc<VerifiedChains>,
@@ -27,7 +27,7 @@ pub struct Roots {
 /// All roots that the targets need.
 #[derive(Default)]
 pub struct Trust {
-    /// None: nobody needs them. The error is what an https check without them tells.
+    /// Roots of this host; none if no target needs them. An https check reports the error.
     host: Option<Result<Roots, Error>>,
     files: HashMap<PathBuf, Roots>,
 }
@@ -36,8 +36,8 @@ impl Trust {
     /// Reads the roots that `targets` need.
     ///
     /// # Errors
-    /// A `ca_file` that cannot be read or holds no certificate. That the environment names roots
-    /// which cannot be read is only warned of: its https checks are `unknown`, and say so.
+    /// A `ca_file` cannot be read or holds no certificate. If the host's roots cannot be read, that is only a
+    /// warning: https checks that need them are `unknown`, and give the reason.
     pub fn read<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<Trust, Error> {
         let mut trust = Trust::default();
         let mut wants_host = false;
@@ -60,10 +60,10 @@ impl Trust {
         Ok(trust)
     }
 
-    /// The roots for `target`; none if it does not verify.
+    /// Returns the roots for `target`; none if the target does not verify certificates.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The roots cannot be read.
     pub fn of(&self, target: &Target) -> Result<Option<&Roots>, &Error> {
         match &target.ca_file {
             _ if !target.verify => Ok(None),

@@ -1,15 +1,15 @@
-//! The head of the road: starts each check when it is due, and hands on what came back.
+//! First stage of the road: starts each check when it is due, and hands the replies on.
 //!
-//! Takes: a [`Plan`], and others later, each in the place of the one before. Gives: [`Found`]. Ends
-//! when: told to stop; then no check starts, those in flight end, and what is open after
-//! `stop_timeout` is a gap. On failure: libcurl's own trouble ends it with an error.
+//! Takes: a [`Plan`], and later ones, each in place of the one before. Gives: [`Found`]. Ends when: a stop
+//! is asked for; then no check starts, those in flight end, and each check that is open after
+//! `stop_timeout` becomes a gap. On failure: an error of libcurl itself ends the watch with that error.
 //!
-//! It begins once the clock can be believed, and follows it when it is stepped: then the grid is
-//! planned anew, and the checks under way are unknown.
+//! The watch begins once the clock can be believed. If the clock is stepped, the watch plans the grid of
+//! due times anew, and the outcomes of the checks under way are unknown.
 //!
-//! It runs on a thread of its own and does nothing else, so that nothing disturbs a measurement:
-//! bodies are judged elsewhere, and what it gives goes into a queue that never blocks it. The
-//! bound is kept at the other end: while [`QUEUE`] or more wait there, no check starts.
+//! The watch has a thread of its own and does nothing else, so that nothing disturbs a measurement:
+//! bodies are judged elsewhere, and items go into a queue that never blocks the watch. The queue itself
+//! has no bound; instead, no check starts while [`QUEUE`] or more items wait in it.
 
 mod ends;
 mod outlet;
@@ -35,20 +35,20 @@ use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
 use crate::stop::Stop;
 
-/// Replies that may wait for the judge before checks wait too.
+/// Start no check while so many items wait for the judge.
 const QUEUE: usize = 1024;
-/// Room that a body is given beyond its size of last time, in parts of that: pages grow.
+/// Reserve 1/4 more than the last body's size: pages grow.
 const MARGIN: usize = 4;
-/// Before it is handed on, a batch for the judge takes of the room for bodies one part in so many.
+/// Hand a batch to the judge once its bodies fill 1/16 of `bodies_max`.
 const PARTS: usize = 16;
 /// Longest turn; a stepped clock is seen within it.
 const TURN: Duration = Duration::from_secs(1);
-/// How soon a start is tried again that waits for others to let go of their room.
+/// Wait before the next try of a start that found no room for its body, or a full queue.
 const RETRY: Duration = Duration::from_millis(5);
-/// How often it is looked whether the clock can be believed.
+/// Time between two looks at a clock that cannot be believed yet.
 const CLOCK_TURN: Duration = Duration::from_millis(500);
 
-/// The stage.
+/// Stage that starts the checks.
 pub struct Watch {
     targets: Vec<Arc<Target>>,
     node: Arc<str>,
@@ -59,28 +59,28 @@ pub struct Watch {
     room: Room,
     /// Room that each target's body needed last, in bytes.
     needs: Vec<usize>,
-    /// What is to be tried again.
+    /// Failed attempts whose next attempt is to start; the first to come is the first to start.
     again: VecDeque<Box<Failed>>,
     judged: Receiver<Judged>,
     judged_in: Sender<Judged>,
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
     out: Outlet,
-    /// The clocks at the last turn, and what was said of them when they last jumped.
+    /// Clocks at the last turn, and the words for their last jump.
     moment: Moment,
     jumped: String,
-    /// How often the clock jumped.
+    /// Number of the clock's jumps so far.
     jumps: u32,
 }
 
-/// A check under way.
+/// Tag of a check under way.
 struct Flying {
     index: usize,
     order: Order,
 }
 
 impl Watch {
-    /// A watch of nothing yet.
+    /// Makes a watch without targets; [`Watch::run`] takes the first plan.
     pub fn new((node, run): (Arc<str>, u32), limits: Limits, out: Sender<Vec<Found>>) -> Watch {
         let (judged_in, judged) = smol::channel::unbounded();
         let (plans_in, plans) = smol::channel::unbounded();
@@ -105,21 +105,21 @@ impl Watch {
         }
     }
 
-    /// For the judge.
+    /// Returns the judge's sender of decisions.
     pub fn line(&self) -> Line {
         Line { judged: self.judged_in.clone(), waker: self.engine.waker() }
     }
 
-    /// For whoever stops it, or plans anew.
+    /// Returns a handle that wakes the watch, or gives it a new plan.
     pub fn control(&self) -> Control {
         Control { plans: self.plans_in.clone(), waker: self.engine.waker() }
     }
 
-    /// Watches what is planned until told to stop. `newest`: the newest due time that is stored of
-    /// each target.
+    /// Runs the checks of `plan`, and of later plans, until a stop. `newest` has the newest due time of each
+    /// target that is stored, in milliseconds since 1970.
     ///
     /// # Errors
-    /// libcurl's own trouble.
+    /// libcurl itself failed.
     pub fn run(
         mut self,
         plan: Plan,
@@ -136,7 +136,7 @@ impl Watch {
             self.follow_clock();
             if self.is_past() {
                 self.await_clock(stop)?;
-                // Slots that came due meanwhile.
+                // The slots that came due during the wait are missed.
                 for (target, missed) in self.schedule.step(clock::now_ms(), GapCause::Clock, false)
                 {
                     self.gap(target, missed);
@@ -162,7 +162,7 @@ impl Watch {
             self.turn(left.min(TURN))?;
             self.settle();
         }
-        // From here on the judge keeps what it would have had tried again.
+        // From here on the judge keeps the failed attempts itself: no next attempt is made.
         self.judged.close();
         self.settle();
         for Flying { index, order } in self.engine.abandon() {
@@ -174,13 +174,13 @@ impl Watch {
         Ok(())
     }
 
-    /// The clock says that this program was not made yet.
+    /// Returns true if the clock is before the time at which this program was made.
     fn is_past(&self) -> bool {
         self.moment.now_us < clock::MADE_MS * 1000
     }
 
-    /// Waits until the clock can be believed, or for as long as is allowed. No check starts; those
-    /// under way go on.
+    /// Waits until the clock can be believed: for a clock in the past without limit, for one that is not
+    /// synchronised at most `clock_wait`. No check starts; those under way go on.
     fn await_clock(&mut self, stop: &Stop) -> Result<(), Error> {
         let began = Instant::now();
         let mut said = None;
@@ -204,7 +204,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes in what the judge has told.
+    /// Takes the decisions that the judge has sent.
     fn hear(&mut self) {
         while let Ok(judged) = self.judged.try_recv() {
             match judged {
@@ -214,8 +214,8 @@ impl Watch {
         }
     }
 
-    /// Starts the next attempts, before anything else. If one has to wait, gives how long the next
-    /// turn may.
+    /// Starts the next attempts, which come before due checks. If an attempt has to wait, returns the longest
+    /// wait of the next turn.
     fn start_again(&mut self) -> Option<Duration> {
         while let Some(failed) = self.again.pop_front() {
             let is_full = self.engine.in_flight() >= self.limits.max_in_flight;
@@ -235,7 +235,7 @@ impl Watch {
         self.engine.start(target, held, Flying { index, order });
     }
 
-    /// While stopping nothing is tried again: what was judged holds.
+    /// Gives up the next attempts, since a stop was asked for: the outcomes of the failed attempts count.
     fn settle(&mut self) {
         self.hear();
         for mut failed in std::mem::take(&mut self.again) {
@@ -248,14 +248,14 @@ impl Watch {
         }
     }
 
-    /// Starts what is due and finds room. Gives how long the next turn may wait.
+    /// Starts the checks that are due and find room. Returns the longest wait of the next turn.
     fn start_due(&mut self) -> Duration {
         loop {
             let now_us = clock::now_us();
             let now_ms = now_us.div_euclid(1000);
             if !self.schedule.is_ready(now_ms) {
                 let Some(next_ms) = self.schedule.next_ms() else { return TURN };
-                // Whole milliseconds, rounded up: the poll of libcurl knows no smaller ones.
+                // Rounded up to whole milliseconds: libcurl's poll knows no smaller unit.
                 let wait_us = (next_ms * 1000 - now_us).max(0) as u64;
                 return Duration::from_millis(wait_us.div_ceil(1000)).min(TURN);
             }
@@ -267,7 +267,7 @@ impl Watch {
             }
             let Some(next) = self.schedule.peek() else { return TURN };
             let Some(held) = self.room.take(self.needs[next]) else {
-                // The judge lets go of what it has seen.
+                // The judge gives the room of a body back once it has read the body.
                 self.out.hand_on();
                 return RETRY;
             };
@@ -288,14 +288,13 @@ impl Watch {
         }
     }
 
-    /// One turn of the engine. Before it waits, what was found is handed on, unless more is due
-    /// soon.
+    /// Makes one turn of the engine. Before the wait, hands the batch on, unless more is due soon.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
         self.out.before(wait, Instant::now());
         let ended = self.engine.turn(wait).inspect_err(|_| self.out.hand_on())?;
         let ended_at = Instant::now();
         if !ended.is_empty() {
-            // Before what has ended is believed.
+            // Look for a jump of the clock before the replies are used.
             self.follow_clock();
         }
         if let Some(stalled) = self.engine.take_stall() {
@@ -333,7 +332,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Spreads what has come due while this process stood still.
+    /// Spreads the checks that came due while this process stood still.
     fn catch_up(&mut self, stalled: Duration) {
         let seconds = stalled.as_secs_f64();
         log::warn!(
@@ -344,7 +343,7 @@ impl Watch {
         }
     }
 
-    /// Why a check that spans a jump of the clock is unknown.
+    /// Makes the fault of a check that spans a jump of the clock: its outcome is unknown.
     fn unbelieved(&self) -> Fault {
         let text = format!("the clock cannot be believed: {}", self.jumped);
         Fault { cause: Cause::Clock, text }
@@ -364,7 +363,7 @@ impl Watch {
             self.give(Found::Run(self.run));
         }
         if self.is_past() {
-            // The grid stays where it is until the clock is back.
+            // Leave the grid as it is until the clock is no longer in the past.
             return;
         }
         let cause = if jump.slept_us > 0 { GapCause::Suspend } else { GapCause::Clock };

@@ -1,5 +1,5 @@
-//! What libcurl calls back while a hop is under way: the times that it does not keep for a hop
-//! that fails, and the header and the body as they arrive.
+//! Callbacks that libcurl makes while a hop is under way. They note the times that libcurl does not keep
+//! for a hop that fails, and take the header and the body as they arrive.
 
 use std::ffi::c_void;
 use std::ops::ControlFlow;
@@ -24,64 +24,64 @@ use crate::model::judge::Fault;
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// The receiving end of one hop.
+/// Receiver of libcurl's callbacks for one hop.
 pub struct Wire {
-    /// When the hop was started; set anew just before libcurl begins with it. Its own clock begins
-    /// later, and much later where this thread loses its processor in between.
+    /// Start of the hop; set again just before libcurl begins with the hop. libcurl's own clock begins
+    /// later, and much later if this thread loses its processor in between.
     pub started: Instant,
-    /// How long the name was looked up before libcurl began.
+    /// Time that the look-up of the name took before libcurl began.
     pub looked: Duration,
-    /// When the first socket was opened: the name is looked up.
+    /// Time at which the first socket was opened: the look-up of the name is over.
     pub socket_at: Option<Instant>,
-    /// Every socket was of the same family of addresses.
+    /// All sockets so far have the same address family.
     pub one_family: bool,
-    /// Of the first socket: AF_INET or AF_INET6.
+    /// Address family of the first socket: AF_INET or AF_INET6.
     pub family: Option<i32>,
-    /// When the TLS context was made: TCP is connected.
+    /// Time at which the TLS context was made: TCP is connected.
     pub tls_at: Option<Instant>,
-    /// Of one that was only to connect: when it was connected, its proxy and TLS included.
+    /// Time at which a hop that only connects (`tcp`) was connected, its proxy and TLS included.
     pub connected_at: Option<Instant>,
-    /// Something of a reply has arrived.
+    /// At least one byte of a reply has arrived.
     pub spoke: bool,
-    /// Of a greeting: when its first byte came, and when it was over.
+    /// Times of a greeting: when its first byte came, and when the greeting was over.
     pub greeted_at: Option<Instant>,
     pub over_at: Option<Instant>,
-    /// What has arrived of the header.
+    /// Header, as far as it has arrived.
     pub head: Head,
-    /// What has arrived of the body.
+    /// Body, as far as it has arrived.
     pub body: Body,
-    /// Why we stopped reading, if we did.
+    /// Reason for which we read the reply no further, if we stopped.
     pub stopped: Option<Stopped>,
-    /// Why no socket could be opened: trouble of this machine.
+    /// First error of a socket that could not be opened: trouble of this machine.
     pub no_socket: Option<std::io::Error>,
-    /// More handles of the sockets to a proxy, which outlast libcurl's.
+    /// Duplicates of the sockets to a proxy: they stay open when libcurl has closed its own.
     to_proxy: Vec<Socket>,
     limits: Limits,
     roots: Option<Roots>,
     /// Notes of the handshake.
     handshake: SharedHandshake,
-    /// Has the handle's connection, and outlives the handle that this belongs to.
+    /// Pool that keeps the connection of the handle. It outlives the handle that owns this `Wire`.
     pub pool: Option<Rc<Pool>>,
-    /// Lets the handle make one request, and outlives it likewise.
+    /// Permit for one request of the handle. It outlives the handle too.
     pub single: Rc<SingleRequest>,
 }
 
-/// What is read of a reply.
+/// Bounds and rules for the reading of a reply.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// At most this much, decoded, in bytes.
+    /// Read at most so many bytes of the body, counted after decoding.
     pub max_body: usize,
-    /// Whether it is kept for the judge.
+    /// Keep the body for the judge.
     pub keep: bool,
-    /// Whose headers are asked for.
+    /// Target of the check; its expressions say which headers to keep.
     pub target: Arc<Target>,
-    /// The URL asked for, if a redirect from it is to be followed: its body is of no interest.
+    /// URL of the request if a redirect from it is to be followed: then the body is not read.
     pub follow: Option<Url>,
 }
 
 impl Wire {
-    /// For one hop. `roots`: what TLS verifies against; `pool`: keeps its connection; `single`:
-    /// says whether it may make one.
+    /// Makes the receiver for one hop. TLS verifies the site against `roots`, `pool` keeps the connection,
+    /// and `single` says whether the hop may open a new one.
     pub fn new(
         limits: Limits,
         roots: Option<Roots>,
@@ -121,22 +121,22 @@ impl Wire {
         std::mem::take(&mut self.handshake.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Bytes that a proxy has acknowledged and sent, as in [`raw::traffic`]; 0 also where nobody can
-    /// tell.
+    /// Returns the bytes that a proxy has acknowledged and sent, as in [`raw::traffic`]; 0 for both if the
+    /// kernel does not count them.
     pub fn proxy_traffic(&self) -> (u64, u64) {
         self.to_proxy.iter().filter_map(raw::traffic).max().unwrap_or_default()
     }
 
-    /// Takes what was said first; false: no more is read of it.
+    /// Takes bytes of the greeting. Returns false if no more of the greeting is to be read.
     pub fn greeted(&mut self, bytes: &[u8]) -> bool {
         self.greeted_at.get_or_insert_with(Instant::now);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
     }
 
-    /// Why a reply that came to its end is not whole, if it is not.
+    /// Returns the fault of a reply that ended in the middle of its compressed body.
     pub fn cut(&self) -> Option<Fault> {
-        // Of a part that was asked for (206) the stream's end may be missing.
+        // A reply to a range request (206) is a part of the body: the end of the stream may be missing.
         if !self.body.is_cut() || self.head.status == Some(206) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Wire {
         Some(Fault { cause: Cause::Protocol, text: text.to_owned() })
     }
 
-    /// Drops what came: it was no reply of the site's.
+    /// Drops the header and the body that have arrived: they were not the site's reply.
     pub fn forget_reply(&mut self) {
         let held = self.body.take_held();
         self.body = Body::new(self.limits.max_body, self.limits.keep, held);
@@ -162,7 +162,7 @@ impl Handler for Wire {
         {
             self.stopped = Some(Stopped::Redirect);
         }
-        // In HTTP/2 nothing can be switched to: libcurl refuses it.
+        // HTTP/2 has no switch to another protocol: libcurl refuses a 101 there itself.
         if self.head.final_status() == Some(101) && self.head.http != Some("2") {
             self.stopped = Some(Stopped::Switched);
         }
@@ -208,12 +208,12 @@ impl Handler for Wire {
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => {
                 if self.limits.target.connect.proxy.is_some() {
-                    // One that cannot be had is missed in a text alone.
+                    // Without the duplicate only the text of a fault loses a detail.
                     self.to_proxy.extend(socket.try_clone());
                 }
                 Some(socket.into_raw_fd())
             }
-            // A kind of address that this host does not know; it may have others.
+            // This host does not know this address family; the site may have addresses of the other one.
             Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => None,
             Err(error) => {
                 self.no_socket.get_or_insert(error);

@@ -1,80 +1,80 @@
-//! Whether the clock may be believed: what all the clocks say at one moment, what has happened to
-//! them between two, and when a clock is not fit to date a check by. Data in, answers out.
+//! Decides if the clock may be believed: compares all clocks at two moments to find jumps, and finds reasons
+//! not to date checks by the clock. Pure: data in, answers out.
 
 use std::time::Duration;
 
-/// The clocks differ by more than this where one was set, or slept, in microseconds.
+/// Smallest difference between two clocks that counts as a step or a suspension, in microseconds.
 const STEP_US: i64 = 1_000_000;
-/// A host that has been up for longer has had its time to ask for the time.
+/// Time since boot, in microseconds, after which a host counts as having had time to set its clock.
 const JUST_BOOTED_US: i64 = 10 * 60 * 1_000_000;
 
-/// What the clocks say, in microseconds.
+/// Readings of all clocks at one moment, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Since 1970; may be set.
+    /// Time since 1970; this clock may be set.
     pub now_us: i64,
-    /// Since some moment, without the time that this host was suspended; goes on evenly.
+    /// Time since some fixed moment, without the time that this host was suspended; this clock is never set.
     pub awake_us: i64,
-    /// The same with that time.
+    /// Time since a fixed moment, with the time that this host was suspended; this clock is never set.
     pub up_us: i64,
 }
 
-/// What has happened to a clock.
+/// Jump of the clock between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// How far it was stepped ahead, or back, in microseconds.
+    /// Step of the clock in microseconds: positive ahead, negative back, 0 if there was none.
     pub stepped_us: i64,
-    /// How long the host was suspended, in microseconds.
+    /// Time that the host was suspended, in microseconds; 0 if it was not.
     pub slept_us: i64,
 }
 
 impl Moment {
-    /// What has happened since `before`; none: time went by.
+    /// Returns the jump of the clock since `before`; none if only time went by.
     pub fn since(self, before: Moment) -> Option<Jump> {
         let up_us = self.up_us - before.up_us;
         let slept_us = up_us - (self.awake_us - before.awake_us);
         let stepped_us = (self.now_us - before.now_us) - up_us;
-        // Small corrections are the clock's daily business.
+        // Small corrections of the clock are normal.
         let large = |us: i64| if us.abs() < STEP_US { 0 } else { us };
         let jump = Jump { stepped_us: large(stepped_us), slept_us: large(slept_us) };
         (jump != Jump { stepped_us: 0, slept_us: 0 }).then_some(jump)
     }
 }
 
-/// Why no check may be dated by the clock yet.
+/// Reason for which no check may be dated by the clock yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It is before the day on which this program was made.
+    /// The clock is before the time at which this program was made.
     Past,
-    /// The host has just booted, and nobody has set it.
+    /// The host has just booted, and its clock is not synchronised yet.
     Unsynchronised,
 }
 
-/// What is to be decided by.
+/// Facts that decide if checks may be dated by the clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {
-    /// The clock, in milliseconds since 1970.
+    /// Time of the clock, in milliseconds since 1970.
     pub now_ms: i64,
-    /// When the program was made, likewise.
+    /// Time at which this program was made, in milliseconds since 1970.
     pub made_ms: i64,
-    /// What the kernel calls the clock; none: it does not say.
+    /// The kernel calls the clock synchronised; none if it does not say.
     pub is_synchronised: Option<bool>,
-    /// How long the host has been up, in microseconds.
+    /// Time since the host was booted, in microseconds.
     pub up_us: i64,
-    /// How long it was waited for the clock already.
+    /// Time that we have waited for the clock so far.
     pub waited: Duration,
-    /// How long at most, for one that is not synchronised.
+    /// Longest wait for a clock that is not synchronised.
     pub clock_wait: Duration,
 }
 
 impl Circumstances {
-    /// Why no check may be dated by the clock yet.
+    /// Returns the reason for which no check may be dated by the clock yet; none if checks may be.
     pub fn doubt(&self) -> Option<Doubt> {
         if self.now_ms < self.made_ms {
             return Some(Doubt::Past);
         }
         let is_open = self.is_synchronised == Some(false) && self.waited < self.clock_wait;
-        // It has just booted if it had when the waiting began.
+        // The host counts as just booted if it was so when the wait began.
         let up_us = self.up_us - self.waited.as_micros() as i64;
         (is_open && up_us < JUST_BOOTED_US).then_some(Doubt::Unsynchronised)
     }
@@ -136,10 +136,10 @@ mod tests {
             (Circumstances { clock_wait: Duration::ZERO, ..booted }, None),
             (waited(minute, 90), Some(Doubt::Unsynchronised)),
             (waited(2 * minute, 150), None),
-            // It had just booted when the waiting began, and not now.
+            // The host had just booted when the wait began, and no longer now.
             (waited(minute, 650), Some(Doubt::Unsynchronised)),
             (waited(Duration::ZERO, 650), None),
-            // That is never waited out.
+            // A clock in the past is waited for without limit.
             (Circumstances { now_ms: 999, ..waited(9 * minute, 9000) }, Some(Doubt::Past)),
             (Circumstances { now_ms: 0, is_synchronised: Some(true), ..booted }, Some(Doubt::Past)),
         ] {

@@ -1,7 +1,7 @@
-//! Reads the clocks as a test wants them, in builds for development alone. The C library tells the
-//! time, since a preloaded library (`tests/harness/clock.c`) can move that for the tests, the program and its
-//! servers together. The file that `$SITEWATCH_CLOCK` names moves this program's clocks alone; it is
-//! read again at each look.
+//! Reads the clocks as a test wants them; in development builds only. The time comes from the C library,
+//! because a preloaded library (`tests/harness/clock.c`) can move it for the tests, the program and its
+//! servers together. The file that `$SITEWATCH_CLOCK` names moves the clocks of this program alone; the
+//! file is read again at each reading of a clock.
 //!
 //! ```text
 //!     ahead_us=3600000000 asleep_us=0 synchronised=false up_us=5000000
@@ -11,20 +11,20 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// What differs from what the kernel says.
+/// Differences from the kernel's clocks that a test asks for.
 #[derive(Default)]
 pub struct Told {
-    /// How far the clock is ahead, in microseconds.
+    /// Microseconds by which the clock is ahead.
     pub ahead_us: i64,
-    /// How long this host was suspended besides, in microseconds.
+    /// Additional time that this host was suspended, in microseconds.
     pub asleep_us: i64,
-    /// What the kernel calls the clock.
+    /// Answer of the kernel in place of its own: the clock is synchronised.
     pub is_synchronised: Option<bool>,
-    /// How long this host has been up, in microseconds.
+    /// Time since boot in place of the kernel's, in microseconds.
     pub up_us: Option<i64>,
 }
 
-/// Microseconds since 1970 by the C library's clock.
+/// Returns the time of the C library's clock, in microseconds since 1970.
 pub fn realtime_us() -> i64 {
     let us = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
     match SystemTime::UNIX_EPOCH.elapsed() {
@@ -33,7 +33,7 @@ pub fn realtime_us() -> i64 {
     }
 }
 
-/// What is told now; nothing where nobody tells.
+/// Reads the file; returns no differences if there is none.
 pub fn read() -> Told {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let file = FILE.get_or_init(|| std::env::var_os("SITEWATCH_CLOCK").map(PathBuf::from));

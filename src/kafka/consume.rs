@@ -1,7 +1,7 @@
-//! The way out of Kafka: messages of the partitions that the group gives us, from the offsets
-//! that the caller names. Partitions are taken over only once the caller has said from where, so
-//! that nothing is fetched from anywhere else first. The group never waits for that: until a
-//! member has answered, nobody is given anything, for as long as `max.poll.interval.ms`.
+//! Reads from Kafka: messages of the partitions that the group gives us, from the offsets that the caller
+//! names. A partition is taken over only when the caller has named its offset, so that nothing is fetched
+//! from another offset before. The group does not wait for that offset: while a member has not answered, no
+//! member gets a partition, for up to `max.poll.interval.ms`. So we answer the group at once.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,65 +23,65 @@ use crate::config::Kafka;
 use crate::error::Error;
 use crate::model::anchor::fingerprint;
 
-/// How long a request to the brokers may take.
+/// Longest time for a request to the brokers.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long one may take that is made between two messages.
+/// Longest time for a request to the brokers between two messages.
 const ANSWER_SOON: Duration = Duration::from_secs(2);
 
-/// A member of the group.
+/// Member of the consumer group.
 pub struct Reader {
     consumer: BaseConsumer<Surroundings>,
     topic: String,
 }
 
-/// What a turn of [`Reader::poll`] brought.
+/// Result of a call of [`Reader::poll`].
 pub enum Turn<'a> {
-    /// Nothing yet.
+    /// Nothing has come.
     Nothing,
-    /// A message.
+    /// Message of a partition.
     Message(Message<'a>),
-    /// The group gives us these partitions, and does not wait until we [`Reader::assign`] them.
+    /// Partitions that the group gives us; the group does not wait until we [`Reader::assign`] them.
     Given(Vec<i32>),
-    /// The group has taken these partitions away.
+    /// Partitions that the group has taken away.
     Taken(Vec<i32>),
 }
 
-/// A message as it is in Kafka.
+/// Message as it is in Kafka.
 pub struct Message<'a>(BorrowedMessage<'a>);
 
 impl Message<'_> {
-    /// Its partition.
+    /// Returns the partition of the message.
     pub fn partition(&self) -> i32 {
         self.0.partition()
     }
 
-    /// Its offset in the partition.
+    /// Returns the offset of the message in its partition.
     pub fn offset(&self) -> i64 {
         self.0.offset()
     }
 
-    /// The time of its sending, or of its arrival, as the topic has it, in milliseconds since 1970;
-    /// 0: none.
+    /// Returns the time at which the message was sent, or arrived, as the topic is set up, in milliseconds
+    /// since 1970; 0 if it has none.
     pub fn sent_ms(&self) -> i64 {
         self.0.timestamp().to_millis().unwrap_or(0)
     }
 
-    /// Its fingerprint.
+    /// Returns the fingerprint of the message.
     pub fn hash(&self) -> u64 {
         fingerprint(self.0.key().unwrap_or_default(), self.payload(), self.sent_ms())
     }
 
-    /// Its bytes; none: a tombstone.
+    /// Returns the bytes of the message; empty for a tombstone.
     pub fn payload(&self) -> &[u8] {
         self.0.payload().unwrap_or_default()
     }
 }
 
 impl Reader {
-    /// A member that has not joined yet. Nothing need be reachable.
+    /// Makes a member that has not joined the group yet. No broker need be reachable.
     ///
     /// # Errors
-    /// A setting that librdkafka does not take.
+    /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
     pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
         let config = settings::consumer(kafka)?;
         let (turns, is_refused, damage_seen, is_another) = Default::default();
@@ -103,8 +103,8 @@ impl Reader {
             .map_err(|error| Error::new(format!("cannot read topic {}: {error}", self.topic)))
     }
 
-    /// Waits for something to happen, at most `wait`. It must be called again and again, or the
-    /// group takes us for dead.
+    /// Waits for a message or for news of the group, at most `wait`. Call this again and again, or the group
+    /// takes us for dead.
     pub fn poll(&self, wait: Duration) -> Turn<'_> {
         let surroundings = self.consumer.context();
         if let Some(turn) = surroundings.turns().pop_front() {
@@ -115,8 +115,8 @@ impl Reader {
                 surroundings.heard();
                 Turn::Message(Message(message))
             }
-            // All errors have been told to the link; most are about the road, and the others
-            // (the topic is gone, rights are missing) are not.
+            // Most errors are about the connection to the brokers, and the link has them already. The
+            // others (the topic is gone, rights are missing) are looked at here.
             Some(Err(error)) => {
                 surroundings.consider(&error);
                 Turn::Nothing
@@ -125,24 +125,24 @@ impl Reader {
         }
     }
 
-    /// Says that the group has given or taken what [`Reader::poll`] has not told yet: partitions
-    /// may no longer be ours to assign.
+    /// Returns true if the group has given or taken partitions that [`Reader::poll`] has not returned yet:
+    /// some partitions may no longer be ours to assign.
     pub fn has_turns(&self) -> bool {
         !self.consumer.context().turns().is_empty()
     }
 
-    /// Takes partitions over, each from its offset on; 0: from the earliest.
+    /// Takes partitions over, each from its offset on; 0 stands for the earliest one.
     ///
     /// # Errors
-    /// librdkafka does not take them.
+    /// librdkafka does not take them over.
     pub fn assign(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
         let list = self.list(offsets.iter().copied());
         let assigned = list.and_then(|list| self.consumer.incremental_assign(&list));
         assigned.map_err(|error| Error::new(format!("cannot take partitions over: {error}")))
     }
 
-    /// Goes on reading partitions that we have at other offsets; 0: the earliest. Gives those that
-    /// do.
+    /// Moves partitions that we have to other offsets; 0 stands for the earliest one. Returns the partitions
+    /// that have moved.
     pub fn seek(&self, offsets: &[(i32, i64)]) -> Vec<i32> {
         let list = self.list(offsets.iter().copied());
         match list.and_then(|list| self.consumer.seek_partitions(list, ANSWER)) {
@@ -158,18 +158,18 @@ impl Reader {
         }
     }
 
-    /// Fetches nothing more for now.
+    /// Stops fetching from all partitions until [`Reader::resume`].
     pub fn pause(&self) {
         self.all("pause", Consumer::pause);
     }
 
-    /// Fetches again.
+    /// Fetches from all partitions again.
     pub fn resume(&self) {
         self.all("resume", Consumer::resume);
     }
 
-    /// Tells Kafka up to where each partition is stored (the next offset), for the tools that
-    /// watch lag; nothing rests on it.
+    /// Tells Kafka, for each partition, the first offset that is not stored yet. This is for tools that watch
+    /// lag; we ourselves do not use these offsets.
     pub fn commit(&self, offsets: &[(i32, i64)]) {
         let committed = self
             .list(offsets.iter().copied())
@@ -179,33 +179,35 @@ impl Reader {
         }
     }
 
-    /// The cluster's own id; none: no broker answers.
+    /// Asks for the id of the cluster; none if no broker answers.
     pub fn cluster(&self) -> Option<String> {
         self.consumer.client().fetch_cluster_id(ANSWER)
     }
 
-    /// The earliest offset of a partition, and one past its last; none: no broker answers.
+    /// Asks for the earliest offset of a partition, and the one after its last message; none if no broker
+    /// answers.
     pub fn bounds(&self, partition: i32) -> Option<(i64, i64)> {
         self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_SOON).ok()
     }
 
-    /// Whether the group or the topic is refused to us. Brokers that answer mend nothing then.
+    /// Returns true if we have no right to the group or the topic. Then brokers that answer are no recovery.
     pub fn is_refused(&self) -> bool {
         self.consumer.context().is_refused.load(Ordering::Relaxed)
     }
 
-    /// Whether the topic was made anew since this was last asked. Offsets go on as if it was the same.
+    /// Returns true if the topic was made anew since the last call. librdkafka reads on at the same offsets,
+    /// as if the topic was the old one.
     pub fn takes_another(&self) -> bool {
         self.consumer.context().is_another.swap(false, Ordering::Relaxed)
     }
 
-    /// When a batch came last whose checksum was wrong; none: never.
+    /// Returns the time at which the last batch with a wrong checksum came; none if there was none.
     pub fn damage_seen(&self) -> Option<Instant> {
         let seen = &self.consumer.context().damage_seen;
         *seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client, to ask the brokers.
+    /// Returns the client, for questions to the brokers.
     pub fn client(&self) -> &Client<impl ClientContext + use<>> {
         self.consumer.client()
     }
@@ -231,7 +233,7 @@ impl Reader {
     }
 }
 
-/// What the group has said.
+/// News of the group.
 enum Told {
     Given(Vec<i32>),
     Taken(Vec<i32>),
@@ -246,16 +248,16 @@ impl From<Told> for Turn<'_> {
     }
 }
 
-/// What librdkafka calls back, all of it on the thread that polls.
+/// Callbacks of librdkafka; all run on the thread that polls.
 struct Surroundings {
     link: Arc<Link>,
     /// The user asks for librdkafka's own log.
     is_debugged: bool,
     turns: Mutex<VecDeque<Told>>,
     is_refused: AtomicBool,
-    /// When a batch came last whose checksum was wrong.
+    /// Time at which the last batch with a wrong checksum came.
     damage_seen: Mutex<Option<Instant>>,
-    /// The topic is another one, and nobody has been told.
+    /// The topic was made anew, and the caller has not asked since.
     is_another: AtomicBool,
 }
 
@@ -264,13 +266,13 @@ impl Surroundings {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The group has let us in, or a message has come.
+    /// Notes that the group has let us in, or a message has come.
     fn heard(&self) {
         self.is_refused.store(false, Ordering::Relaxed);
         self.link.works();
     }
 
-    /// Partitions taken away are no longer to be taken over.
+    /// Adds partitions that the group takes away, and removes them from those that wait to be taken over.
     fn taken(&self, partitions: Vec<i32>) {
         let mut turns = self.turns();
         let gone: BTreeSet<i32> = partitions.iter().copied().collect();
@@ -308,7 +310,7 @@ impl ClientContext for Surroundings {
     fn stats_raw(&self, _: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // One that was damaged on its way comes whole the next time; one that is damaged in the
+        // A batch that was damaged on its way comes whole the next time. A batch that is damaged in the
         // broker's own log never does, and its partition stands still.
         if reason.contains(" failed CRC32") {
             let mut seen = self.damage_seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -331,15 +333,15 @@ impl ConsumerContext for Surroundings {
         let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.heard();
-            // An empty answer frees the group. The partitions stay ours in it, and follow once it
-            // is known from where to read them: the store may be away for hours.
+            // An empty answer frees the group. The partitions stay ours, and are taken over once the
+            // caller knows their offsets: the store may be away for hours.
             if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
                 log::debug!("Kafka: cannot answer the group: {error}");
             }
             self.turns().push_back(Told::Given(partitions));
             return;
         }
-        // librdkafka refuses the whole list for one that was not taken over, and waits on.
+        // If one partition of the list was not taken over, librdkafka refuses the whole list and waits on.
         let given_back = assigned(consumer, list);
         if let Err(error) = given_back.and_then(|list| consumer.incremental_unassign(&list)) {
             log::warn!("Kafka: cannot give partitions back: {error}");
@@ -348,7 +350,7 @@ impl ConsumerContext for Surroundings {
     }
 }
 
-/// Picks those of a list that have been taken over.
+/// Returns the partitions of a list that have been taken over.
 fn assigned<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     list: &TopicPartitionList,

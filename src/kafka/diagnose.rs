@@ -1,5 +1,5 @@
-//! Why a broker is of no use to us, said so that one can act: librdkafka tells it in the names of
-//! its own settings, and of a certificate only that it is refused.
+//! Explains the trouble with a broker so that the user can act. librdkafka explains it with the names of
+//! its own settings, and says of a certificate only that it is refused.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -11,22 +11,23 @@ use openssl::x509::store::X509StoreBuilder;
 use crate::config::{Kafka, KafkaTls};
 use crate::roots;
 
-/// How long each step may take.
+/// Longest time for each step of [`refusal`].
 const STEP: Duration = Duration::from_secs(3);
 
-/// A broker that hangs up so soon does so for what we are.
+/// A broker that hangs up sooner than this, once the connection is up, is taken for one that wants a
+/// login.
 const AT_ONCE_MS: u64 = 2000;
 
-/// What words of librdkafka mean.
+/// Meaning of a message of librdkafka.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Explained {
-    /// It is so.
+    /// The explanation is certain.
     Surely(String),
-    /// A broker that starts or stops may look the same.
+    /// The explanation is a guess: a broker that starts or stops may look the same.
     Perhaps(String),
 }
 
-/// What a broker says of a certificate of ours that it will not have, or that it misses.
+/// Alerts of a broker that refuses our certificate, or misses one.
 const UNWELCOME: [&str; 4] = [
     "alert bad certificate",
     "alert certificate required",
@@ -34,20 +35,20 @@ const UNWELCOME: [&str; 4] = [
     "alert unknown ca",
 ];
 
-/// How it looks when a broker hangs up.
+/// Messages for a broker that hangs up.
 const HUNG_UP: [&str; 3] = ["Disconnected", "Broken pipe", "reset by peer"];
 
-/// What stands before the coordinator's address.
+/// Prefix before the address of the group's coordinator.
 const COORDINATOR: &str = "GroupCoordinator: ";
 
-/// How it looks when nobody is there.
+/// Messages for a broker that cannot be reached.
 const UNREACHED: [&str; 3] = ["Connect to ", "Failed to resolve ", "Connection setup timed out"];
 
-/// How it looks when what answers speaks no Kafka: its first four bytes are taken for a size.
+/// Message for a server that does not speak Kafka: its first four bytes are taken for a size.
 const FOREIGN: &str = "Invalid response size ";
 
-/// A reason without what is for librdkafka's developers: of `ssl://host:9093/1: reason (after 3ms
-/// in state UP)` broker and reason.
+/// Shortens a message of librdkafka to broker and reason, without the parts for its developers:
+/// `ssl://host:9093/1: reason (after 3ms in state UP)` becomes `host:9093: reason`.
 pub fn shown(said: &str) -> String {
     let reason = said.split(" (after ").next().unwrap_or(said);
     let reason = reason.strip_prefix(COORDINATOR).unwrap_or(reason);
@@ -57,7 +58,7 @@ pub fn shown(said: &str) -> String {
     format!("{broker}: {why}")
 }
 
-/// What words of librdkafka mean for our settings; none: they say it themselves.
+/// Explains a message of librdkafka in terms of our settings; none if the message needs no explanation.
 pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
     let reason = shown(said);
     let (broker, why) = reason.split_once(": ")?;
@@ -83,7 +84,7 @@ pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
     if !HUNG_UP.iter().any(|words| why.contains(words)) {
         return None;
     }
-    // librdkafka's own hints for these get lost in it (2.12).
+    // librdkafka (2.12) has hints of its own for these cases, but does not pass them on.
     let what = if said.contains("in state APIVERSION_QUERY") && kafka.tls.is_none() {
         "as brokers do that want TLS: add [kafka.tls], or take another port"
     } else if why.contains("PLAINTEXT broker listener") {
@@ -97,13 +98,13 @@ pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
     Some(Explained::Perhaps(format!("{broker}: the broker hangs up, {what}")))
 }
 
-/// What speaks where a broker should, by the size that its first bytes were taken for.
+/// Describes the server that answers in place of a broker, by the size that its first bytes were taken for.
 fn foreign(size: &str) -> String {
     let number = size.split(' ').next().and_then(|word| word.parse::<i32>().ok());
     let bytes = number.unwrap_or_default().to_be_bytes();
     let what = match &bytes {
         b"HTTP" => "a web server (HTTP)".to_owned(),
-        // An alert or a handshake.
+        // The first bytes are a TLS alert or handshake.
         [21 | 22, 3, ..] => return "this port wants TLS: add [kafka.tls]".to_owned(),
         text if text.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
             format!("another server, which begins with {:?}", String::from_utf8_lossy(text))
@@ -113,13 +114,13 @@ fn foreign(size: &str) -> String {
     format!("this is no Kafka broker but {what}: mend brokers in [kafka]")
 }
 
-/// How long a broker had been in its state.
+/// Reads from a message the time that a broker had been in its state, in milliseconds.
 fn lasted_ms(said: &str) -> Option<u64> {
     said.split_once(" (after ")?.1.split_once("ms in state ")?.0.parse().ok()
 }
 
-/// Makes a handshake of our own with `broker` (host:port); if its certificate is refused, says
-/// why.
+/// Makes a TLS handshake of our own with `broker` (host:port). If the broker's certificate is refused,
+/// returns the reason, for people.
 pub fn refusal(broker: &str, tls: &KafkaTls) -> Option<String> {
     let (host, _) = broker.rsplit_once(':')?;
     let host = host.trim_matches(['[', ']']);
@@ -135,7 +136,7 @@ pub fn refusal(broker: &str, tls: &KafkaTls) -> Option<String> {
     builder.set_cert_store(store.build());
     let ssl = builder.build().configure().ok()?.into_ssl(host).ok()?;
     let mut stream = openssl::ssl::SslStream::new(ssl, stream).ok()?;
-    // A client certificate may be wanted later; by then the broker's has been judged.
+    // Ignore a failure: the broker may want a client certificate, but its own is verified before that.
     let _ = stream.connect();
     let result = stream.ssl().verify_result();
     if result == X509VerifyResult::OK {

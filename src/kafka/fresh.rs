@@ -1,6 +1,6 @@
-//! Whether a client has to be made anew. librdkafka (2.10 to 2.13) forgets a broker that metadata
-//! do not name. Those of a cluster whose brokers are all fenced, as one is that stood still, name
-//! none, and then it never asks anybody again: <https://github.com/confluentinc/librdkafka/issues/5301>.
+//! Finds out if a client has to be made anew. librdkafka (2.10 to 2.13) forgets brokers that are not in the
+//! metadata. If all brokers of a cluster are fenced, as after they stood still, the metadata names none,
+//! and librdkafka never asks again: <https://github.com/confluentinc/librdkafka/issues/5301>.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -11,12 +11,11 @@ use rdkafka::config::FromClientConfigAndContext;
 use super::settings::{self, Asking};
 use crate::config::Kafka;
 
-/// How long brokers may take to be reached, and to answer.
+/// Longest time to connect to a broker, and to wait for its answer.
 const REACH: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Whether brokers answer a client that was just made. Where none can be reached at all, none is
-/// made.
+/// Returns true if the brokers answer a new client. Makes no client if no broker can be reached.
 pub fn answers(kafka: &Kafka) -> bool {
     kafka.brokers.iter().any(|broker| is_listening(broker)) && knock(kafka)
 }

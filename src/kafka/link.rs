@@ -1,5 +1,5 @@
-//! Whether the brokers can be reached: what librdkafka reports again and again, told once per
-//! change.
+//! Tracks if the brokers can be reached. librdkafka reports its troubles again and again; a [`Link`] turns
+//! them into one [`Change`] each time the state changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::diagnose::{self, Explained, shown};
 use crate::config::Kafka;
 
-/// Reasons told of one outage, at most: after "no broker" may come "no topic", then "no rights".
+/// Most reasons that are reported for one outage: after "no broker" may come "no topic", then "no rights".
 const REASONS: usize = 5;
 
-/// After the wait that a broker asked for: until the next statistics tell of another, over a
-/// connection that was given up and made again meanwhile.
+/// Time added to the wait that a broker asked for. The next statistics may report another wait only later,
+/// if the connection is given up and made again in between.
 const THROTTLED: Duration = Duration::from_secs(15);
-/// A quota that has not held us back for so long is told again.
+/// Report a quota again if it has not held us back for so long.
 const CALM: Duration = Duration::from_secs(600);
 
-/// librdkafka's words for a broker that we must not trust.
+/// librdkafka's words for a broker whose certificate we must not trust.
 const UNTRUSTED: &str = "certificate verify failed";
 
-/// The road to the brokers.
+/// State of the connection to the brokers.
 #[derive(Debug)]
 pub struct Link {
     settings: Kafka,
@@ -32,41 +32,41 @@ pub struct Link {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Since when they are away.
+    /// Time since which the brokers are away; none if they are not.
     away: Option<Instant>,
-    /// What was said of a broker last.
+    /// Latest reason to doubt that the brokers answer; empty if there is none.
     reason: String,
-    /// What nobody has been told yet.
+    /// Change that the caller has not taken yet.
     untold: Option<Change>,
-    /// Why they are away, each reason told or to be told; at most [`REASONS`].
+    /// Reasons of this outage that were reported, or will be; oldest first, at most [`REASONS`].
     reasons: Vec<String>,
-    /// One of them was told, and not yet that they are back.
+    /// The outage was reported, and its end was not yet.
     is_told: bool,
-    /// A handshake of our own was made to see why they are away.
+    /// A TLS handshake of our own was made in this outage, to find its reason.
     is_diagnosed: bool,
-    /// Until when brokers may let us wait for a quota, as they have said last; it stays when that
-    /// is over.
+    /// Time until which brokers may make us wait for a quota, as last reported. The value stays when that
+    /// time is over.
     throttled_until: Option<Instant>,
 }
 
-/// A change of the road.
+/// Change in the connection to the brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing can be had of the brokers, and why; told again for another reason.
+    /// The brokers are of no use, for this reason; reported again for another reason.
     Away(String),
-    /// One can, after so long.
+    /// The brokers are back, after an outage of this length.
     Back(Duration),
-    /// They let us wait for so long, since we send more than a quota of theirs allows.
+    /// The brokers make us wait for so long, since we send more than a quota of theirs allows.
     Throttled(Duration),
 }
 
 impl Link {
-    /// One of which nothing is known.
+    /// Makes a link whose brokers do not count as away.
     pub fn new(settings: &Kafka) -> Link {
         Link { settings: settings.clone(), known: Mutex::default() }
     }
 
-    /// What has changed since it was last asked.
+    /// Takes the change since the last call; none if there was none. Of several changes, only the newest.
     pub fn change(&self) -> Option<Change> {
         let mut known = self.known();
         let change = known.untold.take();
@@ -81,12 +81,12 @@ impl Link {
         change
     }
 
-    /// Whether no broker can be reached, as far as is known.
+    /// Returns true if the brokers are away, as far as is known.
     pub fn is_away(&self) -> bool {
         self.known().away.is_some()
     }
 
-    /// A broker has answered.
+    /// Notes that a broker has answered.
     pub fn works(&self) {
         let mut known = self.known();
         known.reason.clear();
@@ -95,14 +95,14 @@ impl Link {
             if known.is_told {
                 known.untold = Some(Change::Back(since.elapsed()));
             } else {
-                // Away and back before anybody asked: nothing to tell.
+                // The brokers were away and came back between two calls of `change`: report nothing.
                 known.untold = None;
                 known.reasons.clear();
             }
         }
     }
 
-    /// A broker lets us wait for so long.
+    /// Notes that a broker makes us wait for so long.
     pub fn throttled(&self, wait: Duration) {
         let (now, mut known) = (Instant::now(), self.known());
         let is_new = known.throttled_until.is_none_or(|until| now > until + CALM);
@@ -112,23 +112,23 @@ impl Link {
         }
     }
 
-    /// Whether brokers let us wait for a quota: they are slow, and not away.
+    /// Returns true while brokers make us wait for a quota: they are slow, and not away.
     pub fn is_throttled(&self) -> bool {
         self.known().is_throttled()
     }
 
-    /// Nothing goes, and why: this is what to mend.
+    /// Notes that the brokers are of no use, for a reason that is certain and that the user must mend.
     pub fn fails(&self, why: &str) {
         self.known().fail(why, true);
     }
 
-    /// Whether a broker has given a reason to doubt since the last answer. librdkafka itself tells
-    /// that all are down only sometimes, so whoever waits for an answer has to look at the time.
+    /// Returns true if there was a reason to doubt since the last answer. librdkafka itself reports only
+    /// sometimes that all brokers are down, so a caller that waits for an answer needs a deadline of its own.
     pub fn is_in_doubt(&self) -> bool {
         !self.known().reason.is_empty()
     }
 
-    /// No broker has answered a question. Says why, as far as brokers have given a reason.
+    /// Notes that no broker has answered. The reason is the latest doubt if there is one, or else `why`.
     pub fn unanswered(&self, why: &str) {
         let reason = self.known().reason.clone();
         if reason.contains(UNTRUSTED) {
@@ -137,7 +137,7 @@ impl Link {
         self.known().fail(if reason.is_empty() { why } else { &reason }, false);
     }
 
-    /// The brokers may be away. A better reason for that stays.
+    /// Notes that the brokers may be away. An earlier reason to doubt stays.
     pub fn suspect(&self, why: &str) {
         let mut known = self.known();
         if known.reason.is_empty() {
@@ -145,19 +145,19 @@ impl Link {
         }
     }
 
-    /// Something was said of a broker that makes one doubt.
+    /// Sets the latest reason to doubt that the brokers answer.
     fn doubt(&self, why: &str) {
         why.clone_into(&mut self.known().reason);
     }
 
-    /// What librdkafka reports.
+    /// Takes an error that librdkafka reports.
     fn reported(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
         log::debug!("Kafka: {reason}");
         let (explained, reason) = (diagnose::explain(reason, &self.settings), shown(reason));
         match (code, explained) {
             (Some(RDKafkaErrorCode::AllBrokersDown), _) => self.unanswered(&reason),
-            // Whom we must not trust, or who does not trust us: trying again will not help, and
-            // no broker need be down for it.
+            // We must not trust the broker, or the broker does not trust us: another try will not
+            // help, and the broker need not be down.
             (Some(RDKafkaErrorCode::Authentication), _) => self.fails(&reason),
             (_, Some(Explained::Surely(why))) => self.fails(&why),
             (_, Some(Explained::Perhaps(why))) => self.doubt(&why),
@@ -166,7 +166,8 @@ impl Link {
         }
     }
 
-    /// No TLS with a broker. Why, librdkafka does not tell, so we look ourselves, once an outage.
+    /// Takes a failed TLS handshake. librdkafka does not give the reason, so we make a handshake of our own,
+    /// once for each outage.
     fn refused(&self, reason: &str) {
         if std::mem::replace(&mut self.known().is_diagnosed, true) {
             return;
@@ -190,14 +191,14 @@ impl Known {
         self.throttled_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// `is_sure`: it is told even if they were away before, for another reason.
+    /// Notes that the brokers are away. A reason with `is_sure` is reported even after another reason.
     fn fail(&mut self, why: &str, is_sure: bool) {
         if !is_sure && self.is_throttled() {
             return;
         }
         if self.away.is_none() {
             self.away = Some(Instant::now());
-            // Back and away before anybody asked: what was told still holds.
+            // The brokers were back and went away between two calls of `change`: the last report holds.
             self.untold = None;
         }
         let is_new = self.reasons.len() < REASONS && self.reasons.iter().all(|told| told != why);
@@ -211,8 +212,8 @@ impl Known {
 impl ClientContext for Link {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         log::debug!("librdkafka: {facility}: {message}");
-        // `[thrd:…]: ssl://host:9093/1: reason`. It comes at once, where errors wait to be polled,
-        // and that a broker hangs up is no error to librdkafka.
+        // `[thrd:…]: ssl://host:9093/1: reason`. Log lines come at once, while errors wait to be polled;
+        // and a broker that hangs up is no error for librdkafka.
         if facility == "FAIL"
             && let Some((_, said)) = message.split_once("]: ")
         {
@@ -293,7 +294,7 @@ mod tests {
             link.unanswered("more silence");
             link.fails("no rights");
         }
-        // Two at once: the newer.
+        // Of two reasons at once, the newer one.
         assert_eq!(link.change(), Some(Change::Away("no rights".to_owned())));
         for i in 0..100 {
             link.fails(&format!("reason {i}"));

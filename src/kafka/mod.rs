@@ -1,5 +1,5 @@
-//! Kafka: one place for the client's settings, a publisher for the edge, a reader for the centre.
-//! Both tell of the road to the brokers through a [`Link`], once per change.
+//! Kafka: the client's settings, a publisher for the edge, a reader for the centre. Both report through a
+//! [`Link`] when the brokers become unreachable or reachable, once per change.
 
 mod consume;
 mod diagnose;

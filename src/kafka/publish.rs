@@ -1,4 +1,4 @@
-//! The way into Kafka: hands records to librdkafka and tells what became of each.
+//! Publishes records to Kafka: hands them to librdkafka, and reports the delivery of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,33 +15,33 @@ use super::topic::words;
 use crate::config::Kafka;
 use crate::error::Error;
 
-/// What became of a record.
+/// Result of the delivery of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// The brokers have it.
+    /// The brokers have the record.
     Done,
-    /// They will never take it, for its own fault.
+    /// The brokers will never take the record, because of the record itself; with the reason.
     Refused(String),
-    /// They do not take it, for another reason; it may be sent again.
+    /// The brokers do not take the record, for another reason; it may be sent again.
     Failed(String),
-    /// Nobody said what became of it in time, or it was taken back; it may be sent again.
+    /// No answer came in time, or the record was taken back; it may be sent again.
     Returned,
 }
 
-/// Called for each record that was handed over, on librdkafka's polling thread.
+/// Callback for each record that was handed over, with its id; runs on the thread that polls librdkafka.
 type Tell = Box<dyn Fn(u64, Delivery) + Send + Sync>;
 
-/// A producer.
+/// Producer of records.
 pub struct Publisher {
     producer: ThreadedProducer<Surroundings>,
     topic: String,
 }
 
 impl Publisher {
-    /// One that tells `tell` what became of each record. Nothing need be reachable yet.
+    /// Makes a publisher that calls `tell` with the delivery of each record. No broker need be reachable yet.
     ///
     /// # Errors
-    /// A setting that librdkafka does not take, or no threads for it.
+    /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
     pub fn new(
         kafka: &Kafka,
         batching: Batching,
@@ -55,10 +55,10 @@ impl Publisher {
         Ok(Publisher { producer, topic: kafka.topic.clone() })
     }
 
-    /// Hands a record over; false: there is no room at the moment.
+    /// Hands a record to librdkafka. Returns false if its queue is full at the moment.
     ///
     /// # Errors
-    /// librdkafka does not take it: refused, or failed.
+    /// librdkafka does not take the record: refused, or failed.
     pub fn send(&self, id: u64, key: &str, payload: &str) -> Result<bool, Delivery> {
         let record =
             BaseRecord::with_opaque_to(&self.topic, Box::new(id)).key(key).payload(payload);
@@ -71,19 +71,19 @@ impl Publisher {
         }
     }
 
-    /// Takes back all that was handed over and not delivered: each is told as failed, or, if it
-    /// was on its way, as what became of it.
+    /// Takes back all records that were handed over and not delivered. Each is reported to `tell`, most as
+    /// [`Delivery::Returned`]; a record on its way may still be reported with its true delivery.
     pub fn take_back(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 
-    /// The client, to ask the brokers.
+    /// Returns the client, for questions to the brokers.
     pub fn client(&self) -> &Client<impl ClientContext + use<>> {
         self.producer.client()
     }
 }
 
-/// What librdkafka calls back.
+/// Callbacks of librdkafka.
 struct Surroundings {
     link: Arc<Link>,
     tell: Tell,
@@ -103,7 +103,7 @@ impl ClientContext for Surroundings {
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            // Brokers that close what was idle look the same: what counts is whether they answer.
+            // Brokers that close an idle connection look the same, so this is only a suspicion.
             Some(RDKafkaErrorCode::AllBrokersDown) => self.link.suspect(reason),
             _ => self.link.error(error, reason),
         }
@@ -125,8 +125,8 @@ impl ProducerContext for Surroundings {
     }
 }
 
-/// Refused for good is only what is the record's own fault: missing rights, an unknown topic, a
-/// timestamp out of range may be mended, so such records are held and sent again.
+/// Turns an error into a delivery. Only errors of the record itself refuse it for good. Missing rights, an
+/// unknown topic or a timestamp out of range can be mended: such records are held and sent again.
 fn outcome(error: &KafkaError) -> Delivery {
     use RDKafkaErrorCode::{
         InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge, MessageTimedOut,
@@ -151,8 +151,8 @@ fn outcome(error: &KafkaError) -> Delivery {
     }
 }
 
-/// The longest time for which a broker has told us to wait, of all brokers in librdkafka's
-/// statistics: `"throttle": { "min":0, "max":1500, …`, in milliseconds.
+/// Returns the longest time that any broker has told us to wait, in milliseconds, from librdkafka's
+/// statistics: `"throttle": { "min":0, "max":1500, …`.
 fn throttled_ms(statistics: &str) -> u64 {
     let longest = |part: &str| {
         let (_, max) = part.split_once("\"max\":")?;

@@ -1,6 +1,6 @@
-//! What librdkafka is told. Its own defaults are for servers: a gigabyte of queue, a minute until
-//! a dead broker is noticed. What the user sets in `[kafka.properties]` comes last; what our
-//! promises rest on is refused there.
+//! Settings for librdkafka. Its own defaults are for servers: a queue of a gigabyte, a minute until a dead
+//! broker is noticed. The user's `[kafka.properties]` are set last; settings that our promises rest on are
+//! refused there.
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -13,11 +13,11 @@ use crate::model::target::Secret;
 use crate::roots;
 use crate::threads;
 
-/// Threads of a client besides one for each broker: its own, two for brokers that it makes up, the one
-/// that rdkafka polls it on, and one more.
+/// Threads of a client besides one for each broker: librdkafka's main one, two for its internal brokers,
+/// the one on which rdkafka polls, and one in reserve.
 const THREADS: usize = 5;
 
-/// For both ends: brokers, who we are to them, and when they count as away.
+/// Settings of both ends: our name for the brokers, and the time until a broker counts as away.
 const COMMON: [(&str, &str); 9] = [
     ("client.id", "sitewatch"),
     ("allow.auto.create.topics", "false"),
@@ -32,36 +32,36 @@ const COMMON: [(&str, &str); 9] = [
     ("enable.metrics.push", "false"),
 ];
 
-/// For a small machine: what waits to be sent is ours to hold, librdkafka has only the next few.
-/// No idempotence: a resend after a restart repeats anyway, the record's key absorbs it, and
-/// idempotence would bring errors that end the client. A batch that is sent again may be overtaken by
-/// those sent after it: with one request at a time, which would prevent it, a link of 300 ms would
-/// carry no more than 200 KB/s.
+/// Settings of the producer, for a small machine: we hold the records that wait, librdkafka only the next
+/// few. Idempotence is off: a restart repeats records anyway, their key removes the duplicates, and
+/// idempotence would bring errors that end the client. A batch that is sent again may arrive after later
+/// batches. One request at a time would prevent that, but then a link with a latency of 300 ms would carry
+/// no more than 200 KB/s.
 const PRODUCER: [(&str, &str); 14] = [
     ("acks", "all"),
     ("enable.idempotence", "false"),
     ("compression.codec", "lz4"),
     ("linger.ms", "200"),
-    // A batch that is too large for the topic is refused as a whole; so it is no larger than the
+    // A batch that is too large for the topic is refused as a whole: so a batch is no larger than the
     // largest record.
     ("batch.size", "65536"),
     ("message.max.bytes", "262144"),
     ("queue.buffering.max.messages", "4000"),
     ("queue.buffering.max.kbytes", "2048"),
     ("message.timeout.ms", "60000"),
-    // What brokers go on refusing comes back to us, who know how to say it.
+    // Records that the brokers still refuse come back to us: we report them in our own words.
     ("retries", "2"),
-    // That a quota holds us back stands in the statistics alone.
+    // librdkafka reports that a quota holds us back in its statistics alone.
     ("statistics.interval.ms", "3000"),
-    // As Java's clients: one target, one partition, whoever else writes.
+    // The partitioner of Java's clients: a target has the same partition for all writers.
     ("partitioner", "murmur2_random"),
     ("topic.metadata.refresh.interval.ms", "60000"),
-    // What cannot be sent since its topic is gone comes back at once, and is sent again.
+    // Records for a topic that is gone come back at once, and are sent again.
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
-/// A cooperative group without static members (two writers with one configuration would fence one
-/// another), replaced within 15 s. Offsets come from the database.
+/// Settings of the consumer: a cooperative group, in which a dead member is replaced within 15 s. No static
+/// members: two writers with one configuration would fence each other. Offsets come from the database.
 const CONSUMER: [(&str, &str); 15] = [
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "6000"),
@@ -69,20 +69,20 @@ const CONSUMER: [(&str, &str); 15] = [
     ("max.poll.interval.ms", "300000"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
-    // Offsets that are gone: the earliest there is, never the latest.
+    // If an offset is gone, read from the earliest one, never from the latest.
     ("auto.offset.reset", "earliest"),
     ("queued.max.messages.kbytes", "2048"),
     ("queued.min.messages", "10000"),
     ("fetch.max.bytes", "1048576"),
     ("fetch.message.max.bytes", "262144"),
-    // TCP's own sum lets one of 65536 flipped bits through.
+    // TCP's own checksum misses one of 65536 errors.
     ("check.crcs", "true"),
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.error.backoff.ms", "500"),
     ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
-/// For a producer.
+/// Makes the settings of a producer.
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
@@ -94,23 +94,23 @@ pub fn producer(kafka: &Kafka, batching: Batching) -> Result<ClientConfig, Error
     Ok(config)
 }
 
-/// How many records a producer sends in one batch.
+/// Number of records that a producer sends in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
     /// As many as fit.
     Many,
-    /// One: no record is refused for the size of others.
+    /// One record: none is refused for the size of others.
     Single,
 }
 
-/// For a consumer.
+/// Makes the settings of a consumer.
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
 pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
-    // That a topic is another one under the same name is said nowhere else.
+    // Only this debug log says that a topic was made anew under the same name.
     if !kafka.properties.contains_key("debug") {
         config.set("debug", "topic");
     }
@@ -118,8 +118,8 @@ pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// What a client of `plain` calls back. (rdkafka's own reads statistics that nobody asks for, by
-/// 60 KB of code.)
+/// Callbacks of a client that [`plain`] has set up. (rdkafka's own callbacks read statistics that nobody
+/// asks for, with 60 KB of code.)
 pub struct Asking;
 
 impl ClientContext for Asking {
@@ -134,7 +134,7 @@ impl ClientContext for Asking {
     }
 }
 
-/// For neither: to ask the brokers.
+/// Makes the settings of a client that only asks the brokers: neither producer nor consumer.
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
@@ -143,7 +143,7 @@ pub fn plain(kafka: &Kafka) -> Result<ClientConfig, Error> {
 }
 
 fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
-    // rdkafka panics where it cannot start its own.
+    // rdkafka panics if it cannot start its threads.
     threads::spare(kafka.brokers.len() + THREADS).cannot("start a thread for Kafka")?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.brokers.join(","));
@@ -181,7 +181,7 @@ fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// Says which setting librdkafka does not take; never its value, which may be a secret.
+/// Names the setting that librdkafka does not take; never its value, which may be a secret.
 pub fn refused(error: &KafkaError) -> Error {
     let why = match error {
         KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
@@ -203,7 +203,7 @@ pub fn refused(error: &KafkaError) -> Error {
     Error::new(format!("cannot set up Kafka: {why}"))
 }
 
-/// The roots that the brokers' certificates must lead to, as PEM.
+/// Returns the roots that the brokers' certificates must lead to, as PEM.
 fn trusted(ca_file: Option<&std::path::Path>) -> Result<String, Error> {
     let mut pem = Vec::new();
     for certificate in roots::trusted(ca_file)? {

@@ -1,4 +1,4 @@
-//! The topic: looked for, and made where we may.
+//! Looks for the topic, and makes it if the configuration allows that.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use super::settings::{self, Asking};
 use crate::config::Kafka;
 use crate::error::Error;
 
-/// How long brokers may take to answer.
+/// Longest time to wait for the brokers' answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How it stands with the topic.
+/// State of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Topic {
-    /// It is there.
+    /// The topic exists.
     Exists,
-    /// It was missing, and is made.
+    /// The topic was missing, and has been made.
     Made,
-    /// It is missing, and why it is not made; what to do.
+    /// The topic is missing or cannot be seen. The text says why it was not made, and what the user can do.
     Missing(String),
 }
 
-/// Looks for the topic, and makes it if it is missing and we may. That somebody else makes it at
-/// the same time is no error.
+/// Looks for the topic, and makes it if it is missing and `create_topic` is set. It is no error if another
+/// client makes the topic at the same time.
 ///
 /// # Errors
-/// No broker answers, or there are no threads to make it with.
+/// No broker answers, the brokers' answer is an error, or there are no threads to make the topic with.
 pub fn ensure<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,
@@ -45,7 +45,7 @@ pub fn ensure<C: rdkafka::ClientContext>(
             let why = format!("cannot be seen: {}", words(code));
             return Ok(missing(kafka, &why, "or give our user the right to describe it"));
         }
-        // A broker that has just started may not know all yet.
+        // A broker that has just started may not know all topics yet.
         Some(code) => {
             return Err(Error::new(format!("cannot see topic {}: {}", kafka.topic, words(code))));
         }
@@ -68,7 +68,7 @@ pub fn ensure<C: rdkafka::ClientContext>(
     }
 }
 
-/// None: it exists.
+/// Asks the brokers for the topic; returns the error code, none if the topic exists.
 fn look<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,
@@ -98,7 +98,7 @@ fn missing(kafka: &Kafka, why: &str, or: &str) -> Topic {
     ))
 }
 
-/// A code in Kafka's words: `Broker: Topic authorization failed` without the first.
+/// Returns Kafka's words for a code: `Topic authorization failed`, without `Broker: ` before it.
 pub fn words(code: RDKafkaErrorCode) -> String {
     let text = code.to_string();
     let text = text.split_once(" (").and_then(|(_, text)| text.strip_suffix(')')).unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! The certificates of a check's hops, of which the one that ends first counts.
+//! Picks the certificate of a check: of all its hops' certificates, the one that ends first.
 
 use url::Url;
 
@@ -12,7 +12,7 @@ use crate::model::outcome::Cause;
 
 use curl::easy::Easy2;
 
-/// A certificate, and the host that showed it.
+/// Certificate of a hop, with the host that showed it.
 #[derive(Debug, Clone)]
 pub struct HopCertificate {
     summary: Summary,
@@ -29,14 +29,14 @@ impl HopCertificate {
         HopCertificate { summary, host }
     }
 
-    /// The one of two whose path ends first.
+    /// Returns the one of two certificates whose path ends first.
     pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         one.into_iter().chain(other).min_by_key(|of| of.summary.ends.chain_s)
     }
 }
 
 impl Flight {
-    /// The certificate that this hop showed, or that its kept connection once did.
+    /// Returns the certificate that this hop showed, or that its kept connection showed in its handshake.
     pub fn certificate(&self, handshake: &Handshake) -> Option<HopCertificate> {
         let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
         let known = || self.kept.as_ref().filter(|_| self.is_kept)?.certificate(&self.url);
@@ -44,8 +44,8 @@ impl Flight {
         Some(HopCertificate::new(&self.url, summary))
     }
 
-    /// Tells the reply of the check's certificate: the one that it is down for, else the one that
-    /// ends first. `last` is the last hop's.
+    /// Adds the check's certificate to the reply: the one that caused the fault, or else the one that ends
+    /// first. `last` is the certificate of the last hop.
     pub fn report_certificate(&self, reply: &mut Reply, last: Option<HopCertificate>) {
         let is_fault = reply.fault.as_ref().is_some_and(|fault| {
             matches!(

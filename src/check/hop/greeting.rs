@@ -1,4 +1,4 @@
-//! What a plain connection says first.
+//! Reads the greeting: the first bytes that a plain connection (`tcp`) sends.
 
 use std::time::Instant;
 
@@ -9,12 +9,12 @@ use crate::check::raw;
 use crate::check::wire::Wire;
 
 impl Flight {
-    /// Whether it waits for what is said first, once it is connected.
+    /// Returns true if the hop waits for a greeting once it is connected: a `tcp` target with `matches`.
     pub fn awaits_greeting(&self) -> bool {
         self.target.is_tcp() && !self.target.matches.is_empty()
     }
 
-    /// Reads what has come of a greeting; none: it goes on.
+    /// Reads the bytes of a greeting that have come. Returns its result once the greeting is over.
     pub fn listen(
         &self,
         handle: &mut Easy2Handle<Wire>,
@@ -31,7 +31,7 @@ impl Flight {
                         break Ok(());
                     }
                 }
-                // Who has said something has answered: what it was is judged.
+                // A greeting that began is an answer: the judge decides about it.
                 Ok(None) if now >= self.deadline && !handle.get_ref().body.bytes().is_empty() => {
                     break Ok(());
                 }
@@ -45,7 +45,7 @@ impl Flight {
         Some(end)
     }
 
-    /// Whether all has been said that is waited for.
+    /// Returns true if every expression of `matches` is found in the greeting so far.
     fn is_greeted(&self, said: &[u8]) -> bool {
         let said = String::from_utf8_lossy(said);
         self.target.matches.iter().all(|wanted| wanted.find(&said).is_some())

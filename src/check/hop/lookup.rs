@@ -1,4 +1,4 @@
-//! The name of a hop, looked up before libcurl begins with it.
+//! Looks up the name of a hop before libcurl begins with the hop.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,17 @@ use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
 
 impl Flight {
-    /// The resolution of the name that is to be looked up first. A kept connection needs none.
+    /// Begins the resolution of the hop's name; none if nothing is to be looked up. A kept connection needs
+    /// no address.
     pub fn resolution(&mut self) -> Option<Resolution> {
         let now_s = clock::now_ms().div_euclid(1000);
         self.is_kept = self.kept.as_ref().is_some_and(|kept| kept.is_ready(&self.url, now_s));
         if self.is_kept { None } else { self.reach().resolution(self.target.timeout) }
     }
 
-    /// Takes in when its lookup began. If that was late, for want of a thread, it is our lag, and
-    /// none of the site's time; all of that may at most double it. False: it was not.
+    /// Sets the start of the lookup. If the start is late, because no thread was free, the delay is our lag
+    /// and moves the deadline; all delays of a check move it by its timeout at most. Returns true if the
+    /// deadline has moved.
     pub fn begun(&mut self, at: Instant) -> bool {
         let late = at.saturating_duration_since(self.began);
         let more = late.min(self.target.timeout.saturating_sub(self.late));
@@ -29,13 +31,13 @@ impl Flight {
         !more.is_zero()
     }
 
-    /// Takes what was found of it.
+    /// Takes the result of the lookup.
     ///
     /// # Errors
-    /// No address: the reply that the check ends with.
+    /// No address was found; gives the reply that the check ends with.
     pub fn found(&mut self, resolved: Resolved) -> Result<(), Box<Reply>> {
         self.begun(resolved.began);
-        // It may have begun for an earlier check.
+        // The lookup may have begun for an earlier check.
         let looked = resolved.ended.saturating_duration_since(self.began);
         let why = match resolved.addresses {
             Ok(addresses) => {
@@ -56,8 +58,8 @@ impl Flight {
         Err(self.unnamed(looked, Fault { cause, text }, silence))
     }
 
-    /// Nothing was found in time: the reply that the check ends with. `is_asked`: it was being
-    /// looked up; else no thread was free for that. `doubt`: why there was no answer, if it is known.
+    /// Makes the reply of a check whose deadline has passed without an address. `is_asked` is false if no
+    /// thread was free for the lookup. `doubt` is the reason for which there was no answer, if it is known.
     pub fn lost(&mut self, is_asked: bool, doubt: Option<&Unresolved>) -> Box<Reply> {
         let looked = self.began.elapsed();
         if !is_asked {
@@ -74,10 +76,10 @@ impl Flight {
         self.unnamed(looked, fault, Some(Silence::Names))
     }
 
-    /// Whether this machine has a route to any address of this hop.
+    /// Returns true if this machine has a route to any address of this hop.
     ///
     /// # Errors
-    /// As for [`has_route`], where no route was found without that.
+    /// No route was found, and [`has_route`] failed for one of the addresses.
     pub(super) fn has_route(&self) -> std::io::Result<bool> {
         let found = self.found.as_ref().map_or(&[][..], |(_, found)| found);
         let from = self.target.connect.interface.as_deref();
@@ -93,7 +95,7 @@ impl Flight {
         none
     }
 
-    /// The end of a check whose name was not found, though it was looked up for so long.
+    /// Makes the reply of a check whose name was not found; the lookup took the time `looked`.
     fn unnamed(&mut self, looked: Duration, fault: Fault, silence: Option<Silence>) -> Box<Reply> {
         let hop = Phases { dns_us: Some(looked.as_micros() as u64), ..Phases::default() };
         self.phases.add(&hop);
@@ -104,7 +106,7 @@ impl Flight {
     }
 }
 
-/// Why `host` has no address, for people.
+/// Describes the reason for which `host` has no address, for people.
 fn words(why: &Unresolved, host: &str) -> String {
     match why {
         Unresolved::NoName => format!("{host} does not exist"),
@@ -141,7 +143,7 @@ mod tests {
         let mut flight = Flight::new(Arc::new(target), None, start);
         assert!(!flight.begun(start));
         assert!(flight.begun(start + 3 * second));
-        // It is told once more, with the answer.
+        // The start is set once more, with the answer.
         assert!(!flight.begun(start + 3 * second));
         assert_eq!((flight.late, flight.deadline()), (3 * second, start + 8 * second));
         assert!(flight.begun(start + 7 * second));

@@ -1,4 +1,4 @@
-//! Where a redirect leads, how the request changes on the way, and the cookies that go along.
+//! Follows a redirect: changes the request as needed, and sends the cookies and headers along.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::model::outcome::Cause;
 use crate::model::target::Method;
 
 impl Flight {
-    /// Moves on to where a redirect leads.
+    /// Makes `next`, the target of a redirect, the URL of the next hop.
     ///
     /// # Errors
-    /// It leads to another origin with our body, which may hold secrets: it is not followed.
+    /// The redirect would send our body, which may hold secrets, to another origin: it is not followed.
     pub(super) fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), Fault> {
-        // RFC 9110, 15.4: 303 always, 301 and 302 for POST as all clients do.
+        // RFC 9110, 15.4: 303 makes every request but HEAD a GET; 301 and 302 only a POST, as all clients do.
         let changes = match status {
             Some(303) => self.method != Method::Head,
             Some(301 | 302) => self.method == Method::Post,
@@ -50,8 +50,8 @@ impl Flight {
         }
     }
 
-    /// Adds the user's headers, of which others than its own origin get the harmless ones, and the
-    /// cookies of this check.
+    /// Adds the user's headers and the cookies of this check. Other origins than the target's get only the
+    /// harmless headers.
     pub(super) fn say_own_headers(
         &self,
         is_at_home: bool,
@@ -73,7 +73,8 @@ impl Flight {
         Ok(())
     }
 
-    /// The value of `Cookie` for this hop, with the user's own in it. None: no site has set any.
+    /// Returns the value of `Cookie` for this hop, with the user's own cookies in it; none if no site has set
+    /// a cookie.
     fn cookies(&self) -> Option<String> {
         if self.cookies.is_empty() {
             return None;
@@ -87,7 +88,7 @@ impl Flight {
         self.cookies.header(there, Some(&*own).filter(|own| !own.is_empty()), now_s)
     }
 
-    /// The host as the site knows it: by the user's own `Host`, or that of the URL.
+    /// Returns the host as the site knows it: the user's own `Host`, or the host of the URL.
     fn named_host(&self) -> String {
         let is_own = is_at_home(&self.target, &self.url);
         let own = self.target.headers.iter().find(|h| h.name.eq_ignore_ascii_case("host"));

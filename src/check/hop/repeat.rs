@@ -1,5 +1,5 @@
-//! Requests that libcurl would make once more by itself, which it may not: one attempt is one
-//! request over one connection, so that its phases are those of what answered.
+//! Handles requests that libcurl would repeat by itself. It may not: one attempt is one request over one
+//! connection, so that the phases are those of the connection that answered.
 
 use std::time::Instant;
 
@@ -10,25 +10,26 @@ use crate::model::connect::HttpVersion;
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;
 
-/// What becomes of a hop that libcurl would have repeated.
+/// Decision about a hop that libcurl would have repeated.
 pub enum Repeat {
-    /// Its reply is there and stands.
+    /// The reply has arrived and counts.
     Stands,
-    /// The hop begins anew, over a new connection: what is behind it was no attempt.
+    /// The hop begins anew, over a new connection: the first try does not count as an attempt.
     Anew,
     /// The site refused the request.
     Refused(Fault),
 }
 
 impl Flight {
-    /// Decides about a request that libcurl wanted to make once more; none: it did not.
+    /// Decides about a request that libcurl wanted to repeat; none if it did not.
     pub fn repeat(&mut self, wire: &Wire) -> Option<Repeat> {
         let why = wire.single.repetition()?;
         if wire.head.final_status().is_some() {
             return Some(Repeat::Stands);
         }
         if self.is_kept {
-            // It was closed, or takes no more requests: that was said between two checks.
+            // The site has closed the kept connection, or takes no more requests on it: that happened
+            // between two checks.
             self.begin_anew();
             return Some(Repeat::Anew);
         }

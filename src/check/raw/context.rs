@@ -1,4 +1,5 @@
-//! A connection's TLS context, as libcurl hands it out: its roots, and notes of its handshake.
+//! Prepares the TLS context of a connection, as libcurl hands it out: sets its roots, and notes its
+//! handshake.
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
@@ -41,7 +42,7 @@ unsafe extern "C" {
             ) -> c_int,
         >,
     );
-    /// OpenSSL: tells `callback` of steps and alerts, with what they are and their number.
+    /// OpenSSL: calls `callback` for each step and alert, with its kind and its number.
     fn SSL_CTX_set_info_callback(
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<extern "C" fn(*const openssl_sys::SSL, c_int, c_int)>,
@@ -59,8 +60,8 @@ unsafe extern "C" {
     fn SSL_alert_desc_string_long(number: c_int) -> *const c_char;
 }
 
-/// Makes `store` the roots of a TLS context. `context` is what libcurl hands to the callback of
-/// CURLOPT_SSL_CTX_FUNCTION. False: the store could not be shared.
+/// Makes `store` the roots of a TLS context. `context` is the pointer that libcurl hands to the callback
+/// of CURLOPT_SSL_CTX_FUNCTION. Returns false if the store could not be shared.
 pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
     if context.is_null() {
         return false;
@@ -92,12 +93,13 @@ pub fn let_legacy_in(context: *mut c_void) {
     }
 }
 
-/// Keeps the `SharedHandshake` of a context, which goes with it.
+/// Index in OpenSSL's extra data of a context, under which its `SharedHandshake` lies. Both are freed
+/// together.
 static PLACE: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
 
 /// Has a TLS context note its handshakes, also those that fail. (libcurl's own way for
 /// certificates, CURLOPT_CERTINFO, writes all of them out as text, an eighth of a check's work.)
-/// `context`: as above. False: it could not be done.
+/// `context`: as above. Returns false if the context cannot keep the notes.
 pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
     let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
     let (Some(place), false) = (place, context.is_null()) else { return false };
@@ -119,8 +121,8 @@ pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool
 }
 
 /// Takes back what the functions here and libcurl have set in a TLS context, so that another connection can
-/// have it. Left as they are: what libcurl sets anew each time (versions, groups, modes). False: no memory,
-/// and the context is of no more use.
+/// have it. Settings that libcurl makes anew each time (versions, groups, modes) stay. Returns false if
+/// there is no memory; then the context is of no more use.
 ///
 /// # Safety
 /// `context` is an SSL_CTX that no connection uses.
@@ -143,7 +145,7 @@ pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
                 drop(Box::from_raw(handshake.cast::<SharedHandshake>()));
             }
         }
-        // A key's password stands in a handle that may be gone.
+        // The password of the key lies in a handle that may be gone.
         SSL_CTX_set_default_passwd_cb(context, None);
         SSL_CTX_set_default_passwd_cb_userdata(context, ptr::null_mut());
         openssl_sys::SSL_CTX_clear_options(context, !0);
@@ -221,7 +223,7 @@ extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) 
     }
 }
 
-/// Has OpenSSL verify a chain, and finds the path, or what was `sent` if there is none.
+/// Makes OpenSSL verify a chain, and returns the path, or the chain that was `sent` if there is no path.
 ///
 /// # Safety
 /// `context` is ready to be verified; `sent` is its own.
@@ -249,7 +251,7 @@ unsafe fn verify_anew(
     }
 }
 
-/// Has no certificate for a site that wants one, and notes that.
+/// Notes that a site asks for a client certificate and there is none for it.
 extern "C" fn want_certificate(
     ssl: *mut openssl_sys::SSL,
     _: *mut *mut openssl_sys::X509,
@@ -260,7 +262,7 @@ extern "C" fn want_certificate(
     0
 }
 
-/// Notes the fatal alerts that a site sends; others are no end of anything.
+/// Notes a fatal alert that a site sends; other alerts do not end the connection.
 extern "C" fn note_alert(ssl: *const openssl_sys::SSL, what: c_int, value: c_int) {
     // Of openssl/ssl.h, not in openssl-sys.
     const READ_ALERT: c_int = 0x4000 | 0x04;

@@ -1,4 +1,4 @@
-//! The requests that a handle may make: one.
+//! Limits a handle to one request.
 
 #![expect(unsafe_code, reason = "options that the crate does not offer")]
 
@@ -8,17 +8,17 @@ use std::rc::Rc;
 
 use curl::easy::Easy2;
 
-/// Why libcurl wanted to make a request once more.
+/// Reason for which libcurl wanted to make a request once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repetition {
-    /// The site wants it over HTTP/1.1 (RFC 9113, 7).
+    /// The site wants the request over HTTP/1.1 (RFC 9113, 7).
     WantsHttp1,
-    /// A connection that died, or a stream that was refused.
+    /// The connection died, or the site refused the stream.
     Refused,
 }
 
-/// One request over one connection: refuses libcurl the repetitions that it makes by itself where
-/// a connection that was kept has died, a stream of HTTP/2 was refused, or a status asks for it.
+/// Permit for one request over one connection. libcurl would repeat a request by itself if a kept
+/// connection has died, a stream of HTTP/2 was refused, or a status asks for it: that is refused here.
 pub struct SingleRequest {
     may_connect: Cell<bool>,
     may_ask: Cell<bool>,
@@ -28,7 +28,7 @@ pub struct SingleRequest {
 }
 
 impl SingleRequest {
-    /// `may_connect`: it makes its connection; else it goes over one that is there.
+    /// Makes a permit for a request over a new connection if `may_connect`, else over a kept one.
     pub fn new(may_connect: bool) -> Rc<SingleRequest> {
         Rc::new(SingleRequest {
             may_connect: Cell::new(may_connect),
@@ -38,7 +38,8 @@ impl SingleRequest {
         })
     }
 
-    /// Whether a socket may be opened: not once the request is on its way.
+    /// Returns true if a socket may be opened: not over a kept connection, and not once the request is on its
+    /// way. A refusal is noted as a [`Repetition`].
     pub fn permits_connection(&self) -> bool {
         self.permits(self.may_connect.get())
     }
@@ -49,7 +50,7 @@ impl SingleRequest {
     }
 
     fn permits(&self, may: bool) -> bool {
-        // libcurl says so in its error alone, of which it has cleared the first byte by now.
+        // libcurl reports this in its error text alone, of which it has cleared the first byte by now.
         const WANTS_HTTP_1: &[u8] = b"HTTP_1_1_REQUIRED";
         if !may && self.repetition.get().is_none() {
             let wants = self.error().windows(WANTS_HTTP_1.len()).any(|part| part == WANTS_HTTP_1);
@@ -59,12 +60,12 @@ impl SingleRequest {
         may
     }
 
-    /// That libcurl wanted more.
+    /// Returns the reason for which libcurl wanted to repeat the request; none if it did not.
     pub fn repetition(&self) -> Option<Repetition> {
         self.repetition.get()
     }
 
-    /// libcurl's words for what went wrong last.
+    /// Returns libcurl's text for its last error; none if there is no text.
     pub fn error_text(&self) -> Option<String> {
         let text = CStr::from_bytes_until_nul(&self.error()).ok()?.to_string_lossy().into_owned();
         Some(text).filter(|text| !text.is_empty())
@@ -76,8 +77,8 @@ impl SingleRequest {
         unsafe { *self.error.get() }
     }
 
-    /// Has a handle ask before it connects and before it makes its request. The handle's handler
-    /// must keep `self`.
+    /// Makes a handle ask this permit before it connects and before it makes its request. The handle's
+    /// handler must keep `self` alive.
     pub fn watch<H>(self: &Rc<SingleRequest>, easy: &Easy2<H>) {
         // Of curl/curl.h, not yet in curl-sys.
         const RESOLVER_START_FUNCTION: curl_sys::CURLoption =
@@ -102,14 +103,14 @@ impl SingleRequest {
     }
 }
 
-/// Called before a name is looked up; other than 0: not to be.
+/// Callback of libcurl before it looks a name up; returns 0 if it may.
 extern "C" fn may_resolve(_: *mut c_void, _: *mut c_void, single: *mut c_void) -> c_int {
     // SAFETY: what was set with this function, alive as said there, and only ever shared.
     let single = unsafe { &*single.cast_const().cast::<SingleRequest>() };
     c_int::from(!single.permits_connection())
 }
 
-/// Called before a request is made; other than 0: not to be.
+/// Callback of libcurl before it makes a request; returns 0 if it may.
 extern "C" fn may_request(
     single: *mut c_void,
     _: *mut c_char,

@@ -1,12 +1,12 @@
-//! One hop's name on its way to addresses: which lookups it takes, and when it is over. Pure: times
-//! and answers in, questions and a result out.
+//! Resolves the name of one hop: decides which lookups to make, and when the resolution is over. Pure:
+//! takes times and answers, gives questions and a result.
 //!
 //! The first lookup asks for addresses of both families, so that the system sorts them (RFC 6724). It
-//! ends when both are answered, which a silent server for one of them puts off for 5 s and more; and
-//! musl finds no address at all where one of the two fails. So the families are asked apart as well
-//! if the first has no answer after [`DELAY`], or none that leads anywhere. An IPv4 address is used as
-//! soon as it is there: the lookup for both had a head start, which is the «Resolution Delay» of
-//! RFC 8305.
+//! ends when both families are answered. A server that is silent for one family delays that by 5 s and
+//! more, and musl finds no address at all if the lookup of one family fails. So each family is looked up
+//! alone as well, if the first lookup has no answer after [`DELAY`] or finds no address. An IPv4 address
+//! is used as soon as it has come: the lookup for both families had a head start, the «Resolution Delay»
+//! of RFC 8305.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,19 +16,21 @@ use super::servers::Served;
 use super::system::{Found, Missing};
 use crate::model::connect::Family;
 
-/// Head start of the lookup for both families (RFC 8305, 8), and what IPv4 gets over IPv6 apart.
+/// Head start of the lookup for both families (RFC 8305, 8); also the time that IPv6 addresses wait for
+/// an IPv4 answer when each family is looked up alone.
 const DELAY: Duration = Duration::from_millis(50);
-/// When name servers are asked what ails them, at the latest; a quarter of a shorter timeout.
+/// Time after which the name servers are asked why there is no answer; a quarter of the check's timeout
+/// if that is shorter.
 const DOUBT: Duration = Duration::from_secs(1);
 
-/// What is asked about a name.
+/// Kind of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ask {
-    /// The system, for addresses.
+    /// Ask the system for addresses.
     First(Family),
-    /// The same beside a first lookup, for one family.
+    /// Ask the system for addresses of one family, beside a first lookup.
     Apart(Family),
-    /// The name servers, why there is no answer.
+    /// Ask the name servers why there is no answer.
     Servers(Family),
 }
 
@@ -37,20 +39,20 @@ pub enum Ask {
 pub struct Question {
     /// The name, in ASCII.
     pub host: String,
-    /// What is asked.
+    /// Kind of the lookup.
     pub ask: Ask,
 }
 
-/// An answer to one of those.
+/// Reply to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The system's.
+    /// Reply of the system's resolver.
     System(Found),
-    /// The servers'. None: they could not be asked.
+    /// Reply of the name servers; none if they could not be asked.
     Servers(Option<Served>),
 }
 
-/// Why there are no addresses.
+/// Reason for which there are no addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
     /// The name does not exist.
@@ -61,9 +63,9 @@ pub enum Unresolved {
     Silent,
     /// The name server failed, with this code.
     Failed(u8),
-    /// Nobody could tell, and why is not known.
+    /// There was no answer, and the reason is not known.
     Unknown,
-    /// This machine could not ask: why.
+    /// This machine could not ask, for this reason (a text for people).
     NoMeans(Arc<str>),
 }
 
@@ -72,20 +74,20 @@ pub enum Unresolved {
 pub struct Resolved {
     /// The addresses, in the order in which they are to be tried; at least one.
     pub addresses: Result<Arc<[IpAddr]>, Unresolved>,
-    /// When the first lookup began: it had a thread.
+    /// Start of the first lookup: it had a thread.
     pub began: Instant,
-    /// When the last one ended that mattered.
+    /// End of the lookup that decided the result.
     pub ended: Instant,
 }
 
-/// What is to be done next.
+/// Next thing to do for a resolution.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// These are to be asked.
+    /// Start these lookups.
     Ask(Vec<Ask>),
-    /// It is over.
+    /// Use this result: the resolution is over.
     Done(Resolved),
-    /// Nothing, until an answer comes or [`Resolution::next_at`].
+    /// Do nothing until an answer comes or [`Resolution::next_at`] is reached.
     Wait,
 }
 
@@ -96,18 +98,18 @@ pub struct Resolution {
     first: Family,
     timeout: Duration,
     began: Option<Instant>,
-    /// Asked, and not answered.
+    /// Lookups that were asked for and are not answered.
     open: Vec<Ask>,
     answers: Vec<(Ask, Found, Instant)>,
     is_apart: bool,
-    /// The servers were asked; and what came of it, once that is known.
+    /// The name servers were asked; `served` is their reply, once it has come.
     has_doubts: bool,
     served: Option<Option<Served>>,
 }
 
 impl Resolution {
-    /// For addresses of the `wanted` families; those of `bound` come first, where we can connect from
-    /// no other. `timeout` is the check's.
+    /// Begins a resolution of addresses of the `wanted` families. Addresses of the family `bound` are looked
+    /// up first: it is the only one that we can connect from. `timeout` is the check's.
     pub fn new(host: String, wanted: Family, bound: Family, timeout: Duration) -> Resolution {
         let first = if wanted == Family::Any { bound } else { wanted };
         Resolution {
@@ -124,32 +126,32 @@ impl Resolution {
         }
     }
 
-    /// The lookup that the resolution begins with.
+    /// Returns the lookup that the resolution begins with.
     pub fn first(&self) -> Ask {
         Ask::First(self.first)
     }
 
-    /// A question of this resolution.
+    /// Makes the question of this resolution for one lookup.
     pub fn question(&self, ask: Ask) -> Question {
         Question { host: self.host.clone(), ask }
     }
 
-    /// Lookups that are under way.
+    /// Returns the lookups that are under way.
     pub fn open(&self) -> &[Ask] {
         &self.open
     }
 
-    /// Takes in when the first lookup began: it has a thread.
+    /// Sets the start of the first lookup, the time at which it had a thread; a second call changes nothing.
     pub fn begun(&mut self, at: Instant) {
         self.began.get_or_insert(at);
     }
 
-    /// Whether the first lookup has a thread.
+    /// Returns true once the first lookup has had a thread.
     pub fn has_begun(&self) -> bool {
         self.began.is_some()
     }
 
-    /// When there is something to do even if no answer comes.
+    /// Returns the time of the next [`Resolution::step`] that is needed even if no answer comes.
     pub fn next_at(&self) -> Option<Instant> {
         let apart = self.apart_at().filter(|_| self.may_ask_apart());
         let doubt = self.doubt_at().filter(|_| !self.has_doubts);
@@ -157,7 +159,7 @@ impl Resolution {
         [apart, doubt, late].into_iter().flatten().min()
     }
 
-    /// Takes an answer to what was asked between these times.
+    /// Takes the reply to the lookup `ask`, which began and ended at these times.
     pub fn take(&mut self, ask: Ask, reply: Reply, (began, ended): (Instant, Instant)) {
         self.open.retain(|other| *other != ask);
         if ask == self.first() {
@@ -169,7 +171,7 @@ impl Resolution {
         }
     }
 
-    /// Says what is to be done now.
+    /// Decides what to do now.
     pub fn step(&mut self, now: Instant) -> Step {
         if let Some(done) = self.done(now) {
             return Step::Done(done);
@@ -191,13 +193,13 @@ impl Resolution {
         if asks.is_empty() { Step::Wait } else { Step::Ask(asks) }
     }
 
-    /// Why there is no address yet, as far as it is known.
+    /// Returns the reason for which there is no address yet, as far as it is known.
     pub fn doubt(&self) -> Option<Unresolved> {
         match self.served {
             Some(Some(Served::Failed(code))) => Some(Unresolved::Failed(code)),
             Some(Some(Served::Silent)) => Some(Unresolved::Silent),
             Some(_) => None,
-            // As silent as the system's resolver.
+            // The name servers have not replied either.
             None => self.has_doubts.then_some(Unresolved::Silent),
         }
     }
@@ -206,7 +208,9 @@ impl Resolution {
         self.wanted == Family::Any && !self.is_apart
     }
 
-    /// Where another family would be of no use, it is asked only to tell why there is no address.
+    /// Returns the time at which each family is looked up alone if the first lookup has no answer. None if
+    /// the first lookup asks for one family: the other one is then asked only after that lookup has failed,
+    /// to tell why there is no address.
     fn apart_at(&self) -> Option<Instant> {
         self.began.filter(|_| self.first == Family::Any).map(|began| began + DELAY)
     }
@@ -227,7 +231,7 @@ impl Resolution {
         }
     }
 
-    /// IPv6 addresses that wait for those of IPv4.
+    /// Returns the IPv6 addresses that wait for the IPv4 answer.
     fn late(&self) -> Option<(&Arc<[IpAddr]>, Instant)> {
         self.addresses(Ask::Apart(Family::V6))
     }
@@ -253,23 +257,23 @@ impl Resolution {
         let why = match self.missing()? {
             Missing::Name => Unresolved::NoName,
             Missing::Address => Unresolved::NoAddress(self.wanted),
-            // Another lookup may still find one.
+            // Another lookup may still find an address.
             Missing::Answer if self.open.iter().any(|ask| !matches!(ask, Ask::Servers(_))) => {
                 return None;
             }
             Missing::Answer => match self.served? {
                 Some(Served::Silent) => Unresolved::Silent,
                 Some(Served::Failed(code)) => Unresolved::Failed(code),
-                // The server has an answer again, which it had not for the system.
+                // The server answers us now, though it did not answer the system's resolver.
                 Some(Served::Answered) | None => Unresolved::Unknown,
             },
         };
         done(Err(why), ended)
     }
 
-    /// Why there is no address, once both families have none. A name without IPv4 has none if IPv6
-    /// is answered too; else the answer for IPv4 holds, since many servers give a wrong one for IPv6
-    /// (RFC 4074).
+    /// Returns the reason for which there is no address, once both families have none. A name without an
+    /// IPv4 address has no address only if IPv6 is answered too. In all other cases the answer for IPv4
+    /// counts, since many servers give a wrong answer for IPv6 (RFC 4074).
     fn missing(&self) -> Option<Missing> {
         let of = |family| {
             let found = self.found(Ask::Apart(family));

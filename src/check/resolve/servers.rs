@@ -13,10 +13,10 @@ use crate::model::connect::Family;
 
 /// Name servers that are asked, as many as both C libraries ask.
 const SERVERS: usize = 3;
-/// How often each is asked, since packets get lost, and how long it has for each.
+/// Tries for each server, since packets get lost, and the time of one try.
 const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(600);
-/// Bytes of a reply that are read; only its head is of interest.
+/// Bytes of a reply that are read; only the reply's header matters.
 const REPLY: usize = 512;
 
 /// Types of records: IPv4 and IPv6 addresses.
@@ -26,15 +26,16 @@ const AAAA: u16 = 28;
 /// Result of asking the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// None has answered.
+    /// No server has answered.
     Silent,
-    /// One answered that it could not tell, by that code (RFC 1035, 4.1.1).
+    /// A server answered with this error code (RFC 1035, 4.1.1).
     Failed(u8),
-    /// One answered: the name is there, or is not.
+    /// A server answered: the name exists, or does not.
     Answered,
 }
 
-/// Asks for the addresses of `host`. None: it cannot be asked for, or no server's address is known.
+/// Asks the servers for the addresses of `host`. None if `host` cannot be asked for, or no server's address
+/// is known.
 pub fn ask(host: &str, family: Family) -> Option<Served> {
     // Without that file both C libraries ask this host.
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -55,7 +56,7 @@ pub fn ask(host: &str, family: Family) -> Option<Served> {
     Some(ask_all(&at, &queries?))
 }
 
-/// Addresses of the name servers in a `resolv.conf`, without those that name an interface.
+/// Reads the addresses of the name servers in a `resolv.conf`, without those that name an interface.
 fn servers(text: &str) -> Vec<IpAddr> {
     let words = text.lines().map(str::split_whitespace);
     let named = words.filter_map(|mut words| {
@@ -68,7 +69,7 @@ fn servers(text: &str) -> Vec<IpAddr> {
     named.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// A question as it travels (RFC 1035, 4.1). None: it is no name.
+/// Encodes a question for the wire (RFC 1035, 4.1); none if `host` is no name.
 fn query(host: &str, of: u16, id: u16) -> Option<Vec<u8>> {
     // Recursion desired, one question.
     let mut bytes = [id.to_be_bytes(), [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]].concat();
@@ -84,17 +85,17 @@ fn query(host: &str, of: u16, id: u16) -> Option<Vec<u8>> {
     (bytes.len() <= 12 + 255 + 4).then_some(bytes)
 }
 
-/// The code of a reply to that question. None: it is none.
+/// Returns the code of a reply to the question; none if the bytes are no reply to it.
 fn code(reply: &[u8], query: &[u8]) -> Option<u8> {
     let head = reply.get(..12)?;
     (head[..2] == query[..2] && head[2] & 0x80 != 0).then_some(head[3] & 0x0f)
 }
 
-/// A server, and the codes of its replies by question.
+/// Server that is asked, with the codes of its replies, one for each question.
 struct Asked {
     socket: UdpSocket,
     codes: Vec<Option<u8>>,
-    /// Nothing listens there.
+    /// No program listens at the server's address.
     is_gone: bool,
 }
 
@@ -113,7 +114,7 @@ impl Asked {
     fn send(&mut self, queries: &[Vec<u8>]) {
         let open = queries.iter().zip(&self.codes).filter(|(_, code)| code.is_none());
         for (query, _) in open {
-            // An earlier one may have come back as refused, which is told here or at the next read.
+            // The kernel reports an earlier packet that was refused here, or at the next read.
             let sent = self.socket.send(query);
             self.is_gone |= sent.is_err();
         }
@@ -141,7 +142,7 @@ impl Asked {
     }
 }
 
-/// Asks until one has answered every question, or all have had their time.
+/// Asks until one server has answered every question, or the time of all servers is over.
 fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
     let asked = servers.iter().filter_map(|server| Asked::new(*server, queries.len()));
     let mut asked: Vec<Asked> = asked.collect();
@@ -160,7 +161,7 @@ fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
                 break;
             }
             let left = Timespec::try_from(left).ok();
-            // One that is interrupted is begun again.
+            // If the call is interrupted, the loop makes it again.
             let _ = poll(&mut fds, left.as_ref());
             drop(fds);
             asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|one| one.receive(queries));
@@ -198,7 +199,7 @@ mod tests {
                 "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4",
                 &["192.0.2.1", "192.0.2.2", "192.0.2.3"],
             ),
-            // Of an interface: not known here.
+            // The address names an interface: not known here.
             ("nameserver fe80::1%eth0\n", &[]),
             ("nameserver\n", &[]),
         ] {

@@ -1,5 +1,5 @@
-//! One call of the system's resolver: `/etc/hosts`, search domains and whatever else it is set up
-//! to ask count here as for every other program.
+//! Makes one call of the system's resolver: `/etc/hosts`, search domains and all its other settings count
+//! here as for every other program.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use rustix::process::{Resource, getrlimit};
 use crate::check::fault::is_no_means;
 use crate::model::connect::Family;
 
-/// Descriptors that lookups under way may need.
+/// Free descriptors that lookups under way may need.
 const DESCRIPTORS: u64 = 16;
 
 /// Result of one lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// At least one, in the order in which they are to be tried.
+    /// Addresses, at least one, in the order in which to try them.
     Addresses(Arc<[IpAddr]>),
     /// No address.
     Missing(Missing),
-    /// This machine could not ask: why.
+    /// This machine could not ask, for this reason (a text for people).
     NoMeans(Arc<str>),
 }
 
-/// Why a lookup has found no address.
+/// Reason for which a lookup has found no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// The name does not exist.
     Name,
     /// The name exists, and has no address of the wanted family.
     Address,
-    /// Nobody could tell: name servers are silent, or fail.
+    /// There was no answer: the name servers are silent, or fail.
     Answer,
 }
 
@@ -70,8 +70,8 @@ pub fn look_up(host: &str, family: Family) -> Found {
     Found::Missing(missing)
 }
 
-/// Whether so few are left that the resolver may have found none for its files and sockets: it says
-/// of that that there is no such name.
+/// Returns true if so few descriptors are left that the resolver may have had none for its files and
+/// sockets: it then reports that the name does not exist.
 fn is_short_of_descriptors() -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
     match std::fs::read_dir("/proc/self/fd") {

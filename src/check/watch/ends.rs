@@ -1,4 +1,4 @@
-//! What goes into the watch and what comes out of it: plans and the judge's word, checks and gaps.
+//! Inputs and outputs of the watch. Plans and the judge's decisions go in; checks and gaps come out.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,101 +14,101 @@ use crate::model::outcome::{Gap, Outcome};
 use crate::model::target::Target;
 use crate::model::uplink::{Canaries, Silence};
 
-/// What the watch has found.
+/// Item that the watch gives to the judge.
 pub enum Found {
-    /// A check has ended.
+    /// Attempt that has ended.
     Reply(Box<Answer>),
-    /// Slots were missed.
+    /// Slots that were missed.
     Gap(Gap),
-    /// A check that was to be tried again, which a stop has kept from it.
+    /// Failed attempt whose next attempt is not made, because of a stop.
     Failed(Box<Failed>),
-    /// From here on, outcomes are of this run: it begins, or the clock was stepped back.
+    /// Run of all outcomes from here on. Given at the start, and when the clock was stepped back.
     Run(u32),
-    /// From here on these are the targets.
+    /// Targets and canaries from here on.
     Targets(Vec<Arc<Target>>, Canaries),
 }
 
-/// What is to be watched.
+/// Plan of the watch: targets, and all that their checks need.
 pub struct Plan {
     /// All targets; no two have the same name.
     pub targets: Vec<Arc<Target>>,
     /// Roots for them.
     pub trust: Trust,
-    /// Who tells our own network's trouble from theirs; for the judge.
+    /// Hosts that show whether our own network works; for the judge.
     pub canaries: Canaries,
 }
 
-/// What the judge tells of a check of a target with several attempts.
+/// Decision of the judge about a check of a target with several attempts.
 pub enum Judged {
-    /// It failed, and is to be tried again.
+    /// The attempt failed: make the next one.
     Failed(Box<Failed>),
-    /// That was its last attempt.
+    /// The check is over. The number is that of its target, as in [`Answer::index`].
     Done(usize),
 }
 
-/// A check that is to be tried again.
+/// Failed attempt of a check, with the order for the next one.
 pub struct Failed {
     /// As in [`Answer::index`].
     pub index: usize,
-    /// The next attempt.
+    /// Order for the next attempt.
     pub order: Order,
-    /// What holds if there is none.
+    /// Outcome of the check if there is no next attempt.
     pub outcome: Outcome,
-    /// What was checked.
+    /// Target of the check.
     pub target: Arc<Target>,
     /// As in [`Reply::silence`].
     pub silence: Option<Silence>,
 }
 
-/// The judge's line to the watch.
+/// Sender of the judge's decisions to the watch.
 pub struct Line {
     pub(super) judged: Sender<Judged>,
     pub(super) waker: MultiWaker,
 }
 
 impl Line {
-    /// Tells the watch.
+    /// Sends a decision to the watch, and wakes it.
     ///
     /// # Errors
-    /// The watch has ended; what was to be told.
+    /// The watch has ended; gives the decision back.
     pub fn tell(&self, judged: Judged) -> Result<(), Judged> {
         self.judged.try_send(judged).map_err(TrySendError::into_inner)?;
-        // One that cannot be woken looks within a second.
+        // A watch that cannot be woken reads the decision within a second.
         let _ = self.waker.wakeup();
         Ok(())
     }
 }
 
-/// A check that has ended, not judged yet.
+/// Attempt of a check that has ended and is not judged yet.
 pub struct Answer {
-    /// Its place among the targets.
+    /// Number of the target in the watch.
     pub index: usize,
-    /// What was checked.
+    /// Target of the check.
     pub target: Arc<Target>,
-    /// Which check it was.
+    /// Order that the attempt was made for.
     pub order: Order,
-    /// What came back.
+    /// Reply of the site.
     pub reply: Reply,
-    /// The room that its body takes; to be dropped with the body.
+    /// Room that the body takes; drop it together with the body.
     pub held: Option<Held>,
-    /// When it came back.
+    /// Time at which the attempt had ended.
     pub ended_at: Instant,
 }
 
-/// Bounds on what is under way.
+/// Bounds on the checks under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Checks in flight at once.
+    /// Most checks in flight at once.
     pub max_in_flight: usize,
-    /// Bytes of bodies held at once.
+    /// Most bytes of bodies held at once.
     pub bodies_max: usize,
-    /// How long checks in flight may go on after a stop.
+    /// Longest time that checks in flight may go on after a stop.
     pub stop_timeout: Duration,
-    /// How long a clock that is not synchronised is waited for on a host that has just booted.
+    /// Longest wait for a clock that is not synchronised, on a host that has just booted.
     pub clock_wait: Duration,
 }
 
-/// The line to a watch under way, from any thread.
+/// Handle to a running watch, for any thread.
 #[derive(Clone)]
 pub struct Control {
     pub(super) plans: Sender<Plan>,
@@ -116,14 +116,14 @@ pub struct Control {
 }
 
 impl Control {
-    /// Gives it another plan.
+    /// Gives the watch a new plan, in place of the one before.
     pub fn plan(&self, plan: Plan) {
-        // One that has ended plans no more.
+        // A watch that has ended takes no plan.
         let _ = self.plans.try_send(plan);
         self.wake();
     }
 
-    /// Makes it look at once whether it is told to stop.
+    /// Wakes the watch, so that it sees a stop or a new plan at once.
     pub fn wake(&self) {
         if self.waker.wakeup().is_err() {
             log::debug!("the watch cannot be woken: it looks within a second");
@@ -131,11 +131,11 @@ impl Control {
     }
 }
 
-/// A number for a run: 31 random bits.
+/// Draws the number of a run: 31 random bits.
 pub fn draw_run() -> u32 {
     let mut bytes = [0; 4];
     if openssl::rand::rand_bytes(&mut bytes).is_err() {
-        // No randomness this early after boot: the time is the next best.
+        // No randomness this early after boot: use the time instead.
         bytes = (clock::now_us() as u32).to_le_bytes();
     }
     u32::from_le_bytes(bytes) >> 1

@@ -1,5 +1,4 @@
-//! Where a watch hands on what it has found, several at a time: to wake another thread costs as much
-//! as a tenth of a check.
+//! Hands the items of a watch on in batches: to wake another thread costs as much as a tenth of a check.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,33 +7,33 @@ use smol::channel::Sender;
 
 use super::Found;
 
-/// From so many on a batch is handed on.
+/// Hand a batch on once it has so many items.
 const BATCH: usize = 16;
-/// How long what was found may wait for more that is about to come.
+/// Longest time that an item waits for more items of its batch.
 const HOLD: Duration = Duration::from_millis(20);
 
-/// The outlet.
+/// Batching sender of a watch.
 pub struct Outlet {
     out: Sender<Vec<Found>>,
-    /// The batch to come: less than [`BATCH`], and what one turn has found.
+    /// Current batch: fewer than [`BATCH`] items, plus those of one turn.
     found: Vec<Found>,
     since: Instant,
-    /// Of bodies in it; from `most_bytes` on it is handed on.
+    /// Bytes of the bodies in the batch; with `most_bytes` or more it is handed on.
     bytes: usize,
     most_bytes: usize,
-    /// How much was in each batch that may still wait at the other end.
+    /// Sizes of the batches, in items, that may still wait in the queue; oldest first.
     waiting: VecDeque<usize>,
 }
 
 impl Outlet {
-    /// One into that queue, which must have no bound of its own: it never blocks. A batch
-    /// with bodies of `most_bytes` waits for no more.
+    /// Makes an outlet into the queue `out`, which must have no bound: the outlet never blocks. A batch whose
+    /// bodies have `most_bytes` waits for no more items.
     pub fn new(out: Sender<Vec<Found>>, most_bytes: usize) -> Outlet {
         let (found, waiting) = (Vec::new(), VecDeque::new());
         Outlet { out, found, since: Instant::now(), bytes: 0, most_bytes, waiting }
     }
 
-    /// Takes something, with a body of so many bytes.
+    /// Adds an item to the batch; its body has so many bytes.
     pub fn give(&mut self, found: Found, bytes: usize, now: Instant) {
         if self.found.is_empty() {
             self.since = now;
@@ -43,7 +42,7 @@ impl Outlet {
         self.bytes += bytes;
     }
 
-    /// Before a wait of at most so long: hands on what would be late after it, or is much.
+    /// Hands the batch on before a wait of at most `wait`, if it is full or would be too late afterwards.
     pub fn before(&mut self, wait: Duration, now: Instant) {
         let is_full = self.found.len() >= BATCH || self.bytes >= self.most_bytes;
         if is_full || now.saturating_duration_since(self.since) + wait >= HOLD {
@@ -51,18 +50,18 @@ impl Outlet {
         }
     }
 
-    /// Hands on all there is.
+    /// Hands the batch on, if it is not empty.
     pub fn hand_on(&mut self) {
         if !self.found.is_empty() {
             self.queued();
             self.waiting.push_back(self.found.len());
             self.bytes = 0;
-            // Only a judge that is gone refuses; then we are stopping, and it has said why.
+            // The queue refuses only if the judge has ended; then we stop, and the judge has said why.
             let _ = self.out.try_send(std::mem::take(&mut self.found));
         }
     }
 
-    /// How much waits at the other end.
+    /// Returns the number of items that wait in the queue.
     pub fn queued(&mut self) -> usize {
         while self.waiting.len() > self.out.len() {
             self.waiting.pop_front();
@@ -70,7 +69,7 @@ impl Outlet {
         self.waiting.iter().sum()
     }
 
-    /// Nobody takes anything any more.
+    /// Returns true if the judge has ended and takes nothing any more.
     pub fn is_closed(&self) -> bool {
         self.out.is_closed()
     }

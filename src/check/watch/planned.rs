@@ -1,4 +1,4 @@
-//! How a watch comes by its targets, and what it says of the clock.
+//! Takes the plans of a watch, and has the words that it uses about the clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::model::schedule::Wanted;
 use crate::model::target::Target;
 
 impl Watch {
-    /// From now on this is watched. What stays keeps its number, and with it its place on the grid,
+    /// Replaces the plan. A target that stays keeps its number, and with the number its place on the grid,
     /// its check under way and the room that its body needs.
     pub(super) fn plan(&mut self, plan: Plan, newest: &BTreeMap<String, i64>) {
         let Plan { targets, trust, canaries } = plan;
@@ -27,7 +27,7 @@ impl Watch {
             self.gap(target, missed);
         }
         for (target, index) in targets.iter().zip(numbers) {
-            // Of a body that was never seen, all that may be kept.
+            // A body that was never seen may need all bytes that may be kept.
             let first = if target.wants_body() { target.max_body } else { 0 };
             match self.targets.get_mut(index) {
                 Some(old) => {
@@ -46,7 +46,7 @@ impl Watch {
         self.give(Found::Targets(targets, canaries));
     }
 
-    /// The number of each target: the one that its name has, else a free one, in ascending order.
+    /// Returns the number of each target: the one that its name has, else a free one, in ascending order.
     fn numbers(&self, targets: &[Arc<Target>], now_ms: i64) -> Vec<usize> {
         let known: HashMap<&str, usize> =
             self.targets.iter().enumerate().map(|(index, old)| (&*old.name, index)).collect();
@@ -61,7 +61,7 @@ impl Watch {
     }
 }
 
-/// What has happened to the clock.
+/// Describes a jump of the clock.
 pub(super) fn words(jump: Jump) -> String {
     let seconds = |us: i64| format!("{:.1} s", us as f64 / 1e6);
     let stepped = |us: i64| {
@@ -77,7 +77,7 @@ pub(super) fn words(jump: Jump) -> String {
     }
 }
 
-/// Why no check starts.
+/// Describes the doubt in the clock for which no check starts.
 pub(super) fn why(doubt: Doubt, now: &Circumstances) -> String {
     match doubt {
         Doubt::Past => format!(

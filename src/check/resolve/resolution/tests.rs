@@ -49,7 +49,7 @@ fn missing(missing: Missing) -> Reply {
     Reply::System(Found::Missing(missing))
 }
 
-/// What came out after so many milliseconds, in words.
+/// Returns the result of the resolution in words, and the milliseconds after which it ended.
 #[track_caller]
 fn done(case: &Case, step: Step) -> (String, u128) {
     let Step::Done(Resolved { addresses, began, ended }) = step else { panic!("{step:?}") };

@@ -8,11 +8,11 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::stopped::Stopped;
 
-/// The most codings of one body, one over the other.
+/// Most codings of one body, one over the other.
 const LAYERS_MAX: usize = 5;
 
-/// Codings that change a body and that are not undone here. Any other word is taken for a mistake
-/// in the site's header, as browsers take it, and the body for plain.
+/// Codings that change a body and that are not undone here. Any other word counts as a mistake in the
+/// site's header, and the body as plain; browsers do the same.
 const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
 
 /// First bytes of a member of a gzip file: two bytes of magic, and deflate as the method.
@@ -21,7 +21,7 @@ const MEMBER: [u8; 3] = [0x1F, 0x8B, 8];
 /// Most decoded bytes of one step.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// Takes decoded bytes.
+/// Receiver of decoded bytes.
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<Stopped>;
 
 /// Decoder of one body.
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn layers_are_undone_from_without() {
-        // A stored block once more, around the gzip file.
+        // Another stored block, around the gzip file.
         let inner = gzip();
         let size = inner.len() as u16;
         let raw = [&[1][..], &size.to_le_bytes(), &(!size).to_le_bytes(), &inner].concat();

@@ -141,8 +141,8 @@ pub fn is_no_means(errno: i32) -> bool {
     all.iter().any(|of| of.raw_os_error() == errno)
 }
 
-/// libcurl's text as a part of ours: `Recv failure: Connection reset by peer.` is `connection
-/// reset by peer`. A word of capitals stays as it is: `HTTP/2 stream 1 was reset`.
+/// Makes libcurl's text fit into ours: `Recv failure: Connection reset by peer.` becomes `connection
+/// reset by peer`. A first word in capitals stays as it is: `HTTP/2 stream 1 was reset`.
 fn plain(why: &str) -> String {
     let why = why.trim().trim_end_matches('.');
     let why = ["Recv failure: ", "Send failure: "]

@@ -102,7 +102,7 @@ impl Head {
     }
 }
 
-/// Percent-encodes every byte beyond ASCII, be it UTF-8 or not: the same bytes are asked for as were sent.
+/// Percent-encodes every byte beyond ASCII, in UTF-8 or not: we ask for the same bytes that were sent.
 fn ascii(url: &[u8]) -> String {
     percent_encode(url, &AsciiSet::EMPTY).to_string()
 }

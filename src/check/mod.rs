@@ -1,11 +1,11 @@
-//! The check: a target goes in, a reply comes out, never an error; a site's failure is our
-//! product.
+//! Checks sites: a target goes in, a reply comes out, and never an error, since the failure of a site is
+//! a result too.
 //!
-//! [`engine`] owns the connections, [`hop`] makes one request of a check and measures it,
-//! [`resolve`] finds the addresses of names, [`reach`] says by which way, [`proxy`] whose fault a way
-//! through one is, [`wire`] is what libcurl calls back, [`head`] and [`body`] read what was sent,
-//! [`coding`] decodes it, [`certificate`], [`chains`] and [`trust`] are about TLS, [`watch`] is the stage that
-//! joins the engine to the schedule. `raw` is the one place with unsafe code.
+//! [`engine`] runs many checks at once, [`hop`] makes one request of a check and measures it, [`resolve`]
+//! finds the addresses of names, [`reach`] sets the route of a hop, [`proxy`] finds the faults of proxies,
+//! [`wire`] takes libcurl's callbacks, [`head`] and [`body`] read the reply, [`coding`] decodes its body,
+//! [`certificate`], [`chains`] and [`trust`] are about TLS, [`watch`] is the stage that joins the engine to
+//! the schedule. Only `raw` has unsafe code.
 
 pub mod engine;
 pub mod trust;

@@ -306,7 +306,7 @@ impl Watch {
                 done.reply.fault = Some(self.unbelieved());
                 done.reply.silence = None;
             }
-            // The judge says whether it was the last attempt.
+            // With several attempts, the judge decides if this one was the last.
             if done.target.attempts == 1 {
                 self.schedule.done(index);
             }

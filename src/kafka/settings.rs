@@ -14,7 +14,7 @@ use crate::roots;
 use crate::threads;
 
 /// Threads of a client besides one for each broker: librdkafka's main one, two for its internal brokers,
-/// the one on which rdkafka polls, and one in reserve.
+/// the one on which rdkafka polls, and one more.
 const THREADS: usize = 5;
 
 /// Settings of both ends: our name for the brokers, and the time until a broker counts as away.

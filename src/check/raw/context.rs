@@ -18,7 +18,7 @@ use crate::check::certificate::{self, Handshake, SharedHandshake, Verification};
 use crate::clock;
 
 unsafe extern "C" {
-    /// OpenSSL 1.1 and later: one more owner of the store. 1 on success.
+    /// OpenSSL 1.1 and later: adds an owner to the store; returns 1 on success.
     fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
     /// OpenSSL: verifies chains by `callback`, which gets `argument`.
     fn SSL_CTX_set_cert_verify_callback(
@@ -26,12 +26,12 @@ unsafe extern "C" {
         callback: Option<extern "C" fn(*mut openssl_sys::X509_STORE_CTX, *mut c_void) -> c_int>,
         argument: *mut c_void,
     );
-    /// OpenSSL: what the other side has sent, leaf first.
+    /// OpenSSL: returns the certificates that the other side has sent, leaf first.
     fn X509_STORE_CTX_get0_untrusted(
         context: *const openssl_sys::X509_STORE_CTX,
     ) -> *mut openssl_sys::stack_st_X509;
-    /// OpenSSL: asks `callback` for a certificate of ours, where a site wants one and none is set;
-    /// its 0 means that there is none.
+    /// OpenSSL: sets the `callback` that is asked for a client certificate, if a site wants one and none
+    /// is set; the callback returns 0 if there is none.
     fn SSL_CTX_set_client_cert_cb(
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<
@@ -56,7 +56,7 @@ unsafe extern "C" {
         context: *mut openssl_sys::SSL_CTX,
         argument: *mut c_void,
     );
-    /// OpenSSL: words for an alert, static text.
+    /// OpenSSL: returns the words for an alert, as static text.
     fn SSL_alert_desc_string_long(number: c_int) -> *const c_char;
 }
 
@@ -93,12 +93,12 @@ pub fn let_legacy_in(context: *mut c_void) {
     }
 }
 
-/// Index in OpenSSL's extra data of a context, under which its `SharedHandshake` lies. Both are freed
-/// together.
+/// Index in OpenSSL's extra data of a context, under which its `SharedHandshake` lies. The handshake is
+/// freed with the context, or by [`clear`].
 static PLACE: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
 
-/// Has a TLS context note its handshakes, also those that fail. (libcurl's own way for
-/// certificates, CURLOPT_CERTINFO, writes all of them out as text, an eighth of a check's work.)
+/// Makes a TLS context note its handshakes, also those that fail. (libcurl's own option for certificates,
+/// CURLOPT_CERTINFO, writes all of them out as text, which is an eighth of a check's work.)
 /// `context`: as above. Returns false if the context cannot keep the notes.
 pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
     let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
@@ -120,9 +120,9 @@ pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool
     true
 }
 
-/// Takes back what the functions here and libcurl have set in a TLS context, so that another connection can
-/// have it. Settings that libcurl makes anew each time (versions, groups, modes) stay. Returns false if
-/// there is no memory; then the context is of no more use.
+/// Undoes the settings that the functions here and libcurl have made in a TLS context, so that another
+/// connection can use it. Settings that libcurl makes anew each time (versions, groups, modes) stay. Returns
+/// false if there is no memory; then the context cannot be used again.
 ///
 /// # Safety
 /// `context` is an SSL_CTX that no connection uses.
@@ -154,7 +154,7 @@ pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
     true
 }
 
-/// The options that OpenSSL gives a new context.
+/// Options that OpenSSL gives to a new context.
 const FIRST_OPTIONS: u64 =
     openssl_sys::SSL_OP_NO_COMPRESSION | openssl_sys::SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
 
@@ -178,13 +178,13 @@ unsafe fn note(ssl: *const openssl_sys::SSL, change: impl FnOnce(&mut Handshake)
     }
 }
 
-/// OpenSSL's words for one of its X509_V_ numbers.
+/// Returns OpenSSL's words for one of its X509_V_ numbers.
 pub fn words(code: i32) -> &'static str {
     // SAFETY: any number is taken.
     unsafe { X509VerifyResult::from_raw(code) }.error_string()
 }
 
-/// OpenSSL's words for an alert that a site sent.
+/// Returns OpenSSL's words for an alert that a site sent.
 pub fn alert_words(number: u8) -> &'static str {
     // SAFETY: any number is taken, and the text is static.
     let text = unsafe { CStr::from_ptr(SSL_alert_desc_string_long(c_int::from(number))) };

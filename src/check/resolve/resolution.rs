@@ -72,7 +72,7 @@ pub enum Unresolved {
 /// Result of a resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The addresses, in the order in which they are to be tried; at least one.
+    /// Addresses, at least one, in the order in which to try them; or the reason for which there are none.
     pub addresses: Result<Arc<[IpAddr]>, Unresolved>,
     /// Start of the first lookup: it had a thread.
     pub began: Instant,

@@ -37,7 +37,7 @@ pub enum Served {
 /// Asks the servers for the addresses of `host`. None if `host` cannot be asked for, or no server's address
 /// is known.
 pub fn ask(host: &str, family: Family) -> Option<Served> {
-    // Without that file both C libraries ask this host.
+    // Without this file, both C libraries ask a name server on this host.
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let types: &[u16] = match family {
         Family::Any => &[A, AAAA],

@@ -1,4 +1,4 @@
-//! Threads and questions, with a clock of our own.
+//! Tests of threads and questions, with a clock of their own.
 
 use std::net::IpAddr;
 
@@ -12,14 +12,14 @@ fn question(host: &str) -> Question {
 }
 
 impl State {
-    /// As [`Resolver::ask`], without a thread.
+    /// Asks as [`Resolver::ask`] does, without a thread.
     fn ask(&mut self, host: &str, token: usize, now: Instant) -> Option<usize> {
         let id = self.begin(&question(host), token, now);
         self.threads += usize::from(id.is_some());
         id
     }
 
-    /// Its thread has ended too, unless it took on another.
+    /// Ends a lookup; its thread ends too, unless there is a next lookup.
     fn ended(&mut self, host: &str, id: usize) -> Option<(Question, usize)> {
         let now = Instant::now();
         let question = question(host);
@@ -34,7 +34,7 @@ impl State {
 fn a_name_that_hangs_gets_a_second_try_and_no_third() {
     let (mut state, now) = (State::default(), Instant::now());
     let first = state.ask("dead", 1, now).unwrap();
-    // Not hanging yet: each check has its own.
+    // The first lookup does not hang yet: each check has a lookup of its own.
     let beside = state.ask("dead", 2, now).unwrap();
     assert_eq!(state.ended("dead", beside), None);
     assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [2]);
@@ -42,9 +42,9 @@ fn a_name_that_hangs_gets_a_second_try_and_no_third() {
     assert_eq!(state.ask("dead", 4, now + 2 * SECOND), None);
     assert_eq!(state.ask("dead", 5, now + 3 * SECOND), None);
     assert_eq!((state.threads, state.under_way.len()), (2, 1));
-    // Others are free.
+    // Other names are looked up.
     assert!(state.ask("alive", 6, now + 3 * SECOND).is_some());
-    // Who came later waits for the second.
+    // Later questions wait for the second lookup.
     state.ended("dead", first);
     assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [1]);
     state.ended("dead", second);
@@ -60,7 +60,7 @@ fn a_thread_that_has_done_one_lookup_does_the_next() {
     for token in 0..3 {
         resolver.ask(question("127.0.0.1"), token, Instant::now());
         let mut answers = resolver.answers();
-        // Until its thread has nothing to do any more.
+        // Wait until its thread is idle.
         while answers.is_empty() || resolver.0.state().idle == 0 {
             assert!(Instant::now() < deadline, "no answer");
             thread::sleep(Duration::from_millis(1));
@@ -85,7 +85,7 @@ fn first_tries_have_half_of_the_threads_for_themselves() {
     for i in 60..LOOKUPS {
         assert!(state.ask(&name(i), i, now + SECOND).is_some());
     }
-    // No thread is left: the next waits, and has that of the first that ends.
+    // No thread is left: the next question waits, and gets the first thread that ends.
     assert_eq!(state.ask("late", 200, now + SECOND), None);
     assert_eq!(state.ask("later", 201, now + SECOND), None);
     let (next, id) = state.ended(&name(0), ids[0]).unwrap();
@@ -107,13 +107,13 @@ fn lookups_beside_take_no_thread_from_others_and_never_wait() {
         state.beside += 1;
     }
     assert!(state.answers.is_empty());
-    // One more is left out; who asks for the same waits with the first.
+    // One more is left out; a question that is under way already is waited for.
     assert_eq!(state.begin(&beside(BESIDE), 1000, now), None);
     assert_eq!(state.begin(&beside(0), 1001, now + SECOND), None);
     let left_out: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
     assert_eq!((left_out, state.waiting.len()), (vec![1000], 0));
     assert!(state.ask("name", 1002, now).is_some());
-    // A thread that is free from one of them does what waits for one, and no more.
+    // The end of a lookup beside frees no thread for first lookups.
     for i in 1..LOOKUPS {
         assert!(state.ask(&format!("first-{i}"), i, now).is_some());
     }

@@ -32,7 +32,7 @@ pub enum Found {
 pub struct Plan {
     /// All targets; no two have the same name.
     pub targets: Vec<Arc<Target>>,
-    /// Roots for them.
+    /// Roots for the targets.
     pub trust: Trust,
     /// Hosts that show whether our own network works; for the judge.
     pub canaries: Canaries,

@@ -91,15 +91,15 @@ mod tests {
         outlet.give(Found::Run(1), 0, start);
         outlet.before(soon, start);
         assert_eq!(sizes(&queue).len(), 0);
-        // It would be late after that.
+        // The batch would be too late after the wait.
         outlet.give(Found::Run(2), 0, start + soon);
         outlet.before(HOLD - soon, start + soon);
         assert_eq!(sizes(&queue), [2]);
-        // It has waited for long enough.
+        // The batch has waited for long enough.
         outlet.give(Found::Run(3), 0, start);
         outlet.before(Duration::ZERO, start + HOLD);
         assert_eq!(sizes(&queue), [1]);
-        // It is much.
+        // The batch is full.
         (0..BATCH).for_each(|_| outlet.give(Found::Run(4), 0, start));
         outlet.before(soon, start);
         outlet.give(Found::Run(5), 1000, start);

@@ -1,4 +1,4 @@
-//! Lookups that answer as told, at times of our own.
+//! Tests with lookups that answer as a test wants, at times that it sets.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const MS: Duration = Duration::from_millis(1);
 const V4: &str = "192.0.2.1";
 const V6: &str = "2001:db8::1";
 
-/// A resolution with a clock of its own, in milliseconds after its beginning.
+/// Resolution with a clock of its own, in milliseconds after its start.
 struct Case {
     resolution: Resolution,
     start: Instant,
@@ -88,7 +88,7 @@ fn a_family_that_is_silent_costs_the_delay_and_no_more() {
         let step = if used == 60 {
             first
         } else {
-            // IPv4 might come yet.
+            // An IPv4 address may still come.
             assert_eq!((first, case.next_ms()), (Step::Wait, Some(used)));
             case.step(used as u32)
         };
@@ -101,7 +101,7 @@ fn one_that_fails_does_not_cost_the_other_its_addresses() {
     for why in [Missing::Name, Missing::Address, Missing::Answer] {
         for (with, without, address) in [(APART4, APART6, V4), (APART6, APART4, V6)] {
             let mut case = Case::any();
-            // As musl does it.
+            // musl gives no address if one family fails.
             assert_eq!(case.answer(1, BOTH, missing(why)), Step::Ask(vec![APART4, APART6]));
             assert_eq!(case.answer(2, without, missing(why)), Step::Wait);
             let step = case.answer(3, with, addresses(&[address]));
@@ -116,7 +116,7 @@ fn what_is_missing_is_told_apart() {
     for (v4, v6, served, want) in [
         (Name, Name, None, "NoName"),
         (Address, Address, None, "NoAddress(Any)"),
-        // Servers that know no AAAA answer anything.
+        // Servers that do not know AAAA may give any answer.
         (Name, Answer, None, "NoName"),
         (Address, Name, None, "NoAddress(Any)"),
         (Answer, Name, Some(Served::Failed(2)), "Failed(2)"),
@@ -179,7 +179,7 @@ fn an_address_of_ours_asks_for_its_own_family_first() {
     assert_eq!((case.step(50), case.next_ms()), (Step::Wait, Some(1000)));
     let step = case.answer(60, Ask::First(Family::V6), missing(Missing::Address));
     assert_eq!(step, Step::Ask(vec![APART4]));
-    // To be told of: it is of no use.
+    // Without IPv6, the IPv4 address is given, so that the check can say that it is of no use.
     let step = case.answer(61, APART4, addresses(&[V4]));
     assert_eq!(done(&case, step), is(V4, 61));
 }

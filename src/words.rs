@@ -1,6 +1,6 @@
 //! Enums whose values have a word each: in records and tables, in the configuration, in errors.
 
-/// An enum that [`words!`] has made, for functions that take any of them.
+/// An enum that `words!` has made, for functions that take any of them.
 pub trait Word: Copy + 'static {
     /// Returns each word with its value, in the order in which errors list them.
     fn choices() -> Vec<(&'static str, Self)>;

@@ -1,10 +1,10 @@
 //! Checks sites: a target goes in, a reply comes out, and never an error, since the failure of a site is
 //! a result too.
 //!
-//! [`engine`] runs many checks at once, [`hop`] makes one request of a check and measures it, [`resolve`]
-//! finds the addresses of names, [`reach`] sets the route of a hop, [`proxy`] finds the faults of proxies,
-//! [`wire`] takes libcurl's callbacks, [`head`] and [`body`] read the reply, [`coding`] decodes its body,
-//! [`certificate`], [`chains`] and [`trust`] are about TLS, [`watch`] is the stage that joins the engine to
+//! [`engine`] runs many checks at once, `hop` makes one request of a check and measures it, [`resolve`]
+//! finds the addresses of names, `reach` sets the route of a hop, `proxy` finds the faults of proxies,
+//! `wire` takes libcurl's callbacks, `head` and `body` read the reply, `coding` decodes its body,
+//! `certificate`, `chains` and [`trust`] are about TLS, [`watch`] is the stage that joins the engine to
 //! the schedule. Only `raw` has unsafe code.
 
 pub mod engine;

@@ -9,7 +9,7 @@
 //!
 //! The watch has a thread of its own and does nothing else, so that nothing disturbs a measurement:
 //! bodies are judged elsewhere, and items go into a queue that never blocks the watch. The queue itself
-//! has no bound; instead, no check starts while [`QUEUE`] or more items wait in it.
+//! has no bound; instead, no check starts while `QUEUE` or more items wait in it.
 
 mod ends;
 mod outlet;

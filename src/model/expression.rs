@@ -32,7 +32,7 @@ impl Expression {
     ///
     /// # Errors
     /// The syntax is wrong, in the words of `regex-lite`; or the compiled form is larger than
-    /// [`EXPRESSION_MAX`]; or the cases of its letters outside ASCII cannot be followed.
+    /// `EXPRESSION_MAX`; or the cases of its letters outside ASCII cannot be followed.
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));

@@ -30,7 +30,7 @@ pub mod log;
 pub mod stop;
 pub mod threads;
 
-#[cfg(all(target_env = "musl", target_feature = "crt-static"))]
+#[cfg(all(target_env = "musl", target_feature = "crt-static", target_pointer_width = "64"))]
 mod allocator;
 pub mod character;
 pub mod date;

@@ -139,9 +139,11 @@ impl Keep {
                 }
                 // The table may be mended by now, or the records have waited long enough to be judged.
                 Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
-                    match self.store(&mut store, Parcel::default())? {
-                        Answer::Held => {}
-                        answer => self.answer(answer),
+                    let answer = self.store(&mut store, Parcel::default())?;
+                    // A reader that stops is not kept waiting for the answer that it did not get.
+                    let is_due = self.is_full() && self.stop.is_told();
+                    if is_due || !matches!(answer, Answer::Held) {
+                        self.answer(answer);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => match self.now_ms(&mut store) {

@@ -2,7 +2,7 @@
 //! is nobody's fault but ours, and what came due meanwhile does not start in a burst.
 
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 
@@ -23,11 +23,13 @@ fn watch(site: &Listener, folder: &Temp, count: usize, keys: &str) -> Running {
     Sitewatch::new().args(words).env("STATE_DIRECTORY", folder.path()).spawn()
 }
 
-/// Stops the program for so long, and lets it go on.
-fn freeze(running: &mut Running, length: Duration) {
+/// Stops the program for at least so long, lets it go on, and returns the longest that it can have stood still.
+fn freeze(running: &mut Running, length: Duration) -> Duration {
+    let began = Instant::now();
     running.signal(Signal::STOP);
     thread::sleep(length);
     running.signal(Signal::CONT);
+    began.elapsed()
 }
 
 #[track_caller]
@@ -84,11 +86,13 @@ fn a_check_now_that_could_not_go_on_is_ours() {
 #[test]
 fn what_came_due_while_it_stood_still_starts_spread() {
     const TARGETS: usize = 60;
+    const INTERVAL_S: i64 = 3;
     const SOON: Duration = Duration::from_millis(300);
     let (site, folder) = (slow(Duration::ZERO), Temp::new());
-    let mut running = watch(&site, &folder, TARGETS, "interval = '3s'\ntimeout = '1s'");
+    let keys = format!("interval = '{INTERVAL_S}s'\ntimeout = '1s'");
+    let mut running = watch(&site, &folder, TARGETS, &keys);
     eventually(DEADLINE, "all checked", || site.log().len() >= TARGETS);
-    freeze(&mut running, Duration::from_secs(5));
+    let stood_still = freeze(&mut running, Duration::from_secs(5));
     let went_on = SystemTime::now();
     let since = |length: Duration| {
         let log = site.log();
@@ -98,7 +102,9 @@ fn what_came_due_while_it_stood_still_starts_spread() {
     // All were late. Spread, these are some 10 of them; else all come at once.
     assert!(since(SOON) <= TARGETS / 2, "{} in a burst", since(SOON));
     let (stored, said) = end(running, &folder);
-    assert_eq!(said.matches("checks under way are unknown").count(), 1, "{said}");
+    // A busy machine may stand still once more.
+    assert!(said.contains("checks under way are unknown"), "{said}");
     assert!(stored.gaps.iter().any(|gap| gap.cause == "overload"), "{:?}", stored.gaps);
-    assert!(stored.gaps.iter().all(|gap| gap.count <= 3), "{:?}", stored.gaps);
+    let most = 2 + stood_still.as_secs() as i64 / INTERVAL_S;
+    assert!(stored.gaps.iter().all(|gap| gap.count <= most), "{:?}", stored.gaps);
 }

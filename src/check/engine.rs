@@ -146,8 +146,10 @@ impl<T> Engine<T> {
         Ok(std::mem::take(&mut self.ended))
     }
 
-    /// Returns the sum of all late turns since the last call; none if that is less than 1 s.
+    /// Returns the sum of all late turns since the last call, a stall that ends now included; none if that is
+    /// less than 1 s.
     pub fn take_stall(&mut self) -> Option<Duration> {
+        self.feel(Duration::ZERO);
         let stalled = std::mem::take(&mut self.stalled);
         (stalled >= stall::STALLED).then_some(stalled)
     }

@@ -251,6 +251,8 @@ impl Watch {
     /// Starts the checks that are due and find room. Returns the longest wait of the next turn.
     fn start_due(&mut self) -> Duration {
         loop {
+            // Before the clock is read: after a stall, everything would be due at once.
+            self.catch_up();
             let now_us = clock::now_us();
             let now_ms = now_us.div_euclid(1000);
             if !self.schedule.is_ready(now_ms) {
@@ -297,9 +299,7 @@ impl Watch {
             // Look for a jump of the clock before the replies are used.
             self.follow_clock();
         }
-        if let Some(stalled) = self.engine.take_stall() {
-            self.catch_up(stalled);
-        }
+        self.catch_up();
         for mut done in ended {
             let Flying { index, order } = done.tag;
             if order.jumps != self.jumps {
@@ -332,8 +332,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Spreads the checks that came due while this process stood still.
-    fn catch_up(&mut self, stalled: Duration) {
+    /// If this process stood still, spreads the checks that came due meanwhile.
+    fn catch_up(&mut self) {
+        let Some(stalled) = self.engine.take_stall() else { return };
         let seconds = stalled.as_secs_f64();
         log::warn!(
             "this process stood still for {seconds:.1} s or more: checks under way are unknown"

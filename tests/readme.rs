@@ -1,9 +1,11 @@
-//! What a newcomer types: the README's commands, and `make run` as it stands, without the
-//! internet. Everything here is inside tests/offline's namespace, so nothing leaves the machine.
+//! Types what a newcomer types: the commands of every README, and `make run` as it stands, without the
+//! internet. Everything here is inside tests/offline's namespace, so nothing leaves the machine. The links
+//! and paths in these papers must lead somewhere.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,12 +16,39 @@ use crate::harness::{Sitewatch, Temp, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Lines of the README's `sh` blocks, without their comments.
-fn commands() -> Vec<String> {
-    let readme = std::fs::read_to_string("README.md").unwrap();
+/// Folders without files of ours.
+const FOREIGN: [&str; 2] = ["target", ".git"];
+
+/// Finds every file of the repository.
+fn files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(".")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            if !entry.file_type().unwrap().is_dir() {
+                files.push(path);
+            } else if FOREIGN.iter().all(|name| !path.ends_with(name)) {
+                folders.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Finds every Markdown file of the repository.
+fn papers() -> Vec<PathBuf> {
+    files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// Returns the lines of the `sh` blocks of a paper, without their comments.
+fn commands(paper: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(paper).unwrap();
     let mut inside = false;
     let mut found = Vec::new();
-    for line in readme.lines() {
+    for line in text.lines() {
         match line {
             "```sh" => inside = true,
             "```" => inside = false,
@@ -121,27 +150,112 @@ fn make_run_watches_at_once_and_stops_cleanly() {
 }
 
 #[test]
-fn the_readmes_commands_are_none_that_do_not_exist() {
-    let commands = commands();
-    assert!(commands.len() >= 8, "{commands:?}");
+fn the_commands_of_every_readme_exist() {
     let makefile = std::fs::read_to_string("Makefile").unwrap();
     let state = Temp::new();
-    for command in commands {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        match words[0] {
-            "make" => {
-                let goal = format!("\n{}:", words[1]);
-                assert!(makefile.contains(&goal), "{command}: no such goal in the Makefile");
+    let mut typed = HashSet::new();
+    for paper in papers() {
+        for command in commands(&paper) {
+            if typed.insert(command.clone()) {
+                type_command(&command, &paper, &makefile, &state);
             }
-            "sitewatch" if !command.contains('|') => run(&command, &state),
-            "git" | "cd" => {}
-            // On another machine, the program among them.
-            "sudo" | "ssh" | "tar" | "sitewatch" => {
-                typed_elsewhere(&command).iter().for_each(|call| run(call, &state));
-            }
-            other => panic!("README: who runs {other:?}?"),
         }
     }
+    assert!(typed.len() >= 40, "{typed:?}");
+}
+
+/// Runs one command of a paper, or as much of it as can be run here: goals, scripts and tests that a command
+/// names must exist.
+fn type_command(command: &str, paper: &Path, makefile: &str, state: &Temp) {
+    let words = shell_words(command);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words = &words[words.iter().take_while(|word| word.starts_with("TESTS_CLOCK=")).count()..];
+    match words[0] {
+        "make" => {
+            let goal = format!("\n{}:", words[1]);
+            assert!(makefile.contains(&goal), "{command}: no such goal in the Makefile");
+        }
+        ".ci/with" => {
+            assert!(Path::new(".ci/with").exists() && words[2] == "cargo", "{command}");
+            words.iter().filter(|word| word.contains("::")).for_each(|filter| name_tests(filter));
+        }
+        "sitewatch" if !command.contains('|') => run(command, state),
+        // Commands for another machine; those of the program run here.
+        "sudo" | "ssh" | "tar" | "sitewatch" => {
+            typed_elsewhere(command).iter().for_each(|call| run(call, state));
+        }
+        other => panic!("{}: who runs {other:?}?", paper.display()),
+    }
+}
+
+/// Fails unless there are tests by this filter (`module::` or `module::test`).
+fn name_tests(filter: &str) {
+    let (module, test) = filter.rsplit_once("::").unwrap();
+    let path = module.replace("::", "/");
+    let ends = [format!("{path}.rs"), format!("{path}/mod.rs")];
+    let mut files = files().into_iter().filter(|file| ends.iter().any(|end| file.ends_with(end)));
+    let has_test = |file: PathBuf| {
+        let source = std::fs::read_to_string(file).unwrap();
+        test.is_empty() || source.contains(&format!("fn {test}()"))
+    };
+    assert!(files.any(has_test), "{filter}: no such test");
+}
+
+#[test]
+fn links_and_paths_in_every_paper_lead_somewhere() {
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for paper in papers() {
+        let text = std::fs::read_to_string(&paper).unwrap();
+        let folder = paper.parent().unwrap();
+        for (target, name) in links(&text) {
+            count += 1;
+            let at = if target.is_empty() { paper.clone() } else { folder.join(target) };
+            let is_there = match name {
+                _ if !at.exists() => false,
+                "" => true,
+                name => headings(&std::fs::read_to_string(&at).unwrap()).contains(name),
+            };
+            if !is_there {
+                missing.push(format!("{}: link to {target}#{name}", paper.display()));
+            }
+        }
+        for path in paths(&text) {
+            count += 1;
+            if ![Path::new("."), folder].iter().any(|at| at.join(path).exists()) {
+                missing.push(format!("{}: no file {path}", paper.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(count >= 60, "only {count} links and paths were found");
+}
+
+/// Returns the targets of the links `[text](file#heading)` to files of ours, each as (file, heading).
+fn links(text: &str) -> Vec<(&str, &str)> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let ours = targets.map(|(target, _)| target).filter(|target| !target.contains("://"));
+    ours.map(|target| target.split_once('#').unwrap_or((target, ""))).collect()
+}
+
+/// Returns the names by which links reach the headings of a paper: lower case, dashes for spaces, and nothing
+/// but letters, digits, dashes and underscores.
+fn headings(text: &str) -> HashSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let names = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    names.map(|name| name.replace(' ', "-").chars().filter(kept).collect()).collect()
+}
+
+/// Returns the paths of Rust, SQL and C sources between backticks that have a folder in them.
+fn paths(text: &str) -> Vec<&str> {
+    let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_path = |word: &&str| {
+        let ends = [".rs", ".sql", ".c", ".h"].iter().any(|end| word.ends_with(end));
+        let is_folder = word.starts_with("src/") || word.starts_with("tests/");
+        (ends || is_folder) && word.contains('/') && !word.contains([' ', '*', '<', '{'])
+    };
+    quoted.filter(is_path).collect()
 }
 
 /// The calls of the program that prints service files or an example, up to where that goes.
@@ -153,7 +267,7 @@ fn typed_elsewhere(command: &str) -> Vec<String> {
     calls.map(str::to_owned).collect()
 }
 
-/// Types one of the README's commands; names do not resolve here, but the words must be right.
+/// Types one command of a paper. Names do not resolve here, but the words must be right.
 fn run(command: &str, state: &Temp) {
     let words = shell_words(command);
     let mut program = Sitewatch::new().args(&words[1..]).env("STATE_DIRECTORY", state.path());
@@ -175,7 +289,7 @@ fn run(command: &str, state: &Temp) {
     assert!(!said.is_empty(), "{command}: {done:?}");
 }
 
-/// Words as a shell splits them, as far as the README needs it: quotes of either kind.
+/// Splits a command as a shell does, as far as the papers need it: quotes of either kind.
 fn shell_words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;

@@ -14,6 +14,8 @@
 pub mod args;
 pub mod cmd;
 
+pub mod stage;
+
 pub mod check;
 pub mod kafka;
 pub mod show;

@@ -1,17 +1,24 @@
-//! Threads that libraries start for themselves, and panic where they cannot: async-io, rdkafka, tokio. A
-//! host may have none to spare for a while (a limit on processes, no memory); asked here first, that is an
-//! error as any other.
+//! Starts threads, and asks for those that libraries start for themselves, and panic where they cannot:
+//! async-io, rdkafka, tokio. A host may have none to spare for a while (a limit on processes, no memory);
+//! asked here first, that is an error as any other.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope, sleep};
 use std::time::Duration;
 
-/// Stack of each, in bytes: none does anything.
-const STACK: usize = 16 * 1024;
+/// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
+const STACK: usize = 512 * 1024;
+/// Stack of a thread that does nothing, in bytes.
+const SPARE_STACK: usize = 16 * 1024;
 
 /// Wait at most this long for threads that have ended, in milliseconds: others may have started meanwhile.
 const GONE_WITHIN_MS: u32 = 100;
+
+/// Returns a builder of a thread of this name, with a small stack.
+pub fn named(name: &str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(STACK)
+}
 
 /// Makes sure that so many threads can be started: starts them all at once, and ends them.
 ///
@@ -23,7 +30,7 @@ pub fn spare(count: usize) -> io::Result<()> {
         let _shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..count {
             let wait = || drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
-            let thread = Builder::new().name("spare".to_owned()).stack_size(STACK);
+            let thread = Builder::new().name("spare".to_owned()).stack_size(SPARE_STACK);
             thread.spawn_scoped(scope, wait)?;
         }
         io::Result::Ok(())

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 7] = [
     &["model"],
     &["config", "roots"],
     &["check", "spool", "kafka", "store", "notify", "show"],
-    &["main", "args", "cmd"],
+    &["main", "args", "cmd", "stage"],
 ];
 
 /// What the model must not touch.

@@ -4,12 +4,10 @@
 //! [`engine`] runs many checks at once, `hop` makes one request of a check and measures it, [`resolve`]
 //! finds the addresses of names, `reach` sets the route of a hop, `proxy` finds the faults of proxies,
 //! `wire` takes libcurl's callbacks, `head` and `body` read the reply, `coding` decodes its body,
-//! `certificate`, `chains` and [`trust`] are about TLS, [`watch`] is the stage that joins the engine to
-//! the schedule. Only `raw` has unsafe code.
+//! `certificate`, `chains` and [`trust`] are about TLS . Only `raw` has unsafe code.
 
 pub mod engine;
 pub mod trust;
-pub mod watch;
 
 mod body;
 mod certificate;

@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 
 use super::head::canaries;
-use super::uplink::{Settled, Uplink};
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
 use crate::check::Room;
 use crate::check::engine::Engine;
 use crate::check::trust::Trust;
-use crate::check::watch::draw_run;
 use crate::clock;
 use crate::config::units::parse_duration;
 use crate::config::{LogFormat, Need, header, lone_target};
@@ -27,6 +25,8 @@ use crate::model::target::{Method, Secret, StatusSet, Target};
 use crate::model::uplink::Canaries;
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
+use crate::stage::judge::{Settled, Uplink};
+use crate::stage::message::draw_run;
 use crate::threads;
 
 /// Most checks in flight at once: the default of `max_in_flight`.

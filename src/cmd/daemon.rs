@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
@@ -16,9 +15,6 @@ use crate::error::{Context, Error};
 use crate::show::health::Health;
 use crate::show::http::{self, Response};
 use crate::threads;
-
-/// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
-pub const STACK: usize = 512 * 1024;
 
 /// Signals that come within this time of the first count as the same one: `timeout` and some shells signal
 /// both the process and its group.
@@ -47,11 +43,6 @@ impl Shared {
 /// Returns true if the process has a controlling terminal, wherever its output goes.
 fn is_on_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
-}
-
-/// Returns a builder of a thread of this name, with a small stack.
-pub fn thread(name: &str) -> Builder {
-    Builder::new().name(name.to_owned()).stack_size(STACK)
 }
 
 /// Listener and signals of a daemon, obtained before its stages start: a daemon that cannot have them does

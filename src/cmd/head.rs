@@ -8,16 +8,17 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::daemon::{Shared, thread};
-use super::judge::{Give, Judge, Stands};
-use super::uplink::Uplink;
+use super::daemon::Shared;
 use crate::check::trust::Trust;
-use crate::check::watch::{Control, Limits, Plan, Watch};
 use crate::config::{Config, crowd};
 use crate::error::{Context, Error};
 use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
+use crate::stage::judge::{Judge, Stands, Uplink};
+use crate::stage::message::{Control, Give, Plan};
+use crate::stage::schedule::{Limits, Watch};
 use crate::stop::Stop;
+use crate::threads;
 
 /// Open descriptors to ask the kernel for, or more if more are needed; the service files allow as many.
 const DESCRIPTORS: u64 = 65_536;
@@ -115,7 +116,7 @@ impl Head {
         };
         let (stop, (lines_in, lines)) = (Stop::default(), sync_channel(1));
         let told = stop.clone();
-        let watch = thread("watch").spawn(move || {
+        let watch = threads::named("watch").spawn(move || {
             let watch = Watch::new((owner, run), limits, found_in);
             let _ = lines_in.send((watch.control(), watch.line()));
             watch.run(plan, newest, &told)
@@ -135,7 +136,7 @@ impl Head {
             soon: Stands::new(),
             records: Vec::new(),
         };
-        let judge = thread("judge").spawn(move || judge.run()).cannot("start a thread")?;
+        let judge = threads::named("judge").spawn(move || judge.run()).cannot("start a thread")?;
         Ok(Head { stop, control, watch, judge })
     }
 

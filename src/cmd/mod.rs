@@ -2,15 +2,13 @@
 
 mod check;
 mod config;
-mod daemon;
+pub(crate) mod daemon;
 mod head;
-mod judge;
 mod probe;
 mod reload;
 mod run;
 mod service;
 mod status;
-mod uplink;
 mod version;
 mod write;
 

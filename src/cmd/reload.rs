@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::{head, keep_own, level, surroundings};
 use crate::args::Common;
-use crate::check::watch::Control;
 use crate::config::{Config, Need, ReloadOn, files, read};
 use crate::error::Error;
 use crate::show::text::count;
+use crate::stage::message::Control;
 
 /// Time between two looks at the files. A changed file is read once it has stayed the same for as long: it
 /// may still be being written.

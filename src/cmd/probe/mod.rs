@@ -9,26 +9,23 @@
 //! starts nothing more and ends, the judge drains its queue, the sender delivers the rest within
 //! `stop_timeout`. A second signal leaves at once.
 
-mod announce;
-mod find;
-mod send;
-
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use self::send::{Left, Send};
-use super::daemon::{Daemon, Obey, Shared, thread};
+use super::daemon::{Daemon, Obey, Shared};
 use super::head::{self, Before, Head};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
-use crate::check::watch::draw_run;
 use crate::clock;
 use crate::config::Need;
 use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
+use crate::stage::message::draw_run;
+use crate::stage::publish::{Left, Send};
+use crate::threads;
 
 /// Most batches between judge and sender, each of the records that were settled together. When full, the
 /// judge waits.
@@ -65,7 +62,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         kafka.brokers.join(", ")
     );
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
-    let send = thread("send").spawn(move || {
+    let send = threads::named("send").spawn(move || {
         let left = send.run();
         drop(ended_in);
         left

@@ -8,7 +8,6 @@
 //! Stopping runs down the road: the watch starts nothing more and ends, the judge drains its queue, the
 //! keeper stores the rest. A second signal leaves at once.
 
-mod keep;
 mod view;
 
 use std::sync::mpsc::sync_channel;
@@ -16,15 +15,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::keep::{Keep, Left};
 use self::view::View;
-use super::daemon::{Daemon, Obey, Shared, thread};
+use super::daemon::{Daemon, Obey, Shared};
 use super::head::{self, Before, Head};
-use super::judge::{Given, Stands};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
-use crate::check::watch::{Plan, draw_run};
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
@@ -34,7 +30,11 @@ use crate::model::report::standing;
 use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
+use crate::stage::judge::Stands;
+use crate::stage::message::{Given, Plan, draw_run};
+use crate::stage::persist::records::{Keep, Left};
 use crate::store::{Sqlite, Store};
+use crate::threads;
 
 /// Most batches between judge and store, each of the records that were settled together. When full, the judge
 /// waits.
@@ -152,7 +152,7 @@ fn start(
             bytes: config.spool.memory,
         },
     };
-    let keep = thread("keep").spawn(move || {
+    let keep = threads::named("keep").spawn(move || {
         let left = keep.run(&records);
         drop(ended_in);
         left

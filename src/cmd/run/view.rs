@@ -12,6 +12,7 @@ use crate::error::{Context, Error};
 use crate::show::screen::{ENTER, LEAVE, Screen};
 use crate::show::terminal;
 use crate::show::text::Paint;
+use crate::threads;
 
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(250);
@@ -41,8 +42,7 @@ impl View {
         let screen = Arc::new(Mutex::new(Screen::new(node, &path, clock::now_ms())));
         let shown = Arc::new(Mutex::new(true));
         let view = View { screen: Arc::clone(&screen), shown: Arc::clone(&shown) };
-        let frames = thread::Builder::new().name("view".to_owned());
-        let frames = frames.stack_size(crate::cmd::daemon::STACK).spawn(move || {
+        let frames = threads::named("view").spawn(move || {
             write(ENTER);
             // The thread holds no data, so nobody waits for its end.
             while draw(&screen, &shown, paint) {

@@ -9,74 +9,29 @@
 //! rows, in one transaction, and gives them back when partitions are taken over; Kafka is told
 //! afterwards, for the tools that watch lag. Any part may be away at any time, also at the start.
 
-mod gather;
-mod judge;
-mod keep;
-mod place;
-mod read;
 mod setup;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
-use self::gather::Limits;
-use self::keep::{Keep, Left};
-use self::read::Read;
-use super::daemon::{Daemon, Obey, Shared, thread};
+use super::daemon::{Daemon, Obey, Shared};
 use super::{BAD_NEWS, FINE, load};
 use crate::args::{self, Common};
 use crate::config::{Config, Kafka, Need, Postgres};
 use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
+use crate::stage::consume::{Limits, Read};
+use crate::stage::message::Work;
+use crate::stage::persist::parcels::{Keep, Left};
 use crate::stop::Stop;
-use crate::store::{self, Mark, Parcel, Position};
+use crate::store;
+use crate::threads;
 
 /// Time after `stop_timeout` at which the program leaves, even if PostgreSQL has not answered.
 const GRACE: Duration = Duration::from_millis(300);
 /// Least time that leaving Kafka's group may take.
 const REST: Duration = Duration::from_millis(500);
-
-/// Work that the reader gives to the keeper.
-pub enum Work {
-    /// Parcel to be stored.
-    Parcel(Box<Parcel>),
-    /// Question for the offsets to go on at.
-    Positions(Question),
-}
-
-/// Question for the offsets to go on at, in partitions of a topic.
-pub struct Question {
-    /// Id that the cluster gives itself.
-    pub cluster: String,
-    /// Name of the topic.
-    pub topic: String,
-    /// Numbers of the partitions.
-    pub partitions: Vec<i32>,
-}
-
-/// Message from the keeper to the reader.
-pub enum Answer {
-    /// The store is ready for work.
-    Ready,
-    /// The parcel is stored, up to these marks.
-    Stored(Vec<Mark>),
-    /// The parcel waits for the next one: the two are stored together.
-    Held,
-    /// The store is older than the parcel, whose records are stored without their marks: ask for the offsets
-    /// to go on at.
-    Older,
-    /// Offsets to go on at, of each partition that was asked for; 0: nothing of the partition is stored.
-    Positions(Vec<(i32, Position)>),
-    /// Nothing can be stored: fetch nothing more for now. Has the word of `/health`.
-    Away(&'static str),
-    /// Parcels can be stored again.
-    Back,
-    /// The connection to the store is a new one: the database may be older than what was stored.
-    Reconnected,
-    /// Something is in doubt (true) or no longer (false), while reading goes on. Has the word of `/health`.
-    Doubt(&'static str, bool),
-}
 
 /// Reads from Kafka and stores in PostgreSQL until told to stop; or, for `--setup`, makes what that needs.
 ///
@@ -114,12 +69,12 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let (left_in, left) = sync_channel(1);
     let (end_in, end) = sync_channel(1);
     let too_late = ended_in.downgrade();
-    let started = thread("keep").spawn(move || {
+    let started = threads::named("keep").spawn(move || {
         let _ = left_in.send(keep.run());
         drop(ended_in);
     });
     started.cannot("start a thread")?;
-    let started = thread("read").spawn(move || drop(end_in.send(read.run())));
+    let started = threads::named("read").spawn(move || drop(end_in.send(read.run())));
     started.cannot("start a thread")?;
     let patience = config.probe.stop_timeout;
     let mut told = Told { stop: stop.clone(), too_late, patience };
@@ -174,7 +129,7 @@ impl Obey for Told {
         let (too_late, patience) = (self.too_late.clone(), self.patience);
         // A server that has fallen silent blocks the thread that waits for it, and must not hold up the
         // program.
-        let waiting = thread("limit").spawn(move || {
+        let waiting = threads::named("limit").spawn(move || {
             std::thread::sleep(patience + GRACE);
             if let Some(ended) = too_late.upgrade() {
                 ended.close();

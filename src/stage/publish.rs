@@ -5,6 +5,8 @@
 //! them again; once its memory is full, drops the oldest, counts them, and reports them as a loss once Kafka
 //! is back.
 
+mod announce;
+mod find;
 mod settle;
 
 use std::sync::{Arc, OnceLock};
@@ -14,10 +16,10 @@ use async_io::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 
-use super::announce::Announcer;
-use super::find::{Finder, Found};
+use self::announce::Announcer;
+use self::find::{Finder, Found};
+use super::message::Given;
 use crate::cmd::daemon::Shared;
-use crate::cmd::judge::Given;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
 use crate::kafka::{Batching, Change, Delivery, Link, Topic};

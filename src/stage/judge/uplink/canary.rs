@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use smol::channel::Sender;
 use url::Url;
 
-use super::super::daemon::thread;
 use crate::check::resolve::{self, Reply, Resolution, Step, look_up};
 use crate::model::connect::Family;
 use crate::model::uplink::{Doubt, Reach, Silence, reach};
+use crate::threads;
 
 /// Time that a canary has to answer.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -140,7 +140,7 @@ pub fn ask(place: Place, round: u64, answers: Sender<Answer>) -> bool {
         // The judge may have ended.
         let _ = answers.try_send(place.answer(round, &answers));
     };
-    thread("canary").spawn(ask).is_ok()
+    threads::named("canary").spawn(ask).is_ok()
 }
 
 /// Returns the addresses of a name, as a check finds them: a server that is silent for one family does not
@@ -154,7 +154,7 @@ fn find(host: &str, answers: &Sender<Answer>) -> Vec<IpAddr> {
             let _ = found_in.send((ask, Reply::System(look_up(&host, family))));
             drop(held);
         };
-        thread("canary").spawn(look).is_ok()
+        threads::named("canary").spawn(look).is_ok()
     };
     let began = Instant::now();
     let mut resolution = Resolution::new(host.to_owned(), Family::Any, Family::Any, PATIENCE);

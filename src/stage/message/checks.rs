@@ -1,13 +1,14 @@
-//! Inputs and outputs of the watch. Plans and the judge's decisions go in; checks and gaps come out.
+//! Messages between the watch and the judge. Plans and the judge's decisions go to the watch; checks and gaps
+//! go to the judge.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use curl::multi::MultiWaker;
 use smol::channel::{Sender, TrySendError};
 
-use super::super::room::Held;
-use super::super::trust::Trust;
+use crate::check::Held;
+use crate::check::trust::Trust;
 use crate::clock;
 use crate::model::judge::{Order, Reply};
 use crate::model::outcome::{Gap, Outcome};
@@ -62,8 +63,8 @@ pub struct Failed {
 
 /// Sender of the judge's decisions to the watch.
 pub struct Line {
-    pub(super) judged: Sender<Judged>,
-    pub(super) waker: MultiWaker,
+    pub(in crate::stage) judged: Sender<Judged>,
+    pub(in crate::stage) waker: MultiWaker,
 }
 
 impl Line {
@@ -95,24 +96,11 @@ pub struct Answer {
     pub ended_at: Instant,
 }
 
-/// Bounds on the checks under way.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most checks in flight at once.
-    pub max_in_flight: usize,
-    /// Most bytes of bodies held at once.
-    pub bodies_max: usize,
-    /// Longest time that checks in flight may go on after a stop.
-    pub stop_timeout: Duration,
-    /// Longest wait for a clock that is not synchronised, on a host that has just booted.
-    pub clock_wait: Duration,
-}
-
 /// Handle to a running watch, for any thread.
 #[derive(Clone)]
 pub struct Control {
-    pub(super) plans: Sender<Plan>,
-    pub(super) waker: MultiWaker,
+    pub(in crate::stage) plans: Sender<Plan>,
+    pub(in crate::stage) waker: MultiWaker,
 }
 
 impl Control {

@@ -11,7 +11,6 @@
 //! bodies are judged elsewhere, and items go into a queue that never blocks the watch. The queue itself
 //! has no bound; instead, no check starts while `QUEUE` or more items wait in it.
 
-mod ends;
 mod outlet;
 mod planned;
 
@@ -21,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-pub use self::ends::{Answer, Control, Failed, Found, Judged, Limits, Line, Plan, draw_run};
 use self::outlet::Outlet;
-use super::engine::Engine;
-use super::room::{Held, Room};
-use super::trust::Trust;
+use super::message::{Answer, Control, Failed, Found, Judged, Line, Plan, draw_run};
+use crate::check::engine::Engine;
+use crate::check::trust::Trust;
+use crate::check::{Held, Room};
 use crate::clock;
 use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
@@ -47,6 +46,19 @@ const TURN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(5);
 /// Time between two looks at a clock that cannot be believed yet.
 const CLOCK_TURN: Duration = Duration::from_millis(500);
+
+/// Bounds on the checks under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most checks in flight at once.
+    pub max_in_flight: usize,
+    /// Most bytes of bodies held at once.
+    pub bodies_max: usize,
+    /// Longest time that checks in flight may go on after a stop.
+    pub stop_timeout: Duration,
+    /// Longest wait for a clock that is not synchronised, on a host that has just booted.
+    pub clock_wait: Duration,
+}
 
 /// Stage that starts the checks.
 pub struct Watch {

@@ -3,16 +3,19 @@
 //! Takes: findings of the watch. Gives: records. Ends when: the watch has ended and its queue is empty, or
 //! nobody takes records any more. On failure: there is none.
 
+mod uplink;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use smol::channel::Receiver;
 
-use super::daemon::Shared;
-use super::uplink::{Answer as Answered, Settled, Uplink};
-use crate::check::watch::{Answer, Failed, Found, Judged, Line};
+use self::uplink::Answer as Answered;
+pub use self::uplink::{Settled, Uplink};
+use super::message::{Answer, Failed, Found, Give, Given, Judged, Line};
 use crate::clock;
+use crate::cmd::daemon::Shared;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
@@ -23,18 +26,6 @@ use crate::show::time::span;
 
 /// State of each target, and its start in milliseconds since 1970.
 pub type Stands = HashMap<Arc<str>, (Verdict, i64)>;
-
-/// Function that hands records to the next stage, and waits while there is no room; false: nobody takes any
-/// more.
-pub type Give = Box<dyn Fn(Given) -> bool + Send>;
-
-/// Input of the next stage.
-pub enum Given {
-    /// Records, in the order in which they were settled.
-    Records(Vec<Record>),
-    /// Targets from here on, and the run that they belong to: both are to be announced.
-    Targets(Vec<Arc<Target>>, u32),
-}
 
 /// Stage that judges replies.
 pub struct Judge {

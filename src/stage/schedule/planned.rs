@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Found, Plan, Watch};
+use super::Watch;
 use crate::clock;
 use crate::clock::moment::{Circumstances, Doubt, Jump};
 use crate::date;
 use crate::model::schedule::Wanted;
 use crate::model::target::Target;
+use crate::stage::message::{Found, Plan};
 
 impl Watch {
     /// Replaces the plan. A target that stays keeps its number, and with the number its place on the grid,

@@ -6,6 +6,7 @@
 //! is at fault, the parcel waits, and nothing is dropped.
 
 mod doubt;
+mod judge;
 mod outage;
 mod parcel;
 
@@ -17,13 +18,13 @@ use std::time::{Duration, Instant};
 use self::doubt::Doubt;
 use self::outage::{Outage, Trouble};
 use self::parcel::{Aside, Tried};
-use super::{Answer, Question, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
 use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
+use crate::stage::message::{Question, StoreAnswer as Answer, Work};
 use crate::stop::Stop;
 use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::place::start;
 use super::{AGAIN, Read};
-use crate::cmd::write::place::start;
 use crate::store::Position;
 
 /// Time between two questions for the end of a log, while no message comes to recognise it by.

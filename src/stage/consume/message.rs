@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::gather::Hole;
+use super::place::Anew;
 use super::{Payload, Read};
-use crate::cmd::write::gather::Hole;
-use crate::cmd::write::place::Anew;
 use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};
 use crate::store::{DeadLetter, Origin};

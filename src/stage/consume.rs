@@ -7,7 +7,9 @@
 
 mod away;
 mod damage;
+mod gather;
 mod message;
+mod place;
 mod recognise;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,9 +18,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use self::damage::Damage;
-use super::gather::{Gather, Limits};
-use super::place::{Places, start};
-use super::{Answer, Question, Work};
+use self::gather::Gather;
+pub use self::gather::Limits;
+use self::place::{Places, start};
+use super::message::{Question, StoreAnswer as Answer, Work};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::Kafka;

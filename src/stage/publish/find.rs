@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-use crate::cmd::daemon::thread;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::{Batching, Delivery, Link, Publisher, Topic, answers, ensure};
+use crate::threads;
 
 /// Time between two searches for a missing topic.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ impl Finder {
         };
         let old = std::mem::replace(&mut self.publisher, new);
         // The old producer takes back its records when it is dropped, which takes a while.
-        if let Err(error) = thread("old").spawn(move || drop(old)) {
+        if let Err(error) = threads::named("old").spawn(move || drop(old)) {
             log::error!("cannot start a thread: {error}");
         }
     }
@@ -107,7 +107,7 @@ impl Finder {
         let wait = looked.map(|looked| PAUSE.saturating_sub(now - looked)).unwrap_or_default();
         let (publisher, kafka) = (Arc::clone(&self.publisher), self.kafka.clone());
         let found = self.found.0.clone();
-        let started = thread("topic").spawn(move || {
+        let started = threads::named("topic").spawn(move || {
             std::thread::sleep(wait);
             look(&publisher, kafka, &found);
         });

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
+use super::judge::{Doubt, judge};
 use super::outage::Trouble;
 use super::{Answer, Keep};
-use crate::cmd::write::judge::{Doubt, judge};
 use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;

@@ -1,0 +1,44 @@
+//! Messages between the stage that reads from Kafka and the one that stores in PostgreSQL.
+
+use crate::store::{Mark, Parcel, Position};
+
+/// Work that the reader gives to the keeper.
+pub enum Work {
+    /// Parcel to be stored.
+    Parcel(Box<Parcel>),
+    /// Question for the offsets to go on at.
+    Positions(Question),
+}
+
+/// Question for the offsets to go on at, in partitions of a topic.
+pub struct Question {
+    /// Id that the cluster gives itself.
+    pub cluster: String,
+    /// Name of the topic.
+    pub topic: String,
+    /// Numbers of the partitions.
+    pub partitions: Vec<i32>,
+}
+
+/// Message from the keeper to the reader.
+pub enum StoreAnswer {
+    /// The store is ready for work.
+    Ready,
+    /// The parcel is stored, up to these marks.
+    Stored(Vec<Mark>),
+    /// The parcel waits for the next one: the two are stored together.
+    Held,
+    /// The store is older than the parcel, whose records are stored without their marks: ask for the offsets
+    /// to go on at.
+    Older,
+    /// Offsets to go on at, of each partition that was asked for; 0: nothing of the partition is stored.
+    Positions(Vec<(i32, Position)>),
+    /// Nothing can be stored: fetch nothing more for now. Has the word of `/health`.
+    Away(&'static str),
+    /// Parcels can be stored again.
+    Back,
+    /// The connection to the store is a new one: the database may be older than what was stored.
+    Reconnected,
+    /// Something is in doubt (true) or no longer (false), while reading goes on. Has the word of `/health`.
+    Doubt(&'static str, bool),
+}

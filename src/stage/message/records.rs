@@ -1,0 +1,18 @@
+//! Messages from the judge to the stage that sends or stores.
+
+use std::sync::Arc;
+
+use crate::model::record::Record;
+use crate::model::target::Target;
+
+/// Function that hands records to the next stage, and waits while there is no room; false: nobody takes any
+/// more.
+pub type Give = Box<dyn Fn(Given) -> bool + Send>;
+
+/// Input of the next stage.
+pub enum Given {
+    /// Records, in the order in which they were settled.
+    Records(Vec<Record>),
+    /// Targets from here on, and the run that they belong to: both are to be announced.
+    Targets(Vec<Arc<Target>>, u32),
+}

@@ -25,7 +25,7 @@ use crate::model::target::{Method, Secret, StatusSet, Target};
 use crate::model::uplink::Canaries;
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
-use crate::stage::judge::{Settled, Uplink};
+use crate::stage::judge::{SettledCheck, Uplink};
 use crate::stage::message::draw_run;
 use crate::threads;
 
@@ -218,7 +218,7 @@ impl Checks {
         // Checks in doubt are held by `uplink`; `doubted` has the indexes of their targets, in the same
         // order.
         let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
-        uplink.plan(&self.known, &self.canaries);
+        uplink.replace_targets(&self.known, &self.canaries);
         while given < targets.len() {
             while self.engine.in_flight() < IN_FLIGHT
                 && let Some((index, _)) = waiting.front()
@@ -242,15 +242,15 @@ impl Checks {
                 for done in ended {
                     let (index, order) = done.tag;
                     let silence = done.reply.silence;
-                    settled.extend(uplink.heard(&done.target, &done.reply, now));
+                    settled.extend(uplink.note_reply(&done.target, &done.reply, now));
                     let outcome = judge(&done.target, &order, done.reply);
                     if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
                         let order = Order { attempt: order.attempt + 1, ..order };
                         waiting.push_front((index, Some(order)));
                         continue;
                     }
-                    match uplink.take(&done.target, silence, outcome, now) {
-                        Some(Settled { outcome, .. }) => outcomes[index] = Some(outcome),
+                    match uplink.settle_or_hold(&done.target, silence, outcome, now) {
+                        Some(SettledCheck { outcome, .. }) => outcomes[index] = Some(outcome),
                         None => doubted.push_back(index),
                     }
                 }
@@ -258,11 +258,11 @@ impl Checks {
                 // All checks that are left are in doubt: one round of the canaries settles them. async-io
                 // needs a thread for that.
                 threads::spare(1).cannot("start a thread")?;
-                uplink.hasten();
-                let answer = smol::block_on(uplink.next());
-                settled = uplink.go_on(answer, Instant::now());
+                uplink.begin_last_round();
+                let answer = smol::block_on(uplink.next_answer());
+                settled = uplink.advance(answer, Instant::now());
             }
-            for Settled { outcome, .. } in settled {
+            for SettledCheck { outcome, .. } in settled {
                 let is_it = |index: &usize| targets[*index].name == outcome.target;
                 if let Some(index) = doubted.iter().position(is_it)
                     && let Some(index) = doubted.remove(index)

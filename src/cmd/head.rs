@@ -1,4 +1,4 @@
-//! Head of the road, the same for `run` and `probe`: the stages watch and judge, each on a thread of its own.
+//! Starts the scheduler and the judge for `run` and `probe`, each on a thread of its own.
 //! The stage after them takes records.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use crate::config::{Config, crowd};
 use crate::error::{Context, Error};
 use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
-use crate::stage::judge::{Judge, Stands, Uplink};
-use crate::stage::message::{Control, Give, Plan};
-use crate::stage::schedule::{Limits, Watch};
+use crate::stage::judge::{Judge, TargetStates, Uplink};
+use crate::stage::message::{OutputSink, Plan, SchedulerHandle};
+use crate::stage::schedule::{Limits, Scheduler};
 use crate::stop::Stop;
 use crate::threads;
 
@@ -27,11 +27,11 @@ const OTHERS: usize = 100;
 
 /// State that is known before the first check.
 #[derive(Default)]
-pub struct Before {
+pub struct InitialState {
     /// Newest due time that is stored of each target, in milliseconds since 1970.
     pub newest: BTreeMap<String, i64>,
     /// State of each target, and its start.
-    pub stands: Stands,
+    pub states: TargetStates,
     /// Live view on the terminal, if there is one.
     pub screen: Option<Arc<Mutex<Screen>>>,
 }
@@ -81,16 +81,16 @@ fn ask_for_descriptors(config: &Config) {
     }
 }
 
-/// Stages watch and judge, under way.
-pub struct Head {
+/// Scheduler and judge, under way.
+pub struct Checking {
     stop: Stop,
-    control: Control,
-    watch: JoinHandle<Result<(), Error>>,
+    handle: SchedulerHandle,
+    scheduler: JoinHandle<Result<(), Error>>,
     judge: JoinHandle<()>,
 }
 
-impl Head {
-    /// Starts to watch the targets of `plan` as `node`. Records go to `give`, which is dropped after the last
+impl Checking {
+    /// Starts to watch the targets of `plan` as `node`. Records go to `sink`, which is dropped after the last
     /// one.
     ///
     /// # Errors
@@ -99,13 +99,13 @@ impl Head {
         config: &Config,
         (node, run): (&Arc<str>, u32),
         plan: Plan,
-        before: Before,
+        before: InitialState,
         shared: &Arc<Shared>,
-        give: Give,
-    ) -> Result<Head, Error> {
-        let (found_in, found) = smol::channel::unbounded();
+        sink: OutputSink,
+    ) -> Result<Checking, Error> {
+        let (findings_in, findings) = smol::channel::unbounded();
         ask_for_descriptors(config);
-        // libcurl's handles stay on the thread that made them; only the control and the line of the watch
+        // libcurl's handles stay on the thread that made them; only the handle and the line of the scheduler
         // come back.
         let (owner, newest) = (Arc::clone(node), before.newest);
         let limits = Limits {
@@ -114,41 +114,41 @@ impl Head {
             stop_timeout: config.probe.stop_timeout,
             clock_wait: config.probe.clock_wait,
         };
-        let (stop, (lines_in, lines)) = (Stop::default(), sync_channel(1));
+        let (stop, (ends_in, ends)) = (Stop::default(), sync_channel(1));
         let told = stop.clone();
-        let watch = threads::named("watch").spawn(move || {
-            let watch = Watch::new((owner, run), limits, found_in);
-            let _ = lines_in.send((watch.control(), watch.line()));
-            watch.run(plan, newest, &told)
+        let scheduler = threads::named("schedule").spawn(move || {
+            let scheduler = Scheduler::new((owner, run), limits, findings_in);
+            let _ = ends_in.send((scheduler.handle(), scheduler.decision_sender()));
+            scheduler.run(plan, newest, &told)
         });
-        let watch = watch.cannot("start a thread")?;
-        let (control, line) = lines.recv().cannot("start the watch")?;
+        let scheduler = scheduler.cannot("start a thread")?;
+        let (handle, decisions) = ends.recv().cannot("start the scheduler")?;
         let judge = Judge {
-            found,
-            give,
-            line,
+            findings,
+            sink,
+            decisions,
             run,
             uplink: Uplink::default(),
-            stands: before.stands,
+            states: before.states,
             shared: Arc::clone(shared),
             screen: before.screen,
             node: Arc::clone(node),
-            soon: Stands::new(),
+            soon_ending: TargetStates::new(),
             records: Vec::new(),
         };
         let judge = threads::named("judge").spawn(move || judge.run()).cannot("start a thread")?;
-        Ok(Head { stop, control, watch, judge })
+        Ok(Checking { stop, handle, scheduler, judge })
     }
 
-    /// Returns the control of the watch, for a new plan.
-    pub fn control(&self) -> Control {
-        self.control.clone()
+    /// Returns the handle of the scheduler, for a new plan.
+    pub fn handle(&self) -> SchedulerHandle {
+        self.handle.clone()
     }
 
     /// Starts no more checks; the checks under way end.
     pub fn stop(&self) {
         self.stop.tell();
-        self.control.wake();
+        self.handle.wake();
         log::info!("stopping: checks under way end first; a second signal leaves at once");
     }
 
@@ -158,7 +158,7 @@ impl Head {
     /// The watch could not go on.
     pub fn join(self) -> Result<(), Error> {
         let gone = |_| Error::new("a thread of this program broke down");
-        let watched = self.watch.join().map_err(gone)?;
+        let watched = self.scheduler.join().map_err(gone)?;
         self.judge.join().map_err(gone)?;
         watched
     }

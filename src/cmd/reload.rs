@@ -12,7 +12,7 @@ use crate::args::Common;
 use crate::config::{Config, Need, ReloadOn, files, read};
 use crate::error::Error;
 use crate::show::text::count;
-use crate::stage::message::Control;
+use crate::stage::message::SchedulerHandle;
 
 /// Time between two looks at the files. A changed file is read once it has stayed the same for as long: it
 /// may still be being written.
@@ -26,7 +26,7 @@ pub struct Reload<'a> {
     need: Need,
     node: Arc<str>,
     config: Config,
-    control: Control,
+    control: SchedulerHandle,
     /// Files as they were when they were read last.
     read: Vec<Seen>,
     /// Files as they were at the last look.
@@ -47,7 +47,7 @@ impl<'a> Reload<'a> {
         (need, since_us): (Need, i64),
         node: &Arc<str>,
         config: Config,
-        control: Control,
+        control: SchedulerHandle,
     ) -> Reload<'a> {
         let seen = look(common, &config);
         let mut read = seen.clone();
@@ -112,7 +112,7 @@ impl<'a> Reload<'a> {
         if !later.is_empty() {
             log::warn!("changed, and needs a restart to count: {}", later.join(", "));
         }
-        self.control.plan(plan);
+        self.control.replace_plan(plan);
         log::info!("reloaded: {changes}");
         // Sections that need a restart stay as they are under way: the next reload is compared with those.
         let Config { targets, targets_file, uplink, reload, .. } = new;

@@ -1,7 +1,7 @@
 //! First stage of `write`: reads messages, and gathers them into parcels.
 //!
-//! Takes: messages of the partitions that the group gives us, and answers of the keeper. Gives:
-//! parcels, one at a time: the next is gathered while the keeper stores. Ends when: told to stop,
+//! Takes: messages of the partitions that the group gives us, and answers of the writer. Gives:
+//! parcels, one at a time: the next is gathered while the writer stores. Ends when: told to stop,
 //! once the last parcel is stored or given up. On failure: brokers that are away are waited for;
 //! while the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
@@ -18,10 +18,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use self::damage::Damage;
-use self::gather::Gather;
-pub use self::gather::Limits;
-use self::place::{Places, start};
-use super::message::{Question, StoreAnswer as Answer, Work};
+use self::gather::ParcelBuilder;
+pub use self::gather::ParcelLimits;
+use self::place::{PartitionPositions, start_offset};
+use super::message::{PositionRequest, StoreReply, StoreRequest};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::Kafka;
@@ -33,33 +33,33 @@ use crate::store::{Origin, Position};
 
 /// Longest wait for a message: a signal, an answer or a full parcel is seen within it.
 const TURN: Duration = Duration::from_millis(100);
-/// Time that a full parcel waits for the keeper before fetching is paused. Pausing for less is not worth it:
+/// Time that a full parcel waits for the writer before fetching is paused. Pausing for less is not worth it:
 /// messages already fetched would be fetched again.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before partitions that could not be taken over are tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Most bytes that are kept of a message that cannot be read.
 const PAYLOAD_MAX: usize = 64 * 1024;
-/// Longest wait for the last parcel; the keeper gives up earlier.
+/// Longest wait for the last parcel; the writer gives up earlier.
 const END: Duration = Duration::from_secs(900);
 
 /// Stage that reads messages.
-pub struct Read {
+pub struct Consumer {
     kafka: Kafka,
     reader: Reader,
     link: Arc<Link>,
-    work: Sender<Work>,
-    answers: Receiver<Answer>,
+    requests: Sender<StoreRequest>,
+    replies: Receiver<StoreReply>,
     shared: Arc<Shared>,
     stop: Stop,
     cluster: String,
-    places: Places,
-    gather: Gather,
-    /// Time since which the keeper has a parcel of ours; none: it has none.
+    positions: PartitionPositions,
+    builder: ParcelBuilder,
+    /// Time since which the writer has a parcel of ours; none: it has none.
     busy: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
-    given: BTreeSet<i32>,
-    /// Partitions of which the keeper was asked where to go on, less those taken away since; none: no
+    assigned: BTreeSet<i32>,
+    /// Partitions of which the writer was asked where to go on, less those taken away since; none: no
     /// question is open.
     asked: Option<BTreeSet<i32>>,
     /// Earliest time of the next question.
@@ -72,8 +72,8 @@ pub struct Read {
     store_is_late: bool,
     is_paused: bool,
     /// Last time at which brokers gave something, or were asked.
-    heard: Instant,
-    said: HashMap<&'static str, Instant>,
+    heard_at: Instant,
+    logged: HashMap<&'static str, Instant>,
     /// Earliest time to try again to go back in logs that are other ones.
     back_at: Instant,
     /// Earliest time to ask for the ends of logs that are not recognised.
@@ -93,33 +93,33 @@ enum Event {
     Taken(Vec<i32>),
 }
 
-impl Read {
+impl Consumer {
     /// Creates the stage; it has not joined the group yet.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
     pub fn new(
         kafka: &Kafka,
-        limits: Limits,
-        work: Sender<Work>,
-        answers: Receiver<Answer>,
+        limits: ParcelLimits,
+        requests: Sender<StoreRequest>,
+        replies: Receiver<StoreReply>,
         shared: Arc<Shared>,
         stop: Stop,
-    ) -> Result<Read, Error> {
+    ) -> Result<Consumer, Error> {
         let link = Arc::new(Link::new(kafka));
-        Ok(Read {
+        Ok(Consumer {
             reader: Reader::new(kafka, Arc::clone(&link))?,
             kafka: kafka.clone(),
             link,
-            work,
-            answers,
+            requests,
+            replies,
             shared,
             stop,
             cluster: String::new(),
-            places: Places::default(),
-            gather: Gather::new(limits),
+            positions: PartitionPositions::default(),
+            builder: ParcelBuilder::new(limits),
             busy: None,
-            given: BTreeSet::new(),
+            assigned: BTreeSet::new(),
             asked: None,
             ask_at: Instant::now(),
             store_is_away: false,
@@ -127,8 +127,8 @@ impl Read {
             doubts: BTreeSet::new(),
             store_is_late: false,
             is_paused: false,
-            heard: Instant::now(),
-            said: HashMap::new(),
+            heard_at: Instant::now(),
+            logged: HashMap::new(),
             back_at: Instant::now(),
             look_at: Instant::now(),
             damage: Damage::default(),
@@ -139,10 +139,10 @@ impl Read {
     /// Reads until told to stop, and has the last parcel stored.
     ///
     /// # Errors
-    /// The keeper is gone, or librdkafka refuses the topic.
+    /// The writer is gone, or librdkafka refuses the topic.
     pub fn run(mut self) -> Result<(), Error> {
         let read = self.read();
-        self.end();
+        self.finish();
         read
     }
 
@@ -150,62 +150,62 @@ impl Read {
         if self.wait()? {
             self.reader.join()?;
             while !self.stop.is_told() {
-                self.listen()?;
+                self.take_replies()?;
                 self.turn()?;
                 self.look_for_damage();
-                self.tell_changes();
+                self.log_changes();
             }
         }
         Ok(())
     }
 
-    /// Takes the messages of the keeper. Returns true if the store is ready.
-    fn listen(&mut self) -> Result<bool, Error> {
+    /// Takes the messages of the writer. Returns true if the store is ready.
+    fn take_replies(&mut self) -> Result<bool, Error> {
         let mut is_ready = false;
         loop {
-            match self.answers.try_recv() {
-                Ok(Answer::Ready) => is_ready = true,
-                Ok(answer) => self.take(answer),
+            match self.replies.try_recv() {
+                Ok(StoreReply::Ready) => is_ready = true,
+                Ok(answer) => self.take_reply(answer),
                 Err(TryRecvError::Empty) => return Ok(is_ready),
-                // The keeper is told to stop too, and may be the first to have ended.
+                // The writer is told to stop too, and may be the first to have ended.
                 Err(TryRecvError::Disconnected) if self.stop.is_told() => return Ok(false),
-                Err(TryRecvError::Disconnected) => return Err(Error::new("the keeper is gone")),
+                Err(TryRecvError::Disconnected) => return Err(Error::new("the writer is gone")),
             }
         }
     }
 
-    fn take(&mut self, answer: Answer) {
-        match answer {
-            Answer::Ready => {}
-            Answer::Away(word) => (self.store_is_away, self.store_trouble) = (true, word),
-            Answer::Doubt(word, is_so) => {
+    fn take_reply(&mut self, reply: StoreReply) {
+        match reply {
+            StoreReply::Ready => {}
+            StoreReply::Away(word) => (self.store_is_away, self.store_trouble) = (true, word),
+            StoreReply::Doubt(word, is_so) => {
                 self.doubts.remove(word);
                 self.doubts.extend(is_so.then_some(word));
             }
-            Answer::Held => self.busy = None,
-            Answer::Back => {
+            StoreReply::Deferred => self.busy = None,
+            StoreReply::Back => {
                 self.store_is_away = false;
                 // The topic may be another one now, which would not be seen while no message comes.
-                self.places.lose();
+                self.positions.invalidate();
             }
             // The database may be another one, or older: the same.
-            Answer::Reconnected => self.places.lose(),
-            Answer::Stored(marks) => {
+            StoreReply::Reconnected => self.positions.invalidate(),
+            StoreReply::Stored(marks) => {
                 self.busy = None;
-                let ours = marks.iter().filter(|mark| self.places.has(mark.partition));
+                let ours = marks.iter().filter(|mark| self.positions.has(mark.partition));
                 let offsets: Vec<_> = ours.map(|mark| (mark.partition, mark.next)).collect();
                 if !offsets.is_empty() {
                     self.reader.commit(&offsets);
                 }
             }
-            Answer::Older => {
+            StoreReply::Outdated => {
                 self.busy = None;
                 log::warn!("the database is older than what was read: going back in Kafka to it");
-                self.gather.unmark();
-                self.hand_over();
-                self.places.lose();
+                self.builder.unmark();
+                self.send_parcel();
+                self.positions.invalidate();
             }
-            Answer::Positions(mut positions) => {
+            StoreReply::Positions(mut positions) => {
                 // Another reader that had a partition in between may have stored more of it.
                 let asked = self.asked.take().unwrap_or_default();
                 positions.retain(|(partition, _)| asked.contains(partition));
@@ -215,30 +215,31 @@ impl Read {
         }
     }
 
-    /// Asks the keeper where to go on, if any partition waits for that.
-    fn ask(&mut self) {
-        let mut partitions: BTreeSet<i32> = self.places.adrift().collect();
-        partitions.extend(&self.given);
+    /// Asks the writer where to go on, if any partition waits for that.
+    fn request_positions(&mut self) {
+        let mut partitions: BTreeSet<i32> = self.positions.invalid().collect();
+        partitions.extend(&self.assigned);
         if self.asked.is_some() || partitions.is_empty() || Instant::now() < self.ask_at {
             return;
         }
         let (cluster, topic) = (self.cluster.clone(), self.kafka.topic.clone());
         let wanted = partitions.iter().copied().collect();
-        // A keeper that is gone is noticed when it is listened to.
-        let question = Work::Positions(Question { cluster, topic, partitions: wanted });
-        self.asked = self.work.send(question).is_ok().then_some(partitions);
+        // A writer that is gone is noticed when it is listened to.
+        let question =
+            StoreRequest::Positions(PositionRequest { cluster, topic, partitions: wanted });
+        self.asked = self.requests.send(question).is_ok().then_some(partitions);
     }
 
     /// Takes over the partitions that the group has given us, now that their offsets are known.
     fn take_over(&mut self, positions: &[(i32, Position)]) {
         let ours: Vec<&(i32, Position)> =
-            positions.iter().filter(|(p, _)| self.given.contains(p)).collect();
-        // Partitions given or taken that we have not heard of yet come first; the keeper is asked again after
+            positions.iter().filter(|(p, _)| self.assigned.contains(p)).collect();
+        // Partitions given or taken that we have not heard of yet come first; the writer is asked again after
         // that.
         if ours.is_empty() || self.reader.has_turns() {
             return;
         }
-        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
+        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start_offset(at))).collect();
         if let Err(error) = self.reader.assign(&starts) {
             log::warn!("{error}");
             self.ask_at = Instant::now() + AGAIN;
@@ -246,10 +247,10 @@ impl Read {
         }
         log::debug!("reading from {starts:?}");
         for (partition, position) in ours {
-            self.given.remove(partition);
-            self.places.take(*partition, position.clone());
+            self.assigned.remove(partition);
+            self.positions.assign(*partition, position.clone());
         }
-        self.look_later();
+        self.postpone_look();
         // The new partitions are to be paused as the others are. One that we had before, and that was taken
         // away while it was paused, would be paused still.
         if self.is_paused {
@@ -261,16 +262,16 @@ impl Read {
 
     /// Does one turn: hands over the parcel that is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
-        if self.busy.is_none() && self.gather.due().is_some_and(|due| due <= Instant::now()) {
-            self.hand_over();
+        if self.busy.is_none() && self.builder.due().is_some_and(|due| due <= Instant::now()) {
+            self.send_parcel();
         }
         if self.reader.takes_another() {
-            self.places.lose();
+            self.positions.invalidate();
         }
-        self.ask();
+        self.request_positions();
         self.recognise();
-        let must_wait = self.store_is_away || self.gather.is_full();
-        if must_wait && !self.store_is_away && !self.is_paused && self.wait_for_keeper()? {
+        let must_wait = self.store_is_away || self.builder.is_full();
+        if must_wait && !self.store_is_away && !self.is_paused && self.wait_for_reply()? {
             return Ok(());
         }
         if must_wait != self.is_paused {
@@ -283,28 +284,28 @@ impl Read {
         }
         match self.poll() {
             None => {}
-            Some(Event::Message(came, hash, read)) => self.message(came, hash, read),
+            Some(Event::Message(came, hash, read)) => self.take_message(came, hash, read),
             Some(Event::Given(partitions)) => {
                 if !partitions.is_empty() {
                     log::info!("reading partitions {partitions:?}");
                 }
-                self.given.extend(&partitions);
+                self.assigned.extend(&partitions);
             }
             Some(Event::Taken(partitions)) => {
                 if !partitions.is_empty() {
                     log::info!("no longer reading partitions {partitions:?}");
                 }
                 for partition in &partitions {
-                    self.given.remove(partition);
+                    self.assigned.remove(partition);
                     if let Some(asked) = &mut self.asked {
                         asked.remove(partition);
                     }
-                    self.places.leave(*partition);
+                    self.positions.revoke(*partition);
                 }
                 // Messages that were read of these partitions are stored all the same; the next reader of
                 // them repeats them.
                 if self.busy.is_none() {
-                    self.hand_over();
+                    self.send_parcel();
                 }
             }
         }
@@ -314,7 +315,7 @@ impl Read {
     /// Waits for something to happen in Kafka, and returns it.
     fn poll(&self) -> Option<Event> {
         let now = Instant::now();
-        let due = self.gather.due().filter(|_| self.busy.is_none());
+        let due = self.builder.due().filter(|_| self.busy.is_none());
         let wait = due.map_or(TURN, |due| due.saturating_duration_since(now).min(TURN));
         match self.reader.poll(wait.max(Duration::from_millis(1))) {
             Turn::Nothing => None,
@@ -332,40 +333,40 @@ impl Read {
         }
     }
 
-    /// Gives the parcel to the keeper, which must not have another one.
-    fn hand_over(&mut self) {
-        if self.gather.is_empty() {
+    /// Gives the parcel to the writer, which must not have another one.
+    fn send_parcel(&mut self) {
+        if self.builder.is_empty() {
             return;
         }
-        self.tell_holes();
-        let mut parcel = self.gather.take();
+        self.report_offset_gaps();
+        let mut parcel = self.builder.take();
         parcel.cluster.clone_from(&self.cluster);
         parcel.topic.clone_from(&self.kafka.topic);
-        self.places.hand_over(&parcel.marks);
-        let is_sent = self.work.send(Work::Parcel(Box::new(parcel))).is_ok();
+        self.positions.hand_over(&parcel.marks);
+        let is_sent = self.requests.send(StoreRequest::Parcel(Box::new(parcel))).is_ok();
         self.busy = is_sent.then(Instant::now);
     }
 
-    /// Waits a little for a message of the keeper. Returns false if none came.
-    fn wait_for_keeper(&mut self) -> Result<bool, Error> {
-        match self.answers.recv_timeout(PATIENCE) {
+    /// Waits a little for a message of the writer. Returns false if none came.
+    fn wait_for_reply(&mut self) -> Result<bool, Error> {
+        match self.replies.recv_timeout(PATIENCE) {
             Ok(answer) => {
-                self.take(answer);
+                self.take_reply(answer);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::new("the keeper is gone")),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::new("the writer is gone")),
         }
     }
 
-    /// Has the last parcel stored, if the keeper can still do that.
-    fn end(&mut self) {
+    /// Has the last parcel stored, if the writer can still do that.
+    fn finish(&mut self) {
         let limit = Instant::now() + END;
-        while (self.busy.is_some() || !self.gather.is_empty()) && Instant::now() < limit {
+        while (self.busy.is_some() || !self.builder.is_empty()) && Instant::now() < limit {
             if self.busy.is_none() {
-                self.hand_over();
+                self.send_parcel();
             }
-            if self.wait_for_keeper().is_err() {
+            if self.wait_for_reply().is_err() {
                 break;
             }
         }

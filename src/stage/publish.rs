@@ -17,8 +17,8 @@ use smol::channel::Receiver;
 use smol::future::FutureExt;
 
 use self::announce::Announcer;
-use self::find::{Finder, Found};
-use super::message::Given;
+use self::find::{Finder, TopicFinding};
+use super::message::JudgeOutput;
 use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
@@ -38,26 +38,26 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Least time between two reports of losses that go on.
 const LOSS_EVERY: Duration = Duration::from_secs(10);
 /// Least time between two repeats of announcements that were dropped.
-const RETELL_EVERY: Duration = Duration::from_secs(10);
+const REANNOUNCE_EVERY: Duration = Duration::from_secs(10);
 /// Least time between two log lines about records that Kafka refuses.
 const REFUSED_EVERY: Duration = Duration::from_secs(300);
 /// Time for which records go out one by one after a batch was refused.
-const SINGLY: Duration = Duration::from_secs(600);
+const ONE_BY_ONE_FOR: Duration = Duration::from_secs(600);
 /// Time without an answer after which Kafka counts as away.
-const SILENCE: Duration = Duration::from_secs(8);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// The same if a broker was lost meanwhile.
-const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT_IN_DOUBT: Duration = Duration::from_secs(3);
 /// Least time to deliver the records of the last checks under way.
-const LAST: Duration = Duration::from_millis(500);
+const LAST_DELIVERY_TIMEOUT: Duration = Duration::from_millis(500);
 /// Longest wait for records that were taken back from librdkafka.
-const TAKE_BACK: Duration = Duration::from_millis(500);
+const TAKE_BACK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Stage that sends records to Kafka.
-pub struct Send {
+pub struct Publisher {
     link: Arc<Link>,
     finder: Finder,
     outbox: Outbox,
-    given: Receiver<Given>,
+    outputs: Receiver<JudgeOutput>,
     shared: Arc<Shared>,
     announcer: Announcer,
     stop_timeout: Duration,
@@ -73,23 +73,23 @@ pub struct Send {
     /// Kafka counts as away since records keep coming back, though brokers and topic are there.
     takes_none: bool,
     /// Time until which records go out one by one.
-    singly_until: Option<Instant>,
+    one_by_one_until: Option<Instant>,
     /// Earliest time to send the next record; none: now.
     retry_at: Option<Instant>,
     backoff: Backoff,
     loss_at: Instant,
     /// Earliest time to repeat announcements that were dropped.
-    retell_at: Instant,
+    reannounce_at: Instant,
     /// Last time at which brokers answered, or had nothing of ours to answer.
-    heard: Instant,
+    answered_at: Instant,
     /// The log has said that the oldest records are dropped.
-    said_full: bool,
+    is_full_logged: bool,
     /// Time of the last log line about a refused record.
-    said_refused: Option<Instant>,
+    refused_logged_at: Option<Instant>,
 }
 
 /// Records that were not delivered in the end.
-pub struct Left {
+pub struct Undelivered {
     /// Number of records.
     pub count: u64,
     /// Oldest due time among them, in milliseconds since 1970.
@@ -98,14 +98,14 @@ pub struct Left {
 
 /// Event that the stage waits for.
 enum Event {
-    Given(Given),
+    Output(JudgeOutput),
     Ended,
-    Told(u64, Delivery),
-    Found(Found),
+    Delivered(u64, Delivery),
+    Topic(TopicFinding),
     Nothing,
 }
 
-impl Send {
+impl Publisher {
     /// Creates the stage; nothing is sent yet.
     ///
     /// # Errors
@@ -114,17 +114,17 @@ impl Send {
         config: &Config,
         kafka: &Kafka,
         (node, run): (&Arc<str>, u32),
-        given: Receiver<Given>,
+        outputs: Receiver<JudgeOutput>,
         shared: Arc<Shared>,
         stopped: Arc<OnceLock<Instant>>,
-    ) -> Result<Send, Error> {
+    ) -> Result<Publisher, Error> {
         let link = Arc::new(Link::new(kafka));
         let now = Instant::now();
-        Ok(Send {
+        Ok(Publisher {
             finder: Finder::new(kafka, &link)?,
             link,
             outbox: Outbox::new(config.spool.memory),
-            given,
+            outputs,
             shared,
             announcer: Announcer::new(node, run),
             stop_timeout: config.probe.stop_timeout,
@@ -134,20 +134,20 @@ impl Send {
             failure: None,
             failing: None,
             takes_none: false,
-            singly_until: None,
+            one_by_one_until: None,
             retry_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX),
             loss_at: now,
-            retell_at: now,
-            heard: now,
-            said_full: false,
-            said_refused: None,
+            reannounce_at: now,
+            answered_at: now,
+            is_full_logged: false,
+            refused_logged_at: None,
         })
     }
 
     /// Sends records until nobody gives any more and all are delivered. Returns the records that are left, if
     /// Kafka stays away.
-    pub fn run(mut self) -> Option<Left> {
+    pub fn run(mut self) -> Option<Undelivered> {
         self.look_for_topic();
         loop {
             self.announce();
@@ -156,14 +156,14 @@ impl Send {
                 Event::Ended => break,
                 event => self.take(event),
             }
-            self.tell_changes();
+            self.log_changes();
         }
         let stopped = self.stopped.get().copied().unwrap_or_else(Instant::now);
-        let limit = (stopped + self.stop_timeout).max(Instant::now() + LAST);
+        let limit = (stopped + self.stop_timeout).max(Instant::now() + LAST_DELIVERY_TIMEOUT);
         while Instant::now() < limit {
             if self.outbox.is_empty() {
                 self.loss_at = Instant::now();
-                self.tell_loss();
+                self.report_loss();
             }
             if self.outbox.is_empty() {
                 return None;
@@ -172,11 +172,11 @@ impl Send {
             let left = limit.saturating_duration_since(Instant::now());
             let event = self.next(false, left.min(RETRY_FIRST));
             self.take(event);
-            self.tell_changes();
+            self.log_changes();
         }
         self.take_back();
         let (count, oldest_ms) = self.outbox.held();
-        (count > 0).then_some(Left { count, oldest_ms })
+        (count > 0).then_some(Undelivered { count, oldest_ms })
     }
 
     /// Waits for the next event.
@@ -186,16 +186,19 @@ impl Send {
         let retry = self.retry_at.filter(|_| self.has_topic);
         let retry = retry.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
         let told = async {
-            self.finder.told().await.map_or(Event::Nothing, |(id, told)| Event::Told(id, told))
+            self.finder
+                .next_delivery()
+                .await
+                .map_or(Event::Nothing, |(id, told)| Event::Delivered(id, told))
         };
         let given = async {
-            match self.given.recv().await {
-                Ok(given) => Event::Given(given),
+            match self.outputs.recv().await {
+                Ok(given) => Event::Output(given),
                 Err(_) if is_open => Event::Ended,
                 Err(_) => smol::future::pending().await,
             }
         };
-        let found = async { self.finder.found().await.map_or(Event::Nothing, Event::Found) };
+        let found = async { self.finder.next_finding().await.map_or(Event::Nothing, Event::Topic) };
         let tick = async {
             Timer::after(retry).await;
             Event::Nothing
@@ -205,7 +208,7 @@ impl Send {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Given(Given::Records(records)) => {
+            Event::Output(JudgeOutput::Records(records)) => {
                 for record in records {
                     match record {
                         Record::Node(state) => self.announcer.begin(state.run),
@@ -213,32 +216,34 @@ impl Send {
                     }
                 }
             }
-            Event::Given(Given::Targets(targets, _)) => self.announcer.change_targets(targets),
-            Event::Told(id, delivery) => self.settle(id, delivery),
-            Event::Found(found) => self.take_found(found),
+            Event::Output(JudgeOutput::Targets(targets, _)) => {
+                self.announcer.change_targets(targets)
+            }
+            Event::Delivered(id, delivery) => self.settle(id, delivery),
+            Event::Topic(found) => self.take_topic(found),
             Event::Ended | Event::Nothing => {}
         }
     }
 
-    fn take_found(&mut self, found: Found) {
+    fn take_topic(&mut self, found: TopicFinding) {
         match found {
-            Found::Nobody(error) => self.link.unanswered(&error.to_string()),
+            TopicFinding::Nobody(error) => self.link.unanswered(&error.to_string()),
             // The broker answers others, and lets us wait for our quota.
-            Found::Stuck if self.link.is_throttled() => self.look_for_topic(),
-            Found::Stuck => {
+            TopicFinding::Stuck if self.link.is_throttled() => self.look_for_topic(),
+            TopicFinding::Stuck => {
                 log::info!("Kafka producer is stuck: reconnecting");
                 self.finder.renew();
                 self.look_for_topic();
             }
-            Found::Topic(Topic::Missing(why)) => self.link.fails(&why),
-            Found::Topic(Topic::Made) => {
+            TopicFinding::Topic(Topic::Missing(why)) => self.link.fails(&why),
+            TopicFinding::Topic(Topic::Made) => {
                 log::info!("topic {} is made", self.topic);
                 self.has_topic = true;
             }
-            Found::Topic(Topic::Exists) => {
+            TopicFinding::Topic(Topic::Exists) => {
                 self.has_topic = true;
                 match self.failure.take() {
-                    Some(why) => self.consider(&why),
+                    Some(why) => self.note_failure(&why),
                     // No record waits whose delivery could show that Kafka is back.
                     None if self.outbox.is_empty() && !self.takes_none => self.link.works(),
                     None => {}
@@ -249,9 +254,9 @@ impl Send {
 
     /// Notes that a record came back, though topic and brokers are there. Kafka counts as away only if that
     /// goes on: right after a topic was made it is usual, and one of many brokers may be restarting.
-    fn consider(&mut self, why: &str) {
+    fn note_failure(&mut self, why: &str) {
         let since = *self.failing.get_or_insert_with(Instant::now);
-        if since.elapsed() >= SILENCE_IN_DOUBT {
+        if since.elapsed() >= ANSWER_TIMEOUT_IN_DOUBT {
             self.takes_none = true;
             self.link.fails(why);
         } else {
@@ -262,17 +267,17 @@ impl Send {
     /// Keeps a record until it is delivered, or dropped since memory is full.
     fn hold(&mut self, record: &Record) {
         let dropped = self.outbox.push(record);
-        if dropped > 0 && !self.said_full {
+        if dropped > 0 && !self.is_full_logged {
             log::error!("memory is full while Kafka takes nothing: the oldest records go");
-            self.said_full = true;
+            self.is_full_logged = true;
         } else if self.outbox.has_room() {
-            self.said_full = false;
+            self.is_full_logged = false;
         }
-        self.show(|health| health.lost += dropped);
+        self.change_counters(|health| health.lost += dropped);
     }
 
     /// Changes the counters of `/health`; the number of waiting records is set too.
-    fn show(&self, change: impl FnOnce(&mut Health)) {
+    fn change_counters(&self, change: impl FnOnce(&mut Health)) {
         let waiting = self.outbox.len() as u64;
         self.shared.change(|health| {
             health.waiting = waiting;
@@ -286,8 +291,8 @@ impl Send {
             return;
         }
         self.retry_at = None;
-        if self.singly_until.is_some_and(|until| until <= Instant::now()) {
-            self.singly_until = None;
+        if self.one_by_one_until.is_some_and(|until| until <= Instant::now()) {
+            self.one_by_one_until = None;
             self.outbox.send_singly(false);
             self.finder.batch(Batching::Many);
         }
@@ -309,8 +314,8 @@ impl Send {
     fn announce(&mut self) {
         // Brokers that refuse an announcement would refuse it again at once: repeat it only after a pause.
         let now = Instant::now();
-        if now >= self.retell_at && self.outbox.take_untold() {
-            self.retell_at = now + RETELL_EVERY;
+        if now >= self.reannounce_at && self.outbox.take_untold() {
+            self.reannounce_at = now + REANNOUNCE_EVERY;
             self.announcer.tell_again();
         }
         while !self.link.is_away() && self.outbox.has_room() {
@@ -320,7 +325,7 @@ impl Send {
     }
 
     /// Queues a record of each loss, at most every `LOSS_EVERY`.
-    fn tell_loss(&mut self) {
+    fn report_loss(&mut self) {
         let now = Instant::now();
         if now < self.loss_at {
             return;
@@ -332,20 +337,21 @@ impl Send {
     }
 
     /// Logs changes of the connection to the brokers, and looks for the topic where it may be gone.
-    fn tell_changes(&mut self) {
+    fn log_changes(&mut self) {
         self.finder.look_again();
         if !self.outbox.is_under_way() {
-            self.heard = Instant::now();
+            self.answered_at = Instant::now();
         }
-        let silent = self.heard.elapsed();
-        let silence = if self.link.is_in_doubt() { SILENCE_IN_DOUBT } else { SILENCE };
+        let silent = self.answered_at.elapsed();
+        let silence =
+            if self.link.is_in_doubt() { ANSWER_TIMEOUT_IN_DOUBT } else { ANSWER_TIMEOUT };
         if silent >= silence {
             self.link.unanswered(&format!("no answer for {} s", silence.as_secs()));
         }
         // The topic may have been deleted, which librdkafka is slow to report. And while no record waits to
         // be delivered, nothing else shows that the brokers are back.
         let is_idle = self.link.is_away() && self.outbox.is_empty();
-        if self.has_topic && (silent >= SILENCE_IN_DOUBT || is_idle) {
+        if self.has_topic && (silent >= ANSWER_TIMEOUT_IN_DOUBT || is_idle) {
             self.look_for_topic();
         }
         let waiting = count(self.outbox.len() as u64, "record");
@@ -364,7 +370,7 @@ impl Send {
             }
         }
         let trouble = self.link.is_away().then_some("kafka_away");
-        self.show(|health| health.trouble = trouble);
+        self.change_counters(|health| health.trouble = trouble);
     }
 
     fn look_for_topic(&mut self) {
@@ -375,10 +381,10 @@ impl Send {
     /// Takes back the records that librdkafka has, so that the result of each is known.
     fn take_back(&mut self) {
         self.finder.publisher().take_back();
-        let limit = Instant::now() + TAKE_BACK;
+        let limit = Instant::now() + TAKE_BACK_TIMEOUT;
         while !self.outbox.is_empty() && Instant::now() < limit {
             match self.next(false, RETRY_FIRST) {
-                Event::Told(id, Delivery::Done) => self.outbox.done(id),
+                Event::Delivered(id, Delivery::Done) => self.outbox.done(id),
                 Event::Nothing => return,
                 _ => {}
             }

@@ -1,14 +1,14 @@
 //! First stage of the road: starts each check when it is due, and hands the replies on.
 //!
-//! Takes: a [`Plan`], and later ones, each in place of the one before. Gives: [`Found`]. Ends when: a stop
+//! Takes: a [`Plan`], and later ones, each in place of the one before. Gives: [`Finding`]. Ends when: a stop
 //! is asked for; then no check starts, those in flight end, and each check that is open after
-//! `stop_timeout` becomes a gap. On failure: an error of libcurl itself ends the watch with that error.
+//! `stop_timeout` becomes a gap. On failure: an error of libcurl itself ends the scheduler with that error.
 //!
-//! The watch begins once the clock can be believed. If the clock is stepped, the watch plans the grid of
+//! The scheduler begins once the clock can be believed. If the clock is stepped, the scheduler plans the grid of
 //! due times anew, and the outcomes of the checks under way are unknown.
 //!
-//! The watch has a thread of its own and does nothing else, so that nothing disturbs a measurement:
-//! bodies are judged elsewhere, and items go into a queue that never blocks the watch. The queue itself
+//! The scheduler has a thread of its own and does nothing else, so that nothing disturbs a measurement:
+//! bodies are decision elsewhere, and items go into a queue that never blocks the scheduler. The queue itself
 //! has no bound; instead, no check starts while `QUEUE` or more items wait in it.
 
 mod outlet;
@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-use self::outlet::Outlet;
-use super::message::{Answer, Control, Failed, Found, Judged, Line, Plan, draw_run};
+use self::outlet::FindingBatcher;
+use super::message::{
+    Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, Plan, SchedulerHandle, draw_run,
+};
 use crate::check::engine::Engine;
 use crate::check::trust::Trust;
 use crate::check::{Held, Room};
@@ -61,42 +63,46 @@ pub struct Limits {
 }
 
 /// Stage that starts the checks.
-pub struct Watch {
+pub struct Scheduler {
     targets: Vec<Arc<Target>>,
     node: Arc<str>,
     run: u32,
     limits: Limits,
-    engine: Engine<Flying>,
+    engine: Engine<CheckTag>,
     schedule: Schedule,
     room: Room,
     /// Room that each target's body needed last, in bytes.
     needs: Vec<usize>,
     /// Failed attempts whose next attempt is to start; the first to come is the first to start.
-    again: VecDeque<Box<Failed>>,
-    judged: Receiver<Judged>,
-    judged_in: Sender<Judged>,
+    retries: VecDeque<Box<FailedAttempt>>,
+    decisions: Receiver<Decision>,
+    decisions_in: Sender<Decision>,
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
-    out: Outlet,
+    findings: FindingBatcher,
     /// Clocks at the last turn, and the words for their last jump.
     moment: Moment,
-    jumped: String,
+    jump_text: String,
     /// Number of the clock's jumps so far.
-    jumps: u32,
+    jump_count: u32,
 }
 
 /// Tag of a check under way.
-struct Flying {
+struct CheckTag {
     index: usize,
     order: Order,
 }
 
-impl Watch {
-    /// Makes a watch without targets; [`Watch::run`] takes the first plan.
-    pub fn new((node, run): (Arc<str>, u32), limits: Limits, out: Sender<Vec<Found>>) -> Watch {
-        let (judged_in, judged) = smol::channel::unbounded();
+impl Scheduler {
+    /// Makes a scheduler without targets; [`Scheduler::run`] takes the first plan.
+    pub fn new(
+        (node, run): (Arc<str>, u32),
+        limits: Limits,
+        findings: Sender<Vec<Finding>>,
+    ) -> Scheduler {
+        let (decisions_in, decisions) = smol::channel::unbounded();
         let (plans_in, plans) = smol::channel::unbounded();
-        Watch {
+        Scheduler {
             targets: Vec::new(),
             node,
             run,
@@ -105,26 +111,26 @@ impl Watch {
             schedule: Schedule::default(),
             room: Room::new(limits.bodies_max),
             needs: Vec::new(),
-            again: VecDeque::new(),
-            judged,
-            judged_in,
+            retries: VecDeque::new(),
+            decisions,
+            decisions_in,
             plans,
             plans_in,
-            out: Outlet::new(out, limits.bodies_max / PARTS),
+            findings: FindingBatcher::new(findings, limits.bodies_max / PARTS),
             moment: clock::moment(),
-            jumped: String::new(),
-            jumps: 0,
+            jump_text: String::new(),
+            jump_count: 0,
         }
     }
 
     /// Returns the judge's sender of decisions.
-    pub fn line(&self) -> Line {
-        Line { judged: self.judged_in.clone(), waker: self.engine.waker() }
+    pub fn decision_sender(&self) -> DecisionSender {
+        DecisionSender { decisions: self.decisions_in.clone(), waker: self.engine.waker() }
     }
 
-    /// Returns a handle that wakes the watch, or gives it a new plan.
-    pub fn control(&self) -> Control {
-        Control { plans: self.plans_in.clone(), waker: self.engine.waker() }
+    /// Returns a handle that wakes the scheduler, or gives it a new plan.
+    pub fn handle(&self) -> SchedulerHandle {
+        SchedulerHandle { plans: self.plans_in.clone(), waker: self.engine.waker() }
     }
 
     /// Runs the checks of `plan`, and of later plans, until a stop. `newest` has the newest due time of each
@@ -140,8 +146,8 @@ impl Watch {
     ) -> Result<(), Error> {
         self.await_clock(stop)?;
         if !stop.is_told() {
-            self.give(Found::Run(self.run));
-            self.plan(plan, &newest);
+            self.send(Finding::Run(self.run));
+            self.apply_plan(plan, &newest);
         }
         drop(newest);
         while !stop.is_told() {
@@ -151,38 +157,38 @@ impl Watch {
                 // The slots that came due during the wait are missed.
                 for (target, missed) in self.schedule.step(clock::now_ms(), GapCause::Clock, false)
                 {
-                    self.gap(target, missed);
+                    self.send_gap(target, missed);
                 }
                 continue;
             }
-            self.hear();
+            self.take_decisions();
             while let Ok(plan) = self.plans.try_recv() {
-                self.plan(plan, &BTreeMap::new());
+                self.apply_plan(plan, &BTreeMap::new());
             }
-            let wait = self.start_again().unwrap_or_else(|| self.start_due());
+            let wait = self.start_retries().unwrap_or_else(|| self.start_due());
             self.turn(wait)?;
         }
         for (target, missed) in self.schedule.stop(clock::now_ms()) {
-            self.gap(target, missed);
+            self.send_gap(target, missed);
         }
         let limit = Instant::now() + self.limits.stop_timeout;
-        while self.engine.in_flight() > 0 && !self.out.is_closed() {
+        while self.engine.in_flight() > 0 && !self.findings.is_closed() {
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             self.turn(left.min(TURN))?;
-            self.settle();
+            self.abandon_retries();
         }
         // From here on the judge keeps the failed attempts itself: no next attempt is made.
-        self.judged.close();
-        self.settle();
-        for Flying { index, order } in self.engine.abandon() {
+        self.decisions.close();
+        self.abandon_retries();
+        for CheckTag { index, order } in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (order.due_ms, order.due_ms);
-            self.gap(index, Missed { from_ms, to_ms, count: 1, cause });
+            self.send_gap(index, Missed { from_ms, to_ms, count: 1, cause });
         }
-        self.out.hand_on();
+        self.findings.flush();
         Ok(())
     }
 
@@ -201,10 +207,13 @@ impl Watch {
             let now = clock::circumstances(waited, self.limits.clock_wait);
             let Some(doubt) = now.doubt() else { break };
             if said.replace(doubt) != Some(doubt) {
-                log::warn!("no check until the clock is set: {}", planned::why(doubt, &now));
+                log::warn!(
+                    "no check until the clock is set: {}",
+                    planned::describe_doubt(doubt, &now)
+                );
             }
             self.turn(CLOCK_TURN)?;
-            self.hear();
+            self.take_decisions();
             self.follow_clock();
         }
         if let Some(doubt) = said.filter(|_| !stop.is_told()) {
@@ -217,46 +226,46 @@ impl Watch {
     }
 
     /// Takes the decisions that the judge has sent.
-    fn hear(&mut self) {
-        while let Ok(judged) = self.judged.try_recv() {
-            match judged {
-                Judged::Failed(failed) => self.again.push_back(failed),
-                Judged::Done(index) => self.schedule.done(index),
+    fn take_decisions(&mut self) {
+        while let Ok(decision) = self.decisions.try_recv() {
+            match decision {
+                Decision::TryAgain(failed) => self.retries.push_back(failed),
+                Decision::Done(index) => self.schedule.done(index),
             }
         }
     }
 
     /// Starts the next attempts, which come before due checks. If an attempt has to wait, returns the longest
     /// wait of the next turn.
-    fn start_again(&mut self) -> Option<Duration> {
-        while let Some(failed) = self.again.pop_front() {
+    fn start_retries(&mut self) -> Option<Duration> {
+        while let Some(failed) = self.retries.pop_front() {
             let is_full = self.engine.in_flight() >= self.limits.max_in_flight;
             let held = if is_full { None } else { self.room.take(self.needs[failed.index]) };
             let Some(held) = held else {
-                self.again.push_front(failed);
-                self.out.hand_on();
+                self.retries.push_front(failed);
+                self.findings.flush();
                 return Some(if is_full { TURN } else { RETRY });
             };
-            let Failed { index, order, target, .. } = *failed;
+            let FailedAttempt { index, order, target, .. } = *failed;
             self.start(target, held, index, order);
         }
         None
     }
 
     fn start(&mut self, target: Arc<Target>, held: Held, index: usize, order: Order) {
-        self.engine.start(target, held, Flying { index, order });
+        self.engine.start(target, held, CheckTag { index, order });
     }
 
     /// Gives up the next attempts, since a stop was asked for: the outcomes of the failed attempts count.
-    fn settle(&mut self) {
-        self.hear();
-        for mut failed in std::mem::take(&mut self.again) {
-            if failed.order.jumps != self.jumps {
-                let Fault { cause, text } = self.unbelieved();
+    fn abandon_retries(&mut self) {
+        self.take_decisions();
+        for mut failed in std::mem::take(&mut self.retries) {
+            if failed.order.jumps != self.jump_count {
+                let Fault { cause, text } = self.clock_fault();
                 (failed.outcome.verdict, failed.outcome.cause) = (Verdict::Unknown, Some(cause));
                 (failed.outcome.error, failed.silence) = (Some(text), None);
             }
-            self.give(Found::Failed(failed));
+            self.send(Finding::Abandoned(failed));
         }
     }
 
@@ -264,7 +273,7 @@ impl Watch {
     fn start_due(&mut self) -> Duration {
         loop {
             // Before the clock is read: after a stall, everything would be due at once.
-            self.catch_up();
+            self.spread_after_stall();
             let now_us = clock::now_us();
             let now_ms = now_us.div_euclid(1000);
             if !self.schedule.is_ready(now_ms) {
@@ -276,18 +285,18 @@ impl Watch {
             if self.engine.in_flight() >= self.limits.max_in_flight {
                 return TURN;
             }
-            if self.out.queued() >= QUEUE {
+            if self.findings.queued() >= QUEUE {
                 return RETRY;
             }
             let Some(next) = self.schedule.peek() else { return TURN };
             let Some(held) = self.room.take(self.needs[next]) else {
                 // The judge gives the room of a body back once it has read the body.
-                self.out.hand_on();
+                self.findings.flush();
                 return RETRY;
             };
             let Some(slot) = self.schedule.next(now_ms) else { return TURN };
             if let Some(missed) = slot.missed {
-                self.gap(slot.target, missed);
+                self.send_gap(slot.target, missed);
             }
             let order = Order {
                 node: Arc::clone(&self.node),
@@ -295,7 +304,7 @@ impl Watch {
                 due_ms: slot.due_ms,
                 lag_us: now_us - slot.due_ms * 1000,
                 attempt: 1,
-                jumps: self.jumps,
+                jumps: self.jump_count,
             };
             let target = Arc::clone(&self.targets[slot.target]);
             self.start(target, held, slot.target, order);
@@ -304,18 +313,18 @@ impl Watch {
 
     /// Makes one turn of the engine. Before the wait, hands the batch on, unless more is due soon.
     fn turn(&mut self, wait: Duration) -> Result<(), Error> {
-        self.out.before(wait, Instant::now());
-        let ended = self.engine.turn(wait).inspect_err(|_| self.out.hand_on())?;
+        self.findings.flush_before(wait, Instant::now());
+        let ended = self.engine.turn(wait).inspect_err(|_| self.findings.flush())?;
         let ended_at = Instant::now();
         if !ended.is_empty() {
             // Look for a jump of the clock before the replies are used.
             self.follow_clock();
         }
-        self.catch_up();
+        self.spread_after_stall();
         for mut done in ended {
-            let Flying { index, order } = done.tag;
-            if order.jumps != self.jumps {
-                done.reply.fault = Some(self.unbelieved());
+            let CheckTag { index, order } = done.tag;
+            if order.jumps != self.jump_count {
+                done.reply.fault = Some(self.clock_fault());
                 done.reply.silence = None;
             }
             // With several attempts, the judge decides if this one was the last.
@@ -335,30 +344,30 @@ impl Watch {
             let (target, reply, held) = (done.target, done.reply, done.held);
             let bytes = reply.body.len();
             let is_tried_again = target.attempts > 1 && reply.fault.is_some();
-            let answer = Answer { index, target, order, reply, held, ended_at };
-            self.out.give(Found::Reply(Box::new(answer)), bytes, ended_at);
+            let answer = EndedAttempt { index, target, order, reply, held, ended_at };
+            self.findings.push(Finding::Reply(Box::new(answer)), bytes, ended_at);
             if is_tried_again {
-                self.out.hand_on();
+                self.findings.flush();
             }
         }
         Ok(())
     }
 
     /// If this process stood still, spreads the checks that came due meanwhile.
-    fn catch_up(&mut self) {
+    fn spread_after_stall(&mut self) {
         let Some(stalled) = self.engine.take_stall() else { return };
         let seconds = stalled.as_secs_f64();
         log::warn!(
             "this process stood still for {seconds:.1} s or more: checks under way are unknown"
         );
         for (target, missed) in self.schedule.late(clock::now_ms(), stalled.as_millis() as i64) {
-            self.gap(target, missed);
+            self.send_gap(target, missed);
         }
     }
 
     /// Makes the fault of a check that spans a jump of the clock: its outcome is unknown.
-    fn unbelieved(&self) -> Fault {
-        let text = format!("the clock cannot be believed: {}", self.jumped);
+    fn clock_fault(&self) -> Fault {
+        let text = format!("the clock cannot be believed: {}", self.jump_text);
         Fault { cause: Cause::Clock, text }
     }
 
@@ -367,13 +376,13 @@ impl Watch {
         let moment = clock::moment();
         let before = std::mem::replace(&mut self.moment, moment);
         let Some(jump) = moment.since(before) else { return };
-        self.jumped = planned::words(jump);
-        self.jumps = self.jumps.wrapping_add(1);
-        log::warn!("{}: the schedule is planned anew", self.jumped);
+        self.jump_text = planned::describe_jump(jump);
+        self.jump_count = self.jump_count.wrapping_add(1);
+        log::warn!("{}: the schedule is planned anew", self.jump_text);
         let is_back = jump.stepped_us < 0;
         if is_back {
             self.run = draw_run();
-            self.give(Found::Run(self.run));
+            self.send(Finding::Run(self.run));
         }
         if self.is_past() {
             // Leave the grid as it is until the clock is no longer in the past.
@@ -381,11 +390,11 @@ impl Watch {
         }
         let cause = if jump.slept_us > 0 { GapCause::Suspend } else { GapCause::Clock };
         for (target, missed) in self.schedule.step(clock::now_ms(), cause, is_back) {
-            self.gap(target, missed);
+            self.send_gap(target, missed);
         }
     }
 
-    fn gap(&mut self, target: usize, missed: Missed) {
+    fn send_gap(&mut self, target: usize, missed: Missed) {
         let target = &self.targets[target];
         let gap = Gap {
             target: Arc::clone(&target.name),
@@ -397,10 +406,10 @@ impl Watch {
             interval_ms: target.interval_ms(),
             cause: missed.cause,
         };
-        self.give(Found::Gap(gap));
+        self.send(Finding::Gap(gap));
     }
 
-    fn give(&mut self, found: Found) {
-        self.out.give(found, 0, Instant::now());
+    fn send(&mut self, found: Finding) {
+        self.findings.push(found, 0, Instant::now());
     }
 }

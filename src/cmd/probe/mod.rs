@@ -1,7 +1,7 @@
 //! `sitewatch probe`: watches from the edge, and publishes to Kafka.
 //!
 //! ```text
-//!     watch ──Found──> judge ──Record──> send ──> Kafka         each on a thread of its own
+//!     watch ──Finding──> judge ──Record──> send ──> Kafka         each on a thread of its own
 //!                        └──> log        main: signals, /health
 //! ```
 //!
@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::daemon::{Daemon, Obey, Shared};
-use super::head::{self, Before, Head};
+use super::head::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
@@ -24,7 +24,7 @@ use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
 use crate::stage::message::draw_run;
-use crate::stage::publish::{Left, Send};
+use crate::stage::publish::{Publisher, Undelivered};
 use crate::threads;
 
 /// Most batches between judge and sender, each of the records that were settled together. When full, the
@@ -53,7 +53,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let (given_in, given) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
     let told = Arc::clone(&stopped);
-    let send = Send::new(&config, &kafka, (&node, run), given, Arc::clone(&shared), told)?;
+    let send = Publisher::new(&config, &kafka, (&node, run), given, Arc::clone(&shared), told)?;
     let daemon = Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -69,15 +69,16 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     });
     let send = send.cannot("start a thread")?;
     let give = Box::new(move |given| given_in.send_blocking(given).is_ok());
-    let head = Head::start(&config, (&node, run), plan, Before::default(), &shared, give)?;
-    let reload = Reload::new(common, (Need::Probe, since_us), &node, config, head.control());
-    let mut told = Told { stopped, head: &head, reload };
+    let checking =
+        Checking::start(&config, (&node, run), plan, InitialState::default(), &shared, give)?;
+    let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
+    let mut told = Told { stopped, checking: &checking, reload };
     daemon.oversee(&shared, &ended, &mut told);
     drop(told);
 
-    let watched = head.join();
+    let watched = checking.join();
     let left = send.join().map_err(|_| Error::new("a thread of this program broke down"))?;
-    if let Some(Left { count: left, oldest_ms }) = left {
+    if let Some(Undelivered { count: left, oldest_ms }) = left {
         let records = count(left, "record");
         let oldest = oldest_ms.map(|ms| format!(", the oldest of {}", rfc3339(ms)));
         let oldest = oldest.unwrap_or_default();
@@ -95,14 +96,14 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
 /// Reactions of a probe to signals.
 struct Told<'a> {
     stopped: Arc<OnceLock<Instant>>,
-    head: &'a Head,
+    checking: &'a Checking,
     reload: Reload<'a>,
 }
 
 impl Obey for Told<'_> {
     fn stop(&mut self) {
         self.stopped.get_or_init(Instant::now);
-        self.head.stop();
+        self.checking.stop();
     }
 
     fn hang_up(&mut self) {

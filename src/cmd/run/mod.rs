@@ -1,7 +1,7 @@
 //! `sitewatch run`: watches, and keeps the results, on one machine.
 //!
 //! ```text
-//!     watch ──Found──> judge ──Record──> keep ──> SQLite        each on a thread of its own
+//!     watch ──Finding──> judge ──Record──> keep ──> SQLite        each on a thread of its own
 //!                        └──> screen, log         main: signals, /health
 //! ```
 //!
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::view::View;
 use super::daemon::{Daemon, Obey, Shared};
-use super::head::{self, Before, Head};
+use super::head::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
@@ -30,9 +30,9 @@ use crate::model::report::standing;
 use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
-use crate::stage::judge::Stands;
-use crate::stage::message::{Given, Plan, draw_run};
-use crate::stage::persist::records::{Keep, Left};
+use crate::stage::judge::TargetStates;
+use crate::stage::message::{JudgeOutput, Plan, draw_run};
+use crate::stage::persist::records::{RecordWriter, Unstored};
 use crate::store::{Sqlite, Store};
 use crate::threads;
 
@@ -69,8 +69,8 @@ pub fn run(common: &Common) -> Result<u8, Error> {
         config.sqlite.path.display()
     );
     let reload =
-        Reload::new(common, (Need::Targets, since_us), &node, config, stages.head.control());
-    let mut told = Told { head: &stages.head, view: view.as_ref(), reload };
+        Reload::new(common, (Need::Targets, since_us), &node, config, stages.checking.handle());
+    let mut told = Told { checking: &stages.checking, view: view.as_ref(), reload };
     daemon.oversee(&stages.shared, &stages.ended, &mut told);
     told.leave();
     stages.join()
@@ -78,14 +78,14 @@ pub fn run(common: &Common) -> Result<u8, Error> {
 
 /// Reactions of `run` to signals.
 struct Told<'a> {
-    head: &'a Head,
+    checking: &'a Checking,
     view: Option<&'a View>,
     reload: Reload<'a>,
 }
 
 impl Obey for Told<'_> {
     fn stop(&mut self) {
-        self.head.stop();
+        self.checking.stop();
     }
 
     fn leave(&mut self) {
@@ -110,8 +110,8 @@ struct Stages {
     shared: Arc<Shared>,
     /// Closed when the last stage has ended.
     ended: smol::channel::Receiver<()>,
-    head: Head,
-    keep: JoinHandle<Option<Left>>,
+    checking: Checking,
+    keep: JoinHandle<Option<Unstored>>,
 }
 
 /// Starts the stages, each on a thread of its own.
@@ -125,13 +125,13 @@ fn start(
     let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
     let newest = store.newest(node).map_err(unreadable)?;
     let now_ms = clock::now_ms();
-    let mut stands = Stands::new();
+    let mut states = TargetStates::new();
     for ((target, of_node), state) in store.states().map_err(unreadable)? {
         let now = standing(&[state], now_ms);
         if of_node == *node
             && let (Some(verdict), Some(since_ms)) = (now.verdict, now.since_ms)
         {
-            stands.insert(target, (verdict.state(), since_ms));
+            states.insert(target, (verdict.state(), since_ms));
         }
     }
     let shared = Shared::new(Health {
@@ -142,7 +142,7 @@ fn start(
     });
     let (records_in, records) = sync_channel(BATCHES);
     let (ended_in, ended) = smol::channel::bounded(1);
-    let keep = Keep {
+    let keep = RecordWriter {
         store,
         shared: Arc::clone(&shared),
         stop_timeout: config.probe.stop_timeout,
@@ -158,26 +158,26 @@ fn start(
         left
     });
     let keep = keep.cannot("start a thread")?;
-    let before = Before { newest, stands, screen };
+    let before = InitialState { newest, states, screen };
     let owner = Arc::clone(node);
     let give = Box::new(move |given| match given {
-        Given::Records(records) => records_in.send(records).is_ok(),
-        Given::Targets(targets, run) => targets.chunks(BATCH).all(|targets| {
+        JudgeOutput::Records(records) => records_in.send(records).is_ok(),
+        JudgeOutput::Targets(targets, run) => targets.chunks(BATCH).all(|targets| {
             let state = |target| TargetState::new(target, &owner, run, clock::now_ms());
             let records = targets.iter().map(|target| Record::Target(Box::new(state(target))));
             records_in.send(records.collect()).is_ok()
         }),
     });
-    let head = Head::start(config, (node, run), plan, before, &shared, give)?;
-    Ok(Stages { shared, ended, head, keep })
+    let checking = Checking::start(config, (node, run), plan, before, &shared, give)?;
+    Ok(Stages { shared, ended, checking, keep })
 }
 
 impl Stages {
     /// Waits for all stages. Logs how they ended, and returns the exit code.
     fn join(self) -> Result<u8, Error> {
-        let watched = self.head.join();
+        let watched = self.checking.join();
         let gone = |_| Error::new("a thread of this program broke down");
-        if let Some(Left { count }) = self.keep.join().map_err(gone)? {
+        if let Some(Unstored { count }) = self.keep.join().map_err(gone)? {
             log::error!("{count} records could not be stored and are lost: the store is away");
             return Ok(BAD_NEWS);
         }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!     Kafka ──> read ──Parcel──> keep ──> PostgreSQL            each on a thread of its own
-//!                 └───Answer──────┘       main: signals, /health
+//!                 └───StoreReply──────┘       main: signals, /health
 //! ```
 //!
-//! A mark moves only after the next place holds the data: PostgreSQL has the offsets beside the
+//! A mark moves only after the next position holds the data: PostgreSQL has the offsets beside the
 //! rows, in one transaction, and gives them back when partitions are taken over; Kafka is told
 //! afterwards, for the tools that watch lag. Any part may be away at any time, also at the start.
 
@@ -21,9 +21,9 @@ use crate::config::{Config, Kafka, Need, Postgres};
 use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
-use crate::stage::consume::{Limits, Read};
-use crate::stage::message::Work;
-use crate::stage::persist::parcels::{Keep, Left};
+use crate::stage::consume::{Consumer, ParcelLimits};
+use crate::stage::message::StoreRequest;
+use crate::stage::persist::parcels::{ParcelWriter, Unstored};
 use crate::stop::Stop;
 use crate::store;
 use crate::threads;
@@ -51,10 +51,10 @@ pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
 fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> {
     let shared = Shared::new(Health { role: Role::Write, ..Health::default() });
     let stop = Stop::default();
-    let limits = Limits { count: config.write.batch_max, age: config.write.batch_age };
-    let (work_in, work): (Sender<Work>, Receiver<Work>) = channel();
+    let limits = ParcelLimits { count: config.write.batch_max, age: config.write.batch_age };
+    let (work_in, work): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
     let (answers_in, answers) = channel();
-    let read = Read::new(kafka, limits, work_in, answers, shared.clone(), stop.clone())?;
+    let read = Consumer::new(kafka, limits, work_in, answers, shared.clone(), stop.clone())?;
     let daemon = Daemon::new(config)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
@@ -64,7 +64,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         postgres.schema,
         store::Postgres::place(&postgres)
     );
-    let keep = Keep::new(config, postgres, work, answers_in, shared.clone(), stop.clone());
+    let keep = ParcelWriter::new(config, postgres, work, answers_in, shared.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
     let (left_in, left) = sync_channel(1);
     let (end_in, end) = sync_channel(1);
@@ -85,13 +85,13 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         .map_or(REST, |told| (patience + GRACE).saturating_sub(told.elapsed()).max(REST));
     match left.try_recv() {
         Ok(None) => {}
-        Ok(Some(Left { count: left, is_held: true })) => {
+        Ok(Some(Unstored { count: left, is_held: true })) => {
             log::warn!("{} not stored: held back; Kafka still has them", count(left, "record"));
         }
-        Ok(Some(Left { count: 0, .. })) => {
+        Ok(Some(Unstored { count: 0, .. })) => {
             log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
         }
-        Ok(Some(Left { count: left, .. })) => {
+        Ok(Some(Unstored { count: left, .. })) => {
             log::warn!(
                 "{} not stored: PostgreSQL is away; Kafka still has them",
                 count(left, "record")

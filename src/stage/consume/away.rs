@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Read, TURN};
+use super::{Consumer, TURN};
 use crate::error::Error;
 use crate::kafka::{Change, Topic, ensure};
 
@@ -13,16 +13,16 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Time over one parcel after which a store counts as away.
 const LATE: Duration = Duration::from_secs(15);
 
-impl Read {
+impl Consumer {
     /// Waits until the store, brokers and topic are there, in any order. Returns false if told to stop.
     pub(super) fn wait(&mut self) -> Result<bool, Error> {
         let (mut has_store, mut due) = (false, Instant::now());
         while !self.stop.is_told() {
-            has_store |= self.listen()?;
+            has_store |= self.take_replies()?;
             self.idle();
             if self.cluster.is_empty() && Instant::now() >= due {
                 due = Instant::now() + KNOCK;
-                if self.knock()
+                if self.check_brokers()
                     && let Some(cluster) = self.reader.cluster()
                 {
                     self.cluster = cluster;
@@ -38,12 +38,12 @@ impl Read {
     /// Does a turn in which nothing can be read yet. The poll tells what is wrong with the brokers.
     fn idle(&mut self) {
         let _ = self.reader.poll(TURN);
-        self.tell_changes();
+        self.log_changes();
     }
 
     /// Asks whether brokers and topic are there.
-    fn knock(&mut self) -> bool {
-        self.heard = Instant::now();
+    fn check_brokers(&mut self) -> bool {
+        self.heard_at = Instant::now();
         match ensure(&self.kafka, self.reader.client()) {
             Ok(Topic::Missing(why)) => {
                 self.link.fails(&why);
@@ -72,15 +72,15 @@ impl Read {
     }
 
     /// Logs changes of the connection to the brokers, and asks them again while they are away.
-    pub(super) fn tell_changes(&mut self) {
+    pub(super) fn log_changes(&mut self) {
         match self.link.change() {
             None | Some(Change::Throttled(_)) => {}
             Some(Change::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
             Some(Change::Back(after)) => log::info!("Kafka is back after {} s", after.as_secs()),
         }
         let pause = if self.link.is_away() || self.link.is_in_doubt() { KNOCK } else { SILENCE };
-        if !self.cluster.is_empty() && self.heard.elapsed() >= pause {
-            self.knock();
+        if !self.cluster.is_empty() && self.heard_at.elapsed() >= pause {
+            self.check_brokers();
         }
         let is_late = !self.store_is_away && self.busy.is_some_and(|busy| busy.elapsed() >= LATE);
         if is_late && !self.store_is_late {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Read;
+use super::Consumer;
 
 /// Word of `/health` for a partition that stands still.
 const WORD: &str = "log_damaged";
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Damage {
     looked: Option<Instant>,
-    places: BTreeMap<i32, Standstill>,
+    positions: BTreeMap<i32, Standstill>,
 }
 
 /// Partition that has not gone on.
@@ -30,7 +30,7 @@ struct Standstill {
     is_told: bool,
 }
 
-impl Read {
+impl Consumer {
     /// Logs partitions that stand still before a damaged batch, and when they go on.
     pub(super) fn look_for_damage(&mut self) {
         let now = Instant::now();
@@ -39,48 +39,48 @@ impl Read {
             return;
         }
         self.damage.looked = Some(now);
-        let marks: BTreeMap<i32, i64> = self.places.marks().collect();
+        let marks: BTreeMap<i32, i64> = self.positions.marks().collect();
         let is_calm = now - seen >= CALM;
         let is_waiting = self.is_paused || self.link.is_away();
-        for (partition, place) in &mut self.damage.places {
-            let is_same = marks.get(partition) == Some(&place.mark);
-            if is_waiting && !place.is_told {
-                place.since = now;
+        for (partition, position) in &mut self.damage.positions {
+            let is_same = marks.get(partition) == Some(&position.mark);
+            if is_waiting && !position.is_told {
+                position.since = now;
             }
-            if place.is_told && (!is_same || is_calm && !is_waiting) {
+            if position.is_told && (!is_same || is_calm && !is_waiting) {
                 log::info!("partition {partition}: no damaged batch is in the way any more");
             }
         }
-        let places = &mut self.damage.places;
-        places.retain(|partition, place| {
-            marks.get(partition) == Some(&place.mark) && (!is_calm || is_waiting)
+        let positions = &mut self.damage.positions;
+        positions.retain(|partition, position| {
+            marks.get(partition) == Some(&position.mark) && (!is_calm || is_waiting)
         });
         if !is_calm {
             for (partition, mark) in marks {
                 let new = Standstill { mark, since: now, is_told: false };
-                places.entry(partition).or_insert(new);
+                positions.entry(partition).or_insert(new);
             }
         }
-        for (partition, place) in places.iter_mut() {
-            let is_late = !place.is_told && now - place.since >= PATIENCE;
+        for (partition, position) in positions.iter_mut() {
+            let is_late = !position.is_told && now - position.since >= PATIENCE;
             let Some((low, high)) = self.reader.bounds(*partition).filter(|_| is_late) else {
                 continue;
             };
             // This partition may have nothing to be read, and another one the damaged batch.
-            if high <= place.mark.max(low) {
+            if high <= position.mark.max(low) {
                 continue;
             }
-            place.is_told = true;
+            position.is_told = true;
             let topic = &self.kafka.topic;
             log::error!(
                 "topic {topic}, partition {partition} stands still at offset {}: a batch there is \
                  damaged in the broker's log; let a replica lead that has it whole, or delete the \
                  records up to its end (kafka-dump-log shows it, kafka-delete-records does it): \
                  what is lost then is said in dead_letter",
-                place.mark
+                position.mark
             );
         }
-        if places.values().any(|place| place.is_told) {
+        if positions.values().any(|position| position.is_told) {
             self.doubts.insert(WORD);
         } else {
             self.doubts.remove(WORD);

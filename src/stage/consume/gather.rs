@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::place::Arrived;
+use super::place::Arrival;
 use crate::model::record::Record;
 use crate::store::{DeadLetter, Mark, Origin, Parcel};
 
 /// Bytes from which on a parcel is full.
 const PARCEL_BYTES: usize = 8 << 20;
 
-/// Limits from which on a parcel is full or due.
+/// ParcelLimits from which on a parcel is full or due.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ParcelLimits {
     /// Most records and dead letters in a parcel.
     pub count: usize,
     /// Longest wait of the parcel's first message.
@@ -20,11 +20,11 @@ pub struct Limits {
 }
 
 /// Parcel under construction.
-pub struct Gather {
-    limits: Limits,
+pub struct ParcelBuilder {
+    limits: ParcelLimits,
     parcel: Parcel,
     marks: BTreeMap<i32, Mark>,
-    holes: BTreeMap<i32, Vec<Hole>>,
+    gaps: BTreeMap<i32, Vec<OffsetGap>>,
     bytes: usize,
     /// Time at which the first message came; none: the parcel is empty.
     since: Option<Instant>,
@@ -32,43 +32,43 @@ pub struct Gather {
 
 /// Run of offsets of a partition that did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hole {
+pub struct OffsetGap {
     /// First of these offsets.
     pub from: i64,
     /// Message that came instead.
     pub came: Origin,
 }
 
-impl Gather {
+impl ParcelBuilder {
     /// Creates an empty parcel.
-    pub fn new(limits: Limits) -> Gather {
-        let (parcel, marks, holes) = Default::default();
-        Gather { limits, parcel, marks, holes, bytes: 0, since: None }
+    pub fn new(limits: ParcelLimits) -> ParcelBuilder {
+        let (parcel, marks, gaps) = Default::default();
+        ParcelBuilder { limits, parcel, marks, gaps, bytes: 0, since: None }
     }
 
     /// Notes a message that has come; `hash` is its fingerprint.
-    pub fn arrive(&mut self, came: Origin, hash: u64, arrived: &Arrived, now: Instant) {
+    pub fn arrive(&mut self, came: Origin, hash: u64, arrived: &Arrival, now: Instant) {
         self.since.get_or_insert(now);
         let Origin { partition, offset, .. } = came;
         let from = arrived.mark;
         let new = Mark { partition, from, next: from, ..Mark::default() };
         let mark = self.marks.entry(partition).or_insert(new);
-        if let Some(anew) = arrived.anew {
-            mark.reset = Some(mark.reset.map_or(anew.at, |reset| reset.min(anew.at)));
-            mark.next = anew.at;
+        if let Some(restart) = arrived.restart {
+            mark.reset = Some(mark.reset.map_or(restart.at, |reset| reset.min(restart.at)));
+            mark.next = restart.at;
         }
         // A partition that was taken away and given back is read again: older offsets do not move the mark.
         if offset >= mark.next {
             (mark.next, mark.hash) = (offset + 1, Some(hash));
         }
-        if let Some(from) = arrived.left_out {
-            self.holes.entry(partition).or_default().push(Hole { from, came });
+        if let Some(from) = arrived.gap_from {
+            self.gaps.entry(partition).or_default().push(OffsetGap { from, came });
         }
     }
 
-    /// Takes out the holes of each partition, to be reported before the parcel goes.
-    pub fn take_holes(&mut self) -> BTreeMap<i32, Vec<Hole>> {
-        std::mem::take(&mut self.holes)
+    /// Takes out the gaps of each partition, to be reported before the parcel goes.
+    pub fn take_holes(&mut self) -> BTreeMap<i32, Vec<OffsetGap>> {
+        std::mem::take(&mut self.gaps)
     }
 
     /// Adds a record.
@@ -100,10 +100,10 @@ impl Gather {
         self.since.is_none()
     }
 
-    /// Forgets the marks and holes of all partitions, which are read again. The records stay.
+    /// Forgets the marks and gaps of all partitions, which are read again. The records stay.
     pub fn unmark(&mut self) {
         self.marks.clear();
-        self.holes.clear();
+        self.gaps.clear();
     }
 
     /// Takes the parcel out, and begins a new one.
@@ -119,12 +119,12 @@ impl Gather {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::place::Anew;
+    use super::super::place::LogRestart;
     use super::*;
     use crate::model::record::NodeState;
 
-    fn gather(count: usize) -> Gather {
-        Gather::new(Limits { count, age: Duration::from_secs(1) })
+    fn builder(count: usize) -> ParcelBuilder {
+        ParcelBuilder::new(ParcelLimits { count, age: Duration::from_secs(1) })
     }
 
     fn record() -> Record {
@@ -135,22 +135,22 @@ mod tests {
         Origin { partition, offset, sent_ms: 5 }
     }
 
-    fn arrived(mark: i64, anew: Option<i64>) -> Arrived {
-        Arrived { mark, left_out: None, anew: anew.map(|at| Anew { was: mark, at }) }
+    fn arrived(mark: i64, restart: Option<i64>) -> Arrival {
+        Arrival { mark, gap_from: None, restart: restart.map(|at| LogRestart { was: mark, at }) }
     }
 
     #[test]
     fn a_parcel_is_due_when_it_is_full_or_old() {
-        let (mut gather, now) = (gather(2), Instant::now());
-        assert!(gather.due().is_none() && gather.is_empty());
-        gather.arrive(origin(3, 100), 1, &arrived(100, None), now);
-        gather.record(origin(3, 100), record());
-        assert_eq!((gather.due(), gather.is_full()), (Some(now + Duration::from_secs(1)), false));
-        gather.arrive(origin(1, 7), 2, &arrived(0, None), now + Duration::from_millis(1));
-        gather.record(origin(1, 7), record());
-        assert_eq!((gather.due(), gather.is_full()), (Some(now), true));
+        let (mut builder, now) = (builder(2), Instant::now());
+        assert!(builder.due().is_none() && builder.is_empty());
+        builder.arrive(origin(3, 100), 1, &arrived(100, None), now);
+        builder.record(origin(3, 100), record());
+        assert_eq!((builder.due(), builder.is_full()), (Some(now + Duration::from_secs(1)), false));
+        builder.arrive(origin(1, 7), 2, &arrived(0, None), now + Duration::from_millis(1));
+        builder.record(origin(1, 7), record());
+        assert_eq!((builder.due(), builder.is_full()), (Some(now), true));
 
-        let parcel = gather.take();
+        let parcel = builder.take();
         let mark = |partition, from, next, hash| Mark {
             partition,
             from,
@@ -160,22 +160,22 @@ mod tests {
         };
         assert_eq!(parcel.marks, [mark(1, 0, 8, 2), mark(3, 100, 101, 1)]);
         assert_eq!(parcel.origins, [origin(3, 100), origin(1, 7)]);
-        assert!(gather.due().is_none() && gather.is_empty());
+        assert!(builder.due().is_none() && builder.is_empty());
     }
 
     #[test]
     fn a_mark_goes_back_only_where_the_log_was_begun_anew() {
-        let (mut gather, now) = (gather(9), Instant::now());
-        gather.arrive(origin(0, 105), 1, &arrived(100, None), now);
+        let (mut builder, now) = (builder(9), Instant::now());
+        builder.arrive(origin(0, 105), 1, &arrived(100, None), now);
         // A partition that was taken away and given back is read again from the stored mark.
-        gather.arrive(origin(0, 100), 2, &arrived(100, None), now);
-        gather.arrive(origin(1, 0), 3, &arrived(100, Some(0)), now);
-        gather.arrive(origin(1, 1), 4, &arrived(100, None), now);
+        builder.arrive(origin(0, 100), 2, &arrived(100, None), now);
+        builder.arrive(origin(1, 0), 3, &arrived(100, Some(0)), now);
+        builder.arrive(origin(1, 1), 4, &arrived(100, None), now);
         // A partition is read on, then its log is cut twice.
-        gather.arrive(origin(2, 150), 5, &arrived(100, None), now);
-        gather.arrive(origin(2, 80), 6, &arrived(100, Some(80)), now);
-        gather.arrive(origin(2, 90), 7, &arrived(100, Some(90)), now);
-        let marks = gather.take().marks;
+        builder.arrive(origin(2, 150), 5, &arrived(100, None), now);
+        builder.arrive(origin(2, 80), 6, &arrived(100, Some(80)), now);
+        builder.arrive(origin(2, 90), 7, &arrived(100, Some(90)), now);
+        let marks = builder.take().marks;
         let mark = |partition, next, reset, hash| Mark {
             partition,
             from: 100,
@@ -191,14 +191,14 @@ mod tests {
 
     #[test]
     fn each_hole_is_noted() {
-        let (mut gather, now) = (gather(9), Instant::now());
+        let (mut builder, now) = (builder(9), Instant::now());
         for (from, offset) in [(100, 105), (106, 108)] {
-            let left_out = Some(from);
-            let arrived = Arrived { mark: 100, left_out, anew: None };
-            gather.arrive(origin(0, offset), 1, &arrived, now);
+            let gap_from = Some(from);
+            let arrived = Arrival { mark: 100, gap_from, restart: None };
+            builder.arrive(origin(0, offset), 1, &arrived, now);
         }
-        let hole = |from, offset| Hole { from, came: origin(0, offset) };
-        let holes = BTreeMap::from([(0, vec![hole(100, 105), hole(106, 108)])]);
-        assert_eq!((gather.take_holes(), gather.take_holes()), (holes, BTreeMap::new()));
+        let gap = |from, offset| OffsetGap { from, came: origin(0, offset) };
+        let gaps = BTreeMap::from([(0, vec![gap(100, 105), gap(106, 108)])]);
+        assert_eq!((builder.take_holes(), builder.take_holes()), (gaps, BTreeMap::new()));
     }
 }

@@ -2,37 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-use super::gather::Hole;
-use super::place::Anew;
-use super::{Payload, Read};
+use super::gather::OffsetGap;
+use super::place::LogRestart;
+use super::{Consumer, Payload};
 use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};
 use crate::store::{DeadLetter, Origin};
 
-/// Most holes of a partition in one parcel that are told one by one if no broker says what they were; more
-/// are told as one. Deletion leaves few holes, transactions many.
-const HOLES_MAX: usize = 10;
+/// Most gaps of a partition in one parcel that are told one by one if no broker says what they were; more
+/// are told as one. Deletion leaves few gaps, transactions many.
+const OFFSET_GAPS_MAX: usize = 10;
 /// Time after which the log says again that messages cannot be read for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
-impl Read {
+impl Consumer {
     /// Takes a message: its contents, or the reason that it has none.
-    pub(super) fn message(&mut self, came: Origin, hash: u64, read: Payload) {
-        self.heard = Instant::now();
-        let Some(arrived) = self.places.arrive(came.partition, came.offset, hash) else { return };
-        self.gather.arrive(came, hash, &arrived, self.heard);
-        if let Some(anew) = arrived.anew {
-            self.begin_anew(came, anew);
+    pub(super) fn take_message(&mut self, came: Origin, hash: u64, read: Payload) {
+        self.heard_at = Instant::now();
+        let Some(arrived) = self.positions.arrive(came.partition, came.offset, hash) else {
+            return;
+        };
+        self.builder.arrive(came, hash, &arrived, self.heard_at);
+        if let Some(restart) = arrived.restart {
+            self.report_restart(came, restart);
         }
         match read {
-            Ok(decoded) => self.keep(came, decoded),
-            Err((refused, payload)) => self.bury(came, refused, payload),
+            Ok(decoded) => self.add_record(came, decoded),
+            Err((refused, payload)) => self.add_dead_letter(came, refused, payload),
         }
     }
 
     /// Tells that the log of a partition is another than the one that was read. Nobody can know whether that
     /// one held more.
-    fn begin_anew(&mut self, came: Origin, Anew { was, at }: Anew) {
+    fn report_restart(&mut self, came: Origin, LogRestart { was, at }: LogRestart) {
         let partition = came.partition;
         let what = if at > 0 { "was cut" } else { "was begun anew" };
         let detail = format!(
@@ -40,50 +42,50 @@ impl Read {
              reading on from {at}"
         );
         log::warn!("partition {partition}: {detail}");
-        self.lack(Origin { offset: was, ..came }, detail);
+        self.add_missing(Origin { offset: was, ..came }, detail);
     }
 
     /// Tells, before the parcel goes, of offsets that did not come. They are lost if Kafka has let go of
     /// them; those of transactions, and of compaction, never were records.
-    pub(super) fn tell_holes(&mut self) {
-        for (partition, holes) in self.gather.take_holes() {
-            let mut lost = holes;
+    pub(super) fn report_offset_gaps(&mut self) {
+        for (partition, gaps) in self.builder.take_holes() {
+            let mut lost = gaps;
             let unsure = match self.reader.bounds(partition) {
                 Some((earliest, _)) => {
-                    lost.retain(|hole| hole.from < earliest);
+                    lost.retain(|gap| gap.from < earliest);
                     ""
                 }
                 None => ", or never were records: no broker says which",
             };
-            if !unsure.is_empty() && lost.len() > HOLES_MAX {
+            if !unsure.is_empty() && lost.len() > OFFSET_GAPS_MAX {
                 let came = lost[lost.len() - 1].came;
-                lost = vec![Hole { from: lost[0].from, came }];
+                lost = vec![OffsetGap { from: lost[0].from, came }];
             }
-            for Hole { from, came } in lost {
+            for OffsetGap { from, came } in lost {
                 let until = came.offset - 1;
                 let detail = format!("offsets {from} to {until} were deleted unread{unsure}");
                 log::error!("partition {partition}: {detail}");
-                self.lack(Origin { offset: from, ..came }, detail);
+                self.add_missing(Origin { offset: from, ..came }, detail);
             }
         }
     }
 
     /// Adds a dead letter for messages that cannot be had any more.
-    fn lack(&mut self, origin: Origin, detail: String) {
+    fn add_missing(&mut self, origin: Origin, detail: String) {
         let (payload, reason) = (Vec::new(), "missing");
-        self.gather.letter(DeadLetter { origin, payload, reason, detail });
+        self.builder.letter(DeadLetter { origin, payload, reason, detail });
         self.shared.change(|health| health.dead_letters += 1);
     }
 
-    fn keep(&mut self, origin: Origin, decoded: Decoded) {
+    fn add_record(&mut self, origin: Origin, decoded: Decoded) {
         match decoded {
             Decoded::Record(record) => {
                 let is_check = matches!(record, Record::Check(_));
-                self.gather.record(origin, record);
+                self.builder.record(origin, record);
                 self.shared.change(|health| health.checks += u64::from(is_check));
             }
             Decoded::Skipped(kind) => {
-                if self.is_news("kind") {
+                if self.should_log("kind") {
                     log::warn!("records of kind {kind:?} are skipped: this version has none such");
                 }
                 self.shared.change(|health| health.skipped += 1);
@@ -91,28 +93,28 @@ impl Read {
         }
     }
 
-    fn bury(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
+    fn add_dead_letter(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
         let Origin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
         // Times are judged again by the store's clock: the log tells of them then.
         let is_sure = refused.reason != Reason::Time;
-        if is_sure && self.is_news(reason) {
+        if is_sure && self.should_log(reason) {
             log::warn!(
                 "partition {partition}, offset {offset} cannot be read and goes to dead_letter: \
                  {refused}"
             );
         }
         let detail = refused.detail;
-        self.gather.letter(DeadLetter { origin, payload, reason, detail });
+        self.builder.letter(DeadLetter { origin, payload, reason, detail });
         self.shared.change(|health| health.dead_letters += u64::from(is_sure));
     }
 
     /// Returns true, and notes the time, if the log has not said this for `SAY_AGAIN`.
-    fn is_news(&mut self, what: &'static str) -> bool {
+    fn should_log(&mut self, what: &'static str) -> bool {
         let now = Instant::now();
-        let is_news = self.said.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
+        let is_news = self.logged.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
         if is_news {
-            self.said.insert(what, now);
+            self.logged.insert(what, now);
         }
         is_news
     }

@@ -11,76 +11,76 @@ use crate::store::{Mark, Position};
 
 /// Partitions that are ours.
 #[derive(Debug, Default)]
-pub struct Places(BTreeMap<i32, Place>);
+pub struct PartitionPositions(BTreeMap<i32, PartitionPosition>);
 
 /// Position in one partition.
 #[derive(Debug)]
-struct Place {
-    /// Next offset as it is stored, or will be with the parcel that the keeper has.
+struct PartitionPosition {
+    /// Next offset as it is stored, or will be with the parcel that the writer has.
     mark: i64,
     /// Offset that should come next; 0: the earliest there is.
     next: i64,
-    /// Messages that were stored, or will be with the parcel that the keeper has.
+    /// Messages that were stored, or will be with the parcel that the writer has.
     anchors: Anchors,
     /// Message that came last, which may not be stored yet.
     last: Option<Anchor>,
     /// Message that must come first, by which the log is recognised.
     expected: Option<Anchor>,
-    state: State,
+    state: PositionState,
     /// Offset up to which the log was read before, if it was not recognised.
     was: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum PositionState {
     /// Messages that come count.
     Reading,
     /// The store has less than we have read, or may have: messages do not count until reading has gone back
     /// to the store's mark.
-    Adrift,
+    Invalid,
     /// The log is another, from this offset on at the latest: messages do not count until reading has gone
     /// back to an anchor before it.
-    Strange(i64),
+    Unrecognised(i64),
 }
 
 /// Message of a partition of ours, compared with the one that was to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrived {
+pub struct Arrival {
     /// Next offset of its partition, as it is stored or will be before this message is.
     pub mark: i64,
     /// First offset that was left out: deleted, or none of ours to see.
-    pub left_out: Option<i64>,
+    pub gap_from: Option<i64>,
     /// The message is the first of a log that was not recognised.
-    pub anew: Option<Anew>,
+    pub restart: Option<LogRestart>,
 }
 
 /// Log that was not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anew {
+pub struct LogRestart {
     /// Offset up to which the log was read before.
     pub was: i64,
     /// Offset at which the log goes on.
     pub at: i64,
 }
 
-impl Places {
+impl PartitionPositions {
     /// Takes a partition that is ours, to be read from [`start`] on, or one that is gone back in.
-    pub fn take(&mut self, partition: i32, position: Position) {
+    pub fn assign(&mut self, partition: i32, position: Position) {
         let Position { next, anchors } = position;
         let expected = anchors.at(next - 1);
-        let (state, was, last) = (State::Reading, None, None);
-        let place = Place { mark: next, next, anchors, last, expected, state, was };
-        self.0.insert(partition, place);
+        let (state, was, last) = (PositionState::Reading, None, None);
+        let position = PartitionPosition { mark: next, next, anchors, last, expected, state, was };
+        self.0.insert(partition, position);
     }
 
     /// Forgets a partition that is no longer ours.
-    pub fn leave(&mut self, partition: i32) {
+    pub fn revoke(&mut self, partition: i32) {
         self.0.remove(&partition);
     }
 
     /// Returns our partitions, each with its next offset as it is stored, or will be soon.
     pub fn marks(&self) -> impl Iterator<Item = (i32, i64)> {
-        self.0.iter().map(|(partition, place)| (*partition, place.mark))
+        self.0.iter().map(|(partition, position)| (*partition, position.mark))
     }
 
     /// Returns true if the partition is ours.
@@ -89,120 +89,127 @@ impl Places {
     }
 
     /// Takes a message that has come. Returns none if the message does not count, or was stored before.
-    pub fn arrive(&mut self, partition: i32, offset: i64, hash: u64) -> Option<Arrived> {
-        let place = self.0.get_mut(&partition).filter(|place| place.state == State::Reading)?;
-        if let Some(anchor) = place.expected.take() {
+    pub fn arrive(&mut self, partition: i32, offset: i64, hash: u64) -> Option<Arrival> {
+        let position = self
+            .0
+            .get_mut(&partition)
+            .filter(|position| position.state == PositionState::Reading)?;
+        if let Some(anchor) = position.expected.take() {
             if (anchor.offset, anchor.hash) == (offset, hash) {
-                place.next = offset + 1;
+                position.next = offset + 1;
                 // Nothing is missing of a log that is known to its end: reading had gone back in it for
                 // another reason, as librdkafka does where a batch is damaged.
-                place.was = place.was.filter(|was| *was != place.next);
+                position.was = position.was.filter(|was| *was != position.next);
                 return None;
             }
             // An older message, which librdkafka gives where it finds none at an offset, says nothing of the
             // one that was to come.
             if offset < anchor.offset {
-                place.estrange(anchor.offset + 1);
+                position.estrange(anchor.offset + 1);
                 return None;
             }
             // A message that was deleted meanwhile says nothing; but after going back only messages that are
             // still there are looked for.
-            if offset == anchor.offset || place.was.is_some() {
-                place.estrange(anchor.offset);
+            if offset == anchor.offset || position.was.is_some() {
+                position.estrange(anchor.offset);
                 return None;
             }
         }
-        if offset < place.next {
-            place.estrange(place.next);
+        if offset < position.next {
+            position.estrange(position.next);
             return None;
         }
-        let left_out = (offset > place.next && place.next > 0).then_some(place.next);
-        let at = if place.next > 0 { place.next } else { offset };
-        let anew = place.was.take().map(|was| Anew { was, at });
-        place.next = offset + 1;
-        place.last = Some(Anchor { offset, hash });
-        Some(Arrived { mark: place.mark, left_out, anew })
+        let gap_from = (offset > position.next && position.next > 0).then_some(position.next);
+        let at = if position.next > 0 { position.next } else { offset };
+        let restart = position.was.take().map(|was| LogRestart { was, at });
+        position.next = offset + 1;
+        position.last = Some(Anchor { offset, hash });
+        Some(Arrival { mark: position.mark, gap_from, restart })
     }
 
-    /// Takes the marks of a parcel that the keeper has now.
+    /// Takes the marks of a parcel that the writer has now.
     pub fn hand_over(&mut self, marks: &[Mark]) {
         for mark in marks {
-            if let Some(place) = self.0.get_mut(&mark.partition) {
-                place.mark = mark.next;
-                place.anchors.cut(mark.reset.unwrap_or(i64::MAX));
+            if let Some(position) = self.0.get_mut(&mark.partition) {
+                position.mark = mark.next;
+                position.anchors.cut(mark.reset.unwrap_or(i64::MAX));
                 if let Some(hash) = mark.hash {
-                    place.anchors.add(Anchor { offset: mark.next - 1, hash });
+                    position.anchors.add(Anchor { offset: mark.next - 1, hash });
                 }
             }
         }
     }
 
     /// Marks every partition to be gone back in: the store has lost something, or may have.
-    pub fn lose(&mut self) {
-        self.0.values_mut().for_each(|place| place.state = State::Adrift);
+    pub fn invalidate(&mut self) {
+        self.0.values_mut().for_each(|position| position.state = PositionState::Invalid);
     }
 
     /// Returns the partitions that have to be gone back in.
-    pub fn adrift(&self) -> impl Iterator<Item = i32> {
-        let is_adrift = |(_, place): &(&i32, &Place)| place.state == State::Adrift;
+    pub fn invalid(&self) -> impl Iterator<Item = i32> {
+        let is_adrift =
+            |(_, position): &(&i32, &PartitionPosition)| position.state == PositionState::Invalid;
         self.0.iter().filter(is_adrift).map(|(partition, _)| *partition)
     }
 
-    /// Returns the partitions whose log is another than before: [`Places::look`] finds where to go on.
-    pub fn strange(&self) -> impl Iterator<Item = i32> {
-        let is_strange = |(_, place): &(&i32, &Place)| matches!(place.state, State::Strange(_));
-        self.0.iter().filter(is_strange).map(|(partition, _)| *partition)
+    /// Returns the partitions whose log is another than before: [`PartitionPositions::find_start`] finds where to go on.
+    pub fn unrecognised(&self) -> impl Iterator<Item = i32> {
+        let is_unrecognised = |(_, position): &(&i32, &PartitionPosition)| {
+            matches!(position.state, PositionState::Unrecognised(_))
+        };
+        self.0.iter().filter(is_unrecognised).map(|(partition, _)| *partition)
     }
 
     /// Returns the partitions that are read though their log is not recognised yet.
     pub fn expecting(&self) -> impl Iterator<Item = i32> {
-        let is_it =
-            |(_, place): &(&i32, &Place)| place.state == State::Reading && place.expected.is_some();
+        let is_it = |(_, position): &(&i32, &PartitionPosition)| {
+            position.state == PositionState::Reading && position.expected.is_some()
+        };
         self.0.iter().filter(is_it).map(|(partition, _)| *partition)
     }
 
     /// Takes the bounds of a log that is not recognised yet: messages from `low` to before `high`.
-    pub fn bound(&mut self, partition: i32, low: i64, high: i64) {
-        let Some(place) = self.0.get_mut(&partition) else { return };
-        let Some(anchor) = place.expected else { return };
+    pub fn set_bounds(&mut self, partition: i32, low: i64, high: i64) {
+        let Some(position) = self.0.get_mut(&partition) else { return };
+        let Some(anchor) = position.expected else { return };
         if high <= anchor.offset {
-            place.estrange(anchor.offset);
+            position.estrange(anchor.offset);
         } else if low > anchor.offset {
             // The message was deleted: there is nothing to recognise the log by.
-            place.expected = None;
+            position.expected = None;
         }
     }
 
-    /// Finds the offset from which a strange log, which has messages from `low` to before `high`, has to be
+    /// Finds the offset from which a unrecognised log, which has messages from `low` to before `high`, has to be
     /// read to be recognised; 0: the earliest.
-    pub fn look(&mut self, partition: i32, low: i64, high: i64) -> i64 {
-        let Some(place) = self.0.get_mut(&partition) else { return 0 };
-        let State::Strange(limit) = place.state else { return 0 };
+    pub fn find_start(&mut self, partition: i32, low: i64, high: i64) -> i64 {
+        let Some(position) = self.0.get_mut(&partition) else { return 0 };
+        let PositionState::Unrecognised(limit) = position.state else { return 0 };
         let until = high.min(limit);
-        let last = place.last.filter(|last| (low..until).contains(&last.offset));
-        place.expected = last.or_else(|| place.anchors.newest(low, until));
-        place.next = place.expected.map_or(0, |anchor| anchor.offset + 1);
-        place.expected.map_or(0, |anchor| anchor.offset)
+        let last = position.last.filter(|last| (low..until).contains(&last.offset));
+        position.expected = last.or_else(|| position.anchors.newest(low, until));
+        position.next = position.expected.map_or(0, |anchor| anchor.offset + 1);
+        position.expected.map_or(0, |anchor| anchor.offset)
     }
 
-    /// Notes that a strange log is now read from the offset that was found.
-    pub fn go_on(&mut self, partition: i32) {
-        if let Some(place) = self.0.get_mut(&partition) {
-            place.state = State::Reading;
+    /// Notes that a unrecognised log is now read from the offset that was found.
+    pub fn resume(&mut self, partition: i32) {
+        if let Some(position) = self.0.get_mut(&partition) {
+            position.state = PositionState::Reading;
         }
     }
 }
 
-impl Place {
+impl PartitionPosition {
     fn estrange(&mut self, limit: i64) {
         self.was.get_or_insert(self.next);
-        self.state = State::Strange(limit);
+        self.state = PositionState::Unrecognised(limit);
     }
 }
 
 /// Returns the offset from which a partition has to be read: its log is recognised by the message before the
 /// next one. 0: the earliest.
-pub fn start(position: &Position) -> i64 {
+pub fn start_offset(position: &Position) -> i64 {
     position.anchors.at(position.next - 1).map_or(position.next, |anchor| anchor.offset)
 }
 
@@ -223,70 +230,73 @@ mod tests {
         Position { next, anchors }
     }
 
-    fn on(mark: i64) -> Option<Arrived> {
-        Some(Arrived { mark, left_out: None, anew: None })
+    fn on(mark: i64) -> Option<Arrival> {
+        Some(Arrival { mark, gap_from: None, restart: None })
     }
 
     #[test]
     fn an_offset_tells_what_was_left_out() {
-        let mut places = Places::default();
-        places.take(1, position(100, &[]));
-        assert_eq!(places.arrive(2, 100, 1), None);
-        assert_eq!(places.arrive(1, 100, 1), on(100));
-        assert_eq!(places.arrive(1, 101, 1), on(100));
-        let hole = Arrived { mark: 100, left_out: Some(102), anew: None };
-        assert_eq!(places.arrive(1, 105, 1), Some(hole));
-        places.leave(1);
-        assert_eq!(places.arrive(1, 106, 1), None);
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, position(100, &[]));
+        assert_eq!(positions.arrive(2, 100, 1), None);
+        assert_eq!(positions.arrive(1, 100, 1), on(100));
+        assert_eq!(positions.arrive(1, 101, 1), on(100));
+        let gap = Arrival { mark: 100, gap_from: Some(102), restart: None };
+        assert_eq!(positions.arrive(1, 105, 1), Some(gap));
+        positions.revoke(1);
+        assert_eq!(positions.arrive(1, 106, 1), None);
     }
 
     #[test]
     fn whoever_has_nothing_begins_anywhere() {
-        let mut places = Places::default();
-        places.take(1, Position::default());
-        assert_eq!(places.arrive(1, 500, 1), on(0));
-        assert_eq!(places.arrive(1, 502, 1).unwrap().left_out, Some(501));
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, Position::default());
+        assert_eq!(positions.arrive(1, 500, 1), on(0));
+        assert_eq!(positions.arrive(1, 502, 1).unwrap().gap_from, Some(501));
     }
 
     #[test]
     fn a_log_is_recognised_by_its_last_message() {
-        let mut places = Places::default();
+        let mut positions = PartitionPositions::default();
         let at = position(100, &[99]);
-        assert_eq!((start(&at), start(&position(100, &[98]))), (99, 100));
-        places.take(1, at);
-        assert_eq!(places.expecting().collect::<Vec<_>>(), [1]);
-        assert_eq!(places.arrive(1, 99, hash(99)), None);
-        assert_eq!(places.arrive(1, 100, 5), on(100));
-        assert_eq!((places.expecting().count(), places.strange().count()), (0, 0));
+        assert_eq!((start_offset(&at), start_offset(&position(100, &[98]))), (99, 100));
+        positions.assign(1, at);
+        assert_eq!(positions.expecting().collect::<Vec<_>>(), [1]);
+        assert_eq!(positions.arrive(1, 99, hash(99)), None);
+        assert_eq!(positions.arrive(1, 100, 5), on(100));
+        assert_eq!((positions.expecting().count(), positions.unrecognised().count()), (0, 0));
         // A message that is gone says nothing, whether a message behind it comes or its log is asked for.
-        places.take(1, position(100, &[99]));
-        let hole = Arrived { mark: 100, left_out: Some(100), anew: None };
-        assert_eq!(places.arrive(1, 120, 7), Some(hole));
-        places.take(1, position(100, &[99]));
-        places.bound(1, 100, 100);
-        assert_eq!((places.expecting().count(), places.strange().count()), (0, 0));
-        assert_eq!(places.arrive(1, 100, 7), on(100));
+        positions.assign(1, position(100, &[99]));
+        let gap = Arrival { mark: 100, gap_from: Some(100), restart: None };
+        assert_eq!(positions.arrive(1, 120, 7), Some(gap));
+        positions.assign(1, position(100, &[99]));
+        positions.set_bounds(1, 100, 100);
+        assert_eq!((positions.expecting().count(), positions.unrecognised().count()), (0, 0));
+        assert_eq!(positions.arrive(1, 100, 7), on(100));
     }
 
     #[test]
     fn a_log_that_was_cut_goes_on_at_the_newest_anchor_that_is_left() {
-        let mut places = Places::default();
-        places.take(1, position(100, &[20, 60, 99]));
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, position(100, &[20, 60, 99]));
         // The log is refilled beyond the mark.
-        assert_eq!(places.arrive(1, 99, 5), None);
-        assert_eq!(places.arrive(1, 100, 5), None, "it does not count");
-        assert_eq!(places.strange().collect::<Vec<_>>(), [1]);
-        assert_eq!(places.look(1, 0, 120), 60);
-        assert_eq!(places.look(1, 0, 120), 60, "asked again, since the seek failed");
-        places.go_on(1);
-        assert_eq!(places.arrive(1, 60, 5), None);
-        assert_eq!(places.look(1, 0, 120), 20);
-        places.go_on(1);
-        assert_eq!(places.arrive(1, 20, hash(20)), None);
-        let anew = Some(Anew { was: 100, at: 21 });
-        assert_eq!(places.arrive(1, 21, 5), Some(Arrived { mark: 100, left_out: None, anew }));
-        assert_eq!(places.arrive(1, 22, 5), on(100));
-        places.hand_over(&[Mark {
+        assert_eq!(positions.arrive(1, 99, 5), None);
+        assert_eq!(positions.arrive(1, 100, 5), None, "it does not count");
+        assert_eq!(positions.unrecognised().collect::<Vec<_>>(), [1]);
+        assert_eq!(positions.find_start(1, 0, 120), 60);
+        assert_eq!(positions.find_start(1, 0, 120), 60, "asked again, since the seek failed");
+        positions.resume(1);
+        assert_eq!(positions.arrive(1, 60, 5), None);
+        assert_eq!(positions.find_start(1, 0, 120), 20);
+        positions.resume(1);
+        assert_eq!(positions.arrive(1, 20, hash(20)), None);
+        let restart = Some(LogRestart { was: 100, at: 21 });
+        assert_eq!(
+            positions.arrive(1, 21, 5),
+            Some(Arrival { mark: 100, gap_from: None, restart })
+        );
+        assert_eq!(positions.arrive(1, 22, 5), on(100));
+        positions.hand_over(&[Mark {
             partition: 1,
             from: 100,
             next: 23,
@@ -294,85 +304,91 @@ mod tests {
             hash: Some(9),
         }]);
         // The log is cut again, while it is read.
-        assert_eq!(places.arrive(1, 22, 6), None);
-        assert_eq!(places.look(1, 0, 24), 22, "what is handed over counts too");
-        places.go_on(1);
-        assert_eq!(places.arrive(1, 22, 6), None);
-        assert_eq!(places.look(1, 0, 24), 20);
+        assert_eq!(positions.arrive(1, 22, 6), None);
+        assert_eq!(positions.find_start(1, 0, 24), 22, "what is handed over counts too");
+        positions.resume(1);
+        assert_eq!(positions.arrive(1, 22, 6), None);
+        assert_eq!(positions.find_start(1, 0, 24), 20);
     }
 
     #[test]
     fn a_log_that_was_begun_anew_is_read_from_its_beginning() {
         for (low, high) in [(0, 200), (0, 99), (0, 40), (70, 200)] {
-            let mut places = Places::default();
-            places.take(1, position(100, &[60, 99]));
-            places.arrive(1, if high > 99 { 99 } else { 0 }, 5);
-            while places.strange().count() > 0 {
-                let from = places.look(1, low, high);
-                places.go_on(1);
+            let mut positions = PartitionPositions::default();
+            positions.assign(1, position(100, &[60, 99]));
+            positions.arrive(1, if high > 99 { 99 } else { 0 }, 5);
+            while positions.unrecognised().count() > 0 {
+                let from = positions.find_start(1, low, high);
+                positions.resume(1);
                 if from == 0 {
                     break;
                 }
-                assert_eq!(places.arrive(1, from, 5), None);
+                assert_eq!(positions.arrive(1, from, 5), None);
             }
-            let anew = Some(Anew { was: 100, at: low });
-            assert_eq!(places.arrive(1, low, 5), Some(Arrived { mark: 100, left_out: None, anew }));
+            let restart = Some(LogRestart { was: 100, at: low });
+            assert_eq!(
+                positions.arrive(1, low, 5),
+                Some(Arrival { mark: 100, gap_from: None, restart })
+            );
         }
     }
 
     #[test]
     fn a_log_that_is_known_to_its_end_is_the_same() {
-        let mut places = Places::default();
-        places.take(1, position(100, &[60, 99]));
-        assert_eq!(places.arrive(1, 99, hash(99)), None);
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, position(100, &[60, 99]));
+        assert_eq!(positions.arrive(1, 99, hash(99)), None);
         // Two messages are not stored yet; then librdkafka begins from the earliest.
-        assert_eq!((places.arrive(1, 100, 5), places.arrive(1, 101, 6)), (on(100), on(100)));
+        assert_eq!((positions.arrive(1, 100, 5), positions.arrive(1, 101, 6)), (on(100), on(100)));
         for _ in 0..3 {
-            assert_eq!(places.arrive(1, 0, 7), None);
-            assert_eq!(places.look(1, 0, 120), 101);
-            places.go_on(1);
+            assert_eq!(positions.arrive(1, 0, 7), None);
+            assert_eq!(positions.find_start(1, 0, 120), 101);
+            positions.resume(1);
             // A message that librdkafka had under way comes too.
-            assert_eq!(places.arrive(1, 0, 7), None);
-            assert_eq!(places.look(1, 0, 120), 101);
-            places.go_on(1);
-            assert_eq!(places.arrive(1, 101, 6), None);
+            assert_eq!(positions.arrive(1, 0, 7), None);
+            assert_eq!(positions.find_start(1, 0, 120), 101);
+            positions.resume(1);
+            assert_eq!(positions.arrive(1, 101, 6), None);
         }
-        assert_eq!(places.arrive(1, 102, 8), on(100));
+        assert_eq!(positions.arrive(1, 102, 8), on(100));
         // Another message stands there: older anchors tell.
-        assert_eq!(places.arrive(1, 0, 7), None);
-        assert_eq!(places.look(1, 0, 120), 102);
-        places.go_on(1);
-        assert_eq!(places.arrive(1, 102, 9), None);
-        assert_eq!(places.look(1, 0, 120), 99);
-        places.go_on(1);
-        assert_eq!(places.arrive(1, 99, hash(99)), None);
-        let anew = Some(Anew { was: 103, at: 100 });
-        assert_eq!(places.arrive(1, 100, 9), Some(Arrived { mark: 100, left_out: None, anew }));
+        assert_eq!(positions.arrive(1, 0, 7), None);
+        assert_eq!(positions.find_start(1, 0, 120), 102);
+        positions.resume(1);
+        assert_eq!(positions.arrive(1, 102, 9), None);
+        assert_eq!(positions.find_start(1, 0, 120), 99);
+        positions.resume(1);
+        assert_eq!(positions.arrive(1, 99, hash(99)), None);
+        let restart = Some(LogRestart { was: 103, at: 100 });
+        assert_eq!(
+            positions.arrive(1, 100, 9),
+            Some(Arrival { mark: 100, gap_from: None, restart })
+        );
     }
 
     #[test]
     fn a_log_that_ends_before_the_mark_is_seen_without_a_message() {
-        let mut places = Places::default();
-        places.take(1, position(100, &[60, 99]));
-        places.bound(1, 0, 100);
-        assert_eq!(places.strange().count(), 0);
-        places.bound(1, 0, 99);
-        assert_eq!((places.strange().count(), places.look(1, 0, 99)), (1, 60));
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, position(100, &[60, 99]));
+        positions.set_bounds(1, 0, 100);
+        assert_eq!(positions.unrecognised().count(), 0);
+        positions.set_bounds(1, 0, 99);
+        assert_eq!((positions.unrecognised().count(), positions.find_start(1, 0, 99)), (1, 60));
     }
 
     #[test]
     fn what_comes_does_not_count_until_we_have_gone_back() {
-        let mut places = Places::default();
-        places.take(1, position(100, &[]));
-        places.take(2, position(7, &[]));
-        places.arrive(1, 100, 1);
-        places.hand_over(&[Mark { partition: 1, from: 100, next: 101, ..Mark::default() }]);
-        assert_eq!(places.arrive(1, 101, 1), on(101));
-        places.lose();
-        assert_eq!(places.adrift().collect::<Vec<_>>(), [1, 2]);
-        assert_eq!((places.arrive(1, 102, 1), places.has(1)), (None, true));
-        places.take(1, position(40, &[]));
-        assert_eq!(places.arrive(1, 40, 1), on(40));
-        assert_eq!(places.adrift().collect::<Vec<_>>(), [2]);
+        let mut positions = PartitionPositions::default();
+        positions.assign(1, position(100, &[]));
+        positions.assign(2, position(7, &[]));
+        positions.arrive(1, 100, 1);
+        positions.hand_over(&[Mark { partition: 1, from: 100, next: 101, ..Mark::default() }]);
+        assert_eq!(positions.arrive(1, 101, 1), on(101));
+        positions.invalidate();
+        assert_eq!(positions.invalid().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((positions.arrive(1, 102, 1), positions.has(1)), (None, true));
+        positions.assign(1, position(40, &[]));
+        assert_eq!(positions.arrive(1, 40, 1), on(40));
+        assert_eq!(positions.invalid().collect::<Vec<_>>(), [2]);
     }
 }

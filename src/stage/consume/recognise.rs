@@ -4,28 +4,28 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::place::start;
-use super::{AGAIN, Read};
+use super::place::start_offset;
+use super::{AGAIN, Consumer};
 use crate::store::Position;
 
 /// Time between two questions for the end of a log, while no message comes to recognise it by.
 const LOOK: Duration = Duration::from_secs(2);
 
-impl Read {
+impl Consumer {
     /// Goes back to the store's marks, in partitions of which the store has lost something.
     pub(super) fn go_back(&mut self, positions: &[(i32, Position)]) {
-        let adrift: BTreeSet<i32> = self.places.adrift().collect();
-        let ours: Vec<_> = positions.iter().filter(|(p, _)| adrift.contains(p)).collect();
+        let invalid: BTreeSet<i32> = self.positions.invalid().collect();
+        let ours: Vec<_> = positions.iter().filter(|(p, _)| invalid.contains(p)).collect();
         if ours.is_empty() {
             return;
         }
-        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start(at))).collect();
+        let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start_offset(at))).collect();
         let went = self.reader.seek(&starts);
         log::debug!("gone back to {starts:?}, {went:?}");
         for (partition, position) in ours.iter().filter(|(p, _)| went.contains(p)) {
-            self.places.take(*partition, position.clone());
+            self.positions.assign(*partition, position.clone());
         }
-        self.look_later();
+        self.postpone_look();
         if went.len() < ours.len() {
             self.ask_at = Instant::now() + AGAIN;
         }
@@ -35,8 +35,8 @@ impl Read {
     pub(super) fn recognise(&mut self) {
         let now = Instant::now();
         if now >= self.back_at {
-            let strange: Vec<i32> = self.places.strange().collect();
-            if !strange.iter().all(|partition| self.go_back_in(*partition)) {
+            let unrecognised: Vec<i32> = self.positions.unrecognised().collect();
+            if !unrecognised.iter().all(|partition| self.go_back_in(*partition)) {
                 self.back_at = now + AGAIN;
             }
         }
@@ -44,28 +44,28 @@ impl Read {
             return;
         }
         // If a log ends before the message that it is recognised by, no message comes.
-        let expecting: Vec<i32> = self.places.expecting().collect();
+        let expecting: Vec<i32> = self.positions.expecting().collect();
         for partition in expecting {
-            self.look_later();
+            self.postpone_look();
             let Some((low, high)) = self.reader.bounds(partition) else { return };
-            self.places.bound(partition, low, high);
+            self.positions.set_bounds(partition, low, high);
         }
     }
 
     /// Gives messages some time to come before anybody asks for the ends of logs.
-    pub(super) fn look_later(&mut self) {
+    pub(super) fn postpone_look(&mut self) {
         self.look_at = Instant::now() + LOOK;
     }
 
     /// Goes back to where a log may be recognised. Returns false if the brokers do not answer.
     fn go_back_in(&mut self, partition: i32) -> bool {
         let Some((low, high)) = self.reader.bounds(partition) else { return false };
-        let from = self.places.look(partition, low, high);
+        let from = self.positions.find_start(partition, low, high);
         log::debug!("partition {partition} is another log: looking at {from} of {low} to {high}");
         let went = self.reader.seek(&[(partition, from)]).contains(&partition);
         if went {
-            self.places.go_on(partition);
-            self.look_later();
+            self.positions.resume(partition);
+            self.postpone_look();
         }
         went
     }

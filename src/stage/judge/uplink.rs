@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-pub use self::canary::Answer;
-use self::canary::{Ask, Place, ask};
-pub use self::settled::Settled;
-use self::settled::{ELSE, PROXY, plain, unknown};
+pub use self::canary::CanaryAnswer;
+use self::canary::{AskCanary, Canary, ask};
+pub use self::settled::SettledCheck;
+use self::settled::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, plain, unknown};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
@@ -34,41 +34,41 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// Part of the judge that holds the checks in doubt.
 pub struct Uplink {
-    canaries: Vec<Place>,
+    canaries: Vec<Canary>,
     /// Places of the targets, and the last time that each answered.
-    targets: HashMap<Arc<str>, Stand>,
-    /// Targets may stand in for canaries.
+    targets: HashMap<Arc<str>, TargetContact>,
+    /// Targets may contact in for canaries.
     stands_in: bool,
     evidence: Evidence,
     /// Hosts of proxies, and the last time that each answered; few.
     proxies: Vec<(String, Instant)>,
-    held: Vec<Held>,
+    held: Vec<HeldCheck>,
     round: Option<Round>,
     rounds: u64,
     may_begin: Option<Instant>,
     /// No more checks come: the round that ends next is the last.
     is_last: bool,
-    answers: Receiver<Answer>,
-    answers_in: Sender<Answer>,
-    ask: Ask,
+    answers: Receiver<CanaryAnswer>,
+    answers_in: Sender<CanaryAnswer>,
+    ask: AskCanary,
     /// Doubt that must be settled before the uplink is back; none: the uplink is not away.
     away: Option<Doubt>,
     /// Last time that the uplink came back.
     back: Option<Instant>,
 }
 
-/// Place of a target, and the last time that it answered.
-struct Stand {
-    place: Place,
+/// Canary of a target, and the last time that it answered.
+struct TargetContact {
+    canary: Canary,
     answered: Option<Instant>,
 }
 
 /// Check in doubt.
-struct Held {
+struct HeldCheck {
     doubt: Doubt,
     outcome: Outcome,
     /// Proxy between us and the target, whose answer alone settles the check.
-    via: Option<Place>,
+    via: Option<Canary>,
     /// Number of the last round that had begun when the check came.
     round: u64,
 }
@@ -77,9 +77,9 @@ struct Held {
 struct Round {
     number: u64,
     ends: Instant,
-    asked: Vec<Place>,
+    asked: Vec<Canary>,
     /// Hosts of the canaries that have answered.
-    heard: Vec<String>,
+    answered: Vec<String>,
     open: usize,
 }
 
@@ -108,28 +108,33 @@ impl Default for Uplink {
 }
 
 impl Uplink {
-    /// Replaces the targets and the canaries. A target that stays at the same place keeps what is known of
+    /// Replaces the targets and the canaries. A target that stays at the same canary keeps what is known of
     /// it.
-    pub fn plan(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
+    pub fn replace_targets(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
         let mut old = std::mem::take(&mut self.targets);
-        let mut stand = |target: &Arc<Target>| {
+        let mut contact = |target: &Arc<Target>| {
             let host = target.connect.resolve.map(|address| address.to_string());
             let host = host.or_else(|| Some(target.url.host_str()?.to_owned()))?;
-            let place = Place::new(&host, target.url.port_or_known_default()?);
-            let known = old.remove(&target.name).filter(|known| known.place.is_same(&place));
-            let stand = known.unwrap_or(Stand { place, answered: None });
-            Some((Arc::clone(&target.name), stand))
+            let canary = Canary::new(&host, target.url.port_or_known_default()?);
+            let known = old.remove(&target.name).filter(|known| known.canary.is_same(&canary));
+            let contact = known.unwrap_or(TargetContact { canary, answered: None });
+            Some((Arc::clone(&target.name), contact))
         };
         // With a proxy between, a connection of our own says nothing about the target.
         let eligible = targets.iter().filter(|target| target.connect.proxy.is_none());
-        self.targets = eligible.filter_map(&mut stand).collect();
-        self.canaries = canaries.hosts.iter().filter_map(|text| Place::read(text)).collect();
+        self.targets = eligible.filter_map(&mut contact).collect();
+        self.canaries = canaries.hosts.iter().filter_map(|text| Canary::read(text)).collect();
         self.stands_in = canaries.stands_in;
     }
 
     /// Notes the answer that a reply shows, whatever the answer said. Returns the checks that are settled by
     /// it.
-    pub fn heard(&mut self, target: &Target, reply: &Reply, now: Instant) -> Vec<Settled> {
+    pub fn note_reply(
+        &mut self,
+        target: &Target,
+        reply: &Reply,
+        now: Instant,
+    ) -> Vec<SettledCheck> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
         // A connection that fell silent was made some time ago. A check that failed through our clock or
         // overload may have been asleep in between. Neither shows anything about the present.
@@ -138,9 +143,9 @@ impl Uplink {
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
         let Some(address) = address.filter(|_| is_news) else { return Vec::new() };
         let reach = reach(address);
-        if let Some(stand) = self.targets.get_mut(&target.name).filter(|_| reply.redirects == 0) {
-            stand.answered = Some(now);
-            stand.place.reach = Some(reach);
+        if let Some(contact) = self.targets.get_mut(&target.name).filter(|_| reply.redirects == 0) {
+            contact.answered = Some(now);
+            contact.canary.reach = Some(reach);
         }
         let by_name =
             target.connect.resolve.is_none() && is_name(&target.url) && reply.reused != Some(true);
@@ -150,13 +155,13 @@ impl Uplink {
 
     /// Takes a check as it was judged. Returns the check at once if there is no doubt about it, or nobody to
     /// settle the doubt.
-    pub fn take(
+    pub fn settle_or_hold(
         &mut self,
         target: &Target,
         silence: Option<Silence>,
         outcome: Outcome,
         now: Instant,
-    ) -> Option<Settled> {
+    ) -> Option<SettledCheck> {
         // A missing route may be the fault of the target alone, or of the uplink.
         let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Way);
         let silence = silence.filter(|_| outcome.verdict == Verdict::Down).or(no_route);
@@ -164,13 +169,13 @@ impl Uplink {
             return Some(plain(outcome));
         };
         let began = now.checked_sub(Duration::from_micros(outcome.total_us)).unwrap_or(now);
-        let reach = self.targets.get(&target.name).and_then(|stand| stand.place.reach);
+        let reach = self.targets.get(&target.name).and_then(|contact| contact.canary.reach);
         let reach = reach.unwrap_or(Reach::Public);
         let doubt = Doubt { began, since: now, silence, reach };
         if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Way) {
             // A missing route is taken as it was reported; a proxy that was silent is asked whether it is
             // there.
-            let via = Place::proxy(&proxy.url);
+            let via = Canary::proxy(&proxy.url);
             if no_route.is_some() || via.is_none() {
                 return Some(plain(outcome));
             }
@@ -180,14 +185,16 @@ impl Uplink {
         if doubt.reach == Reach::Loopback && silence == Silence::Way {
             return Some(plain(outcome));
         }
-        if !self.can_tell(&doubt, &outcome.target) {
+        if !self.can_settle(&doubt, &outcome.target) {
             return Some(match silence {
-                Silence::Names if !self.evidence.settles(&doubt) => self.untold(&doubt, outcome),
+                Silence::Names if !self.evidence.settles(&doubt) => {
+                    self.settle_unasked(&doubt, outcome)
+                }
                 _ => plain(outcome),
             });
         }
         if self.back.is_some_and(|back| began < back) {
-            return Some(unknown(outcome, ELSE));
+            return Some(unknown(outcome, NOTHING_ELSE_ANSWERS));
         }
         if self.evidence.settles(&doubt) {
             return Some(plain(outcome));
@@ -196,13 +203,13 @@ impl Uplink {
         None
     }
 
-    fn hold(&mut self, doubt: Doubt, outcome: Outcome, via: Option<Place>) {
-        self.held.push(Held { doubt, outcome, via, round: self.rounds });
+    fn hold(&mut self, doubt: Doubt, outcome: Outcome, via: Option<Canary>) {
+        self.held.push(HeldCheck { doubt, outcome, via, round: self.rounds });
     }
 
     /// Has the held checks settled by one round, since no more checks come. The round begins at once if none
     /// is under way.
-    pub fn hasten(&mut self) {
+    pub fn begin_last_round(&mut self) {
         self.is_last = true;
         self.may_begin = None;
     }
@@ -213,7 +220,7 @@ impl Uplink {
     }
 
     /// Waits for the next answer, or for the time to do something; for ever if there is nothing to wait for.
-    pub async fn next(&self) -> Option<Answer> {
+    pub async fn next_answer(&self) -> Option<CanaryAnswer> {
         let until = match &self.round {
             Some(round) => Some(round.ends),
             None if self.is_holding() => Some(self.may_begin.unwrap_or_else(Instant::now)),
@@ -228,8 +235,8 @@ impl Uplink {
         smol::future::or(answer, time).await
     }
 
-    /// Goes on with the result of [`Uplink::next`]. Returns the checks that are settled by it.
-    pub fn go_on(&mut self, answer: Option<Answer>, now: Instant) -> Vec<Settled> {
+    /// Goes on with the result of [`Uplink::next_answer`]. Returns the checks that are settled by it.
+    pub fn advance(&mut self, answer: Option<CanaryAnswer>, now: Instant) -> Vec<SettledCheck> {
         if let Some(answer) = answer {
             self.note(&answer);
         }
@@ -240,7 +247,7 @@ impl Uplink {
                 settled.extend(self.conclude(&round, now));
             }
             None if self.is_holding() && self.may_begin.is_none_or(|at| at <= now) => {
-                self.begin(now);
+                self.begin_round(now);
             }
             round => self.round = round,
         }
@@ -248,7 +255,7 @@ impl Uplink {
     }
 
     /// Notes what a canary's answer shows, its distance included.
-    fn note(&mut self, answer: &Answer) {
+    fn note(&mut self, answer: &CanaryAnswer) {
         if let Some(reach) = answer.named {
             self.evidence.named(answer.at, reach);
         }
@@ -263,18 +270,18 @@ impl Uplink {
         let asked = round.map(|round| {
             round.open -= 1;
             if answer.reach.or(answer.named).is_some() {
-                round.heard.push(answer.host.clone());
+                round.answered.push(answer.host.clone());
             }
             &mut round.asked
         });
-        let places = self.canaries.iter_mut().chain(asked.into_iter().flatten());
-        for place in places.filter(|place| place.host == answer.host) {
-            place.reach = answer.reach.or(answer.named).or(place.reach);
+        let canaries = self.canaries.iter_mut().chain(asked.into_iter().flatten());
+        for canary in canaries.filter(|canary| canary.host == answer.host) {
+            canary.reach = answer.reach.or(answer.named).or(canary.reach);
         }
     }
 
     /// Returns the held checks that are settled now: down, or unknown if the uplink was away when they began.
-    fn settled(&mut self, now: Instant) -> Vec<Settled> {
+    fn settled(&mut self, now: Instant) -> Vec<SettledCheck> {
         if let Some(away) = self.away.take_if(|away| self.evidence.settles(away)) {
             let time = span(now.saturating_duration_since(away.since).as_millis() as i64);
             log::info!("the uplink is back, after {time}");
@@ -287,8 +294,10 @@ impl Uplink {
             }
             None => evidence.settles(&held.doubt),
         });
-        let judged = settled.map(|Held { doubt, outcome, via, .. }| match back {
-            Some(back) if doubt.began < back && via.is_none() => unknown(outcome, ELSE),
+        let judged = settled.map(|HeldCheck { doubt, outcome, via, .. }| match back {
+            Some(back) if doubt.began < back && via.is_none() => {
+                unknown(outcome, NOTHING_ELSE_ANSWERS)
+            }
             _ => plain(outcome),
         });
         judged.collect()
@@ -297,48 +306,49 @@ impl Uplink {
     /// Ends a round. Of the checks that were held when it began, those that a host of the round could have
     /// spoken for are unknown, the others down, or unknown if a name was not found. Later checks wait for the
     /// next round.
-    fn conclude(&mut self, round: &Round, now: Instant) -> Vec<Settled> {
+    fn conclude(&mut self, round: &Round, now: Instant) -> Vec<SettledCheck> {
         let is_last = self.is_last;
         let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
-        let held: Vec<Held> = held.collect();
+        let held: Vec<HeldCheck> = held.collect();
         let mut given = Vec::with_capacity(held.len());
-        for Held { doubt, outcome, via, round: came } in held {
+        for HeldCheck { doubt, outcome, via, round: came } in held {
             if let Some(proxy) = via {
-                let is_asked = round.asked.iter().any(|place| place.is_same(&proxy));
-                let settled = if is_asked { unknown(outcome, PROXY) } else { plain(outcome) };
-                given.push(Settled { is_told: false, ..settled });
+                let is_asked = round.asked.iter().any(|canary| canary.is_same(&proxy));
+                let settled =
+                    if is_asked { unknown(outcome, PROXY_IS_SILENT) } else { plain(outcome) };
+                given.push(SettledCheck { is_logged: false, ..settled });
                 continue;
             }
-            let own = self.targets.get(&outcome.target).map(|stand| &*stand.place.host);
+            let own = self.targets.get(&outcome.target).map(|contact| &*contact.canary.host);
             let mut could =
-                round.asked.iter().filter(|place| place.speaks_for(&doubt, own)).peekable();
+                round.asked.iter().filter(|canary| canary.speaks_for(&doubt, own)).peekable();
             // In the last round, a check that came while the round was under way has no later one: an answer
             // of some seconds ago must do.
-            let is_heard = |place: &Place| round.heard.contains(&place.host);
+            let has_answered = |canary: &Canary| round.answered.contains(&canary.host);
             if could.peek().is_none() {
                 given.push(match doubt.silence {
-                    Silence::Names => self.untold(&Doubt { since: now, ..doubt }, outcome),
+                    Silence::Names => self.settle_unasked(&Doubt { since: now, ..doubt }, outcome),
                     Silence::Way => plain(outcome),
                 });
                 continue;
             }
-            if came >= round.number && could.any(is_heard) {
+            if came >= round.number && could.any(has_answered) {
                 given.push(plain(outcome));
                 continue;
             }
-            let settled = unknown(outcome, ELSE);
-            self.tell_away(&settled.outcome, &Doubt { since: now, ..doubt });
+            let settled = unknown(outcome, NOTHING_ELSE_ANSWERS);
+            self.log_away(&settled.outcome, &Doubt { since: now, ..doubt });
             given.push(settled);
         }
         given
     }
 
     /// Returns the check as unknown, since nobody can settle its doubt.
-    fn untold(&mut self, doubt: &Doubt, outcome: Outcome) -> Settled {
-        let known = self.targets.get(&outcome.target).and_then(|stand| stand.place.reach);
+    fn settle_unasked(&mut self, doubt: &Doubt, outcome: Outcome) -> SettledCheck {
+        let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.reach);
         let settled = unknown(outcome, "nobody else can tell");
         // The outage is over once a name is found again, wherever its target turns out to be.
-        self.tell_away(
+        self.log_away(
             &settled.outcome,
             &Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt },
         );
@@ -346,7 +356,7 @@ impl Uplink {
     }
 
     /// Logs that the uplink is away, once.
-    fn tell_away(&mut self, outcome: &Outcome, doubt: &Doubt) {
+    fn log_away(&mut self, outcome: &Outcome, doubt: &Doubt) {
         if self.away.is_none() {
             let Outcome { target, error, .. } = outcome;
             let why = error.as_deref().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Messages between the watch and the judge. Plans and the judge's decisions go to the watch; checks and gaps
-//! go to the judge.
+//! Messages between the scheduler and the judge: plans and the judge's decisions go to the scheduler, ended
+//! attempts and missed slots to the judge.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,21 +15,22 @@ use crate::model::outcome::{Gap, Outcome};
 use crate::model::target::Target;
 use crate::model::uplink::{Canaries, Silence};
 
-/// Item that the watch gives to the judge.
-pub enum Found {
+/// Message from the scheduler to the judge.
+pub enum Finding {
     /// Attempt that has ended.
-    Reply(Box<Answer>),
+    Reply(Box<EndedAttempt>),
     /// Slots that were missed.
     Gap(Gap),
     /// Failed attempt whose next attempt is not made, because of a stop.
-    Failed(Box<Failed>),
-    /// Run of all outcomes from here on. Given at the start, and when the clock was stepped back.
+    Abandoned(Box<FailedAttempt>),
+    /// Number of the run that all later outcomes belong to. Sent at the start, and when the clock was stepped
+    /// back.
     Run(u32),
     /// Targets and canaries from here on.
     Targets(Vec<Arc<Target>>, Canaries),
 }
 
-/// Plan of the watch: targets, and all that their checks need.
+/// Plan of the scheduler: targets, and all that their checks need.
 pub struct Plan {
     /// All targets; no two have the same name.
     pub targets: Vec<Arc<Target>>,
@@ -40,49 +41,16 @@ pub struct Plan {
 }
 
 /// Decision of the judge about a check of a target with several attempts.
-pub enum Judged {
+pub enum Decision {
     /// The attempt failed: make the next one.
-    Failed(Box<Failed>),
-    /// The check is over. The number is that of its target, as in [`Answer::index`].
+    TryAgain(Box<FailedAttempt>),
+    /// The check is over. The number is that of its target, as in [`EndedAttempt::index`].
     Done(usize),
 }
 
-/// Failed attempt of a check, with the order for the next one.
-pub struct Failed {
-    /// As in [`Answer::index`].
-    pub index: usize,
-    /// Order for the next attempt.
-    pub order: Order,
-    /// Outcome of the check if there is no next attempt.
-    pub outcome: Outcome,
-    /// Target of the check.
-    pub target: Arc<Target>,
-    /// As in [`Reply::silence`].
-    pub silence: Option<Silence>,
-}
-
-/// Sender of the judge's decisions to the watch.
-pub struct Line {
-    pub(in crate::stage) judged: Sender<Judged>,
-    pub(in crate::stage) waker: MultiWaker,
-}
-
-impl Line {
-    /// Sends a decision to the watch, and wakes it.
-    ///
-    /// # Errors
-    /// The watch has ended; gives the decision back.
-    pub fn tell(&self, judged: Judged) -> Result<(), Judged> {
-        self.judged.try_send(judged).map_err(TrySendError::into_inner)?;
-        // A watch that cannot be woken reads the decision within a second.
-        let _ = self.waker.wakeup();
-        Ok(())
-    }
-}
-
 /// Attempt of a check that has ended and is not judged yet.
-pub struct Answer {
-    /// Number of the target in the watch.
+pub struct EndedAttempt {
+    /// Number of the target in the scheduler.
     pub index: usize,
     /// Target of the check.
     pub target: Arc<Target>,
@@ -90,31 +58,64 @@ pub struct Answer {
     pub order: Order,
     /// Reply of the site.
     pub reply: Reply,
-    /// Room that the body takes; drop it together with the body.
+    /// Memory that the body takes; drop it together with the body.
     pub held: Option<Held>,
     /// Time at which the attempt had ended.
     pub ended_at: Instant,
 }
 
-/// Handle to a running watch, for any thread.
+/// Failed attempt of a check, with the order for the next one.
+pub struct FailedAttempt {
+    /// Number of the target, as in [`EndedAttempt::index`].
+    pub index: usize,
+    /// Order for the next attempt.
+    pub order: Order,
+    /// Outcome of the check if there is no next attempt.
+    pub outcome: Outcome,
+    /// Target of the check.
+    pub target: Arc<Target>,
+    /// Kind of silence, as in [`Reply::silence`].
+    pub silence: Option<Silence>,
+}
+
+/// Sender of the judge's decisions to the scheduler.
+pub struct DecisionSender {
+    pub(in crate::stage) decisions: Sender<Decision>,
+    pub(in crate::stage) waker: MultiWaker,
+}
+
+impl DecisionSender {
+    /// Sends a decision to the scheduler, and wakes it.
+    ///
+    /// # Errors
+    /// The scheduler has ended; gives the decision back.
+    pub fn send(&self, decision: Decision) -> Result<(), Decision> {
+        self.decisions.try_send(decision).map_err(TrySendError::into_inner)?;
+        // A scheduler that cannot be woken reads the decision within a second.
+        let _ = self.waker.wakeup();
+        Ok(())
+    }
+}
+
+/// Handle to a running scheduler, for any thread.
 #[derive(Clone)]
-pub struct Control {
+pub struct SchedulerHandle {
     pub(in crate::stage) plans: Sender<Plan>,
     pub(in crate::stage) waker: MultiWaker,
 }
 
-impl Control {
-    /// Gives the watch a new plan, in place of the one before.
-    pub fn plan(&self, plan: Plan) {
-        // A watch that has ended takes no plan.
+impl SchedulerHandle {
+    /// Gives the scheduler a new plan, in place of the one before.
+    pub fn replace_plan(&self, plan: Plan) {
+        // A scheduler that has ended takes no plan.
         let _ = self.plans.try_send(plan);
         self.wake();
     }
 
-    /// Wakes the watch, so that it sees a stop or a new plan at once.
+    /// Wakes the scheduler, so that it sees a stop or a new plan at once.
     pub fn wake(&self) {
         if self.waker.wakeup().is_err() {
-            log::debug!("the watch cannot be woken: it looks within a second");
+            log::debug!("the scheduler cannot be woken: it looks within a second");
         }
     }
 }

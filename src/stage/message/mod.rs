@@ -4,6 +4,8 @@ mod checks;
 mod parcels;
 mod records;
 
-pub use checks::{Answer, Control, Failed, Found, Judged, Line, Plan, draw_run};
-pub use parcels::{Question, StoreAnswer, Work};
-pub use records::{Give, Given};
+pub use checks::{
+    Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, Plan, SchedulerHandle, draw_run,
+};
+pub use parcels::{PositionRequest, StoreReply, StoreRequest};
+pub use records::{JudgeOutput, OutputSink};

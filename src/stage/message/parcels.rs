@@ -2,16 +2,16 @@
 
 use crate::store::{Mark, Parcel, Position};
 
-/// Work that the reader gives to the keeper.
-pub enum Work {
+/// Request of the consumer to the writer.
+pub enum StoreRequest {
     /// Parcel to be stored.
     Parcel(Box<Parcel>),
-    /// Question for the offsets to go on at.
-    Positions(Question),
+    /// Request for the offsets to go on at.
+    Positions(PositionRequest),
 }
 
-/// Question for the offsets to go on at, in partitions of a topic.
-pub struct Question {
+/// Request for the offsets to go on at, in partitions of a topic.
+pub struct PositionRequest {
     /// Id that the cluster gives itself.
     pub cluster: String,
     /// Name of the topic.
@@ -20,17 +20,17 @@ pub struct Question {
     pub partitions: Vec<i32>,
 }
 
-/// Message from the keeper to the reader.
-pub enum StoreAnswer {
+/// Reply of the writer to the consumer.
+pub enum StoreReply {
     /// The store is ready for work.
     Ready,
     /// The parcel is stored, up to these marks.
     Stored(Vec<Mark>),
     /// The parcel waits for the next one: the two are stored together.
-    Held,
+    Deferred,
     /// The store is older than the parcel, whose records are stored without their marks: ask for the offsets
     /// to go on at.
-    Older,
+    Outdated,
     /// Offsets to go on at, of each partition that was asked for; 0: nothing of the partition is stored.
     Positions(Vec<(i32, Position)>),
     /// Nothing can be stored: fetch nothing more for now. Has the word of `/health`.

@@ -7,10 +7,10 @@ use crate::model::target::Target;
 
 /// Function that hands records to the next stage, and waits while there is no room; false: nobody takes any
 /// more.
-pub type Give = Box<dyn Fn(Given) -> bool + Send>;
+pub type OutputSink = Box<dyn Fn(JudgeOutput) -> bool + Send>;
 
 /// Input of the next stage.
-pub enum Given {
+pub enum JudgeOutput {
     /// Records, in the order in which they were settled.
     Records(Vec<Record>),
     /// Targets from here on, and the run that they belong to: both are to be announced.

@@ -1,6 +1,6 @@
 //! Last stage of `write`: stores parcels, and says where to go on.
 //!
-//! Takes: parcels and questions. Gives: answers. Ends when: the reader is gone and all is stored, or, once
+//! Takes: parcels and questions. Gives: answers. Ends when: the consumer is gone and all is stored, or, once
 //! told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
 //! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
 //! is at fault, the parcel waits, and nothing is dropped.
@@ -15,16 +15,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use self::doubt::Doubt;
-use self::outage::{Outage, Trouble};
-use self::parcel::{Aside, Tried};
+use self::doubt::SuspectParcel;
+use self::outage::{StoreFault, StoreOutage};
+use self::parcel::{SetAsideCounts, TryResult};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
 use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
-use crate::stage::message::{Question, StoreAnswer as Answer, Work};
+use crate::stage::message::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
 use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 
@@ -39,35 +39,35 @@ const RETAIN_AGAIN: Duration = Duration::from_secs(2);
 /// Patience for a step that can be left undone: nothing is lost then.
 const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at a time, so that a signal is seen soon.
-const NAP: Duration = Duration::from_millis(100);
+const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Time without a question after which a store is asked whether it is there.
-const KNOCK: Duration = Duration::from_secs(5);
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// The same while nothing can be stored, or a parcel is in doubt.
-const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+const PING_EVERY_IN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// Stage that stores parcels.
-pub struct Keep {
+pub struct ParcelWriter {
     settings: config::Postgres,
     retention: Retention,
     dead_letter_max: u64,
     stop_timeout: Duration,
-    work: Receiver<Work>,
-    answers: Sender<Answer>,
+    requests: Receiver<StoreRequest>,
+    replies: Sender<StoreReply>,
     shared: Arc<Shared>,
     stop: Stop,
     /// Reason for which nothing is stored for now; none: all is well.
-    outage: Option<Outage>,
+    outage: Option<StoreOutage>,
     /// Number of the connection over which the tables were looked at last; none: not yet.
     prepared: Option<u64>,
     /// Counts of the records that were put aside.
-    aside: Aside,
+    aside: SetAsideCounts,
     /// Parcel that waits until it is known whether the table or its records are at fault.
-    doubt: Option<Doubt>,
+    doubt: Option<SuspectParcel>,
     retain_at: Instant,
 }
 
-/// Work that was left when the keeper was told to stop while nothing could be stored.
-pub struct Left {
+/// Work that was left when the writer was told to stop while nothing could be stored.
+pub struct Unstored {
     /// Number of records that were being stored.
     pub count: u64,
     /// The store was there, and the records were held back.
@@ -77,79 +77,80 @@ pub struct Left {
 /// End of all tries: the program was told to stop, and nothing could be stored for long enough.
 struct GaveUp;
 
-impl Keep {
+impl ParcelWriter {
     /// Creates the stage; it has not connected yet.
     pub fn new(
         config: &Config,
         settings: config::Postgres,
-        work: Receiver<Work>,
-        answers: Sender<Answer>,
+        requests: Receiver<StoreRequest>,
+        replies: Sender<StoreReply>,
         shared: Arc<Shared>,
         stop: Stop,
-    ) -> Keep {
-        Keep {
+    ) -> ParcelWriter {
+        ParcelWriter {
             settings,
             retention: config.retention.clone(),
             dead_letter_max: config.write.dead_letter_max,
             stop_timeout: config.probe.stop_timeout,
-            work,
-            answers,
+            requests,
+            replies,
             shared,
             stop,
             outage: None,
             prepared: None,
-            aside: Aside::default(),
+            aside: SetAsideCounts::default(),
             doubt: None,
             retain_at: Instant::now(),
         }
     }
 
-    /// Stores parcels until the reader is gone. Returns the work that is left, if nothing can be stored.
-    pub fn run(mut self) -> Option<Left> {
+    /// Stores parcels until the consumer is gone. Returns the work that is left, if nothing can be stored.
+    pub fn run(mut self) -> Option<Unstored> {
         let (GaveUp, count) = self.work().err()?;
-        let is_held = self.doubt.is_some() || self.outage.is_some_and(|outage| outage.is_hold());
-        Some(Left { count, is_held })
+        let is_held =
+            self.doubt.is_some() || self.outage.is_some_and(|outage| outage.is_held_back());
+        Some(Unstored { count, is_held })
     }
 
-    /// Stores parcels and answers questions until the reader is gone. An error has the number of records that
+    /// Stores parcels and answers questions until the consumer is gone. An error has the number of records that
     /// were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
         let settings = self.settings.clone();
-        let store = self.insist(AT_ONCE, |_| Ok(Postgres::new(&settings)?));
+        let store = self.retry_until_done(AT_ONCE, |_| Ok(Postgres::new(&settings)?));
         let mut store = store.map_err(idle)?;
         store.keep(&self.retention);
         store.heed(&self.stop, self.stop_timeout);
-        self.insist(AT_ONCE, |keep| keep.prepare(&mut store)).map_err(idle)?;
-        self.answer(Answer::Ready);
+        self.retry_until_done(AT_ONCE, |keep| keep.prepare(&mut store)).map_err(idle)?;
+        self.reply(StoreReply::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
             let is_waiting = self.outage.is_some() || self.doubt.is_some();
-            let knock = if is_waiting { KNOCK_AGAIN } else { KNOCK };
-            match self.work.recv_timeout(wait.min(knock)) {
-                Ok(Work::Parcel(parcel)) => {
+            let knock = if is_waiting { PING_EVERY_IN_OUTAGE } else { PING_EVERY };
+            match self.requests.recv_timeout(wait.min(knock)) {
+                Ok(StoreRequest::Parcel(parcel)) => {
                     let answer = self.store(&mut store, *parcel)?;
-                    // Without an answer the reader hands over no more.
-                    if !(matches!(answer, Answer::Held) && self.is_full()) {
-                        self.answer(answer);
+                    // Without an answer the consumer hands over no more.
+                    if !(matches!(answer, StoreReply::Deferred) && self.is_full()) {
+                        self.reply(answer);
                     }
                 }
-                Ok(Work::Positions(question)) => {
+                Ok(StoreRequest::Positions(question)) => {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;
-                    self.answer(answer);
+                    self.reply(answer);
                 }
                 // The table may be mended by now, or the records have waited long enough to be judged.
                 Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
                     let answer = self.store(&mut store, Parcel::default())?;
-                    // A reader that stops is not kept waiting for the answer that it did not get.
+                    // A consumer that stops is not kept waiting for the answer that it did not get.
                     let is_due = self.is_full() && self.stop.is_told();
-                    if is_due || !matches!(answer, Answer::Held) {
-                        self.answer(answer);
+                    if is_due || !matches!(answer, StoreReply::Deferred) {
+                        self.reply(answer);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => match self.now_ms(&mut store) {
-                    Ok(_) => self.works(),
-                    Err(trouble) => self.fails(&trouble),
+                    Ok(_) => self.end_outage(),
+                    Err(trouble) => self.note_fault(&trouble),
                 },
                 Err(RecvTimeoutError::Disconnected) => {
                     let left = self.doubt.as_ref().map(|doubt| (GaveUp, doubt.count()));
@@ -162,33 +163,35 @@ impl Keep {
         }
     }
 
-    fn answer(&self, answer: Answer) {
-        // A reader that is gone is noticed when the keeper waits for its next work.
-        let _ = self.answers.send(answer);
+    fn reply(&self, answer: StoreReply) {
+        // A consumer that is gone is noticed when the writer waits for its next work.
+        let _ = self.replies.send(answer);
     }
 
     /// Stores a parcel, with the one in doubt. An error has the number of their records.
-    fn store(&mut self, store: &mut Postgres, parcel: Parcel) -> Result<Answer, (GaveUp, u64)> {
-        let mut parcel = self.join(parcel);
+    fn store(&mut self, store: &mut Postgres, parcel: Parcel) -> Result<StoreReply, (GaveUp, u64)> {
+        let mut parcel = self.join_suspects(parcel);
         let waiting = parcel.records.len() as u64;
         self.shared.change(|health| health.waiting = waiting);
         let gave_up = |gave_up| (gave_up, waiting);
-        let (mut tried, mut is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, false);
-        if matches!(tried, Tried::Done(Stored::Older(_))) {
+        let (mut tried, mut is_older) =
+            (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, false);
+        if matches!(tried, TryResult::Done(Stored::Older(_))) {
             // The records that were read are true all the same, and may not be there to be read again: they
             // are stored without marks.
             parcel.marks.clear();
-            (tried, is_older) = (self.put(store, &mut parcel).map_err(gave_up)?, true);
+            (tried, is_older) =
+                (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, true);
         }
         let written = match tried {
-            Tried::Done(Stored::Whole(written)) => written,
-            Tried::Done(Stored::Older(_)) => return Ok(Answer::Older),
-            Tried::Doubtful(why) => {
+            TryResult::Done(Stored::Whole(written)) => written,
+            TryResult::Done(Stored::Older(_)) => return Ok(StoreReply::Outdated),
+            TryResult::Doubtful(why) => {
                 self.hold(parcel, &why);
-                return Ok(if is_older { Answer::Older } else { Answer::Held });
+                return Ok(if is_older { StoreReply::Outdated } else { StoreReply::Deferred });
             }
         };
-        self.decide();
+        self.end_doubt();
         let now = clock::now_ms();
         let letters = self.aside.count(&parcel);
         self.shared.change(|health| {
@@ -199,38 +202,46 @@ impl Keep {
             health.waiting = 0;
             health.stored_ms = now;
         });
-        Ok(if is_older { Answer::Older } else { Answer::Stored(parcel.marks) })
+        Ok(if is_older { StoreReply::Outdated } else { StoreReply::Stored(parcel.marks) })
     }
 
     /// Stores a parcel; records that are refused for their own fault become dead letters.
-    fn put(&mut self, store: &mut Postgres, parcel: &mut Parcel) -> Result<Tried, GaveUp> {
+    fn store_or_set_aside(
+        &mut self,
+        store: &mut Postgres,
+        parcel: &mut Parcel,
+    ) -> Result<TryResult, GaveUp> {
         let waited = self.waited();
-        self.insist(self.stop_timeout, |keep| keep.try_store(store, parcel, waited))
+        self.retry_until_done(self.stop_timeout, |keep| keep.try_store(store, parcel, waited))
     }
 
-    fn positions(&mut self, store: &mut Postgres, question: &Question) -> Result<Answer, GaveUp> {
-        let mut positions: BTreeMap<i32, Position> = self.insist(AT_ONCE, |keep| {
+    fn positions(
+        &mut self,
+        store: &mut Postgres,
+        question: &PositionRequest,
+    ) -> Result<StoreReply, GaveUp> {
+        let mut positions: BTreeMap<i32, Position> = self.retry_until_done(AT_ONCE, |keep| {
             keep.prepare(store)?;
             Ok(store.positions(&question.cluster, &question.topic)?)
         })?;
         let mut of = |partition: &i32| positions.remove(partition).unwrap_or_default();
         let answer = question.partitions.iter().map(|p| (*p, of(p))).collect();
-        Ok(Answer::Positions(answer))
+        Ok(StoreReply::Positions(answer))
     }
 
     /// Makes sure that the store answers. Over a new connection there may be another database, or an older
-    /// one: missing tables are made, and the reader compares its marks with those there.
-    fn prepare(&mut self, store: &mut Postgres) -> Result<(), Trouble> {
+    /// one: missing tables are made, and the consumer compares its marks with those there.
+    fn prepare(&mut self, store: &mut Postgres) -> Result<(), StoreFault> {
         store.knock()?;
         if self.prepared == Some(store.connections()) {
             return Ok(());
         }
         match store.prepare()? {
             Ready::Yes => {}
-            Ready::Missing(text) => return Err(Trouble::Away(text)),
+            Ready::Missing(text) => return Err(StoreFault::Away(text)),
         }
         if self.prepared.replace(store.connections()).is_some() {
-            self.answer(Answer::Reconnected);
+            self.reply(StoreReply::Reconnected);
         }
         Ok(())
     }
@@ -239,13 +250,13 @@ impl Keep {
     ///
     /// # Errors
     /// The database is away, or this host's clock differs from the database's.
-    fn now_ms(&mut self, store: &mut Postgres) -> Result<i64, Trouble> {
+    fn now_ms(&mut self, store: &mut Postgres) -> Result<i64, StoreFault> {
         self.prepare(store)?;
         let before_ms = clock::now_ms();
         let now_ms = store.clock()?;
         match clock_fault((before_ms, clock::now_ms()), now_ms) {
             None => Ok(now_ms),
-            Some(why) => Err(Trouble::Clock(why)),
+            Some(why) => Err(StoreFault::Clock(why)),
         }
     }
 
@@ -258,7 +269,7 @@ impl Keep {
         }
     }
 
-    fn retain(&mut self, store: &mut Postgres) -> Result<(), Trouble> {
+    fn retain(&mut self, store: &mut Postgres) -> Result<(), StoreFault> {
         let now_ms = self.now_ms(store)?;
         store.make_hours(now_ms)?;
         let age_ms = age_moment(now_ms, store.newest_due()?);
@@ -281,22 +292,22 @@ impl Keep {
     ///
     /// # Errors
     /// The program was told to stop `patience` ago or earlier, or at all if the store is there and at fault.
-    fn insist<T>(
+    fn retry_until_done<T>(
         &mut self,
         patience: Duration,
-        mut act: impl FnMut(&mut Keep) -> Result<T, Trouble>,
+        mut act: impl FnMut(&mut ParcelWriter) -> Result<T, StoreFault>,
     ) -> Result<T, GaveUp> {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {
             let patience = match act(self) {
                 Ok(done) => {
-                    self.works();
+                    self.end_outage();
                     return Ok(done);
                 }
                 Err(trouble) => {
-                    let patience = if trouble.is_hold() { AT_ONCE } else { patience };
-                    if !self.gives_up(patience) || trouble.is_hold() {
-                        self.fails(&trouble);
+                    let patience = if trouble.is_held_back() { AT_ONCE } else { patience };
+                    if !self.gives_up(patience) || trouble.is_held_back() {
+                        self.note_fault(&trouble);
                     }
                     patience
                 }
@@ -309,7 +320,7 @@ impl Keep {
                 if Instant::now() >= until {
                     break;
                 }
-                std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
+                std::thread::sleep(SLEEP_MAX.min(until.saturating_duration_since(Instant::now())));
             }
         }
     }
@@ -319,23 +330,23 @@ impl Keep {
     }
 
     /// Ends the outage, if there is one, since a try has succeeded.
-    fn works(&mut self) {
+    fn end_outage(&mut self) {
         if let Some(outage) = self.outage.take() {
             outage.ends();
-            self.answer(Answer::Back);
+            self.reply(StoreReply::Back);
         }
     }
 
     /// Begins or continues the outage, since a try has failed.
-    fn fails(&mut self, trouble: &Trouble) {
+    fn note_fault(&mut self, trouble: &StoreFault) {
         match &mut self.outage {
             None => {
-                self.outage = Some(Outage::begin(trouble));
-                self.answer(Answer::Away(trouble.word()));
+                self.outage = Some(StoreOutage::begin(trouble));
+                self.reply(StoreReply::Away(trouble.word()));
             }
             Some(outage) => {
                 if outage.go_on(trouble) {
-                    self.answer(Answer::Away(trouble.word()));
+                    self.reply(StoreReply::Away(trouble.word()));
                 }
             }
         }

@@ -25,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const EXPIRED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Stage that stores records.
-pub struct Keep<S> {
+pub struct RecordWriter<S> {
     /// Store that the records go to.
     pub store: S,
     /// Counters of `/health`.
@@ -37,15 +37,15 @@ pub struct Keep<S> {
 }
 
 /// Records that could not be stored at the end.
-pub struct Left {
+pub struct Unstored {
     /// Number of records.
     pub count: usize,
 }
 
-impl<S: Store> Keep<S> {
+impl<S: Store> RecordWriter<S> {
     /// Stores records until nobody sends any more. Returns the records that are left, if the store stays
     /// away.
-    pub fn run(mut self, records: &Receiver<Vec<Record>>) -> Option<Left> {
+    pub fn run(mut self, records: &Receiver<Vec<Record>>) -> Option<Unstored> {
         let mut waiting = Waiting::new(self.limits);
         loop {
             let received = match waiting.due() {
@@ -68,7 +68,7 @@ impl<S: Store> Keep<S> {
             self.store(&mut waiting);
             if waiting.retry.is_some() {
                 if Instant::now() >= limit {
-                    return Some(Left { count: waiting.batch.len() });
+                    return Some(Unstored { count: waiting.batch.len() });
                 }
                 std::thread::sleep(RETRY_FIRST);
             }

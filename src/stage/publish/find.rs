@@ -19,7 +19,7 @@ const MADE_PAUSE: Duration = Duration::from_millis(100);
 const TRIED: u32 = 3;
 
 /// Result of a search for the topic.
-pub enum Found {
+pub enum TopicFinding {
     /// Brokers answer: the topic exists, was made, or is missing.
     Topic(Topic),
     /// No broker answers.
@@ -29,7 +29,7 @@ pub enum Found {
 }
 
 /// Number of a record, and the result of its delivery.
-type Told = (u64, Delivery);
+type Delivered = (u64, Delivery);
 
 /// Producer, and the search for its topic.
 pub struct Finder {
@@ -37,8 +37,8 @@ pub struct Finder {
     batching: Batching,
     kafka: Kafka,
     link: Arc<Link>,
-    told: (Sender<Told>, Receiver<Told>),
-    found: (Sender<Found>, Receiver<Found>),
+    told: (Sender<Delivered>, Receiver<Delivered>),
+    found: (Sender<TopicFinding>, Receiver<TopicFinding>),
     looked: Option<Instant>,
     /// Time to try again to start the search, since no thread could be started for it.
     start_at: Option<Instant>,
@@ -69,12 +69,12 @@ impl Finder {
     }
 
     /// Waits for the result of one record's delivery.
-    pub async fn told(&self) -> Option<Told> {
+    pub async fn next_delivery(&self) -> Option<Delivered> {
         self.told.1.recv().await.ok()
     }
 
     /// Waits for the next result of the search.
-    pub async fn found(&self) -> Option<Found> {
+    pub async fn next_finding(&self) -> Option<TopicFinding> {
         self.found.1.recv().await.ok()
     }
 
@@ -133,7 +133,7 @@ fn publisher(
     kafka: &Kafka,
     batching: Batching,
     link: &Arc<Link>,
-    told: &Sender<Told>,
+    told: &Sender<Delivered>,
 ) -> Result<Arc<Publisher>, Error> {
     let told = told.clone();
     let tell = Box::new(move |id, delivery| {
@@ -143,7 +143,7 @@ fn publisher(
     Publisher::new(kafka, batching, Arc::clone(link), tell).map(Arc::new)
 }
 
-fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
+fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<TopicFinding>) {
     // The other end is gone only when the program ends.
     let give = |what| drop(found.send_blocking(what));
     let may_make = kafka.create_topic;
@@ -153,22 +153,22 @@ fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<Found>) {
         kafka.create_topic = may_make && until_made == 0;
         let topic = ensure(&kafka, publisher.client());
         match topic {
-            Ok(Topic::Exists) => return give(Found::Topic(Topic::Exists)),
+            Ok(Topic::Exists) => return give(TopicFinding::Topic(Topic::Exists)),
             Ok(Topic::Made) => {
                 await_made(&kafka, publisher);
-                return give(Found::Topic(Topic::Made));
+                return give(TopicFinding::Topic(Topic::Made));
             }
             Ok(missing @ Topic::Missing(_)) => {
                 are_others_answered = false;
                 // The reason for a failure to make the topic was told by the search that tried to make it.
                 if until_made == 0 || !may_make {
-                    give(Found::Topic(missing));
+                    give(TopicFinding::Topic(missing));
                 }
                 until_made = (until_made + 1) % TRIED;
             }
-            Err(_) if are_others_answered => return give(Found::Stuck),
+            Err(_) if are_others_answered => return give(TopicFinding::Stuck),
             Err(error) => {
-                give(Found::Nobody(error));
+                give(TopicFinding::Nobody(error));
                 are_others_answered = answers(&kafka);
                 if are_others_answered {
                     continue;

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use super::{REFUSED_EVERY, SINGLY, Send};
+use super::{ONE_BY_ONE_FOR, Publisher, REFUSED_EVERY};
 use crate::clock;
 use crate::kafka::{Batching, Delivery};
 
-impl Send {
+impl Publisher {
     /// Takes the result of one record's delivery.
     pub(super) fn settle(&mut self, id: u64, delivery: Delivery) {
         if delivery != Delivery::Returned {
-            self.heard = Instant::now();
+            self.answered_at = Instant::now();
         }
         match delivery {
             Delivery::Done => {
@@ -18,11 +18,11 @@ impl Send {
                 self.retry_at = None;
                 self.backoff.reset();
                 (self.failure, self.failing, self.takes_none) = (None, None, false);
-                self.show(|health| {
+                self.change_counters(|health| {
                     health.stored += 1;
                     health.stored_ms = clock::now_ms();
                 });
-                self.tell_loss();
+                self.report_loss();
             }
             Delivery::Refused(why) => self.refuse(id, &why),
             Delivery::Failed(why) => {
@@ -49,17 +49,17 @@ impl Send {
     pub(super) fn refuse(&mut self, id: u64, why: &str) {
         let Some(lost) = self.outbox.refused(id) else {
             log::debug!("Kafka: refused, perhaps for others: {why}");
-            if self.singly_until.is_none() {
-                self.singly_until = Some(Instant::now() + SINGLY);
+            if self.one_by_one_until.is_none() {
+                self.one_by_one_until = Some(Instant::now() + ONE_BY_ONE_FOR);
                 self.outbox.send_singly(true);
                 self.finder.batch(Batching::Single);
             }
             return;
         };
-        self.show(|health| health.lost += lost);
-        if self.said_refused.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
+        self.change_counters(|health| health.lost += lost);
+        if self.refused_logged_at.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
             log::error!("a record is lost, since Kafka will never take it: {why}");
-            self.said_refused = Some(Instant::now());
+            self.refused_logged_at = Some(Instant::now());
         }
     }
 }

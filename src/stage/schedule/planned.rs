@@ -1,20 +1,20 @@
-//! Takes the plans of a watch, and has the words that it uses about the clock.
+//! Takes the plans of a scheduler, and has the words that it uses about the clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Watch;
+use super::Scheduler;
 use crate::clock;
 use crate::clock::moment::{Circumstances, Doubt, Jump};
 use crate::date;
 use crate::model::schedule::Wanted;
 use crate::model::target::Target;
-use crate::stage::message::{Found, Plan};
+use crate::stage::message::{Finding, Plan};
 
-impl Watch {
+impl Scheduler {
     /// Replaces the plan. A target that stays keeps its number, and with the number its place on the grid,
     /// its check under way and the room that its body needs.
-    pub(super) fn plan(&mut self, plan: Plan, newest: &BTreeMap<String, i64>) {
+    pub(super) fn apply_plan(&mut self, plan: Plan, newest: &BTreeMap<String, i64>) {
         let Plan { targets, trust, canaries } = plan;
         let now_ms = clock::now_ms();
         let numbers = self.numbers(&targets, now_ms);
@@ -25,7 +25,7 @@ impl Watch {
             stored_ms: newest.get(&*target.name).copied(),
         });
         for (target, missed) in self.schedule.plan(wanted, &self.node, now_ms) {
-            self.gap(target, missed);
+            self.send_gap(target, missed);
         }
         for (target, index) in targets.iter().zip(numbers) {
             // A body that was never seen may need all bytes that may be kept.
@@ -44,7 +44,7 @@ impl Watch {
             }
         }
         self.engine.trust(trust);
-        self.give(Found::Targets(targets, canaries));
+        self.send(Finding::Targets(targets, canaries));
     }
 
     /// Returns the number of each target: the one that its name has, else a free one, in ascending order.
@@ -63,7 +63,7 @@ impl Watch {
 }
 
 /// Describes a jump of the clock.
-pub(super) fn words(jump: Jump) -> String {
+pub(super) fn describe_jump(jump: Jump) -> String {
     let seconds = |us: i64| format!("{:.1} s", us as f64 / 1e6);
     let stepped = |us: i64| {
         let way = if us < 0 { "back" } else { "ahead" };
@@ -79,7 +79,7 @@ pub(super) fn words(jump: Jump) -> String {
 }
 
 /// Describes the doubt in the clock for which no check starts.
-pub(super) fn why(doubt: Doubt, now: &Circumstances) -> String {
+pub(super) fn describe_doubt(doubt: Doubt, now: &Circumstances) -> String {
     match doubt {
         Doubt::Past => format!(
             "it says {}, before this program was made ({})",

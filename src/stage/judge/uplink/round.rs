@@ -1,20 +1,20 @@
-//! Choice of the hosts that are asked in a round: canaries, targets that stand in for them, and proxies.
+//! Choice of the hosts that are asked in a round: canaries, targets that contact in for them, and proxies.
 
 use std::time::Instant;
 
-use super::canary::{PATIENCE, Place};
-use super::{Round, Stand, Uplink};
+use super::canary::{CANARY_TIMEOUT, Canary};
+use super::{Round, TargetContact, Uplink};
 use crate::model::uplink::{Doubt, Silence};
 
-/// Most targets that stand in for canaries, for names and for the way each.
+/// Most targets that contact in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
 
 impl Uplink {
     /// Begins a round: chooses the hosts to ask, and asks them.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(super) fn begin_round(&mut self, now: Instant) {
         let mut chosen = self.canaries.clone();
         for silence in [Silence::Names, Silence::Way] {
-            if self.stand_in_for(silence) {
+            if self.uses_stand_ins(silence) {
                 // A host that speaks for the farthest doubt speaks for all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
@@ -22,12 +22,12 @@ impl Uplink {
                 let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
                 // The targets that answered last are chosen.
                 for _ in 0..STAND_INS {
-                    let able = self.targets.values().filter(|Stand { place, .. }| {
-                        place.speaks_for(doubt, None)
-                            && chosen.iter().all(|other| other.host != place.host)
+                    let able = self.targets.values().filter(|TargetContact { canary, .. }| {
+                        canary.speaks_for(doubt, None)
+                            && chosen.iter().all(|other| other.host != canary.host)
                     });
-                    let latest = able.max_by_key(|stand| stand.answered);
-                    chosen.extend(latest.map(|stand| stand.place.clone()));
+                    let latest = able.max_by_key(|contact| contact.answered);
+                    chosen.extend(latest.map(|contact| contact.canary.clone()));
                 }
             }
         }
@@ -38,25 +38,26 @@ impl Uplink {
         }
         self.rounds += 1;
         let number = self.rounds;
-        let asked: Vec<Place> = chosen
+        let asked: Vec<Canary> = chosen
             .into_iter()
-            .filter(|place| (self.ask)(place.clone(), number, self.answers_in.clone()))
+            .filter(|canary| (self.ask)(canary.clone(), number, self.answers_in.clone()))
             .collect();
         let open = asked.len();
-        self.round = Some(Round { number, ends: now + PATIENCE, asked, heard: Vec::new(), open });
+        self.round =
+            Some(Round { number, ends: now + CANARY_TIMEOUT, asked, answered: Vec::new(), open });
     }
 
     /// Returns true if anybody could settle the doubt.
-    pub(super) fn can_tell(&self, doubt: &Doubt, target: &str) -> bool {
-        let own = self.targets.get(target).map(|stand| &*stand.place.host);
-        let stands_in = self.stand_in_for(doubt.silence);
-        let stand_ins = self.targets.values().filter(|_| stands_in).map(|stand| &stand.place);
-        self.canaries.iter().chain(stand_ins).any(|place| place.speaks_for(doubt, own))
+    pub(super) fn can_settle(&self, doubt: &Doubt, target: &str) -> bool {
+        let own = self.targets.get(target).map(|contact| &*contact.canary.host);
+        let stands_in = self.uses_stand_ins(doubt.silence);
+        let stand_ins = self.targets.values().filter(|_| stands_in).map(|contact| &contact.canary);
+        self.canaries.iter().chain(stand_ins).any(|canary| canary.speaks_for(doubt, own))
     }
 
-    /// Returns true if targets stand in for canaries; for names also where all canaries are addresses.
-    fn stand_in_for(&self, silence: Silence) -> bool {
-        let has_no_name = || !self.canaries.iter().any(Place::is_name);
+    /// Returns true if targets contact in for canaries; for names also where all canaries are addresses.
+    fn uses_stand_ins(&self, silence: Silence) -> bool {
+        let has_no_name = || !self.canaries.iter().any(Canary::is_name);
         self.stands_in || silence == Silence::Names && !self.canaries.is_empty() && has_no_name()
     }
 }

@@ -3,27 +3,27 @@
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
 /// Reason given for a check that is taken for our own network's fault.
-pub const ELSE: &str = "nothing else answers";
+pub const NOTHING_ELSE_ANSWERS: &str = "nothing else answers";
 /// Reason given for a check that is taken for its proxy's fault.
-pub const PROXY: &str = "nor does it answer otherwise";
+pub const PROXY_IS_SILENT: &str = "nor does it answer otherwise";
 
 /// Check about which there is no doubt any more.
-pub struct Settled {
+pub struct SettledCheck {
     /// Final outcome of the check.
     pub outcome: Outcome,
     /// The log line about the uplink covers this check already.
-    pub is_told: bool,
+    pub is_logged: bool,
 }
 
 /// Returns the check as it was judged.
-pub fn plain(outcome: Outcome) -> Settled {
-    Settled { outcome, is_told: false }
+pub fn plain(outcome: Outcome) -> SettledCheck {
+    SettledCheck { outcome, is_logged: false }
 }
 
 /// Returns the check as unknown, as our own network's fault; `because` is added to its error.
-pub fn unknown(outcome: Outcome, because: &str) -> Settled {
+pub fn unknown(outcome: Outcome, because: &str) -> SettledCheck {
     let why = outcome.error.as_deref().unwrap_or_default();
     let error = Some(tidy(&format!("{why}; {because}"), ERROR_MAX));
     let (verdict, cause) = (Verdict::Unknown, Some(Cause::Uplink));
-    Settled { outcome: Outcome { verdict, cause, error, ..outcome }, is_told: true }
+    SettledCheck { outcome: Outcome { verdict, cause, error, ..outcome }, is_logged: true }
 }

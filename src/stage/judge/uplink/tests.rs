@@ -28,22 +28,22 @@ fn answered(address: &str) -> Reply {
 fn uplink(targets: &[Arc<Target>], canaries: &[&str]) -> Uplink {
     let hosts: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
     let mut uplink = Uplink::default();
-    uplink.plan(targets, &Canaries { stands_in: hosts.is_empty(), hosts });
+    uplink.replace_targets(targets, &Canaries { stands_in: hosts.is_empty(), hosts });
     uplink.ask = |_, _, _| true;
     uplink
 }
 
 impl Uplink {
-    fn doubt(&mut self, target: &Target, silence: Silence, now: Instant) -> Option<Settled> {
+    fn doubt(&mut self, target: &Target, silence: Silence, now: Instant) -> Option<SettledCheck> {
         let (silence, outcome) = silent(target, silence);
-        self.take(target, silence, outcome, now)
+        self.settle_or_hold(target, silence, outcome, now)
     }
 
     /// Takes a canary's answer. Returns the verdicts of the checks that are settled by it.
     fn says(&mut self, host: &str, address: Option<&str>, now: Instant) -> Vec<Verdict> {
         let reach = address.map(|text| reach(text.parse().unwrap()));
         let named = reach.filter(|_| host.parse::<IpAddr>().is_err());
-        let answer = Answer {
+        let answer = CanaryAnswer {
             round: self.rounds,
             host: host.to_owned(),
             named,
@@ -51,11 +51,11 @@ impl Uplink {
             is_proxy: true,
             at: now,
         };
-        verdicts(self.go_on(Some(answer), now))
+        verdicts(self.advance(Some(answer), now))
     }
 }
 
-fn verdicts(settled: impl IntoIterator<Item = Settled>) -> Vec<Verdict> {
+fn verdicts(settled: impl IntoIterator<Item = SettledCheck>) -> Vec<Verdict> {
     settled.into_iter().map(|settled| settled.outcome.verdict).collect()
 }
 
@@ -65,15 +65,15 @@ fn a_round_settles_what_had_ended_before_it() {
     let mut uplink = uplink(&[a.clone(), b.clone()], &["198.51.100.1:1", "198.51.100.2:1"]);
     let start = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, start).is_none());
-    assert_eq!(verdicts(uplink.go_on(None, start)), []);
+    assert_eq!(verdicts(uplink.advance(None, start)), []);
     // One canary answers: the check is down. The other canary, which is dead, tells nothing of later checks.
     assert_eq!(uplink.says("198.51.100.1", Some("198.51.100.1"), start + SECOND), [Verdict::Down]);
     assert!(uplink.doubt(&b, Silence::Way, start + 2 * SECOND).is_none());
-    assert_eq!(verdicts(uplink.go_on(None, start + 3 * SECOND)), []);
+    assert_eq!(verdicts(uplink.advance(None, start + 3 * SECOND)), []);
     assert!(uplink.is_holding() && uplink.away.is_none());
     // The next round decides that check.
     let next = start + 6 * SECOND;
-    assert_eq!(verdicts(uplink.go_on(None, next)), []);
+    assert_eq!(verdicts(uplink.advance(None, next)), []);
     assert_eq!(uplink.says("198.51.100.1", None, next), []);
     assert_eq!(uplink.says("198.51.100.2", None, next), [Verdict::Unknown]);
     assert!(uplink.away.is_some() && !uplink.is_holding());
@@ -86,8 +86,11 @@ fn what_fell_silent_itself_is_no_sign_of_life() {
     let now = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, now).is_none());
     let silent = Reply { silence: Some(Silence::Way), ..answered("192.0.2.2") };
-    assert_eq!(verdicts(uplink.heard(&b, &silent, now + SECOND)), []);
-    assert_eq!(verdicts(uplink.heard(&b, &answered("192.0.2.2"), now + SECOND)), [Verdict::Down]);
+    assert_eq!(verdicts(uplink.note_reply(&b, &silent, now + SECOND)), []);
+    assert_eq!(
+        verdicts(uplink.note_reply(&b, &answered("192.0.2.2"), now + SECOND)),
+        [Verdict::Down]
+    );
 }
 
 #[test]
@@ -98,18 +101,20 @@ fn a_target_without_a_route_is_not_the_uplink() {
     let no_route = |uplink: &mut Uplink, now| {
         let (_, mut outcome) = silent(&six, Silence::Way);
         (outcome.verdict, outcome.cause) = (Verdict::Unknown, Some(Cause::Uplink));
-        uplink.take(&six, None, outcome, now)
+        uplink.settle_or_hold(&six, None, outcome, now)
     };
     assert!(no_route(&mut uplink, now).is_none());
-    let settled = uplink.heard(&four, &answered("192.0.2.1"), now + SECOND);
-    assert!(matches!(&settled[..], [Settled { is_told: false, outcome }]
+    let settled = uplink.note_reply(&four, &answered("192.0.2.1"), now + SECOND);
+    assert!(matches!(&settled[..], [SettledCheck { is_logged: false, outcome }]
         if outcome.verdict == Verdict::Unknown));
     assert!(uplink.away.is_none());
     // If the other target is silent too, the missing route is the uplink's fault.
     assert!(no_route(&mut uplink, now + 2 * SECOND).is_none());
-    uplink.go_on(None, now + 2 * SECOND);
-    let settled = uplink.go_on(None, now + 5 * SECOND);
-    assert!(matches!(&settled[..], [Settled { is_told: true, .. }]) && uplink.away.is_some());
+    uplink.advance(None, now + 2 * SECOND);
+    let settled = uplink.advance(None, now + 5 * SECOND);
+    assert!(
+        matches!(&settled[..], [SettledCheck { is_logged: true, .. }]) && uplink.away.is_some()
+    );
 }
 
 #[test]
@@ -118,7 +123,7 @@ fn a_canary_s_place_is_learned_by_its_answer() {
     let mut uplink = uplink(std::slice::from_ref(&a), &["kafka.lan:9092"]);
     let now = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, now).is_none());
-    uplink.go_on(None, now);
+    uplink.advance(None, now);
     // The canary is near: it cannot speak for the internet, and no other host can.
     assert_eq!(uplink.says("kafka.lan", Some("192.168.1.5"), now + SECOND), [Verdict::Down]);
     let later = uplink.doubt(&a, Silence::Way, now + 9 * SECOND);
@@ -137,13 +142,13 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     assert_eq!(verdicts(alone.doubt(&a, Silence::Way, now)), [Verdict::Down]);
     let mut both = uplink(&[own.clone(), a.clone(), b], &[]);
     assert!(both.doubt(&a, Silence::Names, now).is_none());
-    assert_eq!(verdicts(both.heard(&own, &answered("127.0.0.1"), now + SECOND)), []);
-    both.go_on(None, now + SECOND);
+    assert_eq!(verdicts(both.note_reply(&own, &answered("127.0.0.1"), now + SECOND)), []);
+    both.advance(None, now + SECOND);
     // A name that is found is enough, though nobody answers there.
     let (host, at) = ("b.example".into(), now + 2 * SECOND);
     let named = Some(Reach::Public);
-    let answer = Answer { round: both.rounds, host, named, reach: None, is_proxy: false, at };
-    assert_eq!(verdicts(both.go_on(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
+    let answer = CanaryAnswer { round: both.rounds, host, named, reach: None, is_proxy: false, at };
+    assert_eq!(verdicts(both.advance(Some(answer), now + 2 * SECOND)), [Verdict::Down]);
 }
 
 #[test]
@@ -152,11 +157,11 @@ fn what_began_while_it_was_away_is_unknown_when_it_is_back() {
     let mut uplink = uplink(&[a.clone(), b.clone()], &[]);
     let now = Instant::now() + 10 * SECOND;
     assert!(uplink.doubt(&a, Silence::Way, now).is_none());
-    uplink.go_on(None, now);
-    assert_eq!(verdicts(uplink.go_on(None, now + 3 * SECOND)), [Verdict::Unknown]);
+    uplink.advance(None, now);
+    assert_eq!(verdicts(uplink.advance(None, now + 3 * SECOND)), [Verdict::Unknown]);
     assert!(uplink.doubt(&a, Silence::Way, now + 4 * SECOND).is_none());
     let back = now + 5 * SECOND;
-    assert_eq!(verdicts(uplink.heard(&b, &answered("192.0.2.2"), back)), [Verdict::Unknown]);
+    assert_eq!(verdicts(uplink.note_reply(&b, &answered("192.0.2.2"), back)), [Verdict::Unknown]);
     assert!(uplink.away.is_none());
     // One check was under way at that time, and one began later.
     let under_way = uplink.doubt(&a, Silence::Way, back + SECOND / 2);
@@ -181,24 +186,24 @@ fn who_is_exempt_is_told_at_once() {
         assert_eq!(verdicts(settled), [Verdict::Down], "{}", target.name);
     }
     assert!(uplink.doubt(&all[3], Silence::Way, now).is_none());
-    uplink.hasten();
-    uplink.go_on(None, now);
+    uplink.begin_last_round();
+    uplink.advance(None, now);
     uplink.doubt(&all[3], Silence::Way, now + SECOND);
-    assert_eq!(verdicts(uplink.go_on(None, now + 3 * SECOND)).len(), 2);
+    assert_eq!(verdicts(uplink.advance(None, now + 3 * SECOND)).len(), 2);
     assert!(!uplink.is_holding());
     // The proxy alone can tell about a target behind it.
     for (address, want) in [(Some("192.0.2.9"), Verdict::Down), (None, Verdict::Unknown)] {
         let now = now + 60 * SECOND;
         uplink.proxies.clear();
         assert!(uplink.doubt(&behind, Silence::Way, now).is_none());
-        uplink.heard(&all[3], &answered("192.0.2.3"), now + SECOND);
+        uplink.note_reply(&all[3], &answered("192.0.2.3"), now + SECOND);
         assert!(uplink.is_holding());
         uplink.round = None;
         uplink.may_begin = None;
-        uplink.go_on(None, now);
+        uplink.advance(None, now);
         assert!(uplink.round.as_ref().is_some_and(|round| round.asked[0].host == "192.0.2.9"));
         let mut found = uplink.says("192.0.2.9", address, now + SECOND);
-        found.extend(verdicts(uplink.go_on(None, now + 4 * SECOND)));
+        found.extend(verdicts(uplink.advance(None, now + 4 * SECOND)));
         assert_eq!(found, [want]);
     }
 }
@@ -211,11 +216,11 @@ fn a_kept_connection_proves_no_name_server_and_who_slept_proves_nothing() {
     assert!(uplink.doubt(&b, Silence::Names, start).is_none());
     let later = start + SECOND;
     let kept = Reply { reused: Some(true), ..answered("198.51.100.7") };
-    assert_eq!(verdicts(uplink.heard(&a, &kept, later)), []);
+    assert_eq!(verdicts(uplink.note_reply(&a, &kept, later)), []);
     let slept = Some(Fault { cause: Cause::Clock, text: "suspended".to_owned() });
     let slept = Reply { fault: slept, ..answered("198.51.100.7") };
-    assert_eq!(verdicts(uplink.heard(&a, &slept, later)), []);
-    assert_eq!(verdicts(uplink.heard(&a, &answered("198.51.100.7"), later)), [Verdict::Down]);
+    assert_eq!(verdicts(uplink.note_reply(&a, &slept, later)), []);
+    assert_eq!(verdicts(uplink.note_reply(&a, &answered("198.51.100.7"), later)), [Verdict::Down]);
 }
 
 #[test]
@@ -223,19 +228,19 @@ fn names_of_our_own_network_do_not_speak_for_those_of_the_internet() {
     let (near, a) = (target("near", "nas.lan"), target("a", "a.example"));
     let now = Instant::now() + 10 * SECOND;
     let mut both = uplink(&[near.clone(), a.clone()], &[]);
-    both.heard(&near, &answered("192.168.1.5"), now);
-    both.heard(&a, &answered("192.0.2.1"), now);
+    both.note_reply(&near, &answered("192.168.1.5"), now);
+    both.note_reply(&a, &answered("192.0.2.1"), now);
     // No host is left that could tell, whether or not our own name server knows the names of our own network.
     assert_eq!(verdicts(both.doubt(&a, Silence::Names, now + SECOND)), [Verdict::Unknown]);
     assert!(both.away.is_some());
-    both.heard(&near, &answered("192.168.1.5"), now + 2 * SECOND);
+    both.note_reply(&near, &answered("192.168.1.5"), now + 2 * SECOND);
     assert!(both.away.is_some());
-    both.heard(&a, &answered("192.0.2.1"), now + 3 * SECOND);
+    both.note_reply(&a, &answered("192.0.2.1"), now + 3 * SECOND);
     assert!(both.away.is_none());
     // A name of the internet does speak for one of our own network.
     assert!(both.doubt(&near, Silence::Names, now + 4 * SECOND).is_none());
     let later = now + 5 * SECOND;
-    assert_eq!(verdicts(both.heard(&a, &answered("192.0.2.1"), later)), [Verdict::Down]);
+    assert_eq!(verdicts(both.note_reply(&a, &answered("192.0.2.1"), later)), [Verdict::Down]);
 }
 
 #[test]
@@ -253,10 +258,10 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
         assert!(uplink.doubt(&a, Silence::Names, now).is_none());
         uplink.round = None;
         uplink.may_begin = None;
-        uplink.go_on(None, now);
+        uplink.advance(None, now);
         let asked = uplink.round.as_ref().map(|round| round.asked.len());
         assert_eq!(asked, Some(3));
-        let answer = Answer {
+        let answer = CanaryAnswer {
             round: uplink.rounds,
             host: "b.example".into(),
             named,
@@ -264,14 +269,14 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
             is_proxy: false,
             at: now,
         };
-        let mut found = verdicts(uplink.go_on(Some(answer), now));
-        found.extend(verdicts(uplink.go_on(None, now + 3 * SECOND)));
+        let mut found = verdicts(uplink.advance(Some(answer), now));
+        found.extend(verdicts(uplink.advance(None, now + 3 * SECOND)));
         assert_eq!(found, [verdict], "{named:?}");
     }
     // For the way, only the canary is asked.
     assert!(uplink.doubt(&a, Silence::Way, now + 999 * SECOND).is_none());
     uplink.round = None;
     uplink.may_begin = None;
-    uplink.go_on(None, now + 999 * SECOND);
+    uplink.advance(None, now + 999 * SECOND);
     assert_eq!(uplink.round.as_ref().map(|round| round.asked.len()), Some(1));
 }

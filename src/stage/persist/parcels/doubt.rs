@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Answer, Keep};
+use super::{ParcelWriter, StoreReply};
 use crate::model::refusal::PATIENCE;
 use crate::store::Parcel;
 
@@ -11,26 +11,26 @@ use crate::store::Parcel;
 const WORD: &str = "store_refuses";
 
 /// Take no more while this many records are in doubt: all of them are tried again each second.
-const DOUBT_MAX: u64 = 20_000;
+const SUSPECTS_MAX: u64 = 20_000;
 
 /// Parcel in doubt.
-pub struct Doubt {
+pub struct SuspectParcel {
     parcel: Parcel,
     since: Instant,
     is_told: bool,
 }
 
-impl Doubt {
+impl SuspectParcel {
     /// Returns the number of records that wait.
     pub fn count(&self) -> u64 {
         self.parcel.records.len() as u64
     }
 }
 
-impl Keep {
+impl ParcelWriter {
     /// Takes out the parcel in doubt, with a later one joined to it. The doubt itself stays, until
-    /// [`Keep::decide`] or [`Keep::hold`].
-    pub(super) fn join(&mut self, later: Parcel) -> Parcel {
+    /// [`ParcelWriter::end_doubt`] or [`ParcelWriter::hold`].
+    pub(super) fn join_suspects(&mut self, later: Parcel) -> Parcel {
         let Some(doubt) = &mut self.doubt else { return later };
         let mut parcel = std::mem::take(&mut doubt.parcel);
         parcel.append(later);
@@ -39,7 +39,7 @@ impl Keep {
 
     /// Returns true while so many records are in doubt that no more are taken.
     pub(super) fn is_full(&self) -> bool {
-        self.doubt.as_ref().is_some_and(|doubt| doubt.count() >= DOUBT_MAX)
+        self.doubt.as_ref().is_some_and(|doubt| doubt.count() >= SUSPECTS_MAX)
     }
 
     /// Returns the time for which records have been in doubt.
@@ -49,7 +49,8 @@ impl Keep {
 
     /// Holds a parcel back until others have come.
     pub(super) fn hold(&mut self, parcel: Parcel, why: &str) {
-        let new = || Doubt { parcel: Parcel::default(), since: Instant::now(), is_told: false };
+        let new =
+            || SuspectParcel { parcel: Parcel::default(), since: Instant::now(), is_told: false };
         let doubt = self.doubt.get_or_insert_with(new);
         doubt.parcel = parcel;
         if !doubt.is_told && doubt.since.elapsed() >= PATIENCE {
@@ -58,16 +59,16 @@ impl Keep {
                 "held back: {why}; too few others have come to tell whether the table or these are at \
                  fault: waiting for more, Kafka keeps the records"
             );
-            self.answer(Answer::Doubt(WORD, true));
+            self.reply(StoreReply::Doubt(WORD, true));
         }
     }
 
     /// Ends the doubt: the parcel is stored.
-    pub(super) fn decide(&mut self) {
+    pub(super) fn end_doubt(&mut self) {
         let Some(doubt) = self.doubt.take() else { return };
         if doubt.is_told {
             log::info!("storing again after {} s", doubt.since.elapsed().as_secs());
-            self.answer(Answer::Doubt(WORD, false));
+            self.reply(StoreReply::Doubt(WORD, false));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Judges a parcel's times by the database's clock, before it is stored: messages that the reader found
+//! Judges a parcel's times by the database's clock, before it is stored: messages that the consumer found
 //! too far ahead of this host's clock are judged again, and ages count from the moment up to which the
 //! checks bear out the clock. The rules are those of [`crate::model::safeguard`].
 
@@ -21,7 +21,7 @@ pub struct Judged {
 
 /// Reason for which a parcel is not judged.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ClockDoubt {
     /// The clock cannot be right; the text says why.
     Clock(String),
     /// The store did not say what it holds.
@@ -39,7 +39,7 @@ pub fn judge(
     keep: Duration,
     share: &Share,
     newest: impl FnOnce() -> Result<Option<i64>, StoreError>,
-) -> Result<Judged, Doubt> {
+) -> Result<Judged, ClockDoubt> {
     let doubtful = take_doubtful(parcel);
     let mut times = Times::default();
     let records = parcel.records.iter().chain(doubtful.iter().map(|(record, _)| record));
@@ -48,9 +48,10 @@ pub fn judge(
     let from_ms = now_ms.saturating_sub(keep_ms);
     let has_old = times.oldest_ms.is_some_and(|oldest| oldest < from_ms);
     let has_ahead = times.has_ahead();
-    let stored_ms = if has_old || has_ahead { newest().map_err(Doubt::Store) } else { Ok(None) };
+    let stored_ms =
+        if has_old || has_ahead { newest().map_err(ClockDoubt::Store) } else { Ok(None) };
     let judged = stored_ms.and_then(|ms| match times.fault(now_ms, ms, share) {
-        Some(why) => Err(Doubt::Clock(why)),
+        Some(why) => Err(ClockDoubt::Clock(why)),
         None => Ok(ms.max(times.newest_ms)),
     });
     let newest_ms = match judged {
@@ -142,7 +143,7 @@ mod tests {
         Record::Node(NodeState::new(&Arc::from("a"), 1, ms))
     }
 
-    /// Records of these times, in turn as they were and as the reader's letters.
+    /// Records of these times, in turn as they were and as the consumer's letters.
     fn parcel(times: &[i64]) -> Parcel {
         let mut parcel = Parcel::default();
         for (offset, ms) in (0..).zip(times) {
@@ -159,7 +160,7 @@ mod tests {
         parcel
     }
 
-    fn judged(parcel: &mut Parcel, newest: Option<i64>) -> Result<Judged, Doubt> {
+    fn judged(parcel: &mut Parcel, newest: Option<i64>) -> Result<Judged, ClockDoubt> {
         judge(parcel, NOW, KEEP, &Share::default(), || Ok(newest))
     }
 
@@ -181,11 +182,11 @@ mod tests {
     #[test]
     fn a_parcel_in_doubt_stays_whole() {
         let mut all = parcel(&[NOW + 2 * HOUR; 50]);
-        assert!(matches!(judged(&mut all, None), Err(Doubt::Clock(_))));
+        assert!(matches!(judged(&mut all, None), Err(ClockDoubt::Clock(_))));
         assert_eq!((all.records.len(), all.origins.len(), all.dead.len()), (25, 25, 25));
         let away = StoreError::Away { text: "away".to_owned() };
         let unknown = judge(&mut all, NOW, KEEP, &Share::default(), || Err(away.clone()));
-        assert_eq!(unknown, Err(Doubt::Store(away)));
+        assert_eq!(unknown, Err(ClockDoubt::Store(away)));
         assert_eq!((all.records.len(), all.dead.len()), (25, 25));
         // Two hours later it is right.
         let done = judge(&mut all, NOW + 2 * HOUR, KEEP, &Share::default(), || Ok(None));

@@ -10,7 +10,7 @@ const REASONS: usize = 5;
 
 /// Reason for which a try to store has failed.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum StoreFault {
     /// The store is away, or not as it must be.
     Away(String),
     /// A clock is wrong.
@@ -19,92 +19,94 @@ pub enum Trouble {
     Refused(String),
 }
 
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Trouble {
-        Trouble::Away(error.to_string())
+impl From<StoreError> for StoreFault {
+    fn from(error: StoreError) -> StoreFault {
+        StoreFault::Away(error.to_string())
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Away(why) | Trouble::Clock(why) | Trouble::Refused(why) => f.write_str(why),
+            StoreFault::Away(why) | StoreFault::Clock(why) | StoreFault::Refused(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
 
-impl Trouble {
+impl StoreFault {
     /// Returns the word of `/health` for this trouble.
     pub fn word(&self) -> &'static str {
         match self {
-            Trouble::Away(_) => "store_away",
-            Trouble::Clock(_) => "clock",
-            Trouble::Refused(_) => "store_refuses",
+            StoreFault::Away(_) => "store_away",
+            StoreFault::Clock(_) => "clock",
+            StoreFault::Refused(_) => "store_refuses",
         }
     }
 
     /// Returns true if the store is there, and records are held back.
-    pub fn is_hold(&self) -> bool {
-        !matches!(self, Trouble::Away(_))
+    pub fn is_held_back(&self) -> bool {
+        !matches!(self, StoreFault::Away(_))
     }
 
     /// Returns the key of the reason. Two reasons with equal keys are told once: figures in a reason may
     /// change all the time.
     fn key(&self) -> &str {
         match self {
-            Trouble::Away(why) => why,
+            StoreFault::Away(why) => why,
             _ => self.word(),
         }
     }
 }
 
 /// Time in which nothing is stored.
-pub struct Outage {
+pub struct StoreOutage {
     since: Instant,
     /// Word of `/health` for the newest reason.
     word: &'static str,
-    is_hold: bool,
+    is_held_back: bool,
     /// Keys of the reasons that were told.
     told: Vec<String>,
 }
 
-impl Outage {
+impl StoreOutage {
     /// Begins an outage with this trouble, and logs it.
-    pub fn begin(trouble: &Trouble) -> Outage {
+    pub fn begin(trouble: &StoreFault) -> StoreOutage {
         match trouble {
-            Trouble::Away(why) => {
+            StoreFault::Away(why) => {
                 log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
             }
-            _ => say_hold(trouble),
+            _ => log_hold(trouble),
         }
-        let (since, word, is_hold) = (Instant::now(), trouble.word(), trouble.is_hold());
-        Outage { since, word, is_hold, told: vec![trouble.key().to_owned()] }
+        let (since, word, is_held_back) = (Instant::now(), trouble.word(), trouble.is_held_back());
+        StoreOutage { since, word, is_held_back, told: vec![trouble.key().to_owned()] }
     }
 
     /// Continues the outage with this trouble, which is logged if it is new. Returns true if the word of
     /// `/health` is another.
-    pub fn go_on(&mut self, trouble: &Trouble) -> bool {
+    pub fn go_on(&mut self, trouble: &StoreFault) -> bool {
         let is_told = self.told.iter().any(|told| told == trouble.key());
         if !is_told && self.told.len() < REASONS {
             match trouble {
-                Trouble::Away(why) => log::error!("PostgreSQL is away: {why}"),
-                _ => say_hold(trouble),
+                StoreFault::Away(why) => log::error!("PostgreSQL is away: {why}"),
+                _ => log_hold(trouble),
             }
             self.told.push(trouble.key().to_owned());
         }
-        self.is_hold = trouble.is_hold();
+        self.is_held_back = trouble.is_held_back();
         std::mem::replace(&mut self.word, trouble.word()) != trouble.word()
     }
 
     /// Returns true if the store is there, and records are held back.
-    pub fn is_hold(&self) -> bool {
-        self.is_hold
+    pub fn is_held_back(&self) -> bool {
+        self.is_held_back
     }
 
     /// Ends the outage, and logs its length.
     pub fn ends(self) {
         let seconds = self.since.elapsed().as_secs();
-        if self.is_hold {
+        if self.is_held_back {
             log::info!("storing again after {seconds} s");
         } else {
             log::info!("PostgreSQL is back after {seconds} s");
@@ -112,7 +114,7 @@ impl Outage {
     }
 }
 
-fn say_hold(trouble: &Trouble) {
+fn log_hold(trouble: &StoreFault) {
     log::error!(
         "nothing is stored or dropped: {trouble}; waiting for that, Kafka keeps the records"
     );

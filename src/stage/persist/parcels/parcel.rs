@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-use super::judge::{Doubt, judge};
-use super::outage::Trouble;
-use super::{Answer, Keep};
+use super::judge::{ClockDoubt, judge};
+use super::outage::StoreFault;
+use super::{ParcelWriter, StoreReply};
 use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
@@ -24,7 +24,7 @@ const CLOCK: &str = "clock";
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Result of a try to store a parcel.
-pub enum Tried {
+pub enum TryResult {
     /// The store has answered for the whole parcel.
     Done(Stored),
     /// Records are refused, and nobody can tell yet whether they or the table are at fault; the text says
@@ -34,7 +34,7 @@ pub enum Tried {
 
 /// Counts of the records that were put aside until now.
 #[derive(Default)]
-pub struct Aside {
+pub struct SetAsideCounts {
     /// Records that were too far ahead.
     time: Share,
     /// Records that the tables refused.
@@ -45,7 +45,7 @@ pub struct Aside {
     is_spared: bool,
 }
 
-impl Aside {
+impl SetAsideCounts {
     /// Counts the letters of a parcel that is stored, and logs a reason for them. Returns their number.
     pub fn count(&mut self, parcel: &Parcel) -> u64 {
         let of = |reason| parcel.dead.iter().filter(move |letter| letter.reason == reason);
@@ -80,7 +80,7 @@ impl Aside {
     }
 }
 
-impl Keep {
+impl ParcelWriter {
     /// Tries to store a parcel that has been in doubt for `waited`. Records that become dead letters are
     /// moved within the parcel.
     pub(super) fn try_store(
@@ -88,29 +88,29 @@ impl Keep {
         store: &mut Postgres,
         parcel: &mut Parcel,
         waited: Duration,
-    ) -> Result<Tried, Trouble> {
+    ) -> Result<TryResult, StoreFault> {
         let now_ms = self.now_ms(store)?;
         let keep = self.retention.checks;
         let judged = judge(parcel, now_ms, keep, &self.aside.time, || store.newest_due());
         let judged = judged.map_err(|doubt| match doubt {
-            Doubt::Clock(why) => Trouble::Clock(why),
-            Doubt::Store(error) => error.into(),
+            ClockDoubt::Clock(why) => StoreFault::Clock(why),
+            ClockDoubt::Store(error) => error.into(),
         })?;
         let stored = match store.store(parcel, now_ms) {
             Err(StoreError::Refused { text }) => {
                 if let Some(why) = self.sift(store, parcel, now_ms, (waited, text))? {
-                    return Ok(Tried::Doubtful(why));
+                    return Ok(TryResult::Doubtful(why));
                 }
                 // A refusal now is not the fault of single records.
                 store.store(parcel, now_ms).map_err(|error| match error {
-                    StoreError::Refused { text } => Trouble::Refused(text),
+                    StoreError::Refused { text } => StoreFault::Refused(text),
                     other => other.into(),
                 })
             }
             other => Ok(other?),
         }?;
-        self.spare(judged.is_spared);
-        Ok(Tried::Done(stored))
+        self.log_spared(judged.is_spared);
+        Ok(TryResult::Done(stored))
     }
 
     /// Makes dead letters of the refused records, if they are at fault themselves. Returns a text if nobody
@@ -121,7 +121,7 @@ impl Keep {
         parcel: &mut Parcel,
         now_ms: i64,
         (waited, why): (Duration, String),
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, StoreFault> {
         let before = parcel.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
         let most = limit(parcel.records.len() as u64 + before).saturating_sub(before);
         let refused = store.refused(parcel, now_ms, most)?;
@@ -134,7 +134,9 @@ impl Keep {
             Fault::Records => {}
             Fault::Table => {
                 let all = count(all, "record");
-                return Err(Trouble::Refused(format!("more than 5 % of {all} are refused: {why}")));
+                return Err(StoreFault::Refused(format!(
+                    "more than 5 % of {all} are refused: {why}"
+                )));
             }
             Fault::Unknown => {
                 let few = refused.len() as u64 + before;
@@ -152,7 +154,7 @@ impl Keep {
     }
 
     /// Logs that ages do not count by the clock, and that they do again.
-    fn spare(&mut self, is_spared: bool) {
+    fn log_spared(&mut self, is_spared: bool) {
         if is_spared == self.aside.is_spared {
             return;
         }
@@ -165,7 +167,7 @@ impl Keep {
         } else {
             log::info!("ages count by the database's clock again");
         }
-        self.answer(Answer::Doubt(CLOCK, is_spared));
+        self.reply(StoreReply::Doubt(CLOCK, is_spared));
     }
 }
 

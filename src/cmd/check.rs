@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 
-use super::head::canaries;
+use super::checking::canaries;
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
 use crate::check::Room;
@@ -26,7 +26,7 @@ use crate::model::uplink::Canaries;
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 use crate::stage::judge::{SettledCheck, Uplink};
-use crate::stage::message::draw_run;
+use crate::stage::messages::draw_run;
 use crate::threads;
 
 /// Most checks in flight at once: the default of `max_in_flight`.

@@ -1,9 +1,9 @@
 //! The commands: one file each, and the only place where stages meet.
 
 mod check;
+mod checking;
 mod config;
 pub(crate) mod daemon;
-mod head;
 mod probe;
 mod reload;
 mod run;

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{head, keep_own, level, surroundings};
+use super::{checking, keep_own, level, surroundings};
 use crate::args::Common;
 use crate::config::{Config, Need, ReloadOn, files, read};
 use crate::error::Error;
 use crate::show::text::count;
-use crate::stage::message::SchedulerHandle;
+use crate::stage::messages::SchedulerHandle;
 
 /// Time between two looks at the files. A changed file is read once it has stayed the same for as long: it
 /// may still be being written.
@@ -105,7 +105,7 @@ impl<'a> Reload<'a> {
         let new = read(&paths, &environment, self.need);
         let mut new = new.map_err(|faults| Error::new(faults.to_string()))?;
         keep_own(&mut new, &self.node)?;
-        let plan = head::plan(&new)?;
+        let plan = checking::plan(&new)?;
         log::set_max_level(level(self.common, new.log.level));
         let changes = changes(&self.config, &new);
         let later = needs_restart(&self.config, &new);

@@ -5,23 +5,23 @@
 //! once the last parcel is stored or given up. On failure: brokers that are away are waited for;
 //! while the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
-mod away;
+mod availability;
+mod builder;
 mod damage;
-mod gather;
 mod message;
-mod place;
-mod recognise;
+mod positions;
+mod rewind;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use self::builder::ParcelBuilder;
+pub use self::builder::ParcelLimits;
 use self::damage::Damage;
-use self::gather::ParcelBuilder;
-pub use self::gather::ParcelLimits;
-use self::place::{PartitionPositions, start_offset};
-use super::message::{PositionRequest, StoreReply, StoreRequest};
+use self::positions::{PartitionPositions, start_offset};
+use super::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::Kafka;

@@ -13,7 +13,7 @@ use smol::channel::Receiver;
 
 use self::uplink::CanaryAnswer;
 pub use self::uplink::{SettledCheck, Uplink};
-use super::message::{
+use super::messages::{
     Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, JudgeOutput, OutputSink,
 };
 use crate::clock;

@@ -6,8 +6,8 @@
 //! is back.
 
 mod announce;
-mod find;
-mod settle;
+mod delivery;
+mod topic;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use smol::channel::Receiver;
 use smol::future::FutureExt;
 
 use self::announce::Announcer;
-use self::find::{Finder, TopicFinding};
-use super::message::JudgeOutput;
+use self::topic::{Finder, TopicFinding};
+use super::messages::JudgeOutput;
 use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;

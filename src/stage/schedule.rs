@@ -11,8 +11,8 @@
 //! bodies are decision elsewhere, and items go into a queue that never blocks the scheduler. The queue itself
 //! has no bound; instead, no check starts while `QUEUE` or more items wait in it.
 
-mod outlet;
-mod planned;
+mod batcher;
+mod plan;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-use self::outlet::FindingBatcher;
-use super::message::{
+use self::batcher::FindingBatcher;
+use super::messages::{
     Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, Plan, SchedulerHandle, draw_run,
 };
 use crate::check::engine::Engine;
@@ -209,7 +209,7 @@ impl Scheduler {
             if said.replace(doubt) != Some(doubt) {
                 log::warn!(
                     "no check until the clock is set: {}",
-                    planned::describe_doubt(doubt, &now)
+                    plan::describe_doubt(doubt, &now)
                 );
             }
             self.turn(CLOCK_TURN)?;
@@ -376,7 +376,7 @@ impl Scheduler {
         let moment = clock::moment();
         let before = std::mem::replace(&mut self.moment, moment);
         let Some(jump) = moment.since(before) else { return };
-        self.jump_text = planned::describe_jump(jump);
+        self.jump_text = plan::describe_jump(jump);
         self.jump_count = self.jump_count.wrapping_add(1);
         log::warn!("{}: the schedule is planned anew", self.jump_text);
         let is_back = jump.stepped_us < 0;

@@ -12,8 +12,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::checking::{self, Checking, InitialState};
 use super::daemon::{Daemon, Obey, Shared};
-use super::head::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
@@ -23,7 +23,7 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
-use crate::stage::message::draw_run;
+use crate::stage::messages::draw_run;
 use crate::stage::publish::{Publisher, Undelivered};
 use crate::threads;
 
@@ -43,7 +43,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     keep_own(&mut config, &node)?;
     let kafka = config.kafka.clone().ok_or_else(|| Error::new("[kafka] is missing"))?;
     let run = draw_run();
-    let plan = head::plan(&config)?;
+    let plan = checking::plan(&config)?;
     let shared = Shared::new(Health {
         role: Role::Probe,
         node: node.to_string(),

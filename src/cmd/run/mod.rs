@@ -16,8 +16,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::view::View;
+use super::checking::{self, Checking, InitialState};
 use super::daemon::{Daemon, Obey, Shared};
-use super::head::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
@@ -31,7 +31,7 @@ use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::stage::judge::TargetStates;
-use crate::stage::message::{JudgeOutput, Plan, draw_run};
+use crate::stage::messages::{JudgeOutput, Plan, draw_run};
 use crate::stage::persist::records::{RecordWriter, Unstored};
 use crate::store::{Sqlite, Store};
 use crate::threads;
@@ -58,7 +58,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
-    let plan = head::plan(&config)?;
+    let plan = checking::plan(&config)?;
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));

@@ -22,7 +22,7 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::stage::consume::{Consumer, ParcelLimits};
-use crate::stage::message::StoreRequest;
+use crate::stage::messages::StoreRequest;
 use crate::stage::persist::parcels::{ParcelWriter, Unstored};
 use crate::stop::Stop;
 use crate::store;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::gather::OffsetGap;
-use super::place::LogRestart;
+use super::builder::OffsetGap;
+use super::positions::LogRestart;
 use super::{Consumer, Payload};
 use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};

@@ -10,7 +10,7 @@
 
 mod canary;
 mod round;
-mod settled;
+mod settlement;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,8 +21,8 @@ use smol::channel::{Receiver, Sender};
 
 pub use self::canary::CanaryAnswer;
 use self::canary::{AskCanary, Canary, ask};
-pub use self::settled::SettledCheck;
-use self::settled::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, plain, unknown};
+pub use self::settlement::SettledCheck;
+use self::settlement::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, plain, unknown};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};

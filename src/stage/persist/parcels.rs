@@ -5,26 +5,26 @@
 //! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
 //! is at fault, the parcel waits, and nothing is dropped.
 
-mod doubt;
-mod judge;
+mod attempt;
 mod outage;
-mod parcel;
+mod suspects;
+mod times;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use self::doubt::SuspectParcel;
+use self::attempt::{SetAsideCounts, TryResult};
 use self::outage::{StoreFault, StoreOutage};
-use self::parcel::{SetAsideCounts, TryResult};
+use self::suspects::SuspectParcel;
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
 use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
-use crate::stage::message::{PositionRequest, StoreReply, StoreRequest};
+use crate::stage::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
 use crate::store::{Parcel, Position, Postgres, Ready, Stored};
 

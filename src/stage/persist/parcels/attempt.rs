@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-use super::judge::{ClockDoubt, judge};
 use super::outage::StoreFault;
+use super::times::{ClockDoubt, judge};
 use super::{ParcelWriter, StoreReply};
 use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;

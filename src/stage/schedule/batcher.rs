@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use smol::channel::Sender;
 
-use crate::stage::message::Finding;
+use crate::stage::messages::Finding;
 
 /// Hand a batch on once it has so many items.
 const BATCH: usize = 16;

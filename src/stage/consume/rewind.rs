@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::place::start_offset;
+use super::positions::start_offset;
 use super::{AGAIN, Consumer};
 use crate::store::Position;
 

@@ -15,7 +15,7 @@ use crate::error::{Context, Error};
 use crate::model::uplink::Canaries;
 use crate::show::screen::Screen;
 use crate::stage::judge::{Judge, TargetStates, Uplink};
-use crate::stage::message::{OutputSink, Plan, SchedulerHandle};
+use crate::stage::messages::{OutputSink, Plan, SchedulerHandle};
 use crate::stage::schedule::{Limits, Scheduler};
 use crate::stop::Stop;
 use crate::threads;

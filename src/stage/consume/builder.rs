@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::place::Arrival;
+use super::positions::Arrival;
 use crate::model::record::Record;
 use crate::store::{DeadLetter, Mark, Origin, Parcel};
 
@@ -119,7 +119,7 @@ impl ParcelBuilder {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::place::LogRestart;
+    use super::super::positions::LogRestart;
     use super::*;
     use crate::model::record::NodeState;
 

@@ -9,7 +9,7 @@ use crate::clock::moment::{Circumstances, Doubt, Jump};
 use crate::date;
 use crate::model::schedule::Wanted;
 use crate::model::target::Target;
-use crate::stage::message::{Finding, Plan};
+use crate::stage::messages::{Finding, Plan};
 
 impl Scheduler {
     /// Replaces the plan. A target that stays keeps its number, and with the number its place on the grid,

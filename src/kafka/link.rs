@@ -10,9 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnose::{self, Explained, shown};
 use crate::config::Kafka;
-
-/// Most reasons that are reported for one outage: after "no broker" may come "no topic", then "no rights".
-const REASONS: usize = 5;
+use crate::model::outage::Outage;
 
 /// Time added to the wait that a broker asked for. The next statistics may report another wait only later,
 /// if the connection is given up and made again in between.
@@ -32,14 +30,13 @@ pub struct Link {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Time since which the brokers are away; none if they are not.
-    away: Option<Instant>,
+    is_away: bool,
+    /// Outage under way, or over and its end not reported yet; none: neither.
+    outage: Option<Outage>,
     /// Latest reason to doubt that the brokers answer; empty if there is none.
     reason: String,
     /// Change that the caller has not taken yet.
     untold: Option<Change>,
-    /// Reasons of this outage that were reported, or will be; oldest first, at most [`REASONS`].
-    reasons: Vec<String>,
     /// The outage was reported, and its end was not yet.
     is_told: bool,
     /// A TLS handshake of our own was made in this outage, to find its reason.
@@ -75,7 +72,7 @@ impl Link {
             Some(Change::Away(_)) => known.is_told = true,
             Some(Change::Back(_)) => {
                 known.is_told = false;
-                known.reasons.clear();
+                known.outage = None;
             }
         }
         change
@@ -83,7 +80,7 @@ impl Link {
 
     /// Returns true if the brokers are away, as far as is known.
     pub fn is_away(&self) -> bool {
-        self.known().away.is_some()
+        self.known().is_away
     }
 
     /// Notes that a broker has answered.
@@ -91,14 +88,16 @@ impl Link {
         let mut known = self.known();
         known.reason.clear();
         known.is_diagnosed = false;
-        if let Some(since) = known.away.take() {
-            if known.is_told {
-                known.untold = Some(Change::Back(since.elapsed()));
-            } else {
-                // The brokers were away and came back between two calls of `change`: report nothing.
-                known.untold = None;
-                known.reasons.clear();
-            }
+        if !std::mem::replace(&mut known.is_away, false) {
+            return;
+        }
+        if known.is_told {
+            let length = known.outage.as_ref().map(|outage| outage.length(Instant::now()));
+            known.untold = length.map(Change::Back);
+        } else {
+            // The brokers were away and came back between two calls of `change`: report nothing.
+            known.untold = None;
+            known.outage = None;
         }
     }
 
@@ -196,14 +195,12 @@ impl Known {
         if !is_sure && self.is_throttled() {
             return;
         }
-        if self.away.is_none() {
-            self.away = Some(Instant::now());
+        if !std::mem::replace(&mut self.is_away, true) {
             // The brokers were back and went away between two calls of `change`: the last report holds.
             self.untold = None;
         }
-        let is_new = self.reasons.len() < REASONS && self.reasons.iter().all(|told| told != why);
-        if is_new && (is_sure || self.reasons.is_empty()) {
-            self.reasons.push(why.to_owned());
+        let outage = self.outage.get_or_insert_with(|| Outage::new(Instant::now()));
+        if (is_sure || !outage.is_reported()) && outage.report(why) {
             self.untold = Some(Change::Away(why.to_owned()));
         }
     }

@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod judge;
 pub mod literal;
 pub mod lost;
+pub mod outage;
 pub mod outbox;
 pub mod outcome;
 pub mod record;

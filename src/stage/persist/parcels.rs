@@ -150,7 +150,7 @@ impl ParcelWriter {
                 }
                 Err(RecvTimeoutError::Timeout) => match self.now_ms(&mut store) {
                     Ok(_) => self.end_outage(),
-                    Err(trouble) => self.note_fault(&trouble),
+                    Err(fault) => self.note_fault(&fault),
                 },
                 Err(RecvTimeoutError::Disconnected) => {
                     let left = self.doubt.as_ref().map(|doubt| (GaveUp, doubt.count()));
@@ -264,8 +264,8 @@ impl ParcelWriter {
     /// is left to the next time.
     fn tend(&mut self, store: &mut Postgres) {
         self.retain_at = Instant::now() + RETAIN_EVERY;
-        if let Err(trouble) = self.retain(store) {
-            log::debug!("{trouble}");
+        if let Err(fault) = self.retain(store) {
+            log::debug!("{fault}");
         }
     }
 
@@ -304,10 +304,10 @@ impl ParcelWriter {
                     self.end_outage();
                     return Ok(done);
                 }
-                Err(trouble) => {
-                    let patience = if trouble.is_held_back() { AT_ONCE } else { patience };
-                    if !self.gives_up(patience) || trouble.is_held_back() {
-                        self.note_fault(&trouble);
+                Err(fault) => {
+                    let patience = if fault.is_held_back() { AT_ONCE } else { patience };
+                    if !self.gives_up(patience) || fault.is_held_back() {
+                        self.note_fault(&fault);
                     }
                     patience
                 }
@@ -332,21 +332,21 @@ impl ParcelWriter {
     /// Ends the outage, if there is one, since a try has succeeded.
     fn end_outage(&mut self) {
         if let Some(outage) = self.outage.take() {
-            outage.ends();
+            outage.end();
             self.reply(StoreReply::Back);
         }
     }
 
     /// Begins or continues the outage, since a try has failed.
-    fn note_fault(&mut self, trouble: &StoreFault) {
+    fn note_fault(&mut self, fault: &StoreFault) {
         match &mut self.outage {
             None => {
-                self.outage = Some(StoreOutage::begin(trouble));
-                self.reply(StoreReply::Away(trouble.word()));
+                self.outage = Some(StoreOutage::begin(fault));
+                self.reply(StoreReply::Away(fault.word()));
             }
             Some(outage) => {
-                if outage.go_on(trouble) {
-                    self.reply(StoreReply::Away(trouble.word()));
+                if outage.go_on(fault) {
+                    self.reply(StoreReply::Away(fault.word()));
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::cmd::daemon::Shared;
 use crate::model::backoff::Backoff;
 use crate::model::batch::{Batch, Limits};
 use crate::model::lost::Lost;
+use crate::model::outage::Outage;
 use crate::model::outcome::LossCause;
 use crate::model::record::Record;
 use crate::store::{Store, Written};
@@ -86,13 +87,13 @@ impl<S: Store> RecordWriter<S> {
                 waiting.batch.stored(Instant::now());
                 waiting.lost.take();
                 if let Some(retry) = waiting.retry.take() {
-                    let away = retry.since.elapsed().as_secs();
+                    let away = retry.outage.length(Instant::now()).as_secs();
                     log::info!(
                         "the store is back after {away} s; {} records wait",
                         waiting.batch.len()
                     );
                 }
-                waiting.tell_expired(&written);
+                waiting.log_expired(&written);
                 let (checks, left) = (written.checks, waiting.batch.len() as u64);
                 self.shared.change(|health| {
                     health.trouble = None;
@@ -103,13 +104,11 @@ impl<S: Store> RecordWriter<S> {
                 });
             }
             Err(error) => {
-                match &mut waiting.retry {
-                    Some(retry) => retry.again(),
-                    none => {
-                        log::error!("{error}; checks go on, and wait in memory");
-                        *none = Some(Retry::first());
-                    }
+                let retry = waiting.retry.get_or_insert_with(Retry::new);
+                if retry.outage.report(&error.to_string()) {
+                    log::error!("{error}; checks go on, and wait in memory");
                 }
+                retry.next = Instant::now() + retry.backoff.pause();
                 self.shared.change(|health| health.trouble = Some("store_away"));
             }
         }
@@ -126,31 +125,29 @@ struct Waiting {
     /// Checks that were dropped for `max_size` since the last log line about it.
     expired: u64,
     /// Time of that log line.
-    said_expired: Option<Instant>,
+    expired_logged_at: Option<Instant>,
 }
 
 /// Tries of a store that is away.
 struct Retry {
-    since: Instant,
+    outage: Outage,
+    /// Time of the next try.
     next: Instant,
     backoff: Backoff,
 }
 
 impl Retry {
-    fn first() -> Retry {
-        let (now, mut backoff) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_MAX));
-        Retry { since: now, next: now + backoff.pause(), backoff }
-    }
-
-    fn again(&mut self) {
-        self.next = Instant::now() + self.backoff.pause();
+    fn new() -> Retry {
+        let now = Instant::now();
+        let backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+        Retry { outage: Outage::new(now), next: now, backoff }
     }
 }
 
 impl Waiting {
     fn new(limits: Limits) -> Waiting {
         let (lost, batch) = (Lost::default(), Batch::new(limits));
-        Waiting { batch, lost, retry: None, expired: 0, said_expired: None }
+        Waiting { batch, lost, retry: None, expired: 0, expired_logged_at: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -180,12 +177,12 @@ impl Waiting {
     }
 
     /// Logs that the oldest checks are dropped, the first time and then once an hour at most.
-    fn tell_expired(&mut self, written: &Written) {
+    fn log_expired(&mut self, written: &Written) {
         self.expired += written.expired;
-        let silent = self.said_expired.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);
+        let silent = self.expired_logged_at.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);
         if self.expired > 0 && !silent {
             log::warn!("the store has reached max_size: the {} oldest checks went", self.expired);
-            (self.expired, self.said_expired) = (0, Some(Instant::now()));
+            (self.expired, self.expired_logged_at) = (0, Some(Instant::now()));
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::model::outage::Outage;
 use crate::store::StoreError;
-
-/// Reasons told of one outage, at most: after "refused" may come "starting up".
-const REASONS: usize = 5;
 
 /// Reason for which a try to store has failed.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl fmt::Display for StoreFault {
 }
 
 impl StoreFault {
-    /// Returns the word of `/health` for this trouble.
+    /// Returns the word of `/health` for this fault.
     pub fn word(&self) -> &'static str {
         match self {
             StoreFault::Away(_) => "store_away",
@@ -62,40 +60,37 @@ impl StoreFault {
 
 /// Time in which nothing is stored.
 pub struct StoreOutage {
-    since: Instant,
+    outage: Outage,
     /// Word of `/health` for the newest reason.
     word: &'static str,
     is_held_back: bool,
-    /// Keys of the reasons that were told.
-    told: Vec<String>,
 }
 
 impl StoreOutage {
-    /// Begins an outage with this trouble, and logs it.
-    pub fn begin(trouble: &StoreFault) -> StoreOutage {
-        match trouble {
+    /// Begins an outage with this fault, and logs it.
+    pub fn begin(fault: &StoreFault) -> StoreOutage {
+        match fault {
             StoreFault::Away(why) => {
                 log::error!("PostgreSQL is away: {why}; waiting for it, Kafka keeps the records");
             }
-            _ => log_hold(trouble),
+            _ => log_hold(fault),
         }
-        let (since, word, is_held_back) = (Instant::now(), trouble.word(), trouble.is_held_back());
-        StoreOutage { since, word, is_held_back, told: vec![trouble.key().to_owned()] }
+        let mut outage = Outage::new(Instant::now());
+        outage.report(fault.key());
+        StoreOutage { outage, word: fault.word(), is_held_back: fault.is_held_back() }
     }
 
-    /// Continues the outage with this trouble, which is logged if it is new. Returns true if the word of
+    /// Continues the outage with this fault, which is logged if it is new. Returns true if the word of
     /// `/health` is another.
-    pub fn go_on(&mut self, trouble: &StoreFault) -> bool {
-        let is_told = self.told.iter().any(|told| told == trouble.key());
-        if !is_told && self.told.len() < REASONS {
-            match trouble {
+    pub fn go_on(&mut self, fault: &StoreFault) -> bool {
+        if self.outage.report(fault.key()) {
+            match fault {
                 StoreFault::Away(why) => log::error!("PostgreSQL is away: {why}"),
-                _ => log_hold(trouble),
+                _ => log_hold(fault),
             }
-            self.told.push(trouble.key().to_owned());
         }
-        self.is_held_back = trouble.is_held_back();
-        std::mem::replace(&mut self.word, trouble.word()) != trouble.word()
+        self.is_held_back = fault.is_held_back();
+        std::mem::replace(&mut self.word, fault.word()) != fault.word()
     }
 
     /// Returns true if the store is there, and records are held back.
@@ -104,8 +99,8 @@ impl StoreOutage {
     }
 
     /// Ends the outage, and logs its length.
-    pub fn ends(self) {
-        let seconds = self.since.elapsed().as_secs();
+    pub fn end(self) {
+        let seconds = self.outage.length(Instant::now()).as_secs();
         if self.is_held_back {
             log::info!("storing again after {seconds} s");
         } else {
@@ -114,8 +109,6 @@ impl StoreOutage {
     }
 }
 
-fn log_hold(trouble: &StoreFault) {
-    log::error!(
-        "nothing is stored or dropped: {trouble}; waiting for that, Kafka keeps the records"
-    );
+fn log_hold(fault: &StoreFault) {
+    log::error!("nothing is stored or dropped: {fault}; waiting for that, Kafka keeps the records");
 }

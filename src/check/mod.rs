@@ -6,6 +6,7 @@
 //! `wire` takes libcurl's callbacks, `head` and `body` read the reply, `coding` decodes its body,
 //! `certificate`, `chains` and [`trust`] are about TLS . Only `raw` has unsafe code.
 
+pub mod canary;
 pub mod engine;
 pub mod trust;
 

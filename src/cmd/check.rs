@@ -12,6 +12,7 @@ use super::checking::canaries;
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
 use crate::check::Room;
+use crate::check::canary::CanaryClient;
 use crate::check::engine::Engine;
 use crate::check::trust::Trust;
 use crate::clock;
@@ -22,10 +23,10 @@ use crate::model::expression::Expression;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::target::{Method, Secret, StatusSet, Target};
-use crate::model::uplink::Canaries;
+use crate::model::uplink::{Canaries, Uplink};
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
-use crate::stage::judge::{SettledCheck, Uplink};
+use crate::stage::judge::perform;
 use crate::stage::messages::draw_run;
 use crate::threads;
 
@@ -215,9 +216,10 @@ impl Checks {
             (0..targets.len()).map(|index| (index, None)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
         let mut given = 0;
-        // Checks in doubt are held by `uplink`; `doubted` has the indexes of their targets, in the same
-        // order.
+        // The uplink holds the checks in doubt; `doubted` has the indexes of the targets that are not settled,
+        // in the same order.
         let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
+        let canaries = CanaryClient::default();
         uplink.replace_targets(&self.known, &self.canaries);
         while given < targets.len() {
             while self.engine.in_flight() < IN_FLIGHT
@@ -235,34 +237,35 @@ impl Checks {
                 });
                 self.engine.start(Arc::clone(&targets[index]), held, (index, order));
             }
-            let mut settled = Vec::new();
+            let mut actions = Vec::new();
             if self.engine.in_flight() > 0 {
                 let ended = self.engine.turn(TURN)?;
                 let now = Instant::now();
                 for done in ended {
                     let (index, order) = done.tag;
                     let silence = done.reply.silence;
-                    settled.extend(uplink.note_reply(&done.target, &done.reply, now));
+                    actions.extend(uplink.note_reply(&done.target, &done.reply, now));
                     let outcome = judge(&done.target, &order, done.reply);
                     if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
                         let order = Order { attempt: order.attempt + 1, ..order };
                         waiting.push_front((index, Some(order)));
                         continue;
                     }
-                    match uplink.settle_or_hold(&done.target, silence, outcome, now) {
-                        Some(SettledCheck { outcome, .. }) => outcomes[index] = Some(outcome),
-                        None => doubted.push_back(index),
-                    }
+                    doubted.push_back(index);
+                    actions.extend(uplink.settle_or_hold(&done.target, silence, outcome, now));
                 }
             } else {
                 // All checks that are left are in doubt: one round of the canaries settles them. async-io
                 // needs a thread for that.
                 threads::spare(1).cannot("start a thread")?;
                 uplink.begin_last_round();
-                let answer = smol::block_on(uplink.next_answer());
-                settled = uplink.advance(answer, Instant::now());
+                let until = uplink.next_at(Instant::now());
+                let answer = smol::block_on(canaries.next_answer(until));
+                actions = uplink.advance(answer, Instant::now());
             }
-            for SettledCheck { outcome, .. } in settled {
+            for action in actions {
+                let Some(settled) = perform(action, &mut uplink, &canaries) else { continue };
+                let outcome = settled.outcome;
                 let is_it = |index: &usize| targets[*index].name == outcome.target;
                 if let Some(index) = doubted.iter().position(is_it)
                     && let Some(index) = doubted.remove(index)

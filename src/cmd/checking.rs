@@ -9,12 +9,13 @@ use std::thread::JoinHandle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::daemon::Shared;
+use crate::check::canary::CanaryClient;
 use crate::check::trust::Trust;
 use crate::config::{Config, crowd};
 use crate::error::{Context, Error};
-use crate::model::uplink::Canaries;
+use crate::model::uplink::{Canaries, Uplink};
 use crate::show::screen::Screen;
-use crate::stage::judge::{Judge, TargetStates, Uplink};
+use crate::stage::judge::{Judge, TargetStates};
 use crate::stage::messages::{OutputSink, Plan, SchedulerHandle};
 use crate::stage::schedule::{Limits, Scheduler};
 use crate::stop::Stop;
@@ -129,6 +130,7 @@ impl Checking {
             decisions,
             run,
             uplink: Uplink::default(),
+            canaries: CanaryClient::default(),
             states: before.states,
             shared: Arc::clone(shared),
             screen: before.screen,

@@ -1,8 +1,18 @@
 //! Decides whether a site or our own network is at fault, from answers of targets and canaries. Pure: takes
-//! data and times, returns answers.
+//! data and times, returns what to do. [`Uplink`] holds the checks that nobody answered, `round` chooses who is
+//! asked, `canary` says which answer would settle which doubt.
+
+mod canary;
+mod monitor;
+mod round;
+mod settlement;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
+
+pub use self::canary::{CANARY_TIMEOUT, Canary, CanaryAnswer};
+pub use self::monitor::{Uplink, UplinkAction};
+pub use self::settlement::SettledCheck;
 
 /// Hosts that are asked to show that our own network is up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

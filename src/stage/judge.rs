@@ -3,25 +3,24 @@
 //! Takes: findings of the scheduler. Gives: records. Ends when: the scheduler has ended and its queue is empty, or
 //! nobody takes records any more. On failure: there is none.
 
-mod uplink;
-
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use smol::channel::Receiver;
 
-use self::uplink::CanaryAnswer;
-pub use self::uplink::{SettledCheck, Uplink};
 use super::messages::{
     Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, JudgeOutput, OutputSink,
 };
+use crate::check::canary::CanaryClient;
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
 use crate::model::target::Target;
+use crate::model::uplink::{CanaryAnswer, SettledCheck, Uplink, UplinkAction};
 use crate::show::screen::Screen;
 use crate::show::text::reason;
 use crate::show::time::span;
@@ -41,6 +40,8 @@ pub struct Judge {
     pub run: u32,
     /// Holds checks that may have failed through our own network.
     pub uplink: Uplink,
+    /// Asks the hosts that show whether our own network works.
+    pub canaries: CanaryClient,
     /// State of each target, and its start.
     pub states: TargetStates,
     /// Counters of `/health`.
@@ -59,53 +60,51 @@ pub struct Judge {
 /// Event that the judge waits for.
 enum Event {
     /// Findings of the scheduler; none: the scheduler has ended.
-    Finding(Option<Vec<Finding>>),
+    Findings(Option<Vec<Finding>>),
     Canary(Option<CanaryAnswer>),
 }
 
 impl Judge {
     /// Judges until the scheduler has ended.
     pub fn run(mut self) {
+        // A break says that nobody takes records any more: there is nothing left to do.
+        let _ = self.judge_all();
+    }
+
+    fn judge_all(&mut self) -> ControlFlow<()> {
         loop {
-            let found = async { Event::Finding(self.findings.recv().await.ok()) };
-            let canary = async { Event::Canary(self.uplink.next_answer().await) };
+            let until = self.uplink.next_at(Instant::now());
+            let findings = async { Event::Findings(self.findings.recv().await.ok()) };
+            let answer = async { Event::Canary(self.canaries.next_answer(until).await) };
             // `race` is fair between two that are ready: neither must wait for the other to be empty.
-            let goes_on = match smol::block_on(smol::future::race(found, canary)) {
-                Event::Finding(Some(found)) => found.into_iter().all(|found| self.take(found)),
-                Event::Canary(answer) => {
-                    let settled = self.uplink.advance(answer, Instant::now());
-                    self.add_records(settled);
-                    true
+            match smol::block_on(smol::future::race(findings, answer)) {
+                Event::Findings(Some(findings)) => {
+                    findings.into_iter().try_for_each(|finding| self.take(finding))?;
                 }
-                Event::Finding(None) => break,
-            };
-            if !goes_on || !self.send_records() {
-                return;
+                Event::Findings(None) => break,
+                Event::Canary(answer) => self.advance_uplink(answer),
             }
+            self.send_records()?;
         }
         // Checks that are still in doubt wait for the canaries, for one round.
         self.uplink.begin_last_round();
         while self.uplink.is_holding() {
-            let answer = smol::block_on(self.uplink.next_answer());
-            let settled = self.uplink.advance(answer, Instant::now());
-            self.add_records(settled);
-            if !self.send_records() {
-                return;
-            }
+            let until = self.uplink.next_at(Instant::now());
+            let answer = smol::block_on(self.canaries.next_answer(until));
+            self.advance_uplink(answer);
+            self.send_records()?;
         }
+        ControlFlow::Continue(())
     }
 
-    /// Takes one finding of the scheduler. Returns false once nobody takes records any more.
-    fn take(&mut self, found: Finding) -> bool {
-        match found {
-            Finding::Reply(answer) => {
-                let settled = self.judge(*answer);
-                self.add_records(settled);
-            }
+    /// Takes one finding of the scheduler. Breaks once nobody takes records any more.
+    fn take(&mut self, finding: Finding) -> ControlFlow<()> {
+        match finding {
+            Finding::Reply(attempt) => self.judge(*attempt),
             Finding::Abandoned(failed) => {
                 let FailedAttempt { target, silence, outcome, .. } = *failed;
-                let settled = self.uplink.settle_or_hold(&target, silence, outcome, Instant::now());
-                self.add_records(settled);
+                let actions = self.uplink.settle_or_hold(&target, silence, outcome, Instant::now());
+                self.perform(actions);
             }
             Finding::Gap(gap) => {
                 self.shared.change(|health| health.missed += gap.count);
@@ -121,16 +120,34 @@ impl Judge {
             Finding::Targets(targets, canaries) => {
                 self.uplink.replace_targets(&targets, &canaries);
                 self.apply_targets(&targets);
-                return self.send_records() && (self.sink)(JudgeOutput::Targets(targets, self.run));
+                self.send_records()?;
+                return (self.sink)(JudgeOutput::Targets(targets, self.run));
             }
         }
-        true
+        ControlFlow::Continue(())
     }
 
-    /// Hands the gathered records to the next stage. Returns false once nobody takes them any more.
-    fn send_records(&mut self) -> bool {
-        self.records.is_empty()
-            || (self.sink)(JudgeOutput::Records(std::mem::take(&mut self.records)))
+    /// Hands the gathered records to the next stage. Breaks once nobody takes them any more.
+    fn send_records(&mut self) -> ControlFlow<()> {
+        if self.records.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        (self.sink)(JudgeOutput::Records(std::mem::take(&mut self.records)))
+    }
+
+    fn advance_uplink(&mut self, answer: Option<CanaryAnswer>) {
+        let actions = self.uplink.advance(answer, Instant::now());
+        self.perform(actions);
+    }
+
+    /// Carries out what the uplink decided.
+    fn perform(&mut self, actions: Vec<UplinkAction>) {
+        for action in actions {
+            if let Some(settled) = perform(action, &mut self.uplink, &self.canaries) {
+                let record = self.record_of(settled);
+                self.records.push(record);
+            }
+        }
     }
 
     /// Forgets the targets that are no longer watched; `/health` and the screen learn of the new ones.
@@ -145,23 +162,17 @@ impl Judge {
         }
     }
 
-    fn add_records(&mut self, settled: impl IntoIterator<Item = SettledCheck>) {
-        for settled in settled {
-            let record = self.record_of(settled);
-            self.records.push(record);
-        }
-    }
-
-    /// Judges one reply. Returns every outcome that is final now, those of other checks that the reply
+    /// Judges one reply, and takes every outcome that is final now: those of other checks that the reply
     /// settles included. The reply's own is missing if the check is tried again or in doubt.
-    fn judge(&mut self, answer: EndedAttempt) -> Vec<SettledCheck> {
-        let now = answer.ended_at;
-        let (target, silence) = (Arc::clone(&answer.target), answer.reply.silence);
-        let mut settled = self.uplink.note_reply(&target, &answer.reply, now);
-        if let Some(outcome) = self.try_again(answer) {
-            settled.extend(self.uplink.settle_or_hold(&target, silence, outcome, now));
+    fn judge(&mut self, attempt: EndedAttempt) {
+        let now = attempt.ended_at;
+        let (target, silence) = (Arc::clone(&attempt.target), attempt.reply.silence);
+        let actions = self.uplink.note_reply(&target, &attempt.reply, now);
+        self.perform(actions);
+        if let Some(outcome) = self.try_again(attempt) {
+            let actions = self.uplink.settle_or_hold(&target, silence, outcome, now);
+            self.perform(actions);
         }
-        settled
     }
 
     /// Judges the reply of one attempt. Returns none if the check is tried again.
@@ -239,4 +250,27 @@ impl Judge {
             }
         }
     }
+}
+
+/// Carries out one action of the uplink: returns the settled check, asks the canary, or writes to the log.
+pub fn perform(
+    action: UplinkAction,
+    uplink: &mut Uplink,
+    canaries: &CanaryClient,
+) -> Option<SettledCheck> {
+    match action {
+        UplinkAction::Settle(settled) => return Some(settled),
+        UplinkAction::Ask(canary, round) => {
+            if !canaries.ask(canary.clone(), round) {
+                uplink.note_not_asked(&canary, round);
+            }
+        }
+        UplinkAction::ReportAway(why) => {
+            log::warn!("the uplink is away: {why}; such checks are unknown");
+        }
+        UplinkAction::ReportBack(after) => {
+            log::info!("the uplink is back, after {}", span(after.as_millis() as i64));
+        }
+    }
+    None
 }

@@ -9,6 +9,7 @@
 //! starts nothing more and ends, the judge drains its queue, the sender delivers the rest within
 //! `stop_timeout`. A second signal leaves at once.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -50,10 +51,10 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         targets: config.targets.len() as u64,
         ..Health::default()
     });
-    let (given_in, given) = smol::channel::bounded(BATCHES);
+    let (outputs_in, outputs) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
     let told = Arc::clone(&stopped);
-    let send = Publisher::new(&config, &kafka, (&node, run), given, Arc::clone(&shared), told)?;
+    let send = Publisher::new(&config, &kafka, (&node, run), outputs, Arc::clone(&shared), told)?;
     let daemon = Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -68,9 +69,12 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         left
     });
     let send = send.cannot("start a thread")?;
-    let give = Box::new(move |given| given_in.send_blocking(given).is_ok());
+    let sink = Box::new(move |output| match outputs_in.send_blocking(output) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    });
     let checking =
-        Checking::start(&config, (&node, run), plan, InitialState::default(), &shared, give)?;
+        Checking::start(&config, (&node, run), plan, InitialState::default(), &shared, sink)?;
     let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
     let mut told = Told { stopped, checking: &checking, reload };
     daemon.oversee(&shared, &ended, &mut told);

@@ -10,6 +10,7 @@
 
 mod view;
 
+use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -160,15 +161,21 @@ fn start(
     let keep = keep.cannot("start a thread")?;
     let before = InitialState { newest, states, screen };
     let owner = Arc::clone(node);
-    let give = Box::new(move |given| match given {
-        JudgeOutput::Records(records) => records_in.send(records).is_ok(),
-        JudgeOutput::Targets(targets, run) => targets.chunks(BATCH).all(|targets| {
-            let state = |target| TargetState::new(target, &owner, run, clock::now_ms());
-            let records = targets.iter().map(|target| Record::Target(Box::new(state(target))));
-            records_in.send(records.collect()).is_ok()
-        }),
+    let sink = Box::new(move |output| {
+        let send = |records| match records_in.send(records) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        match output {
+            JudgeOutput::Records(records) => send(records),
+            JudgeOutput::Targets(targets, run) => targets.chunks(BATCH).try_for_each(|targets| {
+                let state = |target| TargetState::new(target, &owner, run, clock::now_ms());
+                let records = targets.iter().map(|target| Record::Target(Box::new(state(target))));
+                send(records.collect())
+            }),
+        }
     });
-    let checking = Checking::start(config, (node, run), plan, before, &shared, give)?;
+    let checking = Checking::start(config, (node, run), plan, before, &shared, sink)?;
     Ok(Stages { shared, ended, checking, keep })
 }
 

@@ -1,15 +1,16 @@
 //! Messages from the judge to the stage that sends or stores.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::model::record::Record;
 use crate::model::target::Target;
 
-/// Function that hands records to the next stage, and waits while there is no room; false: nobody takes any
-/// more.
-pub type OutputSink = Box<dyn Fn(JudgeOutput) -> bool + Send>;
+/// Function that hands records to the next stage, and waits while there is no room. Breaks once nobody takes
+/// any more.
+pub type OutputSink = Box<dyn Fn(JudgeOutput) -> ControlFlow<()> + Send>;
 
-/// Input of the next stage.
+/// Output of the judge.
 pub enum JudgeOutput {
     /// Records, in the order in which they were settled.
     Records(Vec<Record>),

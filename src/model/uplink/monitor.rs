@@ -1,56 +1,60 @@
 //! Them or us: holds back the checks that nobody answered until something shows whether our own network was
-//! to blame. Part of the judge's stage, which also asks the canaries; `model::uplink` decides the meaning of
-//! an answer.
+//! to blame.
 //!
 //! While checks are held, canaries are connected to, in rounds: those that are configured, else the brokers
 //! of Kafka and some targets. An answer from far enough away settles the checks that had ended before it:
 //! they are down. Checks that a whole round could have spoken for, and did not, are unknown. Where nobody can
 //! be asked, a check is down at once; but a check whose name could not be looked up is unknown, since that is
 //! no answer about a site.
+//!
+//! Nothing is done here: each call returns the actions that its caller has to carry out, in their order.
 
-mod canary;
-mod round;
-mod settlement;
-
+use core::net::IpAddr;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smol::channel::{Receiver, Sender};
-
-pub use self::canary::CanaryAnswer;
-use self::canary::{AskCanary, Canary, ask};
-pub use self::settlement::SettledCheck;
-use self::settlement::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, plain, unknown};
+use super::canary::{Canary, CanaryAnswer};
+use super::settlement::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, SettledCheck, plain, unknown};
+use super::{Canaries, Doubt, Evidence, Reach, Silence, reach};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
-use crate::model::uplink::{Canaries, Doubt, Evidence, Reach, Silence, reach};
-use crate::show::time::span;
 
 /// Least time between the end of a round and the beginning of the next.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Part of the judge that holds the checks in doubt.
+/// Action that the caller of [`Uplink`] has to carry out.
+#[derive(Debug)]
+pub enum UplinkAction {
+    /// Take this outcome: there is no doubt about the check any more.
+    Settle(SettledCheck),
+    /// Ask this canary for the round of this number, and pass its answer to [`Uplink::advance`]. If it cannot
+    /// be asked, call [`Uplink::note_not_asked`].
+    Ask(Canary, u64),
+    /// Log that the uplink is away, for this reason.
+    ReportAway(String),
+    /// Log that the uplink is back, after so long.
+    ReportBack(Duration),
+}
+
+/// Checks in doubt, and the facts that settle them.
+#[derive(Default)]
 pub struct Uplink {
-    canaries: Vec<Canary>,
+    pub(super) canaries: Vec<Canary>,
     /// Places of the targets, and the last time that each answered.
-    targets: HashMap<Arc<str>, TargetContact>,
+    pub(super) targets: HashMap<Arc<str>, TargetContact>,
     /// Targets may contact in for canaries.
-    stands_in: bool,
+    pub(super) stands_in: bool,
     evidence: Evidence,
     /// Hosts of proxies, and the last time that each answered; few.
     proxies: Vec<(String, Instant)>,
-    held: Vec<HeldCheck>,
-    round: Option<Round>,
-    rounds: u64,
+    pub(super) held: Vec<HeldCheck>,
+    pub(super) round: Option<Round>,
+    pub(super) rounds: u64,
     may_begin: Option<Instant>,
     /// No more checks come: the round that ends next is the last.
     is_last: bool,
-    answers: Receiver<CanaryAnswer>,
-    answers_in: Sender<CanaryAnswer>,
-    ask: AskCanary,
     /// Doubt that must be settled before the uplink is back; none: the uplink is not away.
     away: Option<Doubt>,
     /// Last time that the uplink came back.
@@ -58,53 +62,29 @@ pub struct Uplink {
 }
 
 /// Canary of a target, and the last time that it answered.
-struct TargetContact {
-    canary: Canary,
-    answered: Option<Instant>,
+pub(super) struct TargetContact {
+    pub(super) canary: Canary,
+    pub(super) answered: Option<Instant>,
 }
 
 /// Check in doubt.
-struct HeldCheck {
-    doubt: Doubt,
+pub(super) struct HeldCheck {
+    pub(super) doubt: Doubt,
     outcome: Outcome,
     /// Proxy between us and the target, whose answer alone settles the check.
-    via: Option<Canary>,
+    pub(super) via: Option<Canary>,
     /// Number of the last round that had begun when the check came.
-    round: u64,
+    pub(super) round: u64,
 }
 
 /// Round in which canaries are being asked.
-struct Round {
-    number: u64,
-    ends: Instant,
-    asked: Vec<Canary>,
+pub(super) struct Round {
+    pub(super) number: u64,
+    pub(super) ends: Instant,
+    pub(super) asked: Vec<Canary>,
     /// Hosts of the canaries that have answered.
-    answered: Vec<String>,
-    open: usize,
-}
-
-/// Uplink with nobody to ask yet.
-impl Default for Uplink {
-    fn default() -> Uplink {
-        let (answers_in, answers) = smol::channel::unbounded();
-        Uplink {
-            canaries: Vec::new(),
-            targets: HashMap::new(),
-            stands_in: false,
-            evidence: Evidence::default(),
-            proxies: Vec::new(),
-            held: Vec::new(),
-            round: None,
-            rounds: 0,
-            may_begin: None,
-            is_last: false,
-            answers,
-            answers_in,
-            ask,
-            away: None,
-            back: None,
-        }
-    }
+    pub(super) answered: Vec<String>,
+    pub(super) open: usize,
 }
 
 impl Uplink {
@@ -134,7 +114,7 @@ impl Uplink {
         target: &Target,
         reply: &Reply,
         now: Instant,
-    ) -> Vec<SettledCheck> {
+    ) -> Vec<UplinkAction> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
         // A connection that fell silent was made some time ago. A check that failed through our clock or
         // overload may have been asleep in between. Neither shows anything about the present.
@@ -153,20 +133,20 @@ impl Uplink {
         self.settled(now)
     }
 
-    /// Takes a check as it was judged. Returns the check at once if there is no doubt about it, or nobody to
-    /// settle the doubt.
+    /// Takes a check as it was judged. The check is settled at once if there is no doubt about it, or nobody to
+    /// settle the doubt; else it is held, and no action is returned.
     pub fn settle_or_hold(
         &mut self,
         target: &Target,
         silence: Option<Silence>,
         outcome: Outcome,
         now: Instant,
-    ) -> Option<SettledCheck> {
+    ) -> Vec<UplinkAction> {
         // A missing route may be the fault of the target alone, or of the uplink.
         let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Way);
         let silence = silence.filter(|_| outcome.verdict == Verdict::Down).or(no_route);
         let Some(silence) = silence.filter(|_| !target.own_network) else {
-            return Some(plain(outcome));
+            return vec![plain(outcome).into()];
         };
         let began = now.checked_sub(Duration::from_micros(outcome.total_us)).unwrap_or(now);
         let reach = self.targets.get(&target.name).and_then(|contact| contact.canary.reach);
@@ -177,30 +157,30 @@ impl Uplink {
             // there.
             let via = Canary::proxy(&proxy.url);
             if no_route.is_some() || via.is_none() {
-                return Some(plain(outcome));
+                return vec![plain(outcome).into()];
             }
             self.hold(doubt, outcome, via);
-            return None;
+            return Vec::new();
         }
         if doubt.reach == Reach::Loopback && silence == Silence::Way {
-            return Some(plain(outcome));
+            return vec![plain(outcome).into()];
         }
         if !self.can_settle(&doubt, &outcome.target) {
-            return Some(match silence {
+            return match silence {
                 Silence::Names if !self.evidence.settles(&doubt) => {
                     self.settle_unasked(&doubt, outcome)
                 }
-                _ => plain(outcome),
-            });
+                _ => vec![plain(outcome).into()],
+            };
         }
         if self.back.is_some_and(|back| began < back) {
-            return Some(unknown(outcome, NOTHING_ELSE_ANSWERS));
+            return vec![unknown(outcome, NOTHING_ELSE_ANSWERS).into()];
         }
         if self.evidence.settles(&doubt) {
-            return Some(plain(outcome));
+            return vec![plain(outcome).into()];
         }
         self.hold(doubt, outcome, None);
-        None
+        Vec::new()
     }
 
     fn hold(&mut self, doubt: Doubt, outcome: Outcome, via: Option<Canary>) {
@@ -219,24 +199,18 @@ impl Uplink {
         !self.held.is_empty()
     }
 
-    /// Waits for the next answer, or for the time to do something; for ever if there is nothing to wait for.
-    pub async fn next_answer(&self) -> Option<CanaryAnswer> {
-        let until = match &self.round {
+    /// Returns the time at which [`Uplink::advance`] must be called, even without an answer; none: there is
+    /// nothing to wait for.
+    pub fn next_at(&self, now: Instant) -> Option<Instant> {
+        match &self.round {
             Some(round) => Some(round.ends),
-            None if self.is_holding() => Some(self.may_begin.unwrap_or_else(Instant::now)),
+            None if self.is_holding() => Some(self.may_begin.unwrap_or(now)),
             None => None,
-        };
-        let answer = async { self.answers.recv().await.ok() };
-        let Some(until) = until else { return answer.await };
-        let time = async {
-            smol::Timer::at(until).await;
-            None
-        };
-        smol::future::or(answer, time).await
+        }
     }
 
-    /// Goes on with the result of [`Uplink::next_answer`]. Returns the checks that are settled by it.
-    pub fn advance(&mut self, answer: Option<CanaryAnswer>, now: Instant) -> Vec<SettledCheck> {
+    /// Takes an answer, or notes that the time of [`Uplink::next_at`] has come.
+    pub fn advance(&mut self, answer: Option<CanaryAnswer>, now: Instant) -> Vec<UplinkAction> {
         if let Some(answer) = answer {
             self.note(&answer);
         }
@@ -247,7 +221,7 @@ impl Uplink {
                 settled.extend(self.conclude(&round, now));
             }
             None if self.is_holding() && self.may_begin.is_none_or(|at| at <= now) => {
-                self.begin_round(now);
+                settled.extend(self.begin_round(now));
             }
             round => self.round = round,
         }
@@ -281,10 +255,10 @@ impl Uplink {
     }
 
     /// Returns the held checks that are settled now: down, or unknown if the uplink was away when they began.
-    fn settled(&mut self, now: Instant) -> Vec<SettledCheck> {
+    fn settled(&mut self, now: Instant) -> Vec<UplinkAction> {
+        let mut actions = Vec::new();
         if let Some(away) = self.away.take_if(|away| self.evidence.settles(away)) {
-            let time = span(now.saturating_duration_since(away.since).as_millis() as i64);
-            log::info!("the uplink is back, after {time}");
+            actions.push(UplinkAction::ReportBack(now.saturating_duration_since(away.since)));
             self.back = Some(now);
         }
         let (evidence, back, proxies) = (self.evidence, self.back, &self.proxies);
@@ -296,75 +270,77 @@ impl Uplink {
         });
         let judged = settled.map(|HeldCheck { doubt, outcome, via, .. }| match back {
             Some(back) if doubt.began < back && via.is_none() => {
-                unknown(outcome, NOTHING_ELSE_ANSWERS)
+                UplinkAction::from(unknown(outcome, NOTHING_ELSE_ANSWERS))
             }
-            _ => plain(outcome),
+            _ => plain(outcome).into(),
         });
-        judged.collect()
+        actions.extend(judged);
+        actions
     }
 
     /// Ends a round. Of the checks that were held when it began, those that a host of the round could have
     /// spoken for are unknown, the others down, or unknown if a name was not found. Later checks wait for the
     /// next round.
-    fn conclude(&mut self, round: &Round, now: Instant) -> Vec<SettledCheck> {
+    fn conclude(&mut self, round: &Round, now: Instant) -> Vec<UplinkAction> {
         let is_last = self.is_last;
         let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
         let held: Vec<HeldCheck> = held.collect();
-        let mut given = Vec::with_capacity(held.len());
-        for HeldCheck { doubt, outcome, via, round: came } in held {
-            if let Some(proxy) = via {
-                let is_asked = round.asked.iter().any(|canary| canary.is_same(&proxy));
-                let settled =
-                    if is_asked { unknown(outcome, PROXY_IS_SILENT) } else { plain(outcome) };
-                given.push(SettledCheck { is_logged: false, ..settled });
-                continue;
-            }
-            let own = self.targets.get(&outcome.target).map(|contact| &*contact.canary.host);
-            let mut could =
-                round.asked.iter().filter(|canary| canary.speaks_for(&doubt, own)).peekable();
-            // In the last round, a check that came while the round was under way has no later one: an answer
-            // of some seconds ago must do.
-            let has_answered = |canary: &Canary| round.answered.contains(&canary.host);
-            if could.peek().is_none() {
-                given.push(match doubt.silence {
-                    Silence::Names => self.settle_unasked(&Doubt { since: now, ..doubt }, outcome),
-                    Silence::Way => plain(outcome),
-                });
-                continue;
-            }
-            if came >= round.number && could.any(has_answered) {
-                given.push(plain(outcome));
-                continue;
-            }
-            let settled = unknown(outcome, NOTHING_ELSE_ANSWERS);
-            self.log_away(&settled.outcome, &Doubt { since: now, ..doubt });
-            given.push(settled);
+        held.into_iter().flat_map(|held| self.conclude_check(held, round, now)).collect()
+    }
+
+    fn conclude_check(
+        &mut self,
+        held: HeldCheck,
+        round: &Round,
+        now: Instant,
+    ) -> Vec<UplinkAction> {
+        let HeldCheck { doubt, outcome, via, round: came } = held;
+        if let Some(proxy) = via {
+            let is_asked = round.asked.iter().any(|canary| canary.is_same(&proxy));
+            let settled = if is_asked { unknown(outcome, PROXY_IS_SILENT) } else { plain(outcome) };
+            return vec![SettledCheck { is_logged: false, ..settled }.into()];
         }
-        given
+        let doubt_now = Doubt { since: now, ..doubt };
+        let own = self.targets.get(&outcome.target).map(|contact| &*contact.canary.host);
+        let mut could =
+            round.asked.iter().filter(|canary| canary.speaks_for(&doubt, own)).peekable();
+        if could.peek().is_none() {
+            return match doubt.silence {
+                Silence::Names => self.settle_unasked(&doubt_now, outcome),
+                Silence::Way => vec![plain(outcome).into()],
+            };
+        }
+        // In the last round, a check that came while the round was under way has no later one: an answer
+        // of some seconds ago must do.
+        let has_answered = |canary: &Canary| round.answered.contains(&canary.host);
+        if came >= round.number && could.any(has_answered) {
+            return vec![plain(outcome).into()];
+        }
+        self.settle_away(unknown(outcome, NOTHING_ELSE_ANSWERS), &doubt_now)
     }
 
-    /// Returns the check as unknown, since nobody can settle its doubt.
-    fn settle_unasked(&mut self, doubt: &Doubt, outcome: Outcome) -> SettledCheck {
+    /// Settles the check as unknown, since nobody can settle its doubt.
+    fn settle_unasked(&mut self, doubt: &Doubt, outcome: Outcome) -> Vec<UplinkAction> {
         let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.reach);
-        let settled = unknown(outcome, "nobody else can tell");
         // The outage is over once a name is found again, wherever its target turns out to be.
-        self.log_away(
-            &settled.outcome,
-            &Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt },
-        );
-        settled
+        let doubt = Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt };
+        self.settle_away(unknown(outcome, "nobody else can tell"), &doubt)
     }
 
-    /// Logs that the uplink is away, once.
-    fn log_away(&mut self, outcome: &Outcome, doubt: &Doubt) {
+    /// Settles a check that is unknown since the uplink is away, and reports that once.
+    fn settle_away(&mut self, settled: SettledCheck, doubt: &Doubt) -> Vec<UplinkAction> {
+        let mut actions = Vec::new();
         if self.away.is_none() {
-            let Outcome { target, error, .. } = outcome;
+            let Outcome { target, error, .. } = &settled.outcome;
             let why = error.as_deref().unwrap_or_default();
-            log::warn!("the uplink is away: {target}: {why}; such checks are unknown");
+            actions.push(UplinkAction::ReportAway(format!("{target}: {why}")));
             self.away = Some(*doubt);
         }
+        actions.push(settled.into());
+        actions
     }
 }
 
 #[cfg(test)]
+#[path = "tests.rs"]
 mod tests;

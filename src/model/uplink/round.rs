@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use super::canary::{CANARY_TIMEOUT, Canary};
-use super::{Round, TargetContact, Uplink};
-use crate::model::uplink::{Doubt, Silence};
+use super::monitor::{Round, TargetContact, Uplink, UplinkAction};
+use super::{Doubt, Silence};
 
 /// Most targets that contact in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
 
 impl Uplink {
-    /// Begins a round: chooses the hosts to ask, and asks them.
-    pub(super) fn begin_round(&mut self, now: Instant) {
+    /// Begins a round: chooses the hosts to ask.
+    pub(super) fn begin_round(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut chosen = self.canaries.clone();
         for silence in [Silence::Names, Silence::Way] {
             if self.uses_stand_ins(silence) {
@@ -38,13 +38,19 @@ impl Uplink {
         }
         self.rounds += 1;
         let number = self.rounds;
-        let asked: Vec<Canary> = chosen
-            .into_iter()
-            .filter(|canary| (self.ask)(canary.clone(), number, self.answers_in.clone()))
-            .collect();
-        let open = asked.len();
-        self.round =
-            Some(Round { number, ends: now + CANARY_TIMEOUT, asked, answered: Vec::new(), open });
+        let actions =
+            chosen.iter().map(|canary| UplinkAction::Ask(canary.clone(), number)).collect();
+        let (ends, open, answered) = (now + CANARY_TIMEOUT, chosen.len(), Vec::new());
+        self.round = Some(Round { number, ends, asked: chosen, answered, open });
+        actions
+    }
+
+    /// Notes that a canary could not be asked for a round.
+    pub fn note_not_asked(&mut self, canary: &Canary, number: u64) {
+        if let Some(round) = self.round.as_mut().filter(|round| round.number == number) {
+            round.asked.retain(|asked| !asked.is_same(canary));
+            round.open -= 1;
+        }
     }
 
     /// Returns true if anybody could settle the doubt.

@@ -29,12 +29,11 @@ fn uplink(targets: &[Arc<Target>], canaries: &[&str]) -> Uplink {
     let hosts: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
     let mut uplink = Uplink::default();
     uplink.replace_targets(targets, &Canaries { stands_in: hosts.is_empty(), hosts });
-    uplink.ask = |_, _, _| true;
     uplink
 }
 
 impl Uplink {
-    fn doubt(&mut self, target: &Target, silence: Silence, now: Instant) -> Option<SettledCheck> {
+    fn doubt(&mut self, target: &Target, silence: Silence, now: Instant) -> Vec<UplinkAction> {
         let (silence, outcome) = silent(target, silence);
         self.settle_or_hold(target, silence, outcome, now)
     }
@@ -55,8 +54,16 @@ impl Uplink {
     }
 }
 
-fn verdicts(settled: impl IntoIterator<Item = SettledCheck>) -> Vec<Verdict> {
-    settled.into_iter().map(|settled| settled.outcome.verdict).collect()
+fn settlements(actions: Vec<UplinkAction>) -> Vec<SettledCheck> {
+    let settled = |action| match action {
+        UplinkAction::Settle(settled) => Some(settled),
+        _ => None,
+    };
+    actions.into_iter().filter_map(settled).collect()
+}
+
+fn verdicts(actions: Vec<UplinkAction>) -> Vec<Verdict> {
+    settlements(actions).iter().map(|settled| settled.outcome.verdict).collect()
 }
 
 #[test]
@@ -64,11 +71,11 @@ fn a_round_settles_what_had_ended_before_it() {
     let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
     let mut uplink = uplink(&[a.clone(), b.clone()], &["198.51.100.1:1", "198.51.100.2:1"]);
     let start = Instant::now() + 10 * SECOND;
-    assert!(uplink.doubt(&a, Silence::Way, start).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, start).is_empty());
     assert_eq!(verdicts(uplink.advance(None, start)), []);
     // One canary answers: the check is down. The other canary, which is dead, tells nothing of later checks.
     assert_eq!(uplink.says("198.51.100.1", Some("198.51.100.1"), start + SECOND), [Verdict::Down]);
-    assert!(uplink.doubt(&b, Silence::Way, start + 2 * SECOND).is_none());
+    assert!(uplink.doubt(&b, Silence::Way, start + 2 * SECOND).is_empty());
     assert_eq!(verdicts(uplink.advance(None, start + 3 * SECOND)), []);
     assert!(uplink.is_holding() && uplink.away.is_none());
     // The next round decides that check.
@@ -84,7 +91,7 @@ fn what_fell_silent_itself_is_no_sign_of_life() {
     let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
     let mut uplink = uplink(&[a.clone(), b.clone()], &[]);
     let now = Instant::now() + 10 * SECOND;
-    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, now).is_empty());
     let silent = Reply { silence: Some(Silence::Way), ..answered("192.0.2.2") };
     assert_eq!(verdicts(uplink.note_reply(&b, &silent, now + SECOND)), []);
     assert_eq!(
@@ -103,15 +110,15 @@ fn a_target_without_a_route_is_not_the_uplink() {
         (outcome.verdict, outcome.cause) = (Verdict::Unknown, Some(Cause::Uplink));
         uplink.settle_or_hold(&six, None, outcome, now)
     };
-    assert!(no_route(&mut uplink, now).is_none());
-    let settled = uplink.note_reply(&four, &answered("192.0.2.1"), now + SECOND);
+    assert!(no_route(&mut uplink, now).is_empty());
+    let settled = settlements(uplink.note_reply(&four, &answered("192.0.2.1"), now + SECOND));
     assert!(matches!(&settled[..], [SettledCheck { is_logged: false, outcome }]
         if outcome.verdict == Verdict::Unknown));
     assert!(uplink.away.is_none());
     // If the other target is silent too, the missing route is the uplink's fault.
-    assert!(no_route(&mut uplink, now + 2 * SECOND).is_none());
+    assert!(no_route(&mut uplink, now + 2 * SECOND).is_empty());
     uplink.advance(None, now + 2 * SECOND);
-    let settled = uplink.advance(None, now + 5 * SECOND);
+    let settled = settlements(uplink.advance(None, now + 5 * SECOND));
     assert!(
         matches!(&settled[..], [SettledCheck { is_logged: true, .. }]) && uplink.away.is_some()
     );
@@ -122,7 +129,7 @@ fn a_canary_s_place_is_learned_by_its_answer() {
     let a = target("a", "192.0.2.1");
     let mut uplink = uplink(std::slice::from_ref(&a), &["kafka.lan:9092"]);
     let now = Instant::now() + 10 * SECOND;
-    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, now).is_empty());
     uplink.advance(None, now);
     // The canary is near: it cannot speak for the internet, and no other host can.
     assert_eq!(uplink.says("kafka.lan", Some("192.168.1.5"), now + SECOND), [Verdict::Down]);
@@ -141,7 +148,7 @@ fn this_host_s_own_names_say_nothing_of_the_name_server() {
     assert_eq!(verdicts(alone.doubt(&a, Silence::Names, now)), [Verdict::Unknown]);
     assert_eq!(verdicts(alone.doubt(&a, Silence::Way, now)), [Verdict::Down]);
     let mut both = uplink(&[own.clone(), a.clone(), b], &[]);
-    assert!(both.doubt(&a, Silence::Names, now).is_none());
+    assert!(both.doubt(&a, Silence::Names, now).is_empty());
     assert_eq!(verdicts(both.note_reply(&own, &answered("127.0.0.1"), now + SECOND)), []);
     both.advance(None, now + SECOND);
     // A name that is found is enough, though nobody answers there.
@@ -156,17 +163,17 @@ fn what_began_while_it_was_away_is_unknown_when_it_is_back() {
     let (a, b) = (target("a", "192.0.2.1"), target("b", "192.0.2.2"));
     let mut uplink = uplink(&[a.clone(), b.clone()], &[]);
     let now = Instant::now() + 10 * SECOND;
-    assert!(uplink.doubt(&a, Silence::Way, now).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, now).is_empty());
     uplink.advance(None, now);
     assert_eq!(verdicts(uplink.advance(None, now + 3 * SECOND)), [Verdict::Unknown]);
-    assert!(uplink.doubt(&a, Silence::Way, now + 4 * SECOND).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, now + 4 * SECOND).is_empty());
     let back = now + 5 * SECOND;
     assert_eq!(verdicts(uplink.note_reply(&b, &answered("192.0.2.2"), back)), [Verdict::Unknown]);
     assert!(uplink.away.is_none());
     // One check was under way at that time, and one began later.
     let under_way = uplink.doubt(&a, Silence::Way, back + SECOND / 2);
     assert_eq!(verdicts(under_way), [Verdict::Unknown]);
-    assert!(uplink.doubt(&a, Silence::Way, back + 2 * SECOND).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, back + 2 * SECOND).is_empty());
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn who_is_exempt_is_told_at_once() {
         let settled = uplink.doubt(target, Silence::Way, now);
         assert_eq!(verdicts(settled), [Verdict::Down], "{}", target.name);
     }
-    assert!(uplink.doubt(&all[3], Silence::Way, now).is_none());
+    assert!(uplink.doubt(&all[3], Silence::Way, now).is_empty());
     uplink.begin_last_round();
     uplink.advance(None, now);
     uplink.doubt(&all[3], Silence::Way, now + SECOND);
@@ -195,7 +202,7 @@ fn who_is_exempt_is_told_at_once() {
     for (address, want) in [(Some("192.0.2.9"), Verdict::Down), (None, Verdict::Unknown)] {
         let now = now + 60 * SECOND;
         uplink.proxies.clear();
-        assert!(uplink.doubt(&behind, Silence::Way, now).is_none());
+        assert!(uplink.doubt(&behind, Silence::Way, now).is_empty());
         uplink.note_reply(&all[3], &answered("192.0.2.3"), now + SECOND);
         assert!(uplink.is_holding());
         uplink.round = None;
@@ -213,7 +220,7 @@ fn a_kept_connection_proves_no_name_server_and_who_slept_proves_nothing() {
     let (a, b) = (target("a", "a.example"), target("b", "b.example"));
     let mut uplink = uplink(&[a.clone(), b.clone()], &["canary.example:1"]);
     let start = Instant::now() + 10 * SECOND;
-    assert!(uplink.doubt(&b, Silence::Names, start).is_none());
+    assert!(uplink.doubt(&b, Silence::Names, start).is_empty());
     let later = start + SECOND;
     let kept = Reply { reused: Some(true), ..answered("198.51.100.7") };
     assert_eq!(verdicts(uplink.note_reply(&a, &kept, later)), []);
@@ -238,7 +245,7 @@ fn names_of_our_own_network_do_not_speak_for_those_of_the_internet() {
     both.note_reply(&a, &answered("192.0.2.1"), now + 3 * SECOND);
     assert!(both.away.is_none());
     // A name of the internet does speak for one of our own network.
-    assert!(both.doubt(&near, Silence::Names, now + 4 * SECOND).is_none());
+    assert!(both.doubt(&near, Silence::Names, now + 4 * SECOND).is_empty());
     let later = now + 5 * SECOND;
     assert_eq!(verdicts(both.note_reply(&a, &answered("192.0.2.1"), later)), [Verdict::Down]);
 }
@@ -255,7 +262,7 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
     ] {
         let now = now + 60 * SECOND * uplink.rounds as u32;
         uplink.away = None;
-        assert!(uplink.doubt(&a, Silence::Names, now).is_none());
+        assert!(uplink.doubt(&a, Silence::Names, now).is_empty());
         uplink.round = None;
         uplink.may_begin = None;
         uplink.advance(None, now);
@@ -274,7 +281,7 @@ fn where_all_canaries_are_addresses_targets_are_asked_for_their_names() {
         assert_eq!(found, [verdict], "{named:?}");
     }
     // For the way, only the canary is asked.
-    assert!(uplink.doubt(&a, Silence::Way, now + 999 * SECOND).is_none());
+    assert!(uplink.doubt(&a, Silence::Way, now + 999 * SECOND).is_empty());
     uplink.round = None;
     uplink.may_begin = None;
     uplink.advance(None, now + 999 * SECOND);

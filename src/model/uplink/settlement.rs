@@ -1,5 +1,6 @@
 //! Checks about which there is no doubt any more.
 
+use super::UplinkAction;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
 /// Reason given for a check that is taken for our own network's fault.
@@ -8,11 +9,18 @@ pub const NOTHING_ELSE_ANSWERS: &str = "nothing else answers";
 pub const PROXY_IS_SILENT: &str = "nor does it answer otherwise";
 
 /// Check about which there is no doubt any more.
+#[derive(Debug)]
 pub struct SettledCheck {
     /// Final outcome of the check.
     pub outcome: Outcome,
     /// The log line about the uplink covers this check already.
     pub is_logged: bool,
+}
+
+impl From<SettledCheck> for UplinkAction {
+    fn from(settled: SettledCheck) -> UplinkAction {
+        UplinkAction::Settle(settled)
+    }
 }
 
 /// Returns the check as it was judged.

@@ -1,0 +1,144 @@
+//! Connects to canaries, to see whether anybody answers. [`crate::model::uplink`] decides which are asked, and
+//! what an answer shows.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+use smol::channel::{Receiver, Sender};
+use smol::future::or;
+
+use super::resolve::{self, Reply, Resolution, Step, look_up};
+use crate::model::connect::Family;
+use crate::model::uplink::{CANARY_TIMEOUT, Canary, CanaryAnswer, reach};
+use crate::threads;
+
+/// Most canaries being asked at once, with the look-ups that hang on a dead name server.
+const ASKED_MAX: usize = 64;
+/// Most addresses of a canary that are tried; they share [`CANARY_TIMEOUT`].
+const ADDRESSES_MAX: usize = 4;
+
+/// Asks canaries, each on a thread of its own, and collects their answers.
+pub struct CanaryClient {
+    answers_in: Sender<CanaryAnswer>,
+    answers: Receiver<CanaryAnswer>,
+}
+
+impl Default for CanaryClient {
+    fn default() -> CanaryClient {
+        let (answers_in, answers) = smol::channel::unbounded();
+        CanaryClient { answers_in, answers }
+    }
+}
+
+impl CanaryClient {
+    /// Asks a canary for a round. Its thread may hang in a look-up for longer than anybody waits for it.
+    /// Returns false if too many are asked already, or no thread can be started: no answer comes.
+    pub fn ask(&self, canary: Canary, round: u64) -> bool {
+        // Each thread holds one sender of the channel, and so does this client.
+        let answers = self.answers_in.clone();
+        if answers.sender_count() > ASKED_MAX {
+            return false;
+        }
+        let ask = move || {
+            // The client may be gone.
+            let _ = answers.try_send(connect(canary, round, &answers));
+        };
+        threads::named("canary").spawn(ask).is_ok()
+    }
+
+    /// Waits for the next answer, at most until a time; none: without limit. Returns none once that time has
+    /// come.
+    pub async fn next_answer(&self, until: Option<Instant>) -> Option<CanaryAnswer> {
+        let answer = async { self.answers.recv().await.ok() };
+        let Some(until) = until else { return answer.await };
+        let time = async {
+            Timer::at(until).await;
+            None
+        };
+        or(answer, time).await
+    }
+}
+
+/// Connects to a canary, and returns its answer. A refused connection counts as an answer; a proxy has to send
+/// something.
+fn connect(canary: Canary, round: u64, answers: &Sender<CanaryAnswer>) -> CanaryAnswer {
+    let found = match canary.host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => look_up_host(&canary.host, answers),
+    };
+    let mut addresses: Vec<SocketAddr> =
+        found.into_iter().map(|address| (address, canary.port).into()).collect();
+    let named = addresses.iter().map(|address| reach(address.ip())).max();
+    let named = named.filter(|_| canary.is_name());
+    addresses.truncate(ADDRESSES_MAX);
+    let each = CANARY_TIMEOUT / addresses.len().max(1) as u32;
+    let is_proxy = !canary.request.is_empty();
+    let answers = |address: &SocketAddr| match TcpStream::connect_timeout(address, each) {
+        Err(error) => !is_proxy && error.kind() == std::io::ErrorKind::ConnectionRefused,
+        Ok(stream) => !is_proxy || answers_request(stream, canary.request, each),
+    };
+    let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
+    CanaryAnswer { round, host: canary.host, named, reach, is_proxy, at: Instant::now() }
+}
+
+fn answers_request(mut stream: TcpStream, request: &[u8], within: Duration) -> bool {
+    let is_asked = stream.write_all(request).and_then(|()| stream.set_read_timeout(Some(within)));
+    is_asked.is_ok() && stream.read(&mut [0]).is_ok_and(|count| count > 0)
+}
+
+/// Returns the addresses of a name, as a check finds them: a server that is silent for one family does not
+/// cost the addresses of the other. Look-ups that hang go on, and hold one sender of the channel each.
+fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
+    let (found_in, found) = mpsc::channel();
+    let begin = |ask: resolve::Ask, family: Family| {
+        let (host, found_in, held) = (host.to_owned(), found_in.clone(), answers.clone());
+        let look = move || {
+            // Perhaps nobody waits for the result any more.
+            let _ = found_in.send((ask, Reply::System(look_up(&host, family))));
+            drop(held);
+        };
+        threads::named("canary").spawn(look).is_ok()
+    };
+    let began = Instant::now();
+    let mut resolution = Resolution::new(host.to_owned(), Family::Any, Family::Any, CANARY_TIMEOUT);
+    resolution.begun(began);
+    if !begin(resolution.first(), Family::Any) {
+        return Vec::new();
+    }
+    while began.elapsed() < CANARY_TIMEOUT {
+        let now = Instant::now();
+        match resolution.step(now) {
+            Step::Done(resolved) => {
+                return resolved.addresses.map(|all| all.to_vec()).unwrap_or_default();
+            }
+            Step::Ask(asks) => {
+                for ask in asks {
+                    match ask {
+                        resolve::Ask::First(family) | resolve::Ask::Apart(family) => {
+                            // This look-up only helps: a thread that cannot be started does not matter.
+                            let _ = begin(ask, family);
+                        }
+                        // The reason for which there is no address does not matter here.
+                        resolve::Ask::Servers(_) => {
+                            resolution.take(ask, Reply::Servers(None), (now, now));
+                        }
+                    }
+                }
+            }
+            Step::Wait => {
+                let until = resolution
+                    .next_at()
+                    .unwrap_or(began + CANARY_TIMEOUT)
+                    .min(began + CANARY_TIMEOUT);
+                let left = until.saturating_duration_since(now);
+                if let Ok((ask, reply)) = found.recv_timeout(left) {
+                    resolution.take(ask, reply, (began, Instant::now()));
+                }
+            }
+        }
+    }
+    Vec::new()
+}

@@ -216,8 +216,8 @@ impl Checks {
             (0..targets.len()).map(|index| (index, None)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
         let mut given = 0;
-        // The uplink holds the checks in doubt; `doubted` has the indexes of the targets that are not settled,
-        // in the same order.
+        // The uplink holds the checks in doubt; `doubted` has the indexes of the targets that are not
+        // settled, in the same order.
         let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
         let canaries = CanaryClient::default();
         uplink.replace_targets(&self.known, &self.canaries);

@@ -16,7 +16,7 @@ use crate::error::{Context, Error};
 use crate::model::uplink::{Canaries, Uplink};
 use crate::show::screen::Screen;
 use crate::stage::judge::{Judge, TargetStates};
-use crate::stage::messages::{OutputSink, Plan, SchedulerHandle};
+use crate::stage::messages::{OutputSink, Plan, Run, SchedulerHandle};
 use crate::stage::schedule::{Limits, Scheduler};
 use crate::stop::Stop;
 use crate::threads;
@@ -91,24 +91,23 @@ pub struct Checking {
 }
 
 impl Checking {
-    /// Starts to watch the targets of `plan` as `node`. Records go to `sink`, which is dropped after the last
+    /// Starts to check the targets of `plan` in this run. Records go to `sink`, which is dropped after the last
     /// one.
     ///
     /// # Errors
     /// No thread can be started.
     pub fn start(
         config: &Config,
-        (node, run): (&Arc<str>, u32),
+        run: &Run,
         plan: Plan,
-        before: InitialState,
+        initial: InitialState,
         shared: &Arc<Shared>,
         sink: OutputSink,
     ) -> Result<Checking, Error> {
         let (findings_in, findings) = smol::channel::unbounded();
         ask_for_descriptors(config);
-        // libcurl's handles stay on the thread that made them; only the handle and the line of the scheduler
-        // come back.
-        let (owner, newest) = (Arc::clone(node), before.newest);
+        // libcurl's handles stay on the thread that made them; only the handles of the scheduler come back.
+        let (own_run, newest) = (run.clone(), initial.newest);
         let limits = Limits {
             max_in_flight: config.probe.max_in_flight,
             bodies_max: config.probe.bodies_max,
@@ -116,11 +115,11 @@ impl Checking {
             clock_wait: config.probe.clock_wait,
         };
         let (stop, (ends_in, ends)) = (Stop::default(), sync_channel(1));
-        let told = stop.clone();
+        let scheduler_stop = stop.clone();
         let scheduler = threads::named("schedule").spawn(move || {
-            let scheduler = Scheduler::new((owner, run), limits, findings_in);
+            let scheduler = Scheduler::new(own_run, limits, findings_in);
             let _ = ends_in.send((scheduler.handle(), scheduler.decision_sender()));
-            scheduler.run(plan, newest, &told)
+            scheduler.run(plan, newest, &scheduler_stop)
         });
         let scheduler = scheduler.cannot("start a thread")?;
         let (handle, decisions) = ends.recv().cannot("start the scheduler")?;
@@ -128,13 +127,13 @@ impl Checking {
             findings,
             sink,
             decisions,
-            run,
+            run: run.number,
             uplink: Uplink::default(),
             canaries: CanaryClient::default(),
-            states: before.states,
+            states: initial.states,
             shared: Arc::clone(shared),
-            screen: before.screen,
-            node: Arc::clone(node),
+            screen: initial.screen,
+            node: Arc::clone(&run.node),
             soon_ending: TargetStates::new(),
             records: Vec::new(),
         };
@@ -157,11 +156,11 @@ impl Checking {
     /// Waits for both stages.
     ///
     /// # Errors
-    /// The watch could not go on.
+    /// The scheduler could not go on.
     pub fn join(self) -> Result<(), Error> {
-        let gone = |_| Error::new("a thread of this program broke down");
-        let watched = self.scheduler.join().map_err(gone)?;
-        self.judge.join().map_err(gone)?;
-        watched
+        let broken = |_| Error::new("a thread of this program broke down");
+        let scheduled = self.scheduler.join().map_err(broken)?;
+        self.judge.join().map_err(broken)?;
+        scheduled
     }
 }

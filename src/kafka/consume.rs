@@ -16,34 +16,34 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 
-use super::link::Link;
+use super::link::BrokerStatus;
 use super::settings;
-use super::topic::words;
+use super::topic::describe_code;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::model::anchor::fingerprint;
 
 /// Longest time for a request to the brokers.
-const ANSWER: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for a request to the brokers between two messages.
-const ANSWER_SOON: Duration = Duration::from_secs(2);
+const SHORT_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Member of the consumer group.
-pub struct Reader {
-    consumer: BaseConsumer<Surroundings>,
+pub struct GroupConsumer {
+    consumer: BaseConsumer<Callbacks>,
     topic: String,
 }
 
-/// Result of a call of [`Reader::poll`].
-pub enum Turn<'a> {
+/// Result of a call of [`GroupConsumer::poll`].
+pub enum ConsumerEvent<'a> {
     /// Nothing has come.
     Nothing,
     /// Message of a partition.
     Message(Message<'a>),
-    /// Partitions that the group gives us; the group does not wait until we [`Reader::assign`] them.
-    Given(Vec<i32>),
+    /// Partitions that the group gives us; the group does not wait until we [`GroupConsumer::assign`] them.
+    Assigned(Vec<i32>),
     /// Partitions that the group has taken away.
-    Taken(Vec<i32>),
+    Revoked(Vec<i32>),
 }
 
 /// Message as it is in Kafka.
@@ -77,20 +77,26 @@ impl Message<'_> {
     }
 }
 
-impl Reader {
+impl GroupConsumer {
     /// Makes a member that has not joined the group yet. No broker need be reachable.
     ///
     /// # Errors
     /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
-    pub fn new(kafka: &Kafka, link: Arc<Link>) -> Result<Reader, Error> {
+    pub fn new(kafka: &Kafka, status: Arc<BrokerStatus>) -> Result<GroupConsumer, Error> {
         let config = settings::consumer(kafka)?;
-        let (turns, is_refused, damage_seen, is_another) = Default::default();
+        let (group_changes, is_refused, damage_seen, is_topic_remade) = Default::default();
         let is_debugged = kafka.properties.contains_key("debug");
-        let surroundings =
-            Surroundings { link, is_debugged, turns, is_refused, damage_seen, is_another };
-        let consumer = BaseConsumer::from_config_and_context(&config, surroundings)
+        let callbacks = Callbacks {
+            status,
+            is_debugged,
+            group_changes,
+            is_refused,
+            damage_seen,
+            is_topic_remade,
+        };
+        let consumer = BaseConsumer::from_config_and_context(&config, callbacks)
             .map_err(|error| settings::refused(&error))?;
-        Ok(Reader { consumer, topic: kafka.topic.clone() })
+        Ok(GroupConsumer { consumer, topic: kafka.topic.clone() })
     }
 
     /// Joins the group.
@@ -105,30 +111,32 @@ impl Reader {
 
     /// Waits for a message or for news of the group, at most `wait`. Call this again and again, or the group
     /// takes us for dead.
-    pub fn poll(&self, wait: Duration) -> Turn<'_> {
-        let surroundings = self.consumer.context();
-        if let Some(turn) = surroundings.turns().pop_front() {
-            return turn.into();
+    pub fn poll(&self, wait: Duration) -> ConsumerEvent<'_> {
+        let callbacks = self.consumer.context();
+        if let Some(change) = callbacks.group_changes().pop_front() {
+            return change.into();
         }
         match self.consumer.poll(wait) {
             Some(Ok(message)) => {
-                surroundings.heard();
-                Turn::Message(Message(message))
+                callbacks.note_message();
+                ConsumerEvent::Message(Message(message))
             }
-            // Most errors are about the connection to the brokers, and the link has them already. The
+            // Most errors are about the connection to the brokers, and the status has them already. The
             // others (the topic is gone, rights are missing) are looked at here.
             Some(Err(error)) => {
-                surroundings.consider(&error);
-                Turn::Nothing
+                callbacks.note_error(&error);
+                ConsumerEvent::Nothing
             }
-            None => surroundings.turns().pop_front().map_or(Turn::Nothing, Into::into),
+            None => {
+                callbacks.group_changes().pop_front().map_or(ConsumerEvent::Nothing, Into::into)
+            }
         }
     }
 
-    /// Returns true if the group has given or taken partitions that [`Reader::poll`] has not returned yet:
-    /// some partitions may no longer be ours to assign.
-    pub fn has_turns(&self) -> bool {
-        !self.consumer.context().turns().is_empty()
+    /// Returns true if the group has given or taken partitions that [`GroupConsumer::poll`] has not returned
+    /// yet: some partitions may no longer be ours to assign.
+    pub fn has_group_changes(&self) -> bool {
+        !self.consumer.context().group_changes().is_empty()
     }
 
     /// Takes partitions over, each from its offset on; 0 stands for the earliest one.
@@ -145,7 +153,7 @@ impl Reader {
     /// that have moved.
     pub fn seek(&self, offsets: &[(i32, i64)]) -> Vec<i32> {
         let list = self.list(offsets.iter().copied());
-        match list.and_then(|list| self.consumer.seek_partitions(list, ANSWER)) {
+        match list.and_then(|list| self.consumer.seek_partitions(list, REQUEST_TIMEOUT)) {
             Ok(result) => {
                 let elements = result.elements();
                 let went = elements.iter().filter(|element| element.error().is_ok());
@@ -158,14 +166,14 @@ impl Reader {
         }
     }
 
-    /// Stops fetching from all partitions until [`Reader::resume`].
+    /// Stops fetching from all partitions until [`GroupConsumer::resume`].
     pub fn pause(&self) {
-        self.all("pause", Consumer::pause);
+        self.for_all_partitions("pause", Consumer::pause);
     }
 
     /// Fetches from all partitions again.
     pub fn resume(&self) {
-        self.all("resume", Consumer::resume);
+        self.for_all_partitions("resume", Consumer::resume);
     }
 
     /// Tells Kafka, for each partition, the first offset that is not stored yet. This is for tools that watch
@@ -181,13 +189,13 @@ impl Reader {
 
     /// Asks for the id of the cluster; none if no broker answers.
     pub fn cluster(&self) -> Option<String> {
-        self.consumer.client().fetch_cluster_id(ANSWER)
+        self.consumer.client().fetch_cluster_id(REQUEST_TIMEOUT)
     }
 
     /// Asks for the earliest offset of a partition, and the one after its last message; none if no broker
     /// answers.
     pub fn bounds(&self, partition: i32) -> Option<(i64, i64)> {
-        self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_SOON).ok()
+        self.consumer.fetch_watermarks(&self.topic, partition, SHORT_REQUEST_TIMEOUT).ok()
     }
 
     /// Returns true if we have no right to the group or the topic. Then brokers that answer are no recovery.
@@ -197,8 +205,8 @@ impl Reader {
 
     /// Returns true if the topic was made anew since the last call. librdkafka reads on at the same offsets,
     /// as if the topic was the old one.
-    pub fn takes_another(&self) -> bool {
-        self.consumer.context().is_another.swap(false, Ordering::Relaxed)
+    pub fn take_topic_remade(&self) -> bool {
+        self.consumer.context().is_topic_remade.swap(false, Ordering::Relaxed)
     }
 
     /// Returns the time at which the last batch with a wrong checksum came; none if there was none.
@@ -212,10 +220,10 @@ impl Reader {
         self.consumer.client()
     }
 
-    fn all(
+    fn for_all_partitions(
         &self,
         what: &str,
-        act: impl Fn(&BaseConsumer<Surroundings>, &TopicPartitionList) -> KafkaResult<()>,
+        act: impl Fn(&BaseConsumer<Callbacks>, &TopicPartitionList) -> KafkaResult<()>,
     ) {
         let done = self.consumer.assignment().and_then(|list| act(&self.consumer, &list));
         if let Err(error) = done {
@@ -234,76 +242,76 @@ impl Reader {
 }
 
 /// News of the group.
-enum Told {
-    Given(Vec<i32>),
-    Taken(Vec<i32>),
+enum GroupChange {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
 }
 
-impl From<Told> for Turn<'_> {
-    fn from(told: Told) -> Self {
-        match told {
-            Told::Given(partitions) => Turn::Given(partitions),
-            Told::Taken(partitions) => Turn::Taken(partitions),
+impl From<GroupChange> for ConsumerEvent<'_> {
+    fn from(change: GroupChange) -> Self {
+        match change {
+            GroupChange::Assigned(partitions) => ConsumerEvent::Assigned(partitions),
+            GroupChange::Revoked(partitions) => ConsumerEvent::Revoked(partitions),
         }
     }
 }
 
 /// Callbacks of librdkafka; all run on the thread that polls.
-struct Surroundings {
-    link: Arc<Link>,
+struct Callbacks {
+    status: Arc<BrokerStatus>,
     /// The user asks for librdkafka's own log.
     is_debugged: bool,
-    turns: Mutex<VecDeque<Told>>,
+    group_changes: Mutex<VecDeque<GroupChange>>,
     is_refused: AtomicBool,
     /// Time at which the last batch with a wrong checksum came.
     damage_seen: Mutex<Option<Instant>>,
     /// The topic was made anew, and the caller has not asked since.
-    is_another: AtomicBool,
+    is_topic_remade: AtomicBool,
 }
 
-impl Surroundings {
-    fn turns(&self) -> MutexGuard<'_, VecDeque<Told>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+impl Callbacks {
+    fn group_changes(&self) -> MutexGuard<'_, VecDeque<GroupChange>> {
+        self.group_changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the group has let us in, or a message has come.
-    fn heard(&self) {
+    fn note_message(&self) {
         self.is_refused.store(false, Ordering::Relaxed);
-        self.link.works();
+        self.status.note_answer();
     }
 
     /// Adds partitions that the group takes away, and removes them from those that wait to be taken over.
     fn taken(&self, partitions: Vec<i32>) {
-        let mut turns = self.turns();
+        let mut group_changes = self.group_changes();
         let gone: BTreeSet<i32> = partitions.iter().copied().collect();
-        for told in turns.iter_mut() {
-            if let Told::Given(given) = told {
+        for told in group_changes.iter_mut() {
+            if let GroupChange::Assigned(given) = told {
                 given.retain(|partition| !gone.contains(partition));
             }
         }
-        turns.push_back(Told::Taken(partitions));
+        group_changes.push_back(GroupChange::Revoked(partitions));
     }
 
-    fn consider(&self, error: &KafkaError) {
+    fn note_error(&self, error: &KafkaError) {
         use RDKafkaErrorCode::{GroupAuthorizationFailed, TopicAuthorizationFailed};
         if let Some(code @ (GroupAuthorizationFailed | TopicAuthorizationFailed)) =
             error.rdkafka_error_code()
         {
             self.is_refused.store(true, Ordering::Relaxed);
             let what = if code == TopicAuthorizationFailed { "topic" } else { "group" };
-            let text = words(code);
-            self.link.fails(&format!("{text}: give our user the right to read the {what}"));
+            let text = describe_code(code);
+            self.status.note_fault(&format!("{text}: give our user the right to read the {what}"));
         }
     }
 }
 
-impl ClientContext for Surroundings {
+impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if message.contains(" changed id from ") {
-            self.is_another.store(true, Ordering::Relaxed);
+            self.is_topic_remade.store(true, Ordering::Relaxed);
         }
         if !matches!(level, RDKafkaLogLevel::Debug) || self.is_debugged {
-            self.link.log(level, facility, message);
+            self.status.log(level, facility, message);
         }
     }
 
@@ -319,11 +327,11 @@ impl ClientContext for Surroundings {
             }
             return;
         }
-        self.link.error(error, reason);
+        self.status.error(error, reason);
     }
 }
 
-impl ConsumerContext for Surroundings {
+impl ConsumerContext for Callbacks {
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -332,13 +340,13 @@ impl ConsumerContext for Surroundings {
     ) {
         let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.heard();
+            self.note_message();
             // An empty answer frees the group. The partitions stay ours, and are taken over once the
             // caller knows their offsets: the store may be away for hours.
             if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
                 log::debug!("Kafka: cannot answer the group: {error}");
             }
-            self.turns().push_back(Told::Given(partitions));
+            self.group_changes().push_back(GroupChange::Assigned(partitions));
             return;
         }
         // If one partition of the list was not taken over, librdkafka refuses the whole list and waits on.

@@ -12,22 +12,22 @@ use super::settings::{self, Asking};
 use crate::config::Kafka;
 
 /// Longest time to connect to a broker, and to wait for its answer.
-const REACH: Duration = Duration::from_secs(2);
-const ANSWER: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns true if the brokers answer a new client. Makes no client if no broker can be reached.
-pub fn answers(kafka: &Kafka) -> bool {
-    kafka.brokers.iter().any(|broker| is_listening(broker)) && knock(kafka)
+pub fn answers_new_client(kafka: &Kafka) -> bool {
+    kafka.brokers.iter().any(|broker| is_listening(broker)) && fetches_metadata(kafka)
 }
 
 fn is_listening(broker: &str) -> bool {
     let addresses = broker.to_socket_addrs().into_iter().flatten();
-    addresses.take(2).any(|address| TcpStream::connect_timeout(&address, REACH).is_ok())
+    addresses.take(2).any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
 }
 
-fn knock(kafka: &Kafka) -> bool {
+fn fetches_metadata(kafka: &Kafka) -> bool {
     let Ok(config) = settings::plain(kafka) else { return false };
     let Ok(client) = AdminClient::from_config_and_context(&config, Asking) else { return false };
-    let metadata = client.inner().fetch_metadata(Some(&kafka.topic), ANSWER);
+    let metadata = client.inner().fetch_metadata(Some(&kafka.topic), REQUEST_TIMEOUT);
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }

@@ -1,5 +1,5 @@
 //! Kafka: the client's settings, a publisher for the edge, a reader for the centre. Both report through a
-//! [`Link`] when the brokers become unreachable or reachable, once per change.
+//! [`BrokerStatus`] when the brokers become unreachable or reachable, once per change.
 
 mod consume;
 mod diagnose;
@@ -9,10 +9,10 @@ mod publish;
 mod settings;
 mod topic;
 
-pub use consume::{Message, Reader, Turn};
+pub use consume::{ConsumerEvent, GroupConsumer, Message};
 pub use diagnose::refusal;
-pub use fresh::answers;
-pub use link::{Change, Link};
-pub use publish::{Delivery, Publisher};
+pub use fresh::answers_new_client;
+pub use link::{BrokerStatus, StatusChange};
+pub use publish::{Delivery, TopicProducer};
 pub use settings::Batching;
 pub use topic::{Topic, ensure};

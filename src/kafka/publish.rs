@@ -9,9 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 
-use super::link::Link;
+use super::link::BrokerStatus;
 use super::settings::{self, Batching};
-use super::topic::words;
+use super::topic::describe_code;
 use crate::config::Kafka;
 use crate::error::Error;
 
@@ -29,30 +29,31 @@ pub enum Delivery {
 }
 
 /// Callback for each record that was handed over, with its id; runs on the thread that polls librdkafka.
-type Tell = Box<dyn Fn(u64, Delivery) + Send + Sync>;
+type DeliveryCallback = Box<dyn Fn(u64, Delivery) + Send + Sync>;
 
 /// Producer of records.
-pub struct Publisher {
-    producer: ThreadedProducer<Surroundings>,
+pub struct TopicProducer {
+    producer: ThreadedProducer<Callbacks>,
     topic: String,
 }
 
-impl Publisher {
-    /// Makes a publisher that calls `tell` with the delivery of each record. No broker need be reachable yet.
+impl TopicProducer {
+    /// Makes a producer that calls `on_delivery` with the delivery of each record. No broker need be
+    /// reachable yet.
     ///
     /// # Errors
     /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
     pub fn new(
         kafka: &Kafka,
         batching: Batching,
-        link: Arc<Link>,
-        tell: Tell,
-    ) -> Result<Publisher, Error> {
+        status: Arc<BrokerStatus>,
+        on_delivery: DeliveryCallback,
+    ) -> Result<TopicProducer, Error> {
         let config = settings::producer(kafka, batching)?;
-        let surroundings = Surroundings { link, tell };
-        let producer = ThreadedProducer::from_config_and_context(&config, surroundings)
+        let callbacks = Callbacks { status, on_delivery };
+        let producer = ThreadedProducer::from_config_and_context(&config, callbacks)
             .map_err(|error| settings::refused(&error))?;
-        Ok(Publisher { producer, topic: kafka.topic.clone() })
+        Ok(TopicProducer { producer, topic: kafka.topic.clone() })
     }
 
     /// Hands a record to librdkafka. Returns false if its queue is full at the moment.
@@ -71,8 +72,8 @@ impl Publisher {
         }
     }
 
-    /// Takes back all records that were handed over and not delivered. Each is reported to `tell`, most as
-    /// [`Delivery::Returned`]; a record on its way may still be reported with its true delivery.
+    /// Takes back all records that were handed over and not delivered. Each is reported to `on_delivery`,
+    /// most as [`Delivery::Returned`]; a record on its way may still be reported with its true delivery.
     pub fn take_back(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
@@ -84,44 +85,44 @@ impl Publisher {
 }
 
 /// Callbacks of librdkafka.
-struct Surroundings {
-    link: Arc<Link>,
-    tell: Tell,
+struct Callbacks {
+    status: Arc<BrokerStatus>,
+    on_delivery: DeliveryCallback,
 }
 
-impl ClientContext for Surroundings {
+impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.link.log(level, facility, message);
+        self.status.log(level, facility, message);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
         let longest_ms = throttled_ms(&String::from_utf8_lossy(statistics));
         if longest_ms > 0 {
-            self.link.throttled(Duration::from_millis(longest_ms));
+            self.status.note_throttle(Duration::from_millis(longest_ms));
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             // Brokers that close an idle connection look the same, so this is only a suspicion.
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.link.suspect(reason),
-            _ => self.link.error(error, reason),
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.status.suspect(reason),
+            _ => self.status.error(error, reason),
         }
     }
 }
 
-impl ProducerContext for Surroundings {
+impl ProducerContext for Callbacks {
     type DeliveryOpaque = Box<u64>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, id: Box<u64>) {
         let delivery = match result {
             Ok(_) => {
-                self.link.works();
+                self.status.note_answer();
                 Delivery::Done
             }
             Err((error, _)) => outcome(error),
         };
-        (self.tell)(*id, delivery);
+        (self.on_delivery)(*id, delivery);
     }
 }
 
@@ -133,7 +134,7 @@ fn outcome(error: &KafkaError) -> Delivery {
         NotEnoughReplicas, NotEnoughReplicasAfterAppend, PurgeInflight, PurgeQueue,
         TopicAuthorizationFailed,
     };
-    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), words);
+    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), describe_code);
     match error.rdkafka_error_code() {
         Some(MessageSizeTooLarge) => Delivery::Refused(format!(
             "{text}: raise max.message.bytes of the topic, which is smaller than the record"

@@ -35,8 +35,8 @@ const COMMON: [(&str, &str); 9] = [
 /// Settings of the producer, for a small machine: we hold the records that wait, librdkafka only the next
 /// few. Idempotence is off: a restart repeats records anyway, their key removes the duplicates, and
 /// idempotence would bring errors that end the client. A batch that is sent again may arrive after later
-/// batches. One request at a time would prevent that, but then a link with a latency of 300 ms would carry
-/// no more than 200 KB/s.
+/// batches. One request at a time would prevent that, but then a connection with a latency of 300 ms would
+/// carry no more than 200 KB/s.
 const PRODUCER: [(&str, &str); 14] = [
     ("acks", "all"),
     ("enable.idempotence", "false"),

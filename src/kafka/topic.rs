@@ -13,7 +13,7 @@ use crate::config::Kafka;
 use crate::error::Error;
 
 /// Longest time to wait for the brokers' answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// State of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +35,23 @@ pub fn ensure<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,
 ) -> Result<Topic, Error> {
-    match look(kafka, client)? {
+    match fetch_topic_error(kafka, client)? {
         None => return Ok(Topic::Exists),
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) if !kafka.create_topic => {
             return Ok(missing(kafka, "does not exist", "or set create_topic"));
         }
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
         Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            let why = format!("cannot be seen: {}", words(code));
+            let why = format!("cannot be seen: {}", describe_code(code));
             return Ok(missing(kafka, &why, "or give our user the right to describe it"));
         }
         // A broker that has just started may not know all topics yet.
         Some(code) => {
-            return Err(Error::new(format!("cannot see topic {}: {}", kafka.topic, words(code))));
+            return Err(Error::new(format!(
+                "cannot see topic {}: {}",
+                kafka.topic,
+                describe_code(code)
+            )));
         }
     }
     let said = |error: KafkaError| Error::new(format!("cannot make the topic: {error}"));
@@ -55,13 +59,15 @@ pub fn ensure<C: rdkafka::ClientContext>(
     let admin = AdminClient::from_config_and_context(&config, Asking).map_err(said)?;
     let replication = TopicReplication::Fixed(kafka.replicas);
     let topic = NewTopic::new(&kafka.topic, kafka.partitions, replication);
-    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+    let options = AdminOptions::new()
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .operation_timeout(Some(REQUEST_TIMEOUT));
     let made = smol::block_on(admin.create_topics([&topic], &options)).map_err(said)?;
     match made.into_iter().next() {
         Some(Ok(_)) => Ok(Topic::Made),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Topic::Exists),
         Some(Err((_, code))) => {
-            let why = format!("does not exist, and we cannot make it: {}", words(code));
+            let why = format!("does not exist, and we cannot make it: {}", describe_code(code));
             Ok(missing(kafka, &why, "or give our user the right to create it"))
         }
         None => Err(Error::new("cannot make the topic: no answer")),
@@ -69,20 +75,20 @@ pub fn ensure<C: rdkafka::ClientContext>(
 }
 
 /// Asks the brokers for the topic; returns the error code, none if the topic exists.
-fn look<C: rdkafka::ClientContext>(
+fn fetch_topic_error<C: rdkafka::ClientContext>(
     kafka: &Kafka,
     client: &Client<C>,
 ) -> Result<Option<RDKafkaErrorCode>, Error> {
     let metadata =
-        client.fetch_metadata(Some(&kafka.topic), ANSWER).map_err(|error| {
-            match error.rdkafka_error_code() {
-                Some(
-                    RDKafkaErrorCode::BrokerTransportFailure
-                    | RDKafkaErrorCode::OperationTimedOut
-                    | RDKafkaErrorCode::AllBrokersDown,
-                ) => Error::new("no broker answers"),
-                _ => Error::new(format!("cannot ask for the topic: {error}")),
-            }
+        client.fetch_metadata(Some(&kafka.topic), REQUEST_TIMEOUT).map_err(|error| match error
+            .rdkafka_error_code()
+        {
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::AllBrokersDown,
+            ) => Error::new("no broker answers"),
+            _ => Error::new(format!("cannot ask for the topic: {error}")),
         })?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == kafka.topic);
     let Some(topic) = topic else { return Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) };
@@ -99,7 +105,7 @@ fn missing(kafka: &Kafka, why: &str, or: &str) -> Topic {
 }
 
 /// Returns Kafka's words for a code: `Topic authorization failed`, without `Broker: ` before it.
-pub fn words(code: RDKafkaErrorCode) -> String {
+pub fn describe_code(code: RDKafkaErrorCode) -> String {
     let text = code.to_string();
     let text = text.split_once(" (").and_then(|(_, text)| text.strip_suffix(')')).unwrap_or(&text);
     text.strip_prefix("Broker: ").or(text.strip_prefix("Local: ")).unwrap_or(text).to_owned()

@@ -26,7 +26,7 @@ use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::{Link, Reader, Turn};
+use crate::kafka::{BrokerStatus, ConsumerEvent, GroupConsumer};
 use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
 use crate::store::{Origin, Position};
@@ -46,8 +46,8 @@ const END: Duration = Duration::from_secs(900);
 /// Stage that reads messages.
 pub struct Consumer {
     kafka: Kafka,
-    reader: Reader,
-    link: Arc<Link>,
+    group: GroupConsumer,
+    status: Arc<BrokerStatus>,
     requests: Sender<StoreRequest>,
     replies: Receiver<StoreReply>,
     shared: Arc<Shared>,
@@ -89,8 +89,8 @@ type Payload = Result<Decoded, (Refused, Vec<u8>)>;
 enum Event {
     /// A message and its fingerprint.
     Message(Origin, u64, Payload),
-    Given(Vec<i32>),
-    Taken(Vec<i32>),
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
 }
 
 impl Consumer {
@@ -106,11 +106,11 @@ impl Consumer {
         shared: Arc<Shared>,
         stop: Stop,
     ) -> Result<Consumer, Error> {
-        let link = Arc::new(Link::new(kafka));
+        let status = Arc::new(BrokerStatus::new(kafka));
         Ok(Consumer {
-            reader: Reader::new(kafka, Arc::clone(&link))?,
+            group: GroupConsumer::new(kafka, Arc::clone(&status))?,
             kafka: kafka.clone(),
-            link,
+            status,
             requests,
             replies,
             shared,
@@ -148,7 +148,7 @@ impl Consumer {
 
     fn read(&mut self) -> Result<(), Error> {
         if self.wait()? {
-            self.reader.join()?;
+            self.group.join()?;
             while !self.stop.is_told() {
                 self.take_replies()?;
                 self.turn()?;
@@ -195,7 +195,7 @@ impl Consumer {
                 let ours = marks.iter().filter(|mark| self.positions.has(mark.partition));
                 let offsets: Vec<_> = ours.map(|mark| (mark.partition, mark.next)).collect();
                 if !offsets.is_empty() {
-                    self.reader.commit(&offsets);
+                    self.group.commit(&offsets);
                 }
             }
             StoreReply::Outdated => {
@@ -236,11 +236,11 @@ impl Consumer {
             positions.iter().filter(|(p, _)| self.assigned.contains(p)).collect();
         // Partitions given or taken that we have not heard of yet come first; the writer is asked again after
         // that.
-        if ours.is_empty() || self.reader.has_turns() {
+        if ours.is_empty() || self.group.has_group_changes() {
             return;
         }
         let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start_offset(at))).collect();
-        if let Err(error) = self.reader.assign(&starts) {
+        if let Err(error) = self.group.assign(&starts) {
             log::warn!("{error}");
             self.ask_at = Instant::now() + AGAIN;
             return;
@@ -254,9 +254,9 @@ impl Consumer {
         // The new partitions are to be paused as the others are. One that we had before, and that was taken
         // away while it was paused, would be paused still.
         if self.is_paused {
-            self.reader.pause();
+            self.group.pause();
         } else {
-            self.reader.resume();
+            self.group.resume();
         }
     }
 
@@ -265,7 +265,7 @@ impl Consumer {
         if self.busy.is_none() && self.builder.due().is_some_and(|due| due <= Instant::now()) {
             self.send_parcel();
         }
-        if self.reader.takes_another() {
+        if self.group.take_topic_remade() {
             self.positions.invalidate();
         }
         self.request_positions();
@@ -276,22 +276,22 @@ impl Consumer {
         }
         if must_wait != self.is_paused {
             if must_wait {
-                self.reader.pause();
+                self.group.pause();
             } else {
-                self.reader.resume();
+                self.group.resume();
             }
             self.is_paused = must_wait;
         }
         match self.poll() {
             None => {}
             Some(Event::Message(came, hash, read)) => self.take_message(came, hash, read),
-            Some(Event::Given(partitions)) => {
+            Some(Event::Assigned(partitions)) => {
                 if !partitions.is_empty() {
                     log::info!("reading partitions {partitions:?}");
                 }
                 self.assigned.extend(&partitions);
             }
-            Some(Event::Taken(partitions)) => {
+            Some(Event::Revoked(partitions)) => {
                 if !partitions.is_empty() {
                     log::info!("no longer reading partitions {partitions:?}");
                 }
@@ -317,11 +317,11 @@ impl Consumer {
         let now = Instant::now();
         let due = self.builder.due().filter(|_| self.busy.is_none());
         let wait = due.map_or(TURN, |due| due.saturating_duration_since(now).min(TURN));
-        match self.reader.poll(wait.max(Duration::from_millis(1))) {
-            Turn::Nothing => None,
-            Turn::Given(partitions) => Some(Event::Given(partitions)),
-            Turn::Taken(partitions) => Some(Event::Taken(partitions)),
-            Turn::Message(message) => {
+        match self.group.poll(wait.max(Duration::from_millis(1))) {
+            ConsumerEvent::Nothing => None,
+            ConsumerEvent::Assigned(partitions) => Some(Event::Assigned(partitions)),
+            ConsumerEvent::Revoked(partitions) => Some(Event::Revoked(partitions)),
+            ConsumerEvent::Message(message) => {
                 let (partition, offset) = (message.partition(), message.offset());
                 let came = Origin { partition, offset, sent_ms: message.sent_ms() };
                 let (hash, payload) = (message.hash(), message.payload());

@@ -1,7 +1,7 @@
 //! Stage behind the connections: judges replies, and logs when the state of a target changes.
 //!
-//! Takes: findings of the scheduler. Gives: records. Ends when: the scheduler has ended and its queue is empty, or
-//! nobody takes records any more. On failure: there is none.
+//! Takes: findings of the scheduler. Gives: records. Ends when: the scheduler has ended and its queue is
+//! empty, or nobody takes records any more. On failure: there is none.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

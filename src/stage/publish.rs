@@ -17,12 +17,12 @@ use smol::channel::Receiver;
 use smol::future::FutureExt;
 
 use self::announce::Announcer;
-use self::topic::{Finder, TopicFinding};
-use super::messages::JudgeOutput;
+use self::topic::{TopicFinder, TopicFinding};
+use super::messages::{JudgeOutput, Run};
 use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
-use crate::kafka::{Batching, Change, Delivery, Link, Topic};
+use crate::kafka::{Batching, BrokerStatus, Delivery, StatusChange, Topic};
 use crate::model::backoff::Backoff;
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
@@ -54,8 +54,8 @@ const TAKE_BACK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Stage that sends records to Kafka.
 pub struct Publisher {
-    link: Arc<Link>,
-    finder: Finder,
+    status: Arc<BrokerStatus>,
+    finder: TopicFinder,
     outbox: Outbox,
     outputs: Receiver<JudgeOutput>,
     shared: Arc<Shared>,
@@ -113,20 +113,20 @@ impl Publisher {
     pub fn new(
         config: &Config,
         kafka: &Kafka,
-        (node, run): (&Arc<str>, u32),
+        run: &Run,
         outputs: Receiver<JudgeOutput>,
         shared: Arc<Shared>,
         stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Publisher, Error> {
-        let link = Arc::new(Link::new(kafka));
+        let status = Arc::new(BrokerStatus::new(kafka));
         let now = Instant::now();
         Ok(Publisher {
-            finder: Finder::new(kafka, &link)?,
-            link,
+            finder: TopicFinder::new(kafka, &status)?,
+            status,
             outbox: Outbox::new(config.spool.memory),
             outputs,
             shared,
-            announcer: Announcer::new(node, run),
+            announcer: Announcer::new(run),
             stop_timeout: config.probe.stop_timeout,
             stopped,
             topic: kafka.topic.clone(),
@@ -185,25 +185,26 @@ impl Publisher {
         // Nothing is sent while the topic is looked for, and the finder tells when the topic is there.
         let retry = self.retry_at.filter(|_| self.has_topic);
         let retry = retry.map_or(wait, |at| at.saturating_duration_since(now).min(wait));
-        let told = async {
+        let delivery = async {
             self.finder
                 .next_delivery()
                 .await
-                .map_or(Event::Nothing, |(id, told)| Event::Delivered(id, told))
+                .map_or(Event::Nothing, |(id, delivery)| Event::Delivered(id, delivery))
         };
-        let given = async {
+        let output = async {
             match self.outputs.recv().await {
-                Ok(given) => Event::Output(given),
+                Ok(output) => Event::Output(output),
                 Err(_) if is_open => Event::Ended,
                 Err(_) => smol::future::pending().await,
             }
         };
-        let found = async { self.finder.next_finding().await.map_or(Event::Nothing, Event::Topic) };
+        let finding =
+            async { self.finder.next_finding().await.map_or(Event::Nothing, Event::Topic) };
         let tick = async {
             Timer::after(retry).await;
             Event::Nothing
         };
-        smol::block_on(told.or(given).or(found).or(tick))
+        smol::block_on(delivery.or(output).or(finding).or(tick))
     }
 
     fn take(&mut self, event: Event) {
@@ -211,7 +212,7 @@ impl Publisher {
             Event::Output(JudgeOutput::Records(records)) => {
                 for record in records {
                     match record {
-                        Record::Node(state) => self.announcer.begin(state.run),
+                        Record::Node(state) => self.announcer.begin_run(state.run),
                         record => self.hold(&record),
                     }
                 }
@@ -220,22 +221,22 @@ impl Publisher {
                 self.announcer.change_targets(targets)
             }
             Event::Delivered(id, delivery) => self.settle(id, delivery),
-            Event::Topic(found) => self.take_topic(found),
+            Event::Topic(finding) => self.take_topic(finding),
             Event::Ended | Event::Nothing => {}
         }
     }
 
-    fn take_topic(&mut self, found: TopicFinding) {
-        match found {
-            TopicFinding::Nobody(error) => self.link.unanswered(&error.to_string()),
+    fn take_topic(&mut self, finding: TopicFinding) {
+        match finding {
+            TopicFinding::Nobody(error) => self.status.note_silence(&error.to_string()),
             // The broker answers others, and lets us wait for our quota.
-            TopicFinding::Stuck if self.link.is_throttled() => self.look_for_topic(),
+            TopicFinding::Stuck if self.status.is_throttled() => self.look_for_topic(),
             TopicFinding::Stuck => {
                 log::info!("Kafka producer is stuck: reconnecting");
-                self.finder.renew();
+                self.finder.replace_producer();
                 self.look_for_topic();
             }
-            TopicFinding::Topic(Topic::Missing(why)) => self.link.fails(&why),
+            TopicFinding::Topic(Topic::Missing(why)) => self.status.note_fault(&why),
             TopicFinding::Topic(Topic::Made) => {
                 log::info!("topic {} is made", self.topic);
                 self.has_topic = true;
@@ -245,7 +246,7 @@ impl Publisher {
                 match self.failure.take() {
                     Some(why) => self.note_failure(&why),
                     // No record waits whose delivery could show that Kafka is back.
-                    None if self.outbox.is_empty() && !self.takes_none => self.link.works(),
+                    None if self.outbox.is_empty() && !self.takes_none => self.status.note_answer(),
                     None => {}
                 }
             }
@@ -258,7 +259,7 @@ impl Publisher {
         let since = *self.failing.get_or_insert_with(Instant::now);
         if since.elapsed() >= ANSWER_TIMEOUT_IN_DOUBT {
             self.takes_none = true;
-            self.link.fails(why);
+            self.status.note_fault(why);
         } else {
             log::debug!("Kafka: a record came back: {why}");
         }
@@ -294,10 +295,10 @@ impl Publisher {
         if self.one_by_one_until.is_some_and(|until| until <= Instant::now()) {
             self.one_by_one_until = None;
             self.outbox.send_singly(false);
-            self.finder.batch(Batching::Many);
+            self.finder.set_batching(Batching::Many);
         }
         while let Some((id, entry)) = self.outbox.first() {
-            match self.finder.publisher().send(id, &entry.key, &entry.json) {
+            match self.finder.producer().send(id, &entry.key, &entry.json) {
                 Ok(true) => self.outbox.sent(id),
                 Ok(false) | Err(Delivery::Done | Delivery::Returned) => return,
                 Err(Delivery::Refused(why)) => {
@@ -316,9 +317,9 @@ impl Publisher {
         let now = Instant::now();
         if now >= self.reannounce_at && self.outbox.take_untold() {
             self.reannounce_at = now + REANNOUNCE_EVERY;
-            self.announcer.tell_again();
+            self.announcer.announce_again();
         }
-        while !self.link.is_away() && self.outbox.has_room() {
+        while !self.status.is_away() && self.outbox.has_room() {
             let Some(record) = self.announcer.next(|| self.outbox.held()) else { return };
             self.hold(&record);
         }
@@ -338,49 +339,49 @@ impl Publisher {
 
     /// Logs changes of the connection to the brokers, and looks for the topic where it may be gone.
     fn log_changes(&mut self) {
-        self.finder.look_again();
+        self.finder.retry_search();
         if !self.outbox.is_under_way() {
             self.answered_at = Instant::now();
         }
         let silent = self.answered_at.elapsed();
         let silence =
-            if self.link.is_in_doubt() { ANSWER_TIMEOUT_IN_DOUBT } else { ANSWER_TIMEOUT };
+            if self.status.is_in_doubt() { ANSWER_TIMEOUT_IN_DOUBT } else { ANSWER_TIMEOUT };
         if silent >= silence {
-            self.link.unanswered(&format!("no answer for {} s", silence.as_secs()));
+            self.status.note_silence(&format!("no answer for {} s", silence.as_secs()));
         }
         // The topic may have been deleted, which librdkafka is slow to report. And while no record waits to
         // be delivered, nothing else shows that the brokers are back.
-        let is_idle = self.link.is_away() && self.outbox.is_empty();
+        let is_idle = self.status.is_away() && self.outbox.is_empty();
         if self.has_topic && (silent >= ANSWER_TIMEOUT_IN_DOUBT || is_idle) {
             self.look_for_topic();
         }
         let waiting = count(self.outbox.len() as u64, "record");
-        match self.link.change() {
+        match self.status.take_change() {
             None => return,
-            Some(Change::Throttled(wait)) => log::warn!(
+            Some(StatusChange::Throttled(wait)) => log::warn!(
                 "Kafka slows us down: we send more than a quota of its brokers allows, and have to \
                  wait {} ms at a time, {waiting} held: raise producer_byte_rate",
                 wait.as_millis()
             ),
-            Some(Change::Away(why)) => {
+            Some(StatusChange::Away(why)) => {
                 log::error!("Kafka is away: {why}; checks go on, {waiting} held in memory");
             }
-            Some(Change::Back(after)) => {
+            Some(StatusChange::Back(after)) => {
                 log::info!("Kafka is back after {} s, {waiting} to send", after.as_secs());
             }
         }
-        let trouble = self.link.is_away().then_some("kafka_away");
+        let trouble = self.status.is_away().then_some("kafka_away");
         self.change_counters(|health| health.trouble = trouble);
     }
 
     fn look_for_topic(&mut self) {
         self.has_topic = false;
-        self.finder.look();
+        self.finder.search();
     }
 
     /// Takes back the records that librdkafka has, so that the result of each is known.
     fn take_back(&mut self) {
-        self.finder.publisher().take_back();
+        self.finder.producer().take_back();
         let limit = Instant::now() + TAKE_BACK_TIMEOUT;
         while !self.outbox.is_empty() && Instant::now() < limit {
             match self.next(false, RETRY_FIRST) {

@@ -4,11 +4,11 @@
 //! is asked for; then no check starts, those in flight end, and each check that is open after
 //! `stop_timeout` becomes a gap. On failure: an error of libcurl itself ends the scheduler with that error.
 //!
-//! The scheduler begins once the clock can be believed. If the clock is stepped, the scheduler plans the grid of
-//! due times anew, and the outcomes of the checks under way are unknown.
+//! The scheduler begins once the clock can be believed. If the clock is stepped, the scheduler plans the grid
+//! of due times anew, and the outcomes of the checks under way are unknown.
 //!
 //! The scheduler has a thread of its own and does nothing else, so that nothing disturbs a measurement:
-//! bodies are decision elsewhere, and items go into a queue that never blocks the scheduler. The queue itself
+//! bodies are judged elsewhere, and items go into a queue that never blocks the scheduler. The queue itself
 //! has no bound; instead, no check starts while `QUEUE` or more items wait in it.
 
 mod batcher;
@@ -22,7 +22,8 @@ use smol::channel::{Receiver, Sender};
 
 use self::batcher::FindingBatcher;
 use super::messages::{
-    Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, Plan, SchedulerHandle, draw_run,
+    Decision, DecisionSender, EndedAttempt, FailedAttempt, Finding, Plan, Run, SchedulerHandle,
+    draw_run,
 };
 use crate::check::engine::Engine;
 use crate::check::trust::Trust;
@@ -94,12 +95,9 @@ struct CheckTag {
 }
 
 impl Scheduler {
-    /// Makes a scheduler without targets; [`Scheduler::run`] takes the first plan.
-    pub fn new(
-        (node, run): (Arc<str>, u32),
-        limits: Limits,
-        findings: Sender<Vec<Finding>>,
-    ) -> Scheduler {
+    /// Creates a scheduler without targets; [`Scheduler::run`] takes the first plan.
+    pub fn new(run: Run, limits: Limits, findings: Sender<Vec<Finding>>) -> Scheduler {
+        let Run { node, number: run } = run;
         let (decisions_in, decisions) = smol::channel::unbounded();
         let (plans_in, plans) = smol::channel::unbounded();
         Scheduler {

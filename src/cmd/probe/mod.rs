@@ -1,12 +1,12 @@
 //! `sitewatch probe`: watches from the edge, and publishes to Kafka.
 //!
 //! ```text
-//!     watch ──Finding──> judge ──Record──> send ──> Kafka         each on a thread of its own
-//!                        └──> log        main: signals, /health
+//!     schedule ──Finding──> judge ──Record──> publish ──> Kafka     each on a thread of its own
+//!                             └──> log        main: signals, /health
 //! ```
 //!
-//! No check waits for Kafka: records that cannot be sent are held. Stopping runs down the road: the watch
-//! starts nothing more and ends, the judge drains its queue, the sender delivers the rest within
+//! No check waits for Kafka: records that cannot be sent are held. Stopping runs down the road: the scheduler
+//! starts nothing more and ends, the judge drains its queue, the publisher delivers the rest within
 //! `stop_timeout`. A second signal leaves at once.
 
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ use crate::error::{Context, Error};
 use crate::show::health::{Health, Role};
 use crate::show::text::count;
 use crate::show::time::rfc3339;
-use crate::stage::messages::draw_run;
+use crate::stage::messages::Run;
 use crate::stage::publish::{Publisher, Undelivered};
 use crate::threads;
 
@@ -43,7 +43,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let node: Arc<str> = node.into();
     keep_own(&mut config, &node)?;
     let kafka = config.kafka.clone().ok_or_else(|| Error::new("[kafka] is missing"))?;
-    let run = draw_run();
+    let run = Run::begin(&node);
     let plan = checking::plan(&config)?;
     let shared = Shared::new(Health {
         role: Role::Probe,
@@ -53,8 +53,9 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     });
     let (outputs_in, outputs) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
-    let told = Arc::clone(&stopped);
-    let send = Publisher::new(&config, &kafka, (&node, run), outputs, Arc::clone(&shared), told)?;
+    let stopped_at = Arc::clone(&stopped);
+    let publisher =
+        Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
     let daemon = Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -63,33 +64,33 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         kafka.brokers.join(", ")
     );
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
-    let send = threads::named("send").spawn(move || {
-        let left = send.run();
+    let publish = threads::named("publish").spawn(move || {
+        let undelivered = publisher.run();
         drop(ended_in);
-        left
+        undelivered
     });
-    let send = send.cannot("start a thread")?;
+    let publish = publish.cannot("start a thread")?;
     let sink = Box::new(move |output| match outputs_in.send_blocking(output) {
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     });
-    let checking =
-        Checking::start(&config, (&node, run), plan, InitialState::default(), &shared, sink)?;
+    let checking = Checking::start(&config, &run, plan, InitialState::default(), &shared, sink)?;
     let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
     let mut told = Told { stopped, checking: &checking, reload };
     daemon.oversee(&shared, &ended, &mut told);
     drop(told);
 
-    let watched = checking.join();
-    let left = send.join().map_err(|_| Error::new("a thread of this program broke down"))?;
-    if let Some(Undelivered { count: left, oldest_ms }) = left {
-        let records = count(left, "record");
+    let checked = checking.join();
+    let undelivered =
+        publish.join().map_err(|_| Error::new("a thread of this program broke down"))?;
+    if let Some(Undelivered { count: number, oldest_ms }) = undelivered {
+        let records = count(number, "record");
         let oldest = oldest_ms.map(|ms| format!(", the oldest of {}", rfc3339(ms)));
         let oldest = oldest.unwrap_or_default();
         log::error!("{records}{oldest}: not delivered and lost, Kafka did not take them in time");
         return Ok(BAD_NEWS);
     }
-    if let Err(error) = watched {
+    if let Err(error) = checked {
         log::error!("{error}");
         return Ok(BAD_NEWS);
     }

@@ -1,12 +1,12 @@
 //! `sitewatch run`: watches, and keeps the results, on one machine.
 //!
 //! ```text
-//!     watch ──Finding──> judge ──Record──> keep ──> SQLite        each on a thread of its own
-//!                        └──> screen, log         main: signals, /health
+//!     schedule ──Finding──> judge ──Record──> persist ──> SQLite    each on a thread of its own
+//!                             └──> screen, log         main: signals, /health
 //! ```
 //!
-//! Stopping runs down the road: the watch starts nothing more and ends, the judge drains its queue, the
-//! keeper stores the rest. A second signal leaves at once.
+//! Stopping runs down the road: the scheduler starts nothing more and ends, the judge drains its queue,
+//! the writer stores the rest. A second signal leaves at once.
 
 mod view;
 
@@ -32,7 +32,7 @@ use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::stage::judge::TargetStates;
-use crate::stage::messages::{JudgeOutput, Plan, draw_run};
+use crate::stage::messages::{JudgeOutput, Plan, Run};
 use crate::stage::persist::records::{RecordWriter, Unstored};
 use crate::store::{Sqlite, Store};
 use crate::threads;
@@ -46,13 +46,13 @@ const BATCH: usize = 16;
 /// Watches targets and stores the records until the program is told to stop.
 ///
 /// # Errors
-/// Anything that keeps the watch from starting.
+/// Anything that keeps `run` from starting.
 pub fn run(common: &Common) -> Result<u8, Error> {
     let since_us = clock::now_us();
     let mut config = load(common, Need::Targets)?;
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
     keep_own(&mut config, &node)?;
-    let run = draw_run();
+    let run = Run::begin(&node);
     let (store, _claim) = Sqlite::replacing(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
     let daemon = Daemon::new(&config)?;
@@ -63,7 +63,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
-    let stages = start(&config, (&node, run), store, plan, screen)?;
+    let stages = start(&config, &run, store, plan, screen)?;
     log::info!(
         "watching {} as {node}, storing in {}",
         count(config.targets.len() as u64, "target"),
@@ -112,18 +112,19 @@ struct Stages {
     /// Closed when the last stage has ended.
     ended: smol::channel::Receiver<()>,
     checking: Checking,
-    keep: JoinHandle<Option<Unstored>>,
+    persist: JoinHandle<Option<Unstored>>,
 }
 
 /// Starts the stages, each on a thread of its own.
 fn start(
     config: &Config,
-    (node, run): (&Arc<str>, u32),
+    run: &Run,
     mut store: Sqlite,
     plan: Plan,
     screen: Option<Arc<Mutex<Screen>>>,
 ) -> Result<Stages, Error> {
     let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
+    let node = &run.node;
     let newest = store.newest(node).map_err(unreadable)?;
     let now_ms = clock::now_ms();
     let mut states = TargetStates::new();
@@ -143,7 +144,7 @@ fn start(
     });
     let (records_in, records) = sync_channel(BATCHES);
     let (ended_in, ended) = smol::channel::bounded(1);
-    let keep = RecordWriter {
+    let writer = RecordWriter {
         store,
         shared: Arc::clone(&shared),
         stop_timeout: config.probe.stop_timeout,
@@ -153,13 +154,13 @@ fn start(
             bytes: config.spool.memory,
         },
     };
-    let keep = threads::named("keep").spawn(move || {
-        let left = keep.run(&records);
+    let persist = threads::named("persist").spawn(move || {
+        let unstored = writer.run(&records);
         drop(ended_in);
-        left
+        unstored
     });
-    let keep = keep.cannot("start a thread")?;
-    let before = InitialState { newest, states, screen };
+    let persist = persist.cannot("start a thread")?;
+    let initial = InitialState { newest, states, screen };
     let owner = Arc::clone(node);
     let sink = Box::new(move |output| {
         let send = |records| match records_in.send(records) {
@@ -175,20 +176,20 @@ fn start(
             }),
         }
     });
-    let checking = Checking::start(config, (node, run), plan, before, &shared, sink)?;
-    Ok(Stages { shared, ended, checking, keep })
+    let checking = Checking::start(config, run, plan, initial, &shared, sink)?;
+    Ok(Stages { shared, ended, checking, persist })
 }
 
 impl Stages {
     /// Waits for all stages. Logs how they ended, and returns the exit code.
     fn join(self) -> Result<u8, Error> {
-        let watched = self.checking.join();
-        let gone = |_| Error::new("a thread of this program broke down");
-        if let Some(Unstored { count }) = self.keep.join().map_err(gone)? {
+        let checked = self.checking.join();
+        let broken = |_| Error::new("a thread of this program broke down");
+        if let Some(Unstored { count }) = self.persist.join().map_err(broken)? {
             log::error!("{count} records could not be stored and are lost: the store is away");
             return Ok(BAD_NEWS);
         }
-        if let Err(error) = watched {
+        if let Err(error) = checked {
             log::error!("{error}");
             return Ok(BAD_NEWS);
         }

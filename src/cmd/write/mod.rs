@@ -1,12 +1,12 @@
 //! `sitewatch write`: reads from Kafka, and stores in PostgreSQL.
 //!
 //! ```text
-//!     Kafka ──> read ──Parcel──> keep ──> PostgreSQL            each on a thread of its own
-//!                 └───StoreReply──────┘       main: signals, /health
+//!     Kafka ──> consume ──Parcel──> persist ──> PostgreSQL      each on a thread of its own
+//!                  └─────StoreReply────┘       main: signals, /health
 //! ```
 //!
-//! A mark moves only after the next position holds the data: PostgreSQL has the offsets beside the
-//! rows, in one transaction, and gives them back when partitions are taken over; Kafka is told
+//! A mark moves only after the next place holds the data: PostgreSQL has the offsets beside the rows, in
+//! one transaction, and gives them back when partitions are taken over; they are committed to Kafka
 //! afterwards, for the tools that watch lag. Any part may be away at any time, also at the start.
 
 mod setup;
@@ -52,9 +52,10 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let shared = Shared::new(Health { role: Role::Write, ..Health::default() });
     let stop = Stop::default();
     let limits = ParcelLimits { count: config.write.batch_max, age: config.write.batch_age };
-    let (work_in, work): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
-    let (answers_in, answers) = channel();
-    let read = Consumer::new(kafka, limits, work_in, answers, shared.clone(), stop.clone())?;
+    let (requests_in, requests): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
+    let (replies_in, replies) = channel();
+    let consumer =
+        Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
     let daemon = Daemon::new(config)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
@@ -64,46 +65,58 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         postgres.schema,
         store::Postgres::place(&postgres)
     );
-    let keep = ParcelWriter::new(config, postgres, work, answers_in, shared.clone(), stop.clone());
+    let writer =
+        ParcelWriter::new(config, postgres, requests, replies_in, shared.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
-    let (left_in, left) = sync_channel(1);
-    let (end_in, end) = sync_channel(1);
+    let (unstored_in, unstored) = sync_channel(1);
+    let (consumed_in, consumed) = sync_channel(1);
     let too_late = ended_in.downgrade();
-    let started = threads::named("keep").spawn(move || {
-        let _ = left_in.send(keep.run());
+    let started = threads::named("persist").spawn(move || {
+        let _ = unstored_in.send(writer.run());
         drop(ended_in);
     });
     started.cannot("start a thread")?;
-    let started = threads::named("read").spawn(move || drop(end_in.send(read.run())));
+    let started = threads::named("consume").spawn(move || drop(consumed_in.send(consumer.run())));
     started.cannot("start a thread")?;
-    let patience = config.probe.stop_timeout;
-    let mut told = Told { stop: stop.clone(), too_late, patience };
+    let stop_timeout = config.probe.stop_timeout;
+    let mut told = Told { stop: stop.clone(), too_late, stop_timeout };
     daemon.oversee(&shared, &ended, &mut told);
+    let left = stop.told_at().map(|at| (stop_timeout + GRACE).saturating_sub(at.elapsed()));
+    let is_persisted = log_unstored(unstored.try_recv())?;
+    if is_persisted {
+        log_consumed(consumed.recv_timeout(left.map_or(REST, |left| left.max(REST))))
+    } else {
+        Ok(FINE)
+    }
+}
 
-    let rest = stop
-        .told_at()
-        .map_or(REST, |told| (patience + GRACE).saturating_sub(told.elapsed()).max(REST));
-    match left.try_recv() {
+/// Logs how the writer has ended. Returns false if it has not: PostgreSQL does not answer.
+fn log_unstored(ended: Result<Option<Unstored>, TryRecvError>) -> Result<bool, Error> {
+    match ended {
         Ok(None) => {}
-        Ok(Some(Unstored { count: left, is_held: true })) => {
-            log::warn!("{} not stored: held back; Kafka still has them", count(left, "record"));
+        Ok(Some(Unstored { count: number, is_held: true })) => {
+            let records = count(number, "record");
+            log::warn!("{records} not stored: held back; Kafka still has them");
         }
         Ok(Some(Unstored { count: 0, .. })) => {
             log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
         }
-        Ok(Some(Unstored { count: left, .. })) => {
-            log::warn!(
-                "{} not stored: PostgreSQL is away; Kafka still has them",
-                count(left, "record")
-            );
+        Ok(Some(Unstored { count: number, .. })) => {
+            let records = count(number, "record");
+            log::warn!("{records} not stored: PostgreSQL is away; Kafka still has them");
         }
         Err(TryRecvError::Empty) => {
             log::warn!("PostgreSQL does not answer; what is not stored, Kafka still has");
-            return Ok(FINE);
+            return Ok(false);
         }
         Err(TryRecvError::Disconnected) => return Err(broken()),
     }
-    match end.recv_timeout(rest) {
+    Ok(true)
+}
+
+/// Logs how the consumer has ended. Returns the exit code.
+fn log_consumed(ended: Result<Result<(), Error>, RecvTimeoutError>) -> Result<u8, Error> {
+    match ended {
         Ok(Ok(())) => log::info!("stopped"),
         Ok(Err(error)) => {
             log::error!("{error}");
@@ -119,18 +132,18 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
 struct Told {
     stop: Stop,
     too_late: smol::channel::WeakSender<()>,
-    patience: Duration,
+    stop_timeout: Duration,
 }
 
 impl Obey for Told {
     fn stop(&mut self) {
         self.stop.tell();
         log::info!("stopping: what was read is stored first; a second signal leaves at once");
-        let (too_late, patience) = (self.too_late.clone(), self.patience);
+        let (too_late, stop_timeout) = (self.too_late.clone(), self.stop_timeout);
         // A server that has fallen silent blocks the thread that waits for it, and must not hold up the
         // program.
         let waiting = threads::named("limit").spawn(move || {
-            std::thread::sleep(patience + GRACE);
+            std::thread::sleep(stop_timeout + GRACE);
             if let Some(ended) = too_late.upgrade() {
                 ended.close();
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cmd::{FINE, print};
 use crate::config::{Dsn, Kafka, Postgres};
 use crate::error::Error;
-use crate::kafka::{Link, Reader, Topic, ensure, refusal};
+use crate::kafka::{BrokerStatus, GroupConsumer, Topic, ensure, refusal};
 use crate::store;
 
 /// Makes the topic, the schema and its tables, and the roles.
@@ -25,7 +25,7 @@ pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Resu
          `sitewatch write`, {schema}_reader to those that only read\n",
         store::Postgres::place(&postgres)
     ))?;
-    let reader = Reader::new(kafka, Arc::new(Link::new(kafka)))?;
+    let reader = GroupConsumer::new(kafka, Arc::new(BrokerStatus::new(kafka)))?;
     let ensured = ensure(kafka, reader.client()).map_err(|error| {
         // librdkafka reports a broker that it does not trust only to clients that poll.
         let tls = kafka.tls.as_ref();

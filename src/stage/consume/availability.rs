@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Consumer, TURN};
 use crate::error::Error;
-use crate::kafka::{Change, Topic, ensure};
+use crate::kafka::{StatusChange, Topic, ensure};
 
 /// Time between two questions to brokers that are away, or about a topic that is missing.
 const KNOCK: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ impl Consumer {
             if self.cluster.is_empty() && Instant::now() >= due {
                 due = Instant::now() + KNOCK;
                 if self.check_brokers()
-                    && let Some(cluster) = self.reader.cluster()
+                    && let Some(cluster) = self.group.cluster()
                 {
                     self.cluster = cluster;
                 }
@@ -37,48 +37,51 @@ impl Consumer {
 
     /// Does a turn in which nothing can be read yet. The poll tells what is wrong with the brokers.
     fn idle(&mut self) {
-        let _ = self.reader.poll(TURN);
+        let _ = self.group.poll(TURN);
         self.log_changes();
     }
 
     /// Asks whether brokers and topic are there.
     fn check_brokers(&mut self) -> bool {
         self.heard_at = Instant::now();
-        match ensure(&self.kafka, self.reader.client()) {
+        match ensure(&self.kafka, self.group.client()) {
             Ok(Topic::Missing(why)) => {
-                self.link.fails(&why);
+                self.status.note_fault(&why);
                 return false;
             }
             Err(error) => {
                 if self.cluster.is_empty() {
                     // The poll brings the brokers' own reasons, and no message yet.
-                    let _ = self.reader.poll(TURN);
+                    let _ = self.group.poll(TURN);
                 }
-                self.link.unanswered(&error.to_string());
+                self.status.note_silence(&error.to_string());
                 return false;
             }
             Ok(Topic::Made) => log::info!("topic {} is made", self.kafka.topic),
             Ok(Topic::Exists) => {}
         }
         // The configured brokers may answer, and those that have the topic may not.
-        if self.link.is_in_doubt() && self.reader.bounds(0).is_none() {
-            self.link.unanswered("no broker that has the topic answers");
+        if self.status.is_in_doubt() && self.group.bounds(0).is_none() {
+            self.status.note_silence("no broker that has the topic answers");
             return false;
         }
-        if !self.reader.is_refused() {
-            self.link.works();
+        if !self.group.is_refused() {
+            self.status.note_answer();
         }
         true
     }
 
     /// Logs changes of the connection to the brokers, and asks them again while they are away.
     pub(super) fn log_changes(&mut self) {
-        match self.link.change() {
-            None | Some(Change::Throttled(_)) => {}
-            Some(Change::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
-            Some(Change::Back(after)) => log::info!("Kafka is back after {} s", after.as_secs()),
+        match self.status.take_change() {
+            None | Some(StatusChange::Throttled(_)) => {}
+            Some(StatusChange::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
+            Some(StatusChange::Back(after)) => {
+                log::info!("Kafka is back after {} s", after.as_secs())
+            }
         }
-        let pause = if self.link.is_away() || self.link.is_in_doubt() { KNOCK } else { SILENCE };
+        let pause =
+            if self.status.is_away() || self.status.is_in_doubt() { KNOCK } else { SILENCE };
         if !self.cluster.is_empty() && self.heard_at.elapsed() >= pause {
             self.check_brokers();
         }
@@ -87,7 +90,7 @@ impl Consumer {
             log::error!("PostgreSQL has not answered for {} s: waiting for it", LATE.as_secs());
         }
         self.store_is_late = is_late;
-        let trouble = match (self.store_is_away, self.link.is_away()) {
+        let trouble = match (self.store_is_away, self.status.is_away()) {
             (true, _) => Some(self.store_trouble),
             _ if is_late => Some("store_away"),
             (_, true) => Some("kafka_away"),

@@ -34,14 +34,14 @@ impl Consumer {
     /// Logs partitions that stand still before a damaged batch, and when they go on.
     pub(super) fn look_for_damage(&mut self) {
         let now = Instant::now();
-        let Some(seen) = self.reader.damage_seen() else { return };
+        let Some(seen) = self.group.damage_seen() else { return };
         if self.damage.looked.is_some_and(|looked| now - looked < LOOK) {
             return;
         }
         self.damage.looked = Some(now);
         let marks: BTreeMap<i32, i64> = self.positions.marks().collect();
         let is_calm = now - seen >= CALM;
-        let is_waiting = self.is_paused || self.link.is_away();
+        let is_waiting = self.is_paused || self.status.is_away();
         for (partition, position) in &mut self.damage.positions {
             let is_same = marks.get(partition) == Some(&position.mark);
             if is_waiting && !position.is_told {
@@ -63,7 +63,7 @@ impl Consumer {
         }
         for (partition, position) in positions.iter_mut() {
             let is_late = !position.is_told && now - position.since >= PATIENCE;
-            let Some((low, high)) = self.reader.bounds(*partition).filter(|_| is_late) else {
+            let Some((low, high)) = self.group.bounds(*partition).filter(|_| is_late) else {
                 continue;
             };
             // This partition may have nothing to be read, and another one the damaged batch.

@@ -50,7 +50,7 @@ impl Consumer {
     pub(super) fn report_offset_gaps(&mut self) {
         for (partition, gaps) in self.builder.take_holes() {
             let mut lost = gaps;
-            let unsure = match self.reader.bounds(partition) {
+            let unsure = match self.group.bounds(partition) {
                 Some((earliest, _)) => {
                     lost.retain(|gap| gap.from < earliest);
                     ""

@@ -152,7 +152,8 @@ impl PartitionPositions {
         self.0.iter().filter(is_adrift).map(|(partition, _)| *partition)
     }
 
-    /// Returns the partitions whose log is another than before: [`PartitionPositions::find_start`] finds where to go on.
+    /// Returns the partitions whose log is another than before: [`PartitionPositions::find_start`] finds
+    /// where to go on.
     pub fn unrecognised(&self) -> impl Iterator<Item = i32> {
         let is_unrecognised = |(_, position): &(&i32, &PartitionPosition)| {
             matches!(position.state, PositionState::Unrecognised(_))
@@ -180,8 +181,8 @@ impl PartitionPositions {
         }
     }
 
-    /// Finds the offset from which a unrecognised log, which has messages from `low` to before `high`, has to be
-    /// read to be recognised; 0: the earliest.
+    /// Finds the offset from which a unrecognised log, which has messages from `low` to before `high`, has to
+    /// be read to be recognised; 0: the earliest.
     pub fn find_start(&mut self, partition: i32, low: i64, high: i64) -> i64 {
         let Some(position) = self.0.get_mut(&partition) else { return 0 };
         let PositionState::Unrecognised(limit) = position.state else { return 0 };

@@ -20,7 +20,7 @@ impl Consumer {
             return;
         }
         let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start_offset(at))).collect();
-        let went = self.reader.seek(&starts);
+        let went = self.group.seek(&starts);
         log::debug!("gone back to {starts:?}, {went:?}");
         for (partition, position) in ours.iter().filter(|(p, _)| went.contains(p)) {
             self.positions.assign(*partition, position.clone());
@@ -40,14 +40,14 @@ impl Consumer {
                 self.back_at = now + AGAIN;
             }
         }
-        if now < self.look_at || self.is_paused || self.link.is_away() {
+        if now < self.look_at || self.is_paused || self.status.is_away() {
             return;
         }
         // If a log ends before the message that it is recognised by, no message comes.
         let expecting: Vec<i32> = self.positions.expecting().collect();
         for partition in expecting {
             self.postpone_look();
-            let Some((low, high)) = self.reader.bounds(partition) else { return };
+            let Some((low, high)) = self.group.bounds(partition) else { return };
             self.positions.set_bounds(partition, low, high);
         }
     }
@@ -59,10 +59,10 @@ impl Consumer {
 
     /// Goes back to where a log may be recognised. Returns false if the brokers do not answer.
     fn go_back_in(&mut self, partition: i32) -> bool {
-        let Some((low, high)) = self.reader.bounds(partition) else { return false };
+        let Some((low, high)) = self.group.bounds(partition) else { return false };
         let from = self.positions.find_start(partition, low, high);
         log::debug!("partition {partition} is another log: looking at {from} of {low} to {high}");
-        let went = self.reader.seek(&[(partition, from)]).contains(&partition);
+        let went = self.group.seek(&[(partition, from)]).contains(&partition);
         if went {
             self.positions.resume(partition);
             self.postpone_look();

@@ -9,7 +9,6 @@ use smol::channel::{Sender, TrySendError};
 
 use crate::check::Held;
 use crate::check::trust::Trust;
-use crate::clock;
 use crate::model::judge::{Order, Reply};
 use crate::model::outcome::{Gap, Outcome};
 use crate::model::target::Target;
@@ -118,14 +117,4 @@ impl SchedulerHandle {
             log::debug!("the scheduler cannot be woken: it looks within a second");
         }
     }
-}
-
-/// Draws the number of a run: 31 random bits.
-pub fn draw_run() -> u32 {
-    let mut bytes = [0; 4];
-    if openssl::rand::rand_bytes(&mut bytes).is_err() {
-        // No randomness this early after boot: use the time instead.
-        bytes = (clock::now_us() as u32).to_le_bytes();
-    }
-    u32::from_le_bytes(bytes) >> 1
 }

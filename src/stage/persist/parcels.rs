@@ -112,8 +112,8 @@ impl ParcelWriter {
         Some(Unstored { count, is_held })
     }
 
-    /// Stores parcels and answers questions until the consumer is gone. An error has the number of records that
-    /// were being stored.
+    /// Stores parcels and answers questions until the consumer is gone. An error has the number of records
+    /// that were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
         let settings = self.settings.clone();

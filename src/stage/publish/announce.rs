@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::target::Target;
+use crate::stage::messages::Run;
 
 /// Time between two announcements of the node.
 const NODE_EVERY: Duration = Duration::from_secs(300);
@@ -26,13 +27,13 @@ pub struct Announcer {
 
 impl Announcer {
     /// Creates an announcer that announces nothing before a run has begun.
-    pub fn new(node: &Arc<str>, run: u32) -> Announcer {
-        let (node, targets_at) = (Arc::clone(node), Instant::now());
+    pub fn new(run: &Run) -> Announcer {
+        let (node, run, targets_at) = (Arc::clone(&run.node), run.number, Instant::now());
         Announcer { node, run, targets: Vec::new(), node_at: None, targets_at, next: 0 }
     }
 
     /// Begins a run, which is announced next.
-    pub fn begin(&mut self, run: u32) {
+    pub fn begin_run(&mut self, run: u32) {
         (self.run, self.node_at) = (run, Some(Instant::now()));
     }
 
@@ -43,7 +44,7 @@ impl Announcer {
     }
 
     /// Announces everything again: earlier announcements are lost.
-    pub fn tell_again(&mut self) {
+    pub fn announce_again(&mut self) {
         let now = Instant::now();
         (self.node_at, self.targets_at) = (self.node_at.map(|_| now), now);
     }

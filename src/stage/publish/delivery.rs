@@ -52,7 +52,7 @@ impl Publisher {
             if self.one_by_one_until.is_none() {
                 self.one_by_one_until = Some(Instant::now() + ONE_BY_ONE_FOR);
                 self.outbox.send_singly(true);
-                self.finder.batch(Batching::Single);
+                self.finder.set_batching(Batching::Single);
             }
             return;
         };

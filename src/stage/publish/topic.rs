@@ -8,15 +8,17 @@ use smol::channel::{Receiver, Sender};
 
 use crate::config::Kafka;
 use crate::error::Error;
-use crate::kafka::{Batching, Delivery, Link, Publisher, Topic, answers, ensure};
+use crate::kafka::{
+    Batching, BrokerStatus, Delivery, Topic, TopicProducer, answers_new_client, ensure,
+};
 use crate::threads;
 
 /// Time between two searches for a missing topic.
-const PAUSE: Duration = Duration::from_secs(2);
+const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 /// Time between two searches for a topic that was just made.
-const MADE_PAUSE: Duration = Duration::from_millis(100);
+const CREATED_PAUSE: Duration = Duration::from_millis(100);
 /// Searches per attempt to make the topic: each attempt takes a client of its own.
-const TRIED: u32 = 3;
+const TRIES_PER_CREATE: u32 = 3;
 
 /// Result of a search for the topic.
 pub enum TopicFinding {
@@ -32,59 +34,59 @@ pub enum TopicFinding {
 type Delivered = (u64, Delivery);
 
 /// Producer, and the search for its topic.
-pub struct Finder {
-    publisher: Arc<Publisher>,
+pub struct TopicFinder {
+    producer: Arc<TopicProducer>,
     batching: Batching,
     kafka: Kafka,
-    link: Arc<Link>,
-    told: (Sender<Delivered>, Receiver<Delivered>),
-    found: (Sender<TopicFinding>, Receiver<TopicFinding>),
-    looked: Option<Instant>,
+    status: Arc<BrokerStatus>,
+    deliveries: (Sender<Delivered>, Receiver<Delivered>),
+    findings: (Sender<TopicFinding>, Receiver<TopicFinding>),
+    searched_at: Option<Instant>,
     /// Time to try again to start the search, since no thread could be started for it.
     start_at: Option<Instant>,
 }
 
-impl Finder {
-    /// Creates the producer; the topic is not looked for yet.
+impl TopicFinder {
+    /// Creates the producer; the topic is not searched for yet.
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
-    pub fn new(kafka: &Kafka, link: &Arc<Link>) -> Result<Finder, Error> {
-        let told = smol::channel::unbounded();
-        Ok(Finder {
-            publisher: publisher(kafka, Batching::Many, link, &told.0)?,
+    pub fn new(kafka: &Kafka, status: &Arc<BrokerStatus>) -> Result<TopicFinder, Error> {
+        let deliveries = smol::channel::unbounded();
+        Ok(TopicFinder {
+            producer: producer(kafka, Batching::Many, status, &deliveries.0)?,
             batching: Batching::Many,
             kafka: kafka.clone(),
-            link: Arc::clone(link),
-            told,
-            found: smol::channel::bounded(1),
+            status: Arc::clone(status),
+            deliveries,
+            findings: smol::channel::bounded(1),
             start_at: None,
-            looked: None,
+            searched_at: None,
         })
     }
 
     /// Returns the producer.
-    pub fn publisher(&self) -> &Publisher {
-        &self.publisher
+    pub fn producer(&self) -> &TopicProducer {
+        &self.producer
     }
 
     /// Waits for the result of one record's delivery.
     pub async fn next_delivery(&self) -> Option<Delivered> {
-        self.told.1.recv().await.ok()
+        self.deliveries.1.recv().await.ok()
     }
 
     /// Waits for the next result of the search.
     pub async fn next_finding(&self) -> Option<TopicFinding> {
-        self.found.1.recv().await.ok()
+        self.findings.1.recv().await.ok()
     }
 
     /// Replaces the producer by a new one. Records that the old one still has are reported as returned.
-    pub fn renew(&mut self) {
-        let new = match publisher(&self.kafka, self.batching, &self.link, &self.told.0) {
+    pub fn replace_producer(&mut self) {
+        let new = match producer(&self.kafka, self.batching, &self.status, &self.deliveries.0) {
             Ok(new) => new,
             Err(error) => return log::error!("{error}"),
         };
-        let old = std::mem::replace(&mut self.publisher, new);
+        let old = std::mem::replace(&mut self.producer, new);
         // The old producer takes back its records when it is dropped, which takes a while.
         if let Err(error) = threads::named("old").spawn(move || drop(old)) {
             log::error!("cannot start a thread: {error}");
@@ -92,29 +94,31 @@ impl Finder {
     }
 
     /// Sets how many records go into a batch; a change replaces the producer.
-    pub fn batch(&mut self, batching: Batching) {
+    pub fn set_batching(&mut self, batching: Batching) {
         if batching != self.batching {
             self.batching = batching;
-            self.renew();
+            self.replace_producer();
         }
     }
 
-    /// Begins to look for the topic until it exists, at least `PAUSE` after the last search began. Must not
-    /// be called again before the topic is found, or the producer is stuck.
-    pub fn look(&mut self) {
+    /// Begins to look for the topic until it exists, at least `SEARCH_PAUSE` after the last search began.
+    /// Must not be called again before the topic is found, or the producer is stuck.
+    pub fn search(&mut self) {
         let now = Instant::now();
-        let looked = self.looked.replace(now);
-        let wait = looked.map(|looked| PAUSE.saturating_sub(now - looked)).unwrap_or_default();
-        let (publisher, kafka) = (Arc::clone(&self.publisher), self.kafka.clone());
-        let found = self.found.0.clone();
+        let searched_at = self.searched_at.replace(now);
+        let wait = searched_at
+            .map(|searched_at| SEARCH_PAUSE.saturating_sub(now - searched_at))
+            .unwrap_or_default();
+        let (producer, kafka) = (Arc::clone(&self.producer), self.kafka.clone());
+        let findings = self.findings.0.clone();
         let started = threads::named("topic").spawn(move || {
             std::thread::sleep(wait);
-            look(&publisher, kafka, &found);
+            search_topic(&producer, kafka, &findings);
         });
         // A host may have no thread to spare for a while (a limit on processes, memory).
         let was_refused = self.start_at.take().is_some();
         if let Err(error) = started {
-            self.start_at = Some(now + PAUSE);
+            self.start_at = Some(now + SEARCH_PAUSE);
             if !was_refused {
                 log::error!("cannot start a thread to look for the topic, trying again: {error}");
             }
@@ -122,70 +126,71 @@ impl Finder {
     }
 
     /// Looks for the topic if no thread could be started for that before, and the pause since is over.
-    pub fn look_again(&mut self) {
+    pub fn retry_search(&mut self) {
         if self.start_at.is_some_and(|at| at <= Instant::now()) {
-            self.look();
+            self.search();
         }
     }
 }
 
-fn publisher(
+fn producer(
     kafka: &Kafka,
     batching: Batching,
-    link: &Arc<Link>,
-    told: &Sender<Delivered>,
-) -> Result<Arc<Publisher>, Error> {
-    let told = told.clone();
-    let tell = Box::new(move |id, delivery| {
+    status: &Arc<BrokerStatus>,
+    deliveries: &Sender<Delivered>,
+) -> Result<Arc<TopicProducer>, Error> {
+    let deliveries = deliveries.clone();
+    let on_delivery = Box::new(move |id, delivery| {
         // The other end is gone only when the program ends.
-        let _ = told.try_send((id, delivery));
+        let _ = deliveries.try_send((id, delivery));
     });
-    Publisher::new(kafka, batching, Arc::clone(link), tell).map(Arc::new)
+    TopicProducer::new(kafka, batching, Arc::clone(status), on_delivery).map(Arc::new)
 }
 
-fn look(publisher: &Publisher, mut kafka: Kafka, found: &Sender<TopicFinding>) {
+fn search_topic(producer: &TopicProducer, mut kafka: Kafka, findings: &Sender<TopicFinding>) {
     // The other end is gone only when the program ends.
-    let give = |what| drop(found.send_blocking(what));
+    let send = |what| drop(findings.send_blocking(what));
     let may_make = kafka.create_topic;
     // The producer is stuck if brokers answer another client first, and then not our producer.
-    let (mut until_made, mut are_others_answered) = (0, false);
+    let (mut until_create, mut are_others_answered) = (0, false);
     loop {
-        kafka.create_topic = may_make && until_made == 0;
-        let topic = ensure(&kafka, publisher.client());
+        kafka.create_topic = may_make && until_create == 0;
+        let topic = ensure(&kafka, producer.client());
         match topic {
-            Ok(Topic::Exists) => return give(TopicFinding::Topic(Topic::Exists)),
+            Ok(Topic::Exists) => return send(TopicFinding::Topic(Topic::Exists)),
             Ok(Topic::Made) => {
-                await_made(&kafka, publisher);
-                return give(TopicFinding::Topic(Topic::Made));
+                await_created(&kafka, producer);
+                return send(TopicFinding::Topic(Topic::Made));
             }
             Ok(missing @ Topic::Missing(_)) => {
                 are_others_answered = false;
-                // The reason for a failure to make the topic was told by the search that tried to make it.
-                if until_made == 0 || !may_make {
-                    give(TopicFinding::Topic(missing));
+                // The reason for a failure to make the topic was reported by the search that tried to make
+                // it.
+                if until_create == 0 || !may_make {
+                    send(TopicFinding::Topic(missing));
                 }
-                until_made = (until_made + 1) % TRIED;
+                until_create = (until_create + 1) % TRIES_PER_CREATE;
             }
-            Err(_) if are_others_answered => return give(TopicFinding::Stuck),
+            Err(_) if are_others_answered => return send(TopicFinding::Stuck),
             Err(error) => {
-                give(TopicFinding::Nobody(error));
-                are_others_answered = answers(&kafka);
+                send(TopicFinding::Nobody(error));
+                are_others_answered = answers_new_client(&kafka);
                 if are_others_answered {
                     continue;
                 }
             }
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(SEARCH_PAUSE);
     }
 }
 
 /// Waits until the producer's own client knows of a topic that was made, for 20 searches at most.
-fn await_made(kafka: &Kafka, publisher: &Publisher) {
+fn await_created(kafka: &Kafka, producer: &TopicProducer) {
     let kafka = Kafka { create_topic: false, ..kafka.clone() };
     for _ in 0..20 {
-        if let Ok(Topic::Exists) = ensure(&kafka, publisher.client()) {
+        if let Ok(Topic::Exists) = ensure(&kafka, producer.client()) {
             return;
         }
-        std::thread::sleep(MADE_PAUSE);
+        std::thread::sleep(CREATED_PAUSE);
     }
 }

@@ -13,7 +13,7 @@ use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, 
 use crate::args::{self, Common};
 use crate::check::Room;
 use crate::check::canary::CanaryClient;
-use crate::check::engine::Engine;
+use crate::check::engine::{Done, Engine};
 use crate::check::trust::Trust;
 use crate::clock;
 use crate::config::units::parse_duration;
@@ -23,7 +23,7 @@ use crate::model::expression::Expression;
 use crate::model::judge::{Order, judge};
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::target::{Method, Secret, StatusSet, Target};
-use crate::model::uplink::{Canaries, Uplink};
+use crate::model::uplink::{Canaries, Uplink, UplinkAction};
 use crate::model::wire::encode_check;
 use crate::show::waterfall::waterfall;
 use crate::stage::judge::perform;
@@ -212,73 +212,110 @@ impl Checks {
         targets: &[Arc<Target>],
         give: &mut dyn FnMut(&Target, &Outcome) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut waiting: VecDeque<(usize, Option<Order>)> =
-            (0..targets.len()).map(|index| (index, None)).collect();
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; targets.len()];
+        let mut round = Round::new(targets);
+        round.uplink.replace_targets(&self.known, &self.canaries);
         let mut given = 0;
-        // The uplink holds the checks in doubt; `doubted` has the indexes of the targets that are not
-        // settled, in the same order.
-        let (mut uplink, mut doubted) = (Uplink::default(), VecDeque::new());
-        let canaries = CanaryClient::default();
-        uplink.replace_targets(&self.known, &self.canaries);
         while given < targets.len() {
-            while self.engine.in_flight() < IN_FLIGHT
-                && let Some((index, _)) = waiting.front()
-                && let Some(held) = self.room.take(targets[*index].max_body)
-                && let Some((index, order)) = waiting.pop_front()
-            {
-                let order = order.unwrap_or_else(|| Order {
-                    node: Arc::clone(&self.node),
-                    run: self.run,
-                    due_ms: clock::now_ms(),
-                    lag_us: 0,
-                    attempt: 1,
-                    jumps: 0,
-                });
-                self.engine.start(Arc::clone(&targets[index]), held, (index, order));
-            }
-            let mut actions = Vec::new();
-            if self.engine.in_flight() > 0 {
+            self.start_waiting(&mut round);
+            let actions = if self.engine.in_flight() > 0 {
                 let ended = self.engine.turn(TURN)?;
-                let now = Instant::now();
-                for done in ended {
-                    let (index, order) = done.tag;
-                    let silence = done.reply.silence;
-                    actions.extend(uplink.note_reply(&done.target, &done.reply, now));
-                    let outcome = judge(&done.target, &order, done.reply);
-                    if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
-                        let order = Order { attempt: order.attempt + 1, ..order };
-                        waiting.push_front((index, Some(order)));
-                        continue;
-                    }
-                    doubted.push_back(index);
-                    actions.extend(uplink.settle_or_hold(&done.target, silence, outcome, now));
-                }
+                ended.into_iter().flat_map(|done| round.take(done)).collect()
             } else {
-                // All checks that are left are in doubt: one round of the canaries settles them. async-io
-                // needs a thread for that.
-                threads::spare(1).cannot("start a thread")?;
-                uplink.begin_last_round();
-                let until = uplink.next_at(Instant::now());
-                let answer = smol::block_on(canaries.next_answer(until));
-                actions = uplink.advance(answer, Instant::now());
-            }
-            for action in actions {
-                let Some(settled) = perform(action, &mut uplink, &canaries) else { continue };
-                let outcome = settled.outcome;
-                let is_it = |index: &usize| targets[*index].name == outcome.target;
-                if let Some(index) = doubted.iter().position(is_it)
-                    && let Some(index) = doubted.remove(index)
-                {
-                    outcomes[index] = Some(outcome);
-                }
-            }
-            while let Some(Some(outcome)) = outcomes.get(given) {
+                round.ask_canaries()?
+            };
+            round.perform(actions);
+            while let Some(Some(outcome)) = round.outcomes.get(given) {
                 give(&targets[given], outcome)?;
                 given += 1;
             }
         }
         Ok(())
+    }
+
+    /// Starts the checks that wait and find room.
+    fn start_waiting(&mut self, round: &mut Round<'_>) {
+        while self.engine.in_flight() < IN_FLIGHT
+            && let Some((index, _)) = round.waiting.front()
+            && let Some(held) = self.room.take(round.targets[*index].max_body)
+            && let Some((index, order)) = round.waiting.pop_front()
+        {
+            let order = order.unwrap_or_else(|| Order {
+                node: Arc::clone(&self.node),
+                run: self.run,
+                due_ms: clock::now_ms(),
+                lag_us: 0,
+                attempt: 1,
+                jumps: 0,
+            });
+            self.engine.start(Arc::clone(&round.targets[index]), held, (index, order));
+        }
+    }
+}
+
+/// One check of every target.
+struct Round<'a> {
+    targets: &'a [Arc<Target>],
+    /// Indexes of the targets whose check is to start, with the order of a next attempt.
+    waiting: VecDeque<(usize, Option<Order>)>,
+    /// Outcome of each target's check; none: it is not settled yet.
+    outcomes: Vec<Option<Outcome>>,
+    uplink: Uplink,
+    canaries: CanaryClient,
+    /// Indexes of the targets whose check the uplink has, in the order in which it took them.
+    unsettled: VecDeque<usize>,
+}
+
+impl Round<'_> {
+    fn new(targets: &[Arc<Target>]) -> Round<'_> {
+        Round {
+            targets,
+            waiting: (0..targets.len()).map(|index| (index, None)).collect(),
+            outcomes: vec![None; targets.len()],
+            uplink: Uplink::default(),
+            canaries: CanaryClient::default(),
+            unsettled: VecDeque::new(),
+        }
+    }
+
+    /// Judges a reply; a check that failed is tried again, as far as its target allows.
+    fn take(&mut self, done: Done<(usize, Order)>) -> Vec<UplinkAction> {
+        let now = Instant::now();
+        let (index, order) = done.tag;
+        let silence = done.reply.silence;
+        let mut actions = self.uplink.note_reply(&done.target, &done.reply, now);
+        let outcome = judge(&done.target, &order, done.reply);
+        if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
+            let order = Order { attempt: order.attempt + 1, ..order };
+            self.waiting.push_front((index, Some(order)));
+            return actions;
+        }
+        self.unsettled.push_back(index);
+        actions.extend(self.uplink.settle_or_hold(&done.target, silence, outcome, now));
+        actions
+    }
+
+    /// Waits for the canaries, since all checks that are left are in doubt: one round settles them.
+    fn ask_canaries(&mut self) -> Result<Vec<UplinkAction>, Error> {
+        // async-io needs a thread for the wait.
+        threads::spare(1).cannot("start a thread")?;
+        self.uplink.begin_last_round();
+        let until = self.uplink.next_at(Instant::now());
+        let answer = smol::block_on(self.canaries.next_answer(until));
+        Ok(self.uplink.advance(answer, Instant::now()))
+    }
+
+    /// Carries out what the uplink decided.
+    fn perform(&mut self, actions: Vec<UplinkAction>) {
+        for action in actions {
+            let Some(settled) = perform(action, &mut self.uplink, &self.canaries) else { continue };
+            let outcome = settled.outcome;
+            let is_it = |index: &usize| self.targets[*index].name == outcome.target;
+            if let Some(at) = self.unsettled.iter().position(is_it)
+                && let Some(index) = self.unsettled.remove(at)
+            {
+                self.outcomes[index] = Some(outcome);
+            }
+        }
     }
 }
 

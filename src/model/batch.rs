@@ -1,22 +1,16 @@
-//! Gathers records until there are enough of them, or until they are old enough, to be stored in one
-//! transaction.
+//! Records of `run` that wait to be stored: until there are enough of them for one transaction, or until they
+//! are old enough.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Queue of records, oldest first, bounded by the bytes they hold. Past the bound the oldest fall out and
-/// are returned, to be counted as a loss.
-#[derive(Debug)]
-pub struct Batch<T> {
-    items: VecDeque<(T, usize)>,
-    bytes: usize,
-    oldest: Option<Instant>,
-    limits: Limits,
-}
+use super::lost::Lost;
+use super::outcome::Loss;
+use super::queue::{LossQueue, Queued};
+use super::record::Record;
 
 /// Limits of a batch. A batch is full with `count` records, or with half of `bytes`.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct BatchLimits {
     /// Records in one transaction, at most.
     pub count: usize,
     /// Longest wait for more records, from the first record or the last transaction on.
@@ -25,94 +19,135 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-impl<T> Batch<T> {
-    /// Makes an empty batch.
-    pub fn new(limits: Limits) -> Batch<T> {
-        Batch { items: VecDeque::new(), bytes: 0, oldest: None, limits }
+impl Queued for Record {
+    fn bytes(&self) -> usize {
+        self.weight()
     }
 
-    /// Adds a record that holds `bytes`, and returns the records that fall out at the other end.
-    pub fn push(&mut self, item: T, bytes: usize, now: Instant) -> Vec<T> {
-        self.oldest.get_or_insert(now);
-        self.items.push_back((item, bytes));
-        self.bytes += bytes;
-        let mut fallen = Vec::new();
-        while self.bytes > self.limits.bytes && self.items.len() > 1 {
-            if let Some((item, bytes)) = self.items.pop_front() {
-                self.bytes -= bytes;
-                fallen.push(item);
-            }
-        }
-        fallen
+    fn loss(&self) -> Option<Loss> {
+        Record::loss(self)
+    }
+
+    fn is_loss(&self) -> bool {
+        matches!(self, Record::Loss(_))
+    }
+}
+
+/// Queue of records, of which the oldest are the next batch.
+#[derive(Debug)]
+pub struct BatchQueue {
+    queue: LossQueue<Record>,
+    /// Time from which the next batch's age counts; none while the queue is empty.
+    since: Option<Instant>,
+    limits: BatchLimits,
+}
+
+impl BatchQueue {
+    /// Creates an empty queue.
+    pub fn new(limits: BatchLimits) -> BatchQueue {
+        BatchQueue { queue: LossQueue::new(limits.bytes), since: None, limits }
+    }
+
+    /// Adds a record. Returns how many checks and gaps were dropped to make room.
+    pub fn push(&mut self, record: Record, now: Instant) -> u64 {
+        self.since.get_or_insert(now);
+        let dropped = self.queue.push(record);
+        dropped.iter().filter(|record| record.span().is_some()).count() as u64
     }
 
     /// Returns the time at which the batch must be stored: at once if full, else once it has waited for
     /// `age`. None while empty.
     pub fn due(&self) -> Option<Instant> {
-        let oldest = self.oldest?;
-        let full = self.items.len() >= self.limits.count || self.bytes * 2 >= self.limits.bytes;
-        Some(if full { oldest } else { oldest + self.limits.age })
+        let since = self.since?;
+        let is_full =
+            self.queue.len() >= self.limits.count || self.queue.bytes() * 2 >= self.limits.bytes;
+        Some(if is_full { since } else { since + self.limits.age })
     }
 
-    /// Returns the records of the next transaction, oldest first. They stay until [`Batch::stored`].
-    pub fn next(&self) -> impl Iterator<Item = &T> {
-        self.items.iter().take(self.limits.count).map(|(item, _)| item)
+    /// Returns the records of the next batch, oldest first. They stay until [`BatchQueue::note_stored`].
+    pub fn batch(&self) -> impl Iterator<Item = &Record> {
+        self.queue.iter().take(self.limits.count)
     }
 
-    /// Removes the records that [`Batch::next`] returned, since they are stored.
-    pub fn stored(&mut self, now: Instant) {
-        let count = self.limits.count.min(self.items.len());
-        for (_, bytes) in self.items.drain(..count) {
-            self.bytes -= bytes;
-        }
-        self.oldest = (!self.items.is_empty()).then_some(now);
+    /// Returns the losses that are not stored yet.
+    pub fn losses(&self) -> &Lost {
+        self.queue.losses()
+    }
+
+    /// Removes the records that [`BatchQueue::batch`] returned, and the losses, since they are stored.
+    pub fn note_stored(&mut self, now: Instant) {
+        self.queue.remove_oldest(self.limits.count);
+        self.queue.take_losses();
+        self.since = (!self.queue.is_empty()).then_some(now);
     }
 
     /// Returns the number of records that wait.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.queue.len()
     }
 
-    /// Returns true if no record waits.
+    /// Returns true if neither a record nor a loss waits.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.queue.is_empty() && self.losses().is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::outcome::{Gap, GapCause, LossCause};
     use super::*;
 
-    fn batch(count: usize, bytes: usize) -> Batch<u32> {
-        Batch::new(Limits { count, age: Duration::from_secs(1), bytes })
+    fn gap(from_ms: i64) -> Record {
+        Record::Gap(Gap {
+            target: Arc::from("site"),
+            node: Arc::from("a"),
+            run: 7,
+            from_ms,
+            to_ms: from_ms + 5,
+            count: 6,
+            interval_ms: 1,
+            cause: GapCause::Overload,
+        })
+    }
+
+    fn queue(count: usize, room_for: usize) -> BatchQueue {
+        let (age, bytes) = (Duration::from_secs(1), room_for * gap(0).weight());
+        BatchQueue::new(BatchLimits { count, age, bytes })
+    }
+
+    fn batch(queue: &BatchQueue) -> Vec<i64> {
+        queue.batch().filter_map(|record| Some(record.span()?.1)).collect()
     }
 
     #[test]
-    fn full_by_count_or_by_age() {
+    fn a_batch_is_due_by_count_or_by_age() {
         let start = Instant::now();
-        let mut batch = batch(2, 1000);
-        assert_eq!(batch.due(), None);
-        batch.push(1, 1, start);
-        assert_eq!(batch.due(), Some(start + Duration::from_secs(1)));
-        batch.push(2, 1, start);
-        assert_eq!(batch.due(), Some(start));
-        batch.push(3, 1, start);
-        assert_eq!(batch.next().copied().collect::<Vec<_>>(), [1, 2]);
-        batch.stored(start);
-        assert_eq!(batch.next().copied().collect::<Vec<_>>(), [3]);
-        batch.stored(start);
-        assert!(batch.is_empty() && batch.due().is_none());
+        let mut queue = queue(2, 1000);
+        assert_eq!(queue.due(), None);
+        queue.push(gap(1), start);
+        assert_eq!(queue.due(), Some(start + Duration::from_secs(1)));
+        queue.push(gap(2), start);
+        assert_eq!(queue.due(), Some(start));
+        queue.push(gap(3), start);
+        assert_eq!(batch(&queue), [1, 2]);
+        queue.note_stored(start);
+        assert_eq!(batch(&queue), [3]);
+        queue.note_stored(start);
+        assert!(queue.is_empty() && queue.due().is_none());
     }
 
     #[test]
-    fn past_its_bytes_the_oldest_fall_out() {
+    fn past_its_bytes_the_oldest_are_dropped_and_are_one_loss() {
         let start = Instant::now();
-        let mut batch = batch(100, 10);
-        for i in 0..3 {
-            assert!(batch.push(i, 3, start).is_empty());
-        }
-        assert_eq!(batch.push(3, 5, start), [0, 1]);
-        assert_eq!(batch.push(4, 50, start), [2, 3]);
-        assert_eq!(batch.len(), 1);
+        let mut queue = queue(100, 3);
+        let dropped: Vec<u64> = (0..5).map(|from_ms| queue.push(gap(from_ms), start)).collect();
+        assert_eq!((dropped, batch(&queue)), (vec![0, 0, 0, 1, 1], vec![2, 3, 4]));
+        let (node, cause) = (Arc::from("a"), LossCause::MemoryFull);
+        let want = Loss { node, run: 7, from_ms: 0, to_ms: 6, count: 2, cause, sequence: 0 };
+        assert_eq!(queue.losses().losses().collect::<Vec<_>>(), [&want]);
+        queue.note_stored(start);
+        assert!(queue.is_empty());
     }
 }

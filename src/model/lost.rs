@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::{Loss, LossCause};
-use super::record::Record;
 
 /// Node, run and cause: losses that have these in common are counted as one.
 type Group = (Arc<str>, u32, LossCause);
@@ -19,20 +18,6 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Counts a record that was dropped. A state counts as nothing, since states are announced again; a
-    /// dropped loss goes on being counted here. Returns how many checks and gaps were lost with the record:
-    /// 0 or 1.
-    pub fn drop(&mut self, record: &Record, cause: LossCause) -> u64 {
-        if let Record::Loss(loss) = record {
-            self.add(loss);
-            return 0;
-        }
-        let Some((run, from_ms, to_ms)) = record.span() else { return 0 };
-        let node = Arc::clone(record.node());
-        self.add(&Loss { node, run, from_ms, to_ms, count: 1, cause, sequence: 0 });
-        1
-    }
-
     /// Adds a loss to the count of its group.
     pub fn add(&mut self, more: &Loss) {
         let group = (Arc::clone(&more.node), more.run, more.cause);

@@ -17,6 +17,7 @@ pub mod lost;
 pub mod outage;
 pub mod outbox;
 pub mod outcome;
+pub mod queue;
 pub mod record;
 pub mod refusal;
 pub mod report;

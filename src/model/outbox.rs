@@ -1,15 +1,15 @@
-//! Records on their way out: each is held until the next place has it. Their bytes are bounded: past the
-//! bound the oldest records that are not under way are dropped, and counted as a loss. Records under way
-//! cannot be dropped, so they take at most half of the room, plus one record.
+//! Records on their way out: each is held until the next place has it, in a queue that drops its oldest.
+//! Records under way cannot be dropped, so they take at most half of the room, plus one record.
 //!
 //! Records that go out together may be refused together, for the fault of one. So each refused record goes
 //! out once more, in a batch of its own, before it is given up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::lost::{self, Lost};
+use super::lost;
 use super::outcome::{Loss, LossCause};
+use super::queue::{LossQueue, Queued};
 use super::record::Record;
 use super::wire::encode;
 
@@ -19,21 +19,13 @@ const OVERHEAD: usize = 160;
 /// Records that are held, oldest first.
 #[derive(Debug)]
 pub struct Outbox {
-    entries: BTreeMap<u64, Entry>,
-    /// Numbers of the records that are not under way.
-    waiting: BTreeSet<u64>,
+    queue: LossQueue<Entry>,
     /// From now on each record goes out in a batch of its own; `alone` holds the records under way that
     /// did.
     is_single: bool,
     alone: BTreeSet<u64>,
-    bytes: usize,
-    /// Bytes of the records under way, a part of `bytes`.
-    sent_bytes: usize,
-    limit_bytes: usize,
-    next: u64,
-    lost: Lost,
     /// A state was dropped, and must be announced again.
-    untold: bool,
+    is_state_dropped: bool,
 }
 
 /// A record in the form in which it goes out.
@@ -46,30 +38,14 @@ pub struct Entry {
     /// The loss to count if the record is dropped; none for a state.
     loss: Option<Loss>,
     /// The record is a loss itself: its checks were counted when they were lost.
-    is_counted: bool,
+    is_loss: bool,
 }
 
 impl Entry {
     fn new(record: &Record) -> Entry {
-        let loss = match record {
-            Record::Loss(loss) => Some(loss.clone()),
-            other => other.span().map(|(run, from_ms, to_ms)| Loss {
-                node: Arc::clone(other.node()),
-                run,
-                from_ms,
-                to_ms,
-                count: 1,
-                cause: LossCause::MemoryFull,
-                sequence: 0,
-            }),
-        };
         let key = Arc::clone(record.target().unwrap_or(record.node()));
-        let is_counted = matches!(record, Record::Loss(_));
-        Entry { key, json: encode(record).into(), loss, is_counted }
-    }
-
-    fn bytes(&self) -> usize {
-        self.json.len() + self.key.len() + OVERHEAD
+        let is_loss = matches!(record, Record::Loss(_));
+        Entry { key, json: encode(record).into(), loss: record.loss(), is_loss }
     }
 
     /// Returns the oldest due time in the record, in milliseconds since 1970; none for a state.
@@ -78,41 +54,40 @@ impl Entry {
     }
 }
 
+impl Queued for Entry {
+    fn bytes(&self) -> usize {
+        self.json.len() + self.key.len() + OVERHEAD
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        self.loss.clone()
+    }
+
+    fn is_loss(&self) -> bool {
+        self.is_loss
+    }
+}
+
 impl Outbox {
-    /// Makes an empty outbox that holds at most `limit_bytes`.
+    /// Creates an empty outbox that holds at most `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Outbox {
         Outbox {
-            entries: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            queue: LossQueue::new(limit_bytes),
             is_single: false,
             alone: BTreeSet::new(),
-            bytes: 0,
-            sent_bytes: 0,
-            limit_bytes,
-            next: 0,
-            lost: Lost::default(),
-            untold: false,
+            is_state_dropped: false,
         }
     }
 
     /// Adds a record. Returns how many checks and gaps were dropped to make room.
     pub fn push(&mut self, record: &Record) -> u64 {
-        let grown = if let Record::Loss(loss) = record { self.grow(loss) } else { false };
-        if !grown {
-            let entry = Entry::new(record);
-            self.bytes += entry.bytes();
-            self.entries.insert(self.next, entry);
-            self.waiting.insert(self.next);
-            self.next += 1;
+        if let Record::Loss(loss) = record
+            && self.grow(loss)
+        {
+            return 0;
         }
-        let mut dropped = 0;
-        while self.bytes > self.limit_bytes && self.waiting.len() > 1 {
-            // A loss stays: it may have arrived without our knowing, and would then be counted twice.
-            let is_loss = |id: &u64| self.entries.get(id).is_some_and(|entry| entry.is_counted);
-            let Some(id) = self.waiting.iter().copied().find(|id| !is_loss(id)) else { break };
-            dropped += self.drop(id, LossCause::MemoryFull);
-        }
-        dropped
+        let dropped = self.queue.push(Entry::new(record));
+        dropped.iter().map(|entry| self.count_dropped(entry)).sum()
     }
 
     /// Sends each record in a batch of its own from now on, or together with others again.
@@ -124,134 +99,94 @@ impl Outbox {
     /// keeps its key: if it has arrived already, unknown to us, the greater count replaces it. False: none
     /// waits.
     fn grow(&mut self, more: &Loss) -> bool {
-        let is_fit = |loss: &Loss| {
-            (&loss.node, loss.run, loss.cause) == (&more.node, more.run, more.cause)
-                && loss.from_ms <= more.from_ms
-        };
-        let found = self.waiting.iter().copied().find(|id| {
-            let entry = self.entries.get(id).filter(|entry| entry.is_counted);
-            entry.and_then(|entry| entry.loss.as_ref()).is_some_and(is_fit)
-        });
-        let entry = found.and_then(|id| self.entries.get_mut(&id));
-        let Some((entry, mut loss)) = entry.and_then(|e| e.loss.clone().map(|loss| (e, loss)))
-        else {
-            return false;
-        };
-        lost::grow(&mut loss, more);
-        self.bytes -= entry.bytes();
-        *entry = Entry::new(&Record::Loss(loss));
-        self.bytes += entry.bytes();
-        true
+        self.queue.replace_waiting(|entry| {
+            let is_fit = |loss: &Loss| {
+                (&loss.node, loss.run, loss.cause) == (&more.node, more.run, more.cause)
+                    && loss.from_ms <= more.from_ms
+            };
+            let mut loss = entry.loss.clone().filter(|loss| entry.is_loss && is_fit(loss))?;
+            lost::grow(&mut loss, more);
+            Some(Entry::new(&Record::Loss(loss)))
+        })
     }
 
     /// Returns the oldest record that may go out now; none also while the records under way fill half of
     /// the room.
     pub fn first(&self) -> Option<(u64, &Entry)> {
-        if self.sent_bytes >= self.limit_bytes / 2 {
-            return None;
-        }
-        let id = *self.waiting.first()?;
-        self.entries.get(&id).map(|entry| (id, entry))
+        let is_half_under_way = self.queue.bytes_under_way() >= self.queue.limit_bytes() / 2;
+        self.queue.first_waiting().filter(|_| !is_half_under_way)
     }
 
     /// Notes that the record is under way.
     pub fn sent(&mut self, id: u64) {
-        if self.waiting.remove(&id) {
-            self.sent_bytes += self.bytes_of(id);
-            if self.is_single {
-                self.alone.insert(id);
-            }
+        if self.queue.begin(id) && self.is_single {
+            self.alone.insert(id);
         }
     }
 
     /// Removes a record that the next place has.
     pub fn done(&mut self, id: u64) {
-        self.remove(id);
+        self.queue.remove(id);
+        self.alone.remove(&id);
     }
 
     /// Lets a record that has not arrived wait to be sent again.
     pub fn failed(&mut self, id: u64) {
-        if self.entries.contains_key(&id) && self.waiting.insert(id) {
-            self.sent_bytes -= self.bytes_of(id);
-            self.alone.remove(&id);
-        }
+        self.queue.put_back(id);
+        self.alone.remove(&id);
     }
 
     /// Notes that a record was refused, for its own fault or that of others in its batch. Returns how many
     /// checks and gaps are lost with it; none if it was with others: it then goes out once more, singly.
     pub fn refused(&mut self, id: u64) -> Option<u64> {
-        if self.alone.contains(&id) {
-            return Some(self.drop(id, LossCause::Damaged));
+        if self.alone.remove(&id) {
+            let dropped = self.queue.drop(id, LossCause::Damaged);
+            return Some(dropped.map_or(0, |entry| self.count_dropped(&entry)));
         }
         self.failed(id);
         None
     }
 
-    fn bytes_of(&self, id: u64) -> usize {
-        self.entries.get(&id).map_or(0, Entry::bytes)
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
-        self.bytes -= entry.bytes();
-        if !self.waiting.remove(&id) {
-            self.sent_bytes -= entry.bytes();
-        }
-        self.alone.remove(&id);
-        Some(entry)
-    }
-
-    fn drop(&mut self, id: u64, cause: LossCause) -> u64 {
-        let Some(entry) = self.remove(id) else { return 0 };
-        match entry.loss {
-            None => {
-                self.untold = true;
-                0
-            }
-            Some(mut loss) => {
-                if !entry.is_counted {
-                    loss.cause = cause;
-                }
-                self.lost.add(&loss);
-                u64::from(!entry.is_counted)
-            }
-        }
+    /// Returns how many checks and gaps are lost with this entry.
+    fn count_dropped(&mut self, entry: &Entry) -> u64 {
+        self.is_state_dropped |= entry.loss.is_none();
+        u64::from(entry.loss.is_some() && !entry.is_loss)
     }
 
     /// Takes the losses counted since the last call, to be sent as records.
     pub fn take_losses(&mut self) -> Vec<Loss> {
-        self.lost.take()
+        self.queue.take_losses()
     }
 
     /// Returns true if a state was dropped since the last call.
-    pub fn take_untold(&mut self) -> bool {
-        std::mem::take(&mut self.untold)
+    pub fn take_state_dropped(&mut self) -> bool {
+        std::mem::take(&mut self.is_state_dropped)
     }
 
     /// Returns the number of records held, and the oldest due time among them, in milliseconds since 1970.
     pub fn held(&self) -> (u64, Option<i64>) {
-        let oldest_ms = self.entries.values().filter_map(Entry::from_ms).min();
-        (self.entries.len() as u64, oldest_ms)
+        let oldest_ms = self.queue.iter().filter_map(Entry::from_ms).min();
+        (self.queue.len() as u64, oldest_ms)
     }
 
     /// Returns true if at most half of the room is used: enough for records that can be sent later.
     pub fn has_room(&self) -> bool {
-        self.bytes <= self.limit_bytes / 2
+        self.queue.bytes() <= self.queue.limit_bytes() / 2
     }
 
     /// Returns true if a record is under way.
     pub fn is_under_way(&self) -> bool {
-        self.entries.len() > self.waiting.len()
+        self.queue.is_under_way()
     }
 
     /// Returns the number of records held.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.queue.len()
     }
 
     /// Returns true if no record is held.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.queue.is_empty()
     }
 }
 
@@ -299,7 +234,9 @@ mod tests {
         outbox.failed(0);
         assert_eq!(first(&outbox), Some(2));
         outbox.done(2);
-        assert!(outbox.is_empty() && (outbox.bytes, outbox.sent_bytes) == (0, 0));
+        assert!(
+            outbox.is_empty() && (outbox.queue.bytes(), outbox.queue.bytes_under_way()) == (0, 0)
+        );
     }
 
     #[test]
@@ -322,7 +259,7 @@ mod tests {
         outbox.done(0);
         outbox.done(1);
         outbox.done(1);
-        assert_eq!((outbox.sent_bytes, outbox.len(), outbox.has_room()), (0, 2, true));
+        assert_eq!((outbox.queue.bytes_under_way(), outbox.len(), outbox.has_room()), (0, 2, true));
     }
 
     #[test]
@@ -348,7 +285,7 @@ mod tests {
         assert!(more[0].count > 2 && more[0].sequence == 1, "{more:?}");
         // While the first waits it grows instead, under its key.
         outbox.push(&Record::Loss(more[0].clone()));
-        let held = outbox.entries.values().filter_map(|e| e.loss.as_ref().filter(|_| e.is_counted));
+        let held = outbox.queue.iter().filter_map(|e| e.loss.as_ref().filter(|_| e.is_loss));
         let held: Vec<&Loss> = held.collect();
         let (to_ms, count) = (more[0].to_ms, 2 + more[0].count);
         assert_eq!(held, [&Loss { to_ms, count, ..want }]);
@@ -376,7 +313,7 @@ mod tests {
         assert_eq!((outbox.refused(0), outbox.refused(0)), (Some(1), None));
         outbox.done(1);
         outbox.done(2);
-        assert_eq!((first(&outbox), outbox.len(), outbox.sent_bytes), (Some(3), 1, 0));
+        assert_eq!((first(&outbox), outbox.len(), outbox.queue.bytes_under_way()), (Some(3), 1, 0));
         let loss = outbox.take_losses().remove(0);
         assert_eq!((loss.cause, loss.count, loss.from_ms), (LossCause::Damaged, 1, 100));
         outbox.send_singly(false);
@@ -388,7 +325,7 @@ mod tests {
     fn a_state_that_is_dropped_is_to_be_told_again() {
         let mut outbox = outbox(1);
         outbox.push(&Record::Node(NodeState::new(&Arc::from("a"), 7, 1)));
-        assert_eq!((outbox.push(&gap(100)), outbox.take_untold()), (0, true));
-        assert_eq!((outbox.take_losses(), outbox.take_untold()), (Vec::new(), false));
+        assert_eq!((outbox.push(&gap(100)), outbox.take_state_dropped()), (0, true));
+        assert_eq!((outbox.take_losses(), outbox.take_state_dropped()), (Vec::new(), false));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::expression::Expression;
-use super::outcome::{Gap, Hop, Loss, Outcome};
+use super::outcome::{Gap, Hop, Loss, LossCause, Outcome};
 use super::target::Target;
 
 /// Anything that travels from a probe to the store.
@@ -155,6 +155,17 @@ impl Record {
             Record::Gap(gap) => Some((gap.run, gap.from_ms, gap.to_ms)),
             Record::Loss(_) | Record::Node(_) | Record::Target(_) => None,
         }
+    }
+
+    /// Returns the loss to count if the record is dropped since memory is full: of a loss, itself. None for
+    /// states, which are announced again.
+    pub fn loss(&self) -> Option<Loss> {
+        if let Record::Loss(loss) = self {
+            return Some(loss.clone());
+        }
+        let (run, from_ms, to_ms) = self.span()?;
+        let (node, cause) = (Arc::clone(self.node()), LossCause::MemoryFull);
+        Some(Loss { node, run, from_ms, to_ms, count: 1, cause, sequence: 0 })
     }
 
     /// Returns about how much memory the record holds, in bytes.

@@ -1,9 +1,9 @@
 //! First stage of `write`: reads messages, and gathers them into parcels.
 //!
-//! Takes: messages of the partitions that the group gives us, and answers of the writer. Gives:
-//! parcels, one at a time: the next is gathered while the writer stores. Ends when: told to stop,
-//! once the last parcel is stored or given up. On failure: brokers that are away are waited for;
-//! while the store is away, partitions are paused and the poll goes on, so that the group keeps us.
+//! Takes: messages of the partitions that the group assigns to us, and [`StoreReply`]. Gives: [`StoreRequest`],
+//! one parcel at a time: the next is gathered while the writer stores. Ends when: a stop is asked for and the
+//! last parcel is stored or given up. On failure: waits for brokers that are away; while the store is away,
+//! partitions are paused and the poll goes on, so that the group keeps us.
 
 mod availability;
 mod builder;
@@ -31,17 +31,17 @@ use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
 use crate::store::{Origin, Position};
 
-/// Longest wait for a message: a signal, an answer or a full parcel is seen within it.
+/// Longest wait for a message; a stop, a reply or a full parcel is noticed within it.
 const TURN: Duration = Duration::from_millis(100);
 /// Time that a full parcel waits for the writer before fetching is paused. Pausing for less is not worth it:
 /// messages already fetched would be fetched again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before partitions that could not be taken over are tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Most bytes that are kept of a message that cannot be read.
 const PAYLOAD_MAX: usize = 64 * 1024;
 /// Longest wait for the last parcel; the writer gives up earlier.
-const END: Duration = Duration::from_secs(900);
+const LAST_STORE_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Stage that reads messages.
 pub struct Consumer {
@@ -56,7 +56,7 @@ pub struct Consumer {
     positions: PartitionPositions,
     builder: ParcelBuilder,
     /// Time since which the writer has a parcel of ours; none: it has none.
-    busy: Option<Instant>,
+    handed_over_at: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
     assigned: BTreeSet<i32>,
     /// Partitions of which the writer was asked where to go on, less those taken away since; none: no
@@ -118,7 +118,7 @@ impl Consumer {
             cluster: String::new(),
             positions: PartitionPositions::default(),
             builder: ParcelBuilder::new(limits),
-            busy: None,
+            handed_over_at: None,
             assigned: BTreeSet::new(),
             asked: None,
             ask_at: Instant::now(),
@@ -182,7 +182,7 @@ impl Consumer {
                 self.doubts.remove(word);
                 self.doubts.extend(is_so.then_some(word));
             }
-            StoreReply::Deferred => self.busy = None,
+            StoreReply::Deferred => self.handed_over_at = None,
             StoreReply::Back => {
                 self.store_is_away = false;
                 // The topic may be another one now, which would not be seen while no message comes.
@@ -191,7 +191,7 @@ impl Consumer {
             // The database may be another one, or older: the same.
             StoreReply::Reconnected => self.positions.invalidate(),
             StoreReply::Stored(marks) => {
-                self.busy = None;
+                self.handed_over_at = None;
                 let ours = marks.iter().filter(|mark| self.positions.has(mark.partition));
                 let offsets: Vec<_> = ours.map(|mark| (mark.partition, mark.next)).collect();
                 if !offsets.is_empty() {
@@ -199,7 +199,7 @@ impl Consumer {
                 }
             }
             StoreReply::Outdated => {
-                self.busy = None;
+                self.handed_over_at = None;
                 log::warn!("the database is older than what was read: going back in Kafka to it");
                 self.builder.unmark();
                 self.send_parcel();
@@ -242,7 +242,7 @@ impl Consumer {
         let starts: Vec<(i32, i64)> = ours.iter().map(|(p, at)| (*p, start_offset(at))).collect();
         if let Err(error) = self.group.assign(&starts) {
             log::warn!("{error}");
-            self.ask_at = Instant::now() + AGAIN;
+            self.ask_at = Instant::now() + RETRY_AFTER;
             return;
         }
         log::debug!("reading from {starts:?}");
@@ -262,7 +262,9 @@ impl Consumer {
 
     /// Does one turn: hands over the parcel that is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
-        if self.busy.is_none() && self.builder.due().is_some_and(|due| due <= Instant::now()) {
+        if self.handed_over_at.is_none()
+            && self.builder.due().is_some_and(|due| due <= Instant::now())
+        {
             self.send_parcel();
         }
         if self.group.take_topic_remade() {
@@ -304,7 +306,7 @@ impl Consumer {
                 }
                 // Messages that were read of these partitions are stored all the same; the next reader of
                 // them repeats them.
-                if self.busy.is_none() {
+                if self.handed_over_at.is_none() {
                     self.send_parcel();
                 }
             }
@@ -315,7 +317,7 @@ impl Consumer {
     /// Waits for something to happen in Kafka, and returns it.
     fn poll(&self) -> Option<Event> {
         let now = Instant::now();
-        let due = self.builder.due().filter(|_| self.busy.is_none());
+        let due = self.builder.due().filter(|_| self.handed_over_at.is_none());
         let wait = due.map_or(TURN, |due| due.saturating_duration_since(now).min(TURN));
         match self.group.poll(wait.max(Duration::from_millis(1))) {
             ConsumerEvent::Nothing => None,
@@ -344,12 +346,12 @@ impl Consumer {
         parcel.topic.clone_from(&self.kafka.topic);
         self.positions.hand_over(&parcel.marks);
         let is_sent = self.requests.send(StoreRequest::Parcel(Box::new(parcel))).is_ok();
-        self.busy = is_sent.then(Instant::now);
+        self.handed_over_at = is_sent.then(Instant::now);
     }
 
     /// Waits a little for a message of the writer. Returns false if none came.
     fn wait_for_reply(&mut self) -> Result<bool, Error> {
-        match self.replies.recv_timeout(PATIENCE) {
+        match self.replies.recv_timeout(REPLY_TIMEOUT) {
             Ok(answer) => {
                 self.take_reply(answer);
                 Ok(true)
@@ -361,9 +363,10 @@ impl Consumer {
 
     /// Has the last parcel stored, if the writer can still do that.
     fn finish(&mut self) {
-        let limit = Instant::now() + END;
-        while (self.busy.is_some() || !self.builder.is_empty()) && Instant::now() < limit {
-            if self.busy.is_none() {
+        let limit = Instant::now() + LAST_STORE_TIMEOUT;
+        while (self.handed_over_at.is_some() || !self.builder.is_empty()) && Instant::now() < limit
+        {
+            if self.handed_over_at.is_none() {
                 self.send_parcel();
             }
             if self.wait_for_reply().is_err() {

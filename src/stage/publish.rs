@@ -315,7 +315,7 @@ impl Publisher {
     fn announce(&mut self) {
         // Brokers that refuse an announcement would refuse it again at once: repeat it only after a pause.
         let now = Instant::now();
-        if now >= self.reannounce_at && self.outbox.take_untold() {
+        if now >= self.reannounce_at && self.outbox.take_state_dropped() {
             self.reannounce_at = now + REANNOUNCE_EVERY;
             self.announcer.announce_again();
         }

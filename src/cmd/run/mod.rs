@@ -25,7 +25,7 @@ use crate::args::Common;
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
-use crate::model::batch;
+use crate::model::batch::BatchLimits;
 use crate::model::record::{Record, TargetState};
 use crate::model::report::standing;
 use crate::show::health::{Health, Role};
@@ -148,7 +148,7 @@ fn start(
         store,
         shared: Arc::clone(&shared),
         stop_timeout: config.probe.stop_timeout,
-        limits: batch::Limits {
+        limits: BatchLimits {
             count: config.write.batch_max,
             age: config.write.batch_age,
             bytes: config.spool.memory,

@@ -7,11 +7,11 @@ use crate::error::Error;
 use crate::kafka::{StatusChange, Topic, ensure};
 
 /// Time between two questions to brokers that are away, or about a topic that is missing.
-const KNOCK: Duration = Duration::from_secs(2);
+const CHECK_BROKERS_EVERY: Duration = Duration::from_secs(2);
 /// Time without a message after which brokers are asked whether they are there.
-const SILENCE: Duration = Duration::from_secs(5);
+const CHECK_BROKERS_AFTER: Duration = Duration::from_secs(5);
 /// Time over one parcel after which a store counts as away.
-const LATE: Duration = Duration::from_secs(15);
+const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Consumer {
     /// Waits until the store, brokers and topic are there, in any order. Returns false if told to stop.
@@ -21,7 +21,7 @@ impl Consumer {
             has_store |= self.take_replies()?;
             self.idle();
             if self.cluster.is_empty() && Instant::now() >= due {
-                due = Instant::now() + KNOCK;
+                due = Instant::now() + CHECK_BROKERS_EVERY;
                 if self.check_brokers()
                     && let Some(cluster) = self.group.cluster()
                 {
@@ -80,14 +80,21 @@ impl Consumer {
                 log::info!("Kafka is back after {} s", after.as_secs())
             }
         }
-        let pause =
-            if self.status.is_away() || self.status.is_in_doubt() { KNOCK } else { SILENCE };
+        let pause = if self.status.is_away() || self.status.is_in_doubt() {
+            CHECK_BROKERS_EVERY
+        } else {
+            CHECK_BROKERS_AFTER
+        };
         if !self.cluster.is_empty() && self.heard_at.elapsed() >= pause {
             self.check_brokers();
         }
-        let is_late = !self.store_is_away && self.busy.is_some_and(|busy| busy.elapsed() >= LATE);
+        let is_late = !self.store_is_away
+            && self.handed_over_at.is_some_and(|busy| busy.elapsed() >= STORE_TIMEOUT);
         if is_late && !self.store_is_late {
-            log::error!("PostgreSQL has not answered for {} s: waiting for it", LATE.as_secs());
+            log::error!(
+                "PostgreSQL has not answered for {} s: waiting for it",
+                STORE_TIMEOUT.as_secs()
+            );
         }
         self.store_is_late = is_late;
         let trouble = match (self.store_is_away, self.status.is_away()) {

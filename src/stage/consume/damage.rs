@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time without a damaged batch after which no more are expected.
 const CALM: Duration = Duration::from_secs(20);
 /// Time between two looks at the partitions.
-const LOOK: Duration = Duration::from_secs(2);
+const DAMAGE_LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Partitions of ours, as they stood when damaged batches came.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Consumer {
     pub(super) fn look_for_damage(&mut self) {
         let now = Instant::now();
         let Some(seen) = self.group.damage_seen() else { return };
-        if self.damage.looked.is_some_and(|looked| now - looked < LOOK) {
+        if self.damage.looked.is_some_and(|looked| now - looked < DAMAGE_LOOK_EVERY) {
             return;
         }
         self.damage.looked = Some(now);

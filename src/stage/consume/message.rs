@@ -13,7 +13,7 @@ use crate::store::{DeadLetter, Origin};
 /// are told as one. Deletion leaves few gaps, transactions many.
 const OFFSET_GAPS_MAX: usize = 10;
 /// Time after which the log says again that messages cannot be read for a reason.
-const SAY_AGAIN: Duration = Duration::from_secs(3600);
+const LOG_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 impl Consumer {
     /// Takes a message: its contents, or the reason that it has none.
@@ -109,10 +109,10 @@ impl Consumer {
         self.shared.change(|health| health.dead_letters += u64::from(is_sure));
     }
 
-    /// Returns true, and notes the time, if the log has not said this for `SAY_AGAIN`.
+    /// Returns true, and notes the time, if the log has not said this for `LOG_AGAIN_AFTER`.
     fn should_log(&mut self, what: &'static str) -> bool {
         let now = Instant::now();
-        let is_news = self.logged.get(what).is_none_or(|said| now - *said >= SAY_AGAIN);
+        let is_news = self.logged.get(what).is_none_or(|said| now - *said >= LOG_AGAIN_AFTER);
         if is_news {
             self.logged.insert(what, now);
         }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::positions::start_offset;
-use super::{AGAIN, Consumer};
+use super::{Consumer, RETRY_AFTER};
 use crate::store::Position;
 
 /// Time between two questions for the end of a log, while no message comes to recognise it by.
-const LOOK: Duration = Duration::from_secs(2);
+const BOUNDS_EVERY: Duration = Duration::from_secs(2);
 
 impl Consumer {
     /// Goes back to the store's marks, in partitions of which the store has lost something.
@@ -27,7 +27,7 @@ impl Consumer {
         }
         self.postpone_look();
         if went.len() < ours.len() {
-            self.ask_at = Instant::now() + AGAIN;
+            self.ask_at = Instant::now() + RETRY_AFTER;
         }
     }
 
@@ -37,7 +37,7 @@ impl Consumer {
         if now >= self.back_at {
             let unrecognised: Vec<i32> = self.positions.unrecognised().collect();
             if !unrecognised.iter().all(|partition| self.go_back_in(*partition)) {
-                self.back_at = now + AGAIN;
+                self.back_at = now + RETRY_AFTER;
             }
         }
         if now < self.look_at || self.is_paused || self.status.is_away() {
@@ -54,7 +54,7 @@ impl Consumer {
 
     /// Gives messages some time to come before anybody asks for the ends of logs.
     pub(super) fn postpone_look(&mut self) {
-        self.look_at = Instant::now() + LOOK;
+        self.look_at = Instant::now() + BOUNDS_EVERY;
     }
 
     /// Goes back to where a log may be recognised. Returns false if the brokers do not answer.

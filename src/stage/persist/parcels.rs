@@ -1,6 +1,6 @@
-//! Last stage of `write`: stores parcels, and says where to go on.
+//! Last stage of `write`: stores parcels in PostgreSQL, and returns the offsets at which reading goes on.
 //!
-//! Takes: parcels and questions. Gives: answers. Ends when: the consumer is gone and all is stored, or, once
+//! Takes: [`StoreRequest`]. Gives: [`StoreReply`]. Ends when: the consumer is gone and all is stored, or, once
 //! told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
 //! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
 //! is at fault, the parcel waits, and nothing is dropped.
@@ -36,7 +36,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// The same after a removal that left some of it.
 const RETAIN_AGAIN: Duration = Duration::from_secs(2);
-/// Patience for a step that can be left undone: nothing is lost then.
+/// Wait after a stop for a step that can be left undone: nothing is lost then.
 const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at a time, so that a signal is seen soon.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ impl ParcelWriter {
         }
     }
 
-    /// Stores parcels until the consumer is gone. Returns the work that is left, if nothing can be stored.
+    /// Stores parcels until the consumer is gone. Returns what is left, if nothing can be stored.
     pub fn run(mut self) -> Option<Unstored> {
         let (GaveUp, count) = self.work().err()?;
         let is_held =
@@ -121,7 +121,7 @@ impl ParcelWriter {
         let mut store = store.map_err(idle)?;
         store.keep(&self.retention);
         store.heed(&self.stop, self.stop_timeout);
-        self.retry_until_done(AT_ONCE, |keep| keep.prepare(&mut store)).map_err(idle)?;
+        self.retry_until_done(AT_ONCE, |writer| writer.prepare(&mut store)).map_err(idle)?;
         self.reply(StoreReply::Ready);
         loop {
             let wait = self.retain_at.saturating_duration_since(Instant::now());
@@ -212,7 +212,7 @@ impl ParcelWriter {
         parcel: &mut Parcel,
     ) -> Result<TryResult, GaveUp> {
         let waited = self.waited();
-        self.retry_until_done(self.stop_timeout, |keep| keep.try_store(store, parcel, waited))
+        self.retry_until_done(self.stop_timeout, |writer| writer.try_store(store, parcel, waited))
     }
 
     fn positions(
@@ -220,8 +220,8 @@ impl ParcelWriter {
         store: &mut Postgres,
         question: &PositionRequest,
     ) -> Result<StoreReply, GaveUp> {
-        let mut positions: BTreeMap<i32, Position> = self.retry_until_done(AT_ONCE, |keep| {
-            keep.prepare(store)?;
+        let mut positions: BTreeMap<i32, Position> = self.retry_until_done(AT_ONCE, |writer| {
+            writer.prepare(store)?;
             Ok(store.positions(&question.cluster, &question.topic)?)
         })?;
         let mut of = |partition: &i32| positions.remove(partition).unwrap_or_default();
@@ -291,30 +291,30 @@ impl ParcelWriter {
     /// Repeats `act` until it succeeds. Says once that nothing can be stored, and once that it can again.
     ///
     /// # Errors
-    /// The program was told to stop `patience` ago or earlier, or at all if the store is there and at fault.
+    /// The program was told to stop `timeout` ago or earlier, or at all if the store is there and at fault.
     fn retry_until_done<T>(
         &mut self,
-        patience: Duration,
+        timeout: Duration,
         mut act: impl FnMut(&mut ParcelWriter) -> Result<T, StoreFault>,
     ) -> Result<T, GaveUp> {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {
-            let patience = match act(self) {
+            let timeout = match act(self) {
                 Ok(done) => {
                     self.end_outage();
                     return Ok(done);
                 }
                 Err(fault) => {
-                    let patience = if fault.is_held_back() { AT_ONCE } else { patience };
-                    if !self.gives_up(patience) || fault.is_held_back() {
+                    let timeout = if fault.is_held_back() { AT_ONCE } else { timeout };
+                    if !self.gives_up(timeout) || fault.is_held_back() {
                         self.note_fault(&fault);
                     }
-                    patience
+                    timeout
                 }
             };
             let until = Instant::now() + backoff.pause();
             loop {
-                if self.gives_up(patience) {
+                if self.gives_up(timeout) {
                     return Err(GaveUp);
                 }
                 if Instant::now() >= until {
@@ -325,8 +325,8 @@ impl ParcelWriter {
         }
     }
 
-    fn gives_up(&self, patience: Duration) -> bool {
-        self.stop.told_at().is_some_and(|told| told.elapsed() >= patience)
+    fn gives_up(&self, timeout: Duration) -> bool {
+        self.stop.told_at().is_some_and(|told| told.elapsed() >= timeout)
     }
 
     /// Ends the outage, if there is one, since a try has succeeded.

@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::model::backoff::Backoff;
-use crate::model::batch::{Batch, Limits};
-use crate::model::lost::Lost;
+use crate::model::batch::{BatchLimits, BatchQueue};
 use crate::model::outage::Outage;
-use crate::model::outcome::LossCause;
 use crate::model::record::Record;
 use crate::store::{Store, Written};
 
@@ -34,7 +32,7 @@ pub struct RecordWriter<S> {
     /// Longest time for storing the last records once nobody sends any more.
     pub stop_timeout: Duration,
     /// Limits of a batch, and of the memory for the records that wait.
-    pub limits: Limits,
+    pub limits: BatchLimits,
 }
 
 /// Records that could not be stored at the end.
@@ -65,11 +63,11 @@ impl<S: Store> RecordWriter<S> {
             }
         }
         let limit = Instant::now() + self.stop_timeout;
-        while !waiting.is_empty() {
+        while !waiting.queue.is_empty() {
             self.store(&mut waiting);
             if waiting.retry.is_some() {
                 if Instant::now() >= limit {
-                    return Some(Unstored { count: waiting.batch.len() });
+                    return Some(Unstored { count: waiting.queue.len() });
                 }
                 std::thread::sleep(RETRY_FIRST);
             }
@@ -80,21 +78,21 @@ impl<S: Store> RecordWriter<S> {
     /// Tries to store the next batch, and the losses with it.
     fn store(&mut self, waiting: &mut Waiting) {
         let now_ms = clock::now_ms();
-        let losses: Vec<Record> = waiting.lost.losses().cloned().map(Record::Loss).collect();
-        let written = self.store.write(&mut waiting.batch.next().chain(&losses), now_ms);
+        let losses: Vec<Record> =
+            waiting.queue.losses().losses().cloned().map(Record::Loss).collect();
+        let written = self.store.write(&mut waiting.queue.batch().chain(&losses), now_ms);
         match written {
             Ok(written) => {
-                waiting.batch.stored(Instant::now());
-                waiting.lost.take();
+                waiting.queue.note_stored(Instant::now());
                 if let Some(retry) = waiting.retry.take() {
                     let away = retry.outage.length(Instant::now()).as_secs();
                     log::info!(
                         "the store is back after {away} s; {} records wait",
-                        waiting.batch.len()
+                        waiting.queue.len()
                     );
                 }
                 waiting.log_expired(&written);
-                let (checks, left) = (written.checks, waiting.batch.len() as u64);
+                let (checks, left) = (written.checks, waiting.queue.len() as u64);
                 self.shared.change(|health| {
                     health.trouble = None;
                     health.stored += checks;
@@ -117,9 +115,7 @@ impl<S: Store> RecordWriter<S> {
 
 /// Records that wait, and the state of the tries to store them.
 struct Waiting {
-    batch: Batch<Record>,
-    /// Records that fell out of a full memory and whose loss is not stored yet.
-    lost: Lost,
+    queue: BatchQueue,
     /// Tries while the store is away; none: the store works.
     retry: Option<Retry>,
     /// Checks that were dropped for `max_size` since the last log line about it.
@@ -145,31 +141,24 @@ impl Retry {
 }
 
 impl Waiting {
-    fn new(limits: Limits) -> Waiting {
-        let (lost, batch) = (Lost::default(), Batch::new(limits));
-        Waiting { batch, lost, retry: None, expired: 0, expired_logged_at: None }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.lost.is_empty()
+    fn new(limits: BatchLimits) -> Waiting {
+        let queue = BatchQueue::new(limits);
+        Waiting { queue, retry: None, expired: 0, expired_logged_at: None }
     }
 
     /// Returns the time to store next, not before the next try while the store is away; none: nothing waits.
     fn due(&self) -> Option<Instant> {
-        let due = self.batch.due()?;
+        let due = self.queue.due()?;
         Some(self.retry.as_ref().map_or(due, |retry| due.max(retry.next)))
     }
 
     fn push(&mut self, record: Record, shared: &Shared) {
-        let weight = record.weight();
-        let mut lost = 0;
-        for fallen in self.batch.push(record, weight, Instant::now()) {
-            if self.lost.is_empty() {
-                log::error!("memory is full while the store is away: the oldest records go");
-            }
-            lost += self.lost.drop(&fallen, LossCause::MemoryFull);
+        let had_losses = !self.queue.losses().is_empty();
+        let lost = self.queue.push(record, Instant::now());
+        if lost > 0 && !had_losses {
+            log::error!("memory is full while the store is away: the oldest records go");
         }
-        let waiting = self.batch.len() as u64;
+        let waiting = self.queue.len() as u64;
         shared.change(|health| {
             health.lost += lost;
             health.waiting = waiting;
@@ -184,44 +173,5 @@ impl Waiting {
             log::warn!("the store has reached max_size: the {} oldest checks went", self.expired);
             (self.expired, self.expired_logged_at) = (0, Some(Instant::now()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::outcome::{Gap, GapCause, Loss};
-
-    #[test]
-    fn what_falls_out_of_a_full_memory_is_one_loss() {
-        let shared = Shared::default();
-        let (count, age) = (100, Duration::from_secs(1));
-        let mut waiting = Waiting::new(Limits { count, age, bytes: 2 * size_of::<Record>() });
-        for i in 1..=5 {
-            waiting.push(
-                Record::Gap(Gap {
-                    target: Arc::from("site"),
-                    node: Arc::from("a"),
-                    run: 7,
-                    from_ms: i * 1000,
-                    to_ms: i * 1000 + 500,
-                    count: 6,
-                    interval_ms: 100,
-                    cause: GapCause::Overload,
-                }),
-                &shared,
-            );
-        }
-        let want = Loss {
-            node: Arc::from("a"),
-            run: 7,
-            from_ms: 1000,
-            to_ms: 3500,
-            count: 3,
-            cause: LossCause::MemoryFull,
-            sequence: 0,
-        };
-        let losses: Vec<&Loss> = waiting.lost.losses().collect();
-        assert_eq!((losses, waiting.batch.len()), (vec![&want], 2));
     }
 }

@@ -91,8 +91,8 @@ pub struct Checking {
 }
 
 impl Checking {
-    /// Starts to check the targets of `plan` in this run. Records go to `sink`, which is dropped after the last
-    /// one.
+    /// Starts to check the targets of `plan` in this run. Records go to `sink`, which is dropped after the
+    /// last one.
     ///
     /// # Errors
     /// No thread can be started.

@@ -14,8 +14,8 @@ pub trait Queued {
     /// Returns the loss to count if the item is dropped; none if nothing is lost with it.
     fn loss(&self) -> Option<Loss>;
 
-    /// Returns true if the item is a loss itself. A loss is never dropped for room: it may have arrived without
-    /// our knowing, and its checks would then be counted twice.
+    /// Returns true if the item is a loss itself. A loss is never dropped for room: it may have arrived
+    /// without our knowing, and its checks would then be counted twice.
     fn is_loss(&self) -> bool;
 }
 

@@ -1,6 +1,6 @@
 //! Decides whether a site or our own network is at fault, from answers of targets and canaries. Pure: takes
-//! data and times, returns what to do. [`Uplink`] holds the checks that nobody answered, `round` chooses who is
-//! asked, `canary` says which answer would settle which doubt.
+//! data and times, returns what to do. [`Uplink`] holds the checks that nobody answered, `round` chooses who
+//! is asked, `canary` says which answer would settle which doubt.
 
 mod canary;
 mod monitor;

@@ -1,9 +1,9 @@
 //! First stage of `write`: reads messages, and gathers them into parcels.
 //!
-//! Takes: messages of the partitions that the group assigns to us, and [`StoreReply`]. Gives: [`StoreRequest`],
-//! one parcel at a time: the next is gathered while the writer stores. Ends when: a stop is asked for and the
-//! last parcel is stored or given up. On failure: waits for brokers that are away; while the store is away,
-//! partitions are paused and the poll goes on, so that the group keeps us.
+//! Takes: messages of the partitions that the group assigns to us, and [`StoreReply`]. Gives:
+//! [`StoreRequest`], one parcel at a time: the next is gathered while the writer stores. Ends when: a stop is
+//! asked for and the last parcel is stored or given up. On failure: waits for brokers that are away; while
+//! the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
 mod availability;
 mod builder;

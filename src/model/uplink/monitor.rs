@@ -133,8 +133,8 @@ impl Uplink {
         self.settled(now)
     }
 
-    /// Takes a check as it was judged. The check is settled at once if there is no doubt about it, or nobody to
-    /// settle the doubt; else it is held, and no action is returned.
+    /// Takes a check as it was judged. The check is settled at once if there is no doubt about it, or nobody
+    /// to settle the doubt; else it is held, and no action is returned.
     pub fn settle_or_hold(
         &mut self,
         target: &Target,

@@ -1,7 +1,7 @@
 //! Last stage of `write`: stores parcels in PostgreSQL, and returns the offsets at which reading goes on.
 //!
-//! Takes: [`StoreRequest`]. Gives: [`StoreReply`]. Ends when: the consumer is gone and all is stored, or, once
-//! told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
+//! Takes: [`StoreRequest`]. Gives: [`StoreReply`]. Ends when: the consumer is gone and all is stored, or,
+//! once told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
 //! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
 //! is at fault, the parcel waits, and nothing is dropped.
 

@@ -4,8 +4,8 @@ use curl_sys::CURLcode;
 use rustix::io::Errno;
 
 use super::certificate::Handshake;
+use super::kernel_route::is_no_route;
 use super::raw;
-use super::route::is_no_route;
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;

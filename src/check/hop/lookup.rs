@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Flight, named};
+use crate::check::kernel_route::has_route;
 use crate::check::resolve::{Resolution, Resolved, Unresolved};
-use crate::check::route::has_route;
 use crate::clock;
 use crate::model::connect::Family;
 use crate::model::judge::{Fault, Reply};

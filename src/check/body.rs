@@ -3,9 +3,9 @@
 
 use std::ops::ControlFlow;
 
+use super::budget::Held;
 use super::coding::Decoder;
-use super::room::Held;
-use super::stopped::Stopped;
+use super::stop_reason::Stopped;
 
 /// Least bound on the encoded bytes of a body, however few decoded bytes are wanted.
 const ENCODED_BYTES: u64 = 64 * 1024;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::stopped::Stopped;
+use super::stop_reason::Stopped;
 
 /// Most codings of one body, one over the other.
 const LAYERS_MAX: usize = 5;

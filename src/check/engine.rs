@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 
-use super::hop::{End, Flight};
-use super::kept::Kept;
+use super::budget::Held;
+use super::callbacks::Wire;
+use super::pool::Kept;
 use super::raw;
+use super::request::{End, Flight};
 use super::resolve::{Answer, Question, Resolution, Resolver, Step};
-use super::room::Held;
 use super::stall::{self, Pulse, Whom};
 use super::trust::Trust;
-use super::wire::Wire;
 use crate::error::{Context, Error};
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::Cause;

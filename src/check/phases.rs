@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use curl::easy::Easy2;
 
+use super::callbacks::Wire;
 use super::raw;
-use super::wire::Wire;
 use crate::model::outcome::Phases;
 
 /// Returns true if the hop is connected with another address family than the one that was tried first.

@@ -8,9 +8,9 @@ use curl::easy::Easy2;
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
+use super::callbacks::Wire;
 use super::fault::{is_no_means, system_words};
 use super::raw;
-use super::wire::Wire;
 use crate::model::connect::Proxy;
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};

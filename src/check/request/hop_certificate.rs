@@ -3,10 +3,10 @@
 use url::Url;
 
 use super::Flight;
+use crate::check::callbacks::Wire;
 use crate::check::certificate::{Handshake, Summary};
-use crate::check::kept::Connection;
+use crate::check::pool::Connection;
 use crate::check::raw;
-use crate::check::wire::Wire;
 use crate::model::judge::Reply;
 use crate::model::outcome::Cause;
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use curl::multi::Easy2Handle;
 
 use super::Flight;
+use crate::check::callbacks::Wire;
 use crate::check::raw;
-use crate::check::wire::Wire;
 
 impl Flight {
     /// Returns true if the hop waits for a greeting once it is connected: a `tcp` target with `matches`.

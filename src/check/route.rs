@@ -12,10 +12,10 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use url::{Host, Url};
 
+use super::callbacks::Wire;
 use super::proxy::{Ask, Failure, Signs, wants_login};
 use super::raw;
 use super::resolve::Resolution;
-use super::wire::Wire;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
 use crate::model::judge::Fault;
 use crate::model::outcome::{Cause, Phases};

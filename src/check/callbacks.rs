@@ -14,11 +14,11 @@ use socket2::Socket;
 use url::Url;
 
 use super::body::Body;
+use super::budget::Held;
 use super::certificate::{Handshake, SharedHandshake};
-use super::head::Head;
+use super::header::Head;
 use super::raw::{self, Pool, SingleRequest};
-use super::room::Held;
-use super::stopped::Stopped;
+use super::stop_reason::Stopped;
 use super::trust::Roots;
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;

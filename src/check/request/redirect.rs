@@ -6,7 +6,7 @@ use curl::easy::List;
 use url::Url;
 
 use super::Flight;
-use crate::check::reach::is_at_home;
+use crate::check::route::is_at_home;
 use crate::clock;
 use crate::model::cookie::Place;
 use crate::model::judge::Fault;

@@ -2,11 +2,11 @@
 //! transfer. Each hop looks its name up, connects and makes a full TLS handshake, so that each phase is
 //! measured; except for targets that keep their connections (`reuse`).
 
-mod certificates;
 mod greeting;
+mod hop_certificate;
 mod lookup;
 mod redirect;
-mod repeat;
+mod repetition;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,20 +16,20 @@ use std::time::{Duration, Instant};
 use curl::easy::{Easy2, HttpVersion, List};
 use url::Url;
 
-use self::certificates::HopCertificate;
-use self::repeat::Repeat;
+use self::hop_certificate::HopCertificate;
+use self::repetition::Repeat;
+use super::budget::Held;
+use super::callbacks::{Limits, Wire};
 use super::certificate;
 use super::fault::{fault, no_socket, refusal, silence};
-use super::kept::Kept;
 use super::kernel_route::is_no_route;
 use super::phases::{Shape, fell_back, phases};
+use super::pool::Kept;
 use super::proxy::{Signs, folded};
 use super::raw::{self, SingleRequest};
-use super::reach::{Reach, is_at_home, speaks_tls};
-use super::room::Held;
+use super::route::{Reach, is_at_home, speaks_tls};
 use super::stall::Whom;
 use super::trust::Trust;
-use super::wire::{Limits, Wire};
 use crate::model::cookie::Jar;
 use crate::model::judge::{Fault, Reply};
 use crate::model::outcome::{Cause, HOP_URL_MAX, Hop, Phases, tidy};

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::Flight;
+use crate::check::callbacks::Wire;
 use crate::check::raw::Repetition;
-use crate::check::wire::Wire;
 use crate::model::connect::HttpVersion;
 use crate::model::judge::Fault;
 use crate::model::outcome::Cause;

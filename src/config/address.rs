@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::model::target::{Login, Secret};
+use crate::model::secret::{Login, Secret};
 
 /// Advice where a login may have been misread.
 const ENCODED: &str =

@@ -12,7 +12,8 @@ use super::item::Item;
 use super::login;
 use super::table::{Reader, Section, Set};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
-use crate::model::target::{Login, Secret, Target};
+use crate::model::secret::{Login, Secret};
+use crate::model::target::Target;
 use crate::words::Word;
 
 /// Longest name of an interface or a server, in characters.

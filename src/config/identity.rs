@@ -6,7 +6,7 @@ use super::item::Item;
 use super::pem::PairFault;
 use super::table::{Section, Set};
 use crate::model::connect::Identity;
-use crate::model::target::Secret;
+use crate::model::secret::Secret;
 
 /// Values of the three keys.
 #[derive(Default)]

@@ -13,7 +13,8 @@ use super::{Config, Kafka, LogFormat};
 use crate::character::is_unsafe;
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
-use crate::model::target::{Header, HeaderExpression, Login, Target};
+use crate::model::secret::Login;
+use crate::model::target::{Header, HeaderExpression, Target};
 
 /// Text in place of a secret.
 pub(super) const HIDDEN: &str = "***";

@@ -21,7 +21,8 @@ use super::value::{
 };
 use crate::error::Error;
 use crate::model::expression::Expression;
-use crate::model::target::{Header, HeaderExpression, Method, Secret, StatusSet, Target};
+use crate::model::secret::Secret;
+use crate::model::target::{Header, HeaderExpression, Method, StatusSet, Target};
 use crate::words::Word;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -9,7 +9,8 @@ use super::item::Item;
 use super::source::At;
 use crate::error::Error;
 use crate::model::expression::Expression;
-use crate::model::target::{Header, HeaderExpression, NAME_MAX, Secret, StatusSet};
+use crate::model::secret::Secret;
+use crate::model::target::{Header, HeaderExpression, NAME_MAX, StatusSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);

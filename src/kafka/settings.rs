@@ -9,7 +9,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::Kafka;
 use crate::error::{Context, Error};
-use crate::model::target::Secret;
+use crate::model::secret::Secret;
 use crate::roots;
 use crate::threads;
 

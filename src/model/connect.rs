@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::target::{Login, Secret};
+use super::secret::{Login, Secret};
 use crate::words::words;
 
 /// Settings of a target's connections. By default any way is allowed.

@@ -23,6 +23,7 @@ pub mod refusal;
 pub mod report;
 pub mod safeguard;
 pub mod schedule;
+pub mod secret;
 pub mod state;
 pub mod tally;
 pub mod target;

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::connect::Connect;
 use super::expression::Expression;
+use super::secret::{Login, Secret};
 use crate::words::words;
 
 /// Longest name of a target, in characters.
@@ -216,25 +217,6 @@ pub struct HeaderExpression {
     pub name: String,
     /// Expression that is searched in the value.
     pub expression: Expression,
-}
-
-/// User and password of a target or a proxy, percent-decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// User name.
-    pub user: Secret,
-    /// Password; may be empty.
-    pub password: Secret,
-}
-
-/// Text that must never be shown: `Debug` prints stars.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
-    }
 }
 
 words! {

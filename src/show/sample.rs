@@ -6,8 +6,9 @@ use url::Url;
 
 use crate::model::outcome::{Outcome, Phases, Verdict};
 use crate::model::report::{CELLS, Cell, Report, Standing};
+use crate::model::secret::{Login, Secret};
 use crate::model::tally::{Check, Tally};
-use crate::model::target::{Login, Secret, Target};
+use crate::model::target::Target;
 
 /// The moment 2026-11-21T03:00:00Z, in milliseconds since 1970.
 pub const NOW: i64 = 1_795_230_000_000;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::connect::Identity;
-use crate::model::target::Secret;
+use crate::model::secret::Secret;
 
 const FULL: &str = r#"
     node = "n"

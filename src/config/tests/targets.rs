@@ -6,7 +6,8 @@ use super::*;
 use crate::model::expression::Expression;
 
 use crate::model::connect::{Connect, Family, HttpVersion, Identity, TlsVersion};
-use crate::model::target::{Login, Method, Secret};
+use crate::model::secret::{Login, Secret};
+use crate::model::target::Method;
 
 #[test]
 fn a_targets_defaults_are_those_of_a_lone_one() {

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::body::Body;
 use super::budget::Held;
-use super::certificate::{Handshake, SharedHandshake};
+use super::handshake::{Handshake, SharedHandshake};
 use super::header::Head;
 use super::raw::{self, Pool, SingleRequest};
 use super::stop_reason::Stopped;

@@ -3,7 +3,7 @@
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
-use super::certificate::Handshake;
+use super::handshake::Handshake;
 use super::kernel_route::is_no_route;
 use super::raw;
 use crate::model::judge::Fault;

@@ -4,7 +4,7 @@
 //! [`engine`] runs many checks at once, `request` makes one request of a check and measures it, [`resolve`]
 //! finds the addresses of names, `route` sets the route of a hop, `proxy` finds the faults of proxies,
 //! `callbacks` takes libcurl's callbacks, `header` and `body` read the reply, `coding` decodes its body,
-//! `certificate`, `chains` and [`trust`] are about TLS. Only `raw` has unsafe code.
+//! `handshake`, `certificate`, `certificate_fault`, `chains` and [`trust`] are about TLS. Only `raw` has unsafe code.
 
 pub mod canary;
 pub mod engine;
@@ -14,9 +14,11 @@ mod body;
 mod budget;
 mod callbacks;
 mod certificate;
+mod certificate_fault;
 mod chains;
 mod coding;
 mod fault;
+mod handshake;
 mod header;
 mod kernel_route;
 mod phases;

@@ -20,7 +20,7 @@ use self::hop_certificate::HopCertificate;
 use self::repetition::Repeat;
 use super::budget::Held;
 use super::callbacks::{Limits, Wire};
-use super::certificate;
+use super::certificate_fault;
 use super::fault::{fault, no_socket, refusal, silence};
 use super::kernel_route::is_no_route;
 use super::phases::{Shape, fell_back, phases};
@@ -298,7 +298,7 @@ impl Flight {
                 });
                 if fault.cause == Cause::Certificate
                     && let Some(verification) = &handshake.verification
-                    && let Some((cause, text)) = certificate::diagnose(verification, why)
+                    && let Some((cause, text)) = certificate_fault::diagnose(verification, why)
                 {
                     fault = Fault { cause, text };
                 }

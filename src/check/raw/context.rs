@@ -14,7 +14,8 @@ use openssl::stack::StackRef;
 use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509VerifyResult};
 
-use crate::check::certificate::{self, Handshake, SharedHandshake, Verification};
+use crate::check::certificate;
+use crate::check::handshake::{Handshake, SharedHandshake, Verification};
 use crate::clock;
 
 unsafe extern "C" {

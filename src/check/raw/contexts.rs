@@ -91,7 +91,7 @@ mod tests {
     use openssl::ssl::{SslContextBuilder, SslMethod};
 
     use super::*;
-    use crate::check::certificate::SharedHandshake;
+    use crate::check::handshake::SharedHandshake;
 
     /// The contexts are all tests' of this process: one at a time.
     static ALONE: Mutex<()> = Mutex::new(());

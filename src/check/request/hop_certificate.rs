@@ -4,7 +4,8 @@ use url::Url;
 
 use super::Flight;
 use crate::check::callbacks::Wire;
-use crate::check::certificate::{Handshake, Summary};
+use crate::check::certificate::Summary;
+use crate::check::handshake::Handshake;
 use crate::check::pool::Connection;
 use crate::check::raw;
 use crate::model::judge::Reply;

@@ -6,40 +6,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Room, shared by all its holders.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct BodyBudget {
     used: Arc<AtomicUsize>,
     limit_bytes: usize,
 }
 
-impl Room {
+impl BodyBudget {
     /// Makes a room of `limit_bytes`.
-    pub fn new(limit_bytes: usize) -> Room {
-        Room { used: Arc::new(AtomicUsize::new(0)), limit_bytes }
+    pub fn new(limit_bytes: usize) -> BodyBudget {
+        BodyBudget { used: Arc::new(AtomicUsize::new(0)), limit_bytes }
     }
 
     /// Takes `bytes` of the room, if they are free. A request for more than the limit gets the whole room,
     /// once it is empty.
-    pub fn take(&self, bytes: usize) -> Option<Held> {
-        let mut held = Held { room: self.clone(), bytes: 0 };
-        held.grow(bytes.min(self.limit_bytes)).then_some(held)
+    pub fn take(&self, bytes: usize) -> Option<Permit> {
+        let mut permit = Permit { budget: self.clone(), bytes: 0 };
+        permit.grow(bytes.min(self.limit_bytes)).then_some(permit)
     }
 }
 
 /// Part of the room; free again when dropped.
 #[derive(Debug)]
-pub struct Held {
-    room: Room,
+pub struct Permit {
+    budget: BodyBudget,
     bytes: usize,
 }
 
-impl Held {
+impl Permit {
     /// Makes the part at least `bytes` large. Returns false, and changes nothing, if there is no room.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let all = &self.room.used;
+        let all = &self.budget.used;
         let mut used = all.load(Ordering::Acquire);
         loop {
-            let sum = used.checked_add(more).filter(|sum| *sum <= self.room.limit_bytes);
+            let sum = used.checked_add(more).filter(|sum| *sum <= self.budget.limit_bytes);
             let Some(sum) = sum else { return false };
             match all.compare_exchange_weak(used, sum, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
@@ -51,19 +51,19 @@ impl Held {
     }
 
     /// Makes a part of the same room, of 0 bytes.
-    pub fn none(&self) -> Held {
-        Held { room: self.room.clone(), bytes: 0 }
+    pub fn none(&self) -> Permit {
+        Permit { budget: self.budget.clone(), bytes: 0 }
     }
 
     /// Gives the bytes beyond `bytes` back to the room.
     pub fn shrink(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
-        self.room.used.fetch_sub(less, Ordering::AcqRel);
+        self.budget.used.fetch_sub(less, Ordering::AcqRel);
         self.bytes -= less;
     }
 }
 
-impl Drop for Held {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shrink(0);
     }
@@ -75,16 +75,16 @@ mod tests {
 
     #[test]
     fn what_is_held_never_passes_the_limit() {
-        let room = Room::new(100);
-        let mut first = room.take(60).unwrap();
-        assert!(room.take(50).is_none());
-        let second = room.take(40).unwrap();
+        let budget = BodyBudget::new(100);
+        let mut first = budget.take(60).unwrap();
+        assert!(budget.take(50).is_none());
+        let second = budget.take(40).unwrap();
         assert!(!first.grow(61));
         drop(second);
         assert!(first.grow(100));
         first.shrink(10);
-        assert!(room.take(500).is_none());
+        assert!(budget.take(500).is_none());
         drop(first);
-        assert!(room.take(500).is_some());
+        assert!(budget.take(500).is_some());
     }
 }

@@ -14,18 +14,18 @@ use socket2::Socket;
 use url::Url;
 
 use super::body::Body;
-use super::budget::Held;
+use super::budget::Permit;
 use super::handshake::{Handshake, SharedHandshake};
-use super::header::Head;
-use super::raw::{self, Pool, SingleRequest};
-use super::stop_reason::Stopped;
+use super::header::ReplyHeader;
+use super::raw::{self, ConnectionShare, SingleRequest};
+use super::stop_reason::StopReason;
 use super::trust::Roots;
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
 /// Receiver of libcurl's callbacks for one hop.
-pub struct Wire {
+pub struct Callbacks {
     /// Start of the hop; set again just before libcurl begins with the hop. libcurl's own clock begins
     /// later, and much later if this thread loses its processor in between.
     pub started: Instant,
@@ -47,28 +47,28 @@ pub struct Wire {
     pub greeted_at: Option<Instant>,
     pub over_at: Option<Instant>,
     /// Header, as far as it has arrived.
-    pub head: Head,
+    pub header: ReplyHeader,
     /// Body, as far as it has arrived.
     pub body: Body,
     /// Reason for which we read the reply no further, if we stopped.
-    pub stopped: Option<Stopped>,
+    pub stop_reason: Option<StopReason>,
     /// First error of a socket that could not be opened: trouble of this machine.
     pub no_socket: Option<std::io::Error>,
     /// Duplicates of the sockets to a proxy: they stay open when libcurl has closed its own.
     to_proxy: Vec<Socket>,
-    limits: Limits,
+    limits: ReadLimits,
     roots: Option<Roots>,
     /// Notes of the handshake.
     handshake: SharedHandshake,
-    /// Pool that keeps the connection of the handle. It outlives the handle that owns this `Wire`.
-    pub pool: Option<Rc<Pool>>,
+    /// Pool that keeps the connection of the handle. It outlives the handle that owns this `Callbacks`.
+    pub share: Option<Rc<ConnectionShare>>,
     /// Permit for one request of the handle. It outlives the handle too.
     pub single: Rc<SingleRequest>,
 }
 
 /// Bounds and rules for the reading of a reply.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct ReadLimits {
     /// Read at most so many bytes of the body, counted after decoding.
     pub max_body: usize,
     /// Keep the body for the judge.
@@ -79,20 +79,20 @@ pub struct Limits {
     pub follow: Option<Url>,
 }
 
-impl Wire {
+impl Callbacks {
     /// Makes the receiver for one hop. TLS verifies the site against `roots`, `pool` keeps the connection,
     /// and `single` says whether the hop may open a new one.
     pub fn new(
-        limits: Limits,
+        limits: ReadLimits,
         roots: Option<Roots>,
-        pool: Option<Rc<Pool>>,
+        share: Option<Rc<ConnectionShare>>,
         single: Rc<SingleRequest>,
-        held: Held,
-    ) -> Wire {
-        let body = Body::new(limits.max_body, limits.keep, held);
+        permit: Permit,
+    ) -> Callbacks {
+        let body = Body::new(limits.max_body, limits.keep, permit);
         let chains = roots.as_ref().map(|roots| Arc::clone(&roots.chains));
         let handshake = Handshake { chains, ..Handshake::default() };
-        Wire {
+        Callbacks {
             started: Instant::now(),
             looked: Duration::ZERO,
             socket_at: None,
@@ -103,15 +103,15 @@ impl Wire {
             spoke: false,
             greeted_at: None,
             over_at: None,
-            head: Head::default(),
+            header: ReplyHeader::default(),
             body,
-            stopped: None,
+            stop_reason: None,
             no_socket: None,
             to_proxy: Vec::new(),
             limits,
             roots,
             handshake: Arc::new(Mutex::new(handshake)),
-            pool,
+            share,
             single,
         }
     }
@@ -135,38 +135,38 @@ impl Wire {
     }
 
     /// Returns the fault of a reply that ended in the middle of its compressed body.
-    pub fn cut(&self) -> Option<Fault> {
+    pub fn cut(&self) -> Option<CheckFault> {
         // A reply to a range request (206) is a part of the body: the end of the stream may be missing.
-        if !self.body.is_cut() || self.head.status == Some(206) {
+        if !self.body.is_cut() || self.header.status == Some(206) {
             return None;
         }
         let text = "the body was cut: it ends in the middle of its compressed stream";
-        Some(Fault { cause: Cause::Protocol, text: text.to_owned() })
+        Some(CheckFault { cause: Cause::Protocol, text: text.to_owned() })
     }
 
     /// Drops the header and the body that have arrived: they were not the site's reply.
     pub fn forget_reply(&mut self) {
-        let held = self.body.take_held();
-        self.body = Body::new(self.limits.max_body, self.limits.keep, held);
-        self.head = Head::default();
+        let permit = self.body.take_permit();
+        self.body = Body::new(self.limits.max_body, self.limits.keep, permit);
+        self.header = ReplyHeader::default();
     }
 }
 
-impl Handler for Wire {
+impl Handler for Callbacks {
     fn header(&mut self, line: &[u8]) -> bool {
         self.spoke = true;
-        self.head.line(line, &self.limits.target);
-        if self.head.complete
+        self.header.read_line(line, &self.limits.target);
+        if self.header.complete
             && let Some(here) = &self.limits.follow
-            && let Some(Ok(_)) = self.head.leads(here)
+            && let Some(Ok(_)) = self.header.redirect_url(here)
         {
-            self.stopped = Some(Stopped::Redirect);
+            self.stop_reason = Some(StopReason::Redirect);
         }
         // HTTP/2 has no switch to another protocol: libcurl refuses a 101 there itself.
-        if self.head.final_status() == Some(101) && self.head.http != Some("2") {
-            self.stopped = Some(Stopped::Switched);
+        if self.header.final_status() == Some(101) && self.header.http != Some("2") {
+            self.stop_reason = Some(StopReason::Switched);
         }
-        self.stopped.is_none()
+        self.stop_reason.is_none()
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
@@ -174,8 +174,8 @@ impl Handler for Wire {
         let headers = &self.limits.target.headers;
         let own = headers.iter().find(|h| h.name.eq_ignore_ascii_case("accept-encoding"));
         let asked = own.map_or("", |own| own.value.0.as_str());
-        if let ControlFlow::Break(why) = self.body.take(data, &self.head.codings, asked) {
-            self.stopped = Some(why);
+        if let ControlFlow::Break(why) = self.body.take(data, &self.header.codings, asked) {
+            self.stop_reason = Some(why);
             return Ok(0);
         }
         Ok(data.len())
@@ -185,10 +185,10 @@ impl Handler for Wire {
         self.tls_at.get_or_insert_with(Instant::now);
         let roots = self.roots.as_ref().map(|roots| &roots.store);
         if self.limits.target.connect.tls_legacy {
-            raw::let_legacy_in(context);
+            raw::allow_legacy_renegotiation(context);
         }
-        let is_lent = roots.is_none_or(|store| raw::lend_store(context, store));
-        match is_lent && raw::note_handshake(context, &self.handshake) {
+        let is_lent = roots.is_none_or(|store| raw::set_roots(context, store));
+        match is_lent && raw::record_handshake(context, &self.handshake) {
             true => Ok(()),
             false => Err(curl::Error::new(curl_sys::CURLE_OUT_OF_MEMORY)),
         }

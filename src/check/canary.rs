@@ -10,9 +10,9 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 
-use super::resolve::{self, Reply, Resolution, Step, look_up};
+use super::resolve::{LookupKind, LookupReply, Resolution, Step, look_up};
 use crate::model::connect::Family;
-use crate::model::uplink::{CANARY_TIMEOUT, Canary, CanaryAnswer, reach};
+use crate::model::uplink::{CANARY_TIMEOUT, Canary, CanaryAnswer, distance};
 use crate::threads;
 
 /// Most canaries being asked at once, with the look-ups that hang on a dead name server.
@@ -71,7 +71,7 @@ fn connect(canary: Canary, round: u64, answers: &Sender<CanaryAnswer>) -> Canary
     };
     let mut addresses: Vec<SocketAddr> =
         found.into_iter().map(|address| (address, canary.port).into()).collect();
-    let named = addresses.iter().map(|address| reach(address.ip())).max();
+    let named = addresses.iter().map(|address| distance(address.ip())).max();
     let named = named.filter(|_| canary.is_name());
     addresses.truncate(ADDRESSES_MAX);
     let each = CANARY_TIMEOUT / addresses.len().max(1) as u32;
@@ -80,8 +80,8 @@ fn connect(canary: Canary, round: u64, answers: &Sender<CanaryAnswer>) -> Canary
         Err(error) => !is_proxy && error.kind() == std::io::ErrorKind::ConnectionRefused,
         Ok(stream) => !is_proxy || answers_request(stream, canary.request, each),
     };
-    let reach = addresses.iter().find(|address| answers(address)).map(|at| reach(at.ip()));
-    CanaryAnswer { round, host: canary.host, named, reach, is_proxy, at: Instant::now() }
+    let distance = addresses.iter().find(|address| answers(address)).map(|at| distance(at.ip()));
+    CanaryAnswer { round, host: canary.host, named, distance, is_proxy, at: Instant::now() }
 }
 
 fn answers_request(mut stream: TcpStream, request: &[u8], within: Duration) -> bool {
@@ -93,18 +93,18 @@ fn answers_request(mut stream: TcpStream, request: &[u8], within: Duration) -> b
 /// cost the addresses of the other. Look-ups that hang go on, and hold one sender of the channel each.
 fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
     let (found_in, found) = mpsc::channel();
-    let begin = |ask: resolve::Ask, family: Family| {
+    let begin = |ask: LookupKind, family: Family| {
         let (host, found_in, held) = (host.to_owned(), found_in.clone(), answers.clone());
         let look = move || {
             // Perhaps nobody waits for the result any more.
-            let _ = found_in.send((ask, Reply::System(look_up(&host, family))));
+            let _ = found_in.send((ask, LookupReply::System(look_up(&host, family))));
             drop(held);
         };
         threads::named("canary").spawn(look).is_ok()
     };
     let began = Instant::now();
     let mut resolution = Resolution::new(host.to_owned(), Family::Any, Family::Any, CANARY_TIMEOUT);
-    resolution.begun(began);
+    resolution.set_start(began);
     if !begin(resolution.first(), Family::Any) {
         return Vec::new();
     }
@@ -117,13 +117,13 @@ fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
             Step::Ask(asks) => {
                 for ask in asks {
                     match ask {
-                        resolve::Ask::First(family) | resolve::Ask::Apart(family) => {
+                        LookupKind::First(family) | LookupKind::OneFamily(family) => {
                             // This look-up only helps: a thread that cannot be started does not matter.
                             let _ = begin(ask, family);
                         }
                         // The reason for which there is no address does not matter here.
-                        resolve::Ask::Servers(_) => {
-                            resolution.take(ask, Reply::Servers(None), (now, now));
+                        LookupKind::NameServers(_) => {
+                            resolution.take_reply(ask, LookupReply::Servers(None), (now, now));
                         }
                     }
                 }
@@ -135,7 +135,7 @@ fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
                     .min(began + CANARY_TIMEOUT);
                 let left = until.saturating_duration_since(now);
                 if let Ok((ask, reply)) = found.recv_timeout(left) {
-                    resolution.take(ask, reply, (began, Instant::now()));
+                    resolution.take_reply(ask, reply, (began, Instant::now()));
                 }
             }
         }

@@ -19,14 +19,14 @@ pub struct Summary {
     /// Ends of the path.
     pub ends: Ends,
     /// Subject and issuer of the leaf: `example.org, issued by R11`.
-    pub whose: Option<String>,
+    pub names: Option<String>,
 }
 
 impl Summary {
     /// Makes the summary of a path, leaf first; none without a certificate, or without a date that can be
     /// read.
     pub fn of(path: &[X509]) -> Option<Summary> {
-        Some(Summary { ends: ends(path)?, whose: whose(path) })
+        Some(Summary { ends: ends(path)?, names: names(path) })
     }
 }
 
@@ -45,9 +45,9 @@ pub fn validity(path: &[X509]) -> Option<(i64, i64)> {
     Some((from_s?.into_iter().max()?, until_s?.into_iter().min()?))
 }
 
-fn whose(path: &[X509]) -> Option<String> {
+fn names(path: &[X509]) -> Option<String> {
     let leaf = path.first()?;
-    Some(format!("{}, issued by {}", named(leaf.subject_name()), named(leaf.issuer_name())))
+    Some(format!("{}, issued by {}", name_text(leaf.subject_name()), name_text(leaf.issuer_name())))
 }
 
 /// Returns true if a certificate has names or addresses of a site (RFC 9525, 2). The common name does not
@@ -58,7 +58,7 @@ pub fn has_names(leaf: &X509Ref) -> bool {
 }
 
 /// Returns the common name, or else all parts of the name: `C=US, O=Let's Encrypt`.
-fn named(name: &X509NameRef) -> String {
+fn name_text(name: &X509NameRef) -> String {
     if let Some(common) = common_name(name) {
         return common;
     }

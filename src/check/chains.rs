@@ -28,11 +28,11 @@ struct VerifiedChain {
     from_s: i64,
     until_s: i64,
     /// Leaf first.
-    path: Vec<Link>,
+    path: Vec<PathCertificate>,
 }
 
 /// A certificate of a path.
-enum Link {
+enum PathCertificate {
     /// Place in the chain that the site sends.
     Sent(usize),
     /// One of the roots. (Sites' certificates are not kept: a thousand chains would take megabytes.)
@@ -46,9 +46,9 @@ impl VerifiedChains {
         let key = key(sent)?;
         let chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let chain = chains.get(&key).filter(|c| (c.from_s..c.until_s).contains(&now_s))?;
-        let certificate = |link: &Link| match link {
-            Link::Sent(at) => sent.get(*at).map(ToOwned::to_owned),
-            Link::Root(root) => Some(root.clone()),
+        let certificate = |link: &PathCertificate| match link {
+            PathCertificate::Sent(at) => sent.get(*at).map(ToOwned::to_owned),
+            PathCertificate::Root(root) => Some(root.clone()),
         };
         chain.path.iter().map(certificate).collect()
     }
@@ -61,7 +61,7 @@ impl VerifiedChains {
         };
         let link = |certificate: &X509| {
             let at = sent.iter().position(|sent| sent == &**certificate);
-            at.map_or_else(|| Link::Root(certificate.clone()), Link::Sent)
+            at.map_or_else(|| PathCertificate::Root(certificate.clone()), PathCertificate::Sent)
         };
         let chain = VerifiedChain { from_s, until_s, path: path.iter().map(link).collect() };
         let mut chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);

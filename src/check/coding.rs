@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::stop_reason::Stopped;
+use super::stop_reason::StopReason;
 
 /// Most codings of one body, one over the other.
 const LAYERS_MAX: usize = 5;
@@ -16,13 +16,13 @@ const LAYERS_MAX: usize = 5;
 const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
 
 /// First bytes of a member of a gzip file: two bytes of magic, and deflate as the method.
-const MEMBER: [u8; 3] = [0x1F, 0x8B, 8];
+const GZIP_MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
 
 /// Most decoded bytes of one step.
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// Receiver of decoded bytes.
-type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<Stopped>;
+type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<StopReason>;
 
 /// Decoder of one body.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Decoder {
                 if layers.len() == LAYERS_MAX {
                     return Err(format!("the body is compressed more than {LAYERS_MAX} times"));
                 }
-                let state = State::Start { first: None };
+                let state = LayerState::Start { first: None };
                 let (may_be_raw, left_bytes) = (is("deflate"), limit_bytes);
                 layers.push(Layer { state, may_be_raw, left_bytes });
             } else if let Some(name) = FOREIGN.into_iter().find(|name| is(name)) {
@@ -60,21 +60,21 @@ impl Decoder {
     }
 
     /// Decodes the next bytes of the body into `sink`.
-    pub fn feed(&mut self, bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+    pub fn feed(&mut self, bytes: &[u8], sink: Sink<'_>) -> ControlFlow<StopReason> {
         feed(&mut self.layers, bytes, sink)
     }
 
     /// Returns true if the body, of which all bytes have come, ends in the middle of a compressed stream.
     pub fn is_cut(&self) -> bool {
         self.layers.iter().any(|layer| match layer.state {
-            State::Start { first } => first.is_some(),
-            State::Inside { .. } => true,
-            State::Between { .. } | State::Over => false,
+            LayerState::Start { first } => first.is_some(),
+            LayerState::Inside { .. } => true,
+            LayerState::Between { .. } | LayerState::Over => false,
         })
     }
 }
 
-fn feed(layers: &mut [Layer], bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+fn feed(layers: &mut [Layer], bytes: &[u8], sink: Sink<'_>) -> ControlFlow<StopReason> {
     match layers.split_first_mut() {
         None => sink(bytes),
         Some((outer, inner)) => outer.feed(bytes, &mut |piece| feed(inner, piece, sink)),
@@ -90,7 +90,7 @@ fn asks_for(accepted: &str, name: &str) -> bool {
 /// One coding of a body.
 #[derive(Debug)]
 struct Layer {
-    state: State,
+    state: LayerState,
     /// Take a stream without a header for raw deflate: some servers send that as `deflate`.
     may_be_raw: bool,
     /// Bytes that may still be read. A bound, because an endless stream may decode to nothing.
@@ -98,7 +98,7 @@ struct Layer {
 }
 
 #[derive(Debug)]
-enum State {
+enum LayerState {
     /// Before the second byte, which shows the format. `first` is the first byte, once it has come.
     Start { first: Option<u8> },
     /// In a compressed stream.
@@ -110,7 +110,7 @@ enum State {
 }
 
 impl Layer {
-    fn feed(&mut self, mut bytes: &[u8], sink: Sink<'_>) -> ControlFlow<Stopped> {
+    fn feed(&mut self, mut bytes: &[u8], sink: Sink<'_>) -> ControlFlow<StopReason> {
         let before = self.left_bytes;
         self.left_bytes = before.saturating_sub(bytes.len() as u64);
         if (bytes.len() as u64) > before {
@@ -118,30 +118,30 @@ impl Layer {
         }
         while let [first, rest @ ..] = bytes {
             match &mut self.state {
-                State::Start { first: None } => {
-                    self.state = State::Start { first: Some(*first) };
+                LayerState::Start { first: None } => {
+                    self.state = LayerState::Start { first: Some(*first) };
                     bytes = rest;
                 }
-                State::Start { first: Some(before) } => {
+                LayerState::Start { first: Some(before) } => {
                     let before = *before;
                     self.state = stream([before, *first], self.may_be_raw);
                     self.inflate(&[before], sink)?;
                 }
-                State::Inside { .. } => bytes = self.inflate(bytes, sink)?,
-                State::Between { matched } if *first == MEMBER[*matched] => {
+                LayerState::Inside { .. } => bytes = self.inflate(bytes, sink)?,
+                LayerState::Between { matched } if *first == GZIP_MAGIC[*matched] => {
                     *matched += 1;
                     bytes = rest;
-                    if *matched == MEMBER.len() {
-                        self.state = stream([MEMBER[0], MEMBER[1]], false);
-                        self.inflate(&MEMBER, sink)?;
+                    if *matched == GZIP_MAGIC.len() {
+                        self.state = stream([GZIP_MAGIC[0], GZIP_MAGIC[1]], false);
+                        self.inflate(&GZIP_MAGIC, sink)?;
                     }
                 }
-                State::Between { .. } => self.state = State::Over,
-                State::Over => break,
+                LayerState::Between { .. } => self.state = LayerState::Over,
+                LayerState::Over => break,
             }
         }
         match self.left_bytes {
-            0 => ControlFlow::Break(Stopped::Full),
+            0 => ControlFlow::Break(StopReason::Full),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -151,8 +151,8 @@ impl Layer {
         &mut self,
         mut bytes: &'a [u8],
         sink: Sink<'_>,
-    ) -> ControlFlow<Stopped, &'a [u8]> {
-        let State::Inside { stream, is_gzip } = &mut self.state else {
+    ) -> ControlFlow<StopReason, &'a [u8]> {
+        let LayerState::Inside { stream, is_gzip } = &mut self.state else {
             return ControlFlow::Continue(bytes);
         };
         let mut piece = [0; PIECE_BYTES];
@@ -163,7 +163,7 @@ impl Layer {
                 Err(error) => {
                     let why = error.message().unwrap_or("it needs a dictionary");
                     let text = format!("cannot decode the body: {why}");
-                    return ControlFlow::Break(Stopped::Undecodable(text));
+                    return ControlFlow::Break(StopReason::Undecodable(text));
                 }
             };
             bytes = &bytes[(stream.total_in() - read) as usize..];
@@ -173,7 +173,8 @@ impl Layer {
             }
             if status == Status::StreamEnd {
                 let is_gzip = *is_gzip;
-                self.state = if is_gzip { State::Between { matched: 0 } } else { State::Over };
+                self.state =
+                    if is_gzip { LayerState::Between { matched: 0 } } else { LayerState::Over };
                 return ControlFlow::Continue(bytes);
             }
             // If the piece is full, more decoded bytes may follow.
@@ -186,9 +187,9 @@ impl Layer {
 
 /// Makes the state for the stream that begins with these two bytes, whatever the name of its coding: gzip
 /// (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
-fn stream(head: [u8; 2], may_be_raw: bool) -> State {
+fn stream(head: [u8; 2], may_be_raw: bool) -> LayerState {
     let [method, flags] = head;
-    let is_gzip = head == MEMBER[..2];
+    let is_gzip = head == GZIP_MAGIC[..2];
     let is_zlib = method & 0x0F == 8 && u16::from_be_bytes([method, flags]) % 31 == 0;
     let stream = match (is_zlib, may_be_raw && !is_gzip) {
         (true, _) => Decompress::new(true),
@@ -196,7 +197,7 @@ fn stream(head: [u8; 2], may_be_raw: bool) -> State {
         // 15: the largest window, of 32 KiB.
         (false, false) => Decompress::new_gzip(15),
     };
-    State::Inside { stream, is_gzip }
+    LayerState::Inside { stream, is_gzip }
 }
 
 #[cfg(test)]
@@ -216,9 +217,9 @@ mod tests {
     }
 
     /// Decodes `bytes`, fed `step` at a time. Returns the text, and true if the stream was cut.
-    fn decoded(codings: &str, bytes: &[u8], step: usize) -> Result<(String, bool), Stopped> {
+    fn decoded(codings: &str, bytes: &[u8], step: usize) -> Result<(String, bool), StopReason> {
         let mut decoder =
-            Decoder::new(codings.as_bytes(), "identity", 1000).map_err(Stopped::Undecodable)?;
+            Decoder::new(codings.as_bytes(), "identity", 1000).map_err(StopReason::Undecodable)?;
         let mut out = Vec::new();
         for piece in bytes.chunks(step) {
             let flow = decoder.feed(piece, &mut |piece| {
@@ -240,7 +241,7 @@ mod tests {
             ("gzip", member.clone(), "hello"),
             ("X-GZip", [&member[..], b"\n"].concat(), "hello"),
             ("gzip", [&member[..], &[0; 40]].concat(), "hello"),
-            ("gzip", [&member[..], &MEMBER[..2]].concat(), "hello"),
+            ("gzip", [&member[..], &GZIP_MAGIC[..2]].concat(), "hello"),
             ("gzip", [&member[..], b"\x1f\x8bx"].concat(), "hello"),
             ("gzip", [&two[..], b"garbage"].concat(), "hellohello"),
             ("gzip", zlib(), "hello"),
@@ -279,7 +280,7 @@ mod tests {
         let mut sum = gzip();
         sum[20] ^= 1;
         let broken = |codings: &str, bytes: &[u8]| match decoded(codings, bytes, 3) {
-            Err(Stopped::Undecodable(why)) => why,
+            Err(StopReason::Undecodable(why)) => why,
             other => panic!("{codings} {bytes:?}: {other:?}"),
         };
         assert_eq!(broken("gzip", b"plain"), "cannot decode the body: incorrect header check");
@@ -313,8 +314,8 @@ mod tests {
     #[test]
     fn what_never_ends_is_read_no_further_than_its_limit() {
         let endless = [&gzip()[..], &[0; 2000]].concat();
-        assert_eq!(decoded("gzip", &endless, 500), Err(Stopped::Full));
+        assert_eq!(decoded("gzip", &endless, 500), Err(StopReason::Full));
         let empty = [0, 0, 0, 0xFF, 0xFF].repeat(300);
-        assert_eq!(decoded("deflate", &empty, 500), Err(Stopped::Full));
+        assert_eq!(decoded("deflate", &empty, 500), Err(StopReason::Full));
     }
 }

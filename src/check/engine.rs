@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 
-use super::budget::Held;
-use super::callbacks::Wire;
-use super::pool::Kept;
+use super::budget::Permit;
+use super::callbacks::Callbacks;
+use super::pool::ConnectionPool;
 use super::raw;
-use super::request::{End, Flight};
-use super::resolve::{Answer, Question, Resolution, Resolver, Step};
-use super::stall::{self, Pulse, Whom};
+use super::request::{ActiveCheck, HopEnd};
+use super::resolve::{LookupQuestion, Resolution, Resolver, Step, TimedReply};
+use super::stall::{self, ReplyOwner, StallDetector};
 use super::trust::Trust;
 use crate::error::{Context, Error};
-use crate::model::judge::{Fault, Reply};
+use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
@@ -33,37 +33,37 @@ pub struct Engine<T> {
     trust: Trust,
     resolver: Resolver,
     /// Hops whose name is being looked up, by token.
-    looking: HashMap<usize, Looking<T>>,
-    flights: HashMap<usize, Under<T>>,
-    /// Tokens of the flights that wait for a greeting.
-    listening: Vec<usize>,
+    lookups: HashMap<usize, PendingLookup<T>>,
+    transfers: HashMap<usize, Transfer<T>>,
+    /// Tokens of the transfers that wait for a greeting.
+    awaiting_greeting: Vec<usize>,
     /// Connections that targets keep (`reuse`), by the target's name.
-    kept: HashMap<Arc<str>, Rc<Kept>>,
+    pools: HashMap<Arc<str>, Rc<ConnectionPool>>,
     next_token: usize,
-    pulse: Pulse,
+    detector: StallDetector,
     /// Sum of the late turns since the last [`Engine::take_stall`].
     stalled: Duration,
     /// Checks that have ended since the last turn; those that could not begin are among them.
-    ended: Vec<Done<T>>,
+    ended: Vec<FinishedCheck<T>>,
 }
 
 /// Hop whose name is being looked up.
-struct Looking<T> {
-    flight: Box<Flight>,
+struct PendingLookup<T> {
+    check: Box<ActiveCheck>,
     resolution: Resolution,
-    held: Held,
+    permit: Permit,
     tag: T,
 }
 
 /// Hop under way.
-struct Under<T> {
-    handle: Easy2Handle<Wire>,
-    flight: Box<Flight>,
+struct Transfer<T> {
+    handle: Easy2Handle<Callbacks>,
+    check: Box<ActiveCheck>,
     tag: T,
 }
 
 /// Check that has ended.
-pub struct Done<T> {
+pub struct FinishedCheck<T> {
     /// Tag that the caller gave to the check.
     pub tag: T,
     /// Target of the check.
@@ -71,29 +71,29 @@ pub struct Done<T> {
     /// Reply of the site.
     pub reply: Reply,
     /// Room that the body takes; drop it together with the body.
-    pub held: Option<Held>,
+    pub permit: Option<Permit>,
 }
 
 impl<T> Engine<T> {
     /// Makes an engine that trusts these roots.
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
-        let (flights, kept) = (HashMap::new(), HashMap::new());
-        let (listening, ended) = (Vec::new(), Vec::new());
+        let (transfers, pools) = (HashMap::new(), HashMap::new());
+        let (awaiting_greeting, ended) = (Vec::new(), Vec::new());
         let multi = Multi::new();
-        raw::look_up_freely(&multi, LOOKUPS);
-        let (resolver, looking) = (Resolver::new(multi.waker()), HashMap::new());
-        let (pulse, stalled) = (Pulse::default(), Duration::ZERO);
+        raw::set_lookup_threads(&multi, LOOKUPS);
+        let (resolver, lookups) = (Resolver::new(multi.waker()), HashMap::new());
+        let (detector, stalled) = (StallDetector::default(), Duration::ZERO);
         Engine {
             multi,
             trust,
             resolver,
-            looking,
-            flights,
-            listening,
-            kept,
+            lookups,
+            transfers,
+            awaiting_greeting,
+            pools,
             next_token: 0,
-            pulse,
+            detector,
             stalled,
             ended,
         }
@@ -107,23 +107,23 @@ impl<T> Engine<T> {
     /// Trusts these roots from the next check on; no connection made before is used any more.
     pub fn trust(&mut self, trust: Trust) {
         self.trust = trust;
-        self.kept.clear();
+        self.pools.clear();
     }
 
     /// Returns the number of checks under way.
     pub fn in_flight(&self) -> usize {
-        self.looking.len() + self.flights.len() + self.ended.len()
+        self.lookups.len() + self.transfers.len() + self.ended.len()
     }
 
     /// Starts a check. `held` is the room for its body at first; it grows with the body.
-    pub fn start(&mut self, target: Arc<Target>, held: Held, tag: T) {
-        let kept = target.connect.reuse.then(|| self.kept_of(&target));
-        let flight = Box::new(Flight::new(target, kept, Instant::now()));
-        self.launch(flight, held, tag);
+    pub fn start(&mut self, target: Arc<Target>, permit: Permit, tag: T) {
+        let pool = target.connect.reuse.then(|| self.pool_of(&target));
+        let check = Box::new(ActiveCheck::new(target, pool, Instant::now()));
+        self.start_hop(check, permit, tag);
     }
 
-    fn kept_of(&mut self, target: &Target) -> Rc<Kept> {
-        Rc::clone(self.kept.entry(Arc::clone(&target.name)).or_default())
+    fn pool_of(&mut self, target: &Target) -> Rc<ConnectionPool> {
+        Rc::clone(self.pools.entry(Arc::clone(&target.name)).or_default())
     }
 
     /// Moves all checks on, waits for at most `timeout` if none has ended, and returns the checks that have
@@ -131,15 +131,15 @@ impl<T> Engine<T> {
     ///
     /// # Errors
     /// libcurl itself failed, for example without memory; the checks stay as they are.
-    pub fn turn(&mut self, timeout: Duration) -> Result<Vec<Done<T>>, Error> {
-        self.feel(Duration::ZERO);
+    pub fn turn(&mut self, timeout: Duration) -> Result<Vec<FinishedCheck<T>>, Error> {
+        self.detect_stall(Duration::ZERO);
         self.multi.perform().cannot("go on with the checks")?;
         self.collect();
         if self.ended.is_empty() && !timeout.is_zero() {
             let (mut sockets, timeout) = self.sockets(timeout);
-            self.feel(Duration::ZERO);
+            self.detect_stall(Duration::ZERO);
             self.multi.poll(&mut sockets, timeout).cannot("wait for the checks")?;
-            self.feel(timeout);
+            self.detect_stall(timeout);
             self.multi.perform().cannot("go on with the checks")?;
             self.collect();
         }
@@ -149,122 +149,122 @@ impl<T> Engine<T> {
     /// Returns the sum of all late turns since the last call, a stall that ends now included; none if that is
     /// less than 1 s.
     pub fn take_stall(&mut self) -> Option<Duration> {
-        self.feel(Duration::ZERO);
+        self.detect_stall(Duration::ZERO);
         let stalled = std::mem::take(&mut self.stalled);
         (stalled >= stall::STALLED).then_some(stalled)
     }
 
     /// Notes a stall if this call comes far too late after the last one, of which `allowed` was the longest
     /// wait. The stall is added to all checks under way: they have waited for us.
-    fn feel(&mut self, allowed: Duration) {
+    fn detect_stall(&mut self, allowed: Duration) {
         let now = Instant::now();
-        let Some(late) = self.pulse.late(allowed, now) else { return };
+        let Some(late) = self.detector.late(allowed, now) else { return };
         self.stalled += late;
-        let flights = self.flights.values_mut().map(|under| &mut under.flight);
-        let looking = self.looking.values_mut().map(|looking| &mut looking.flight);
-        flights.chain(looking).for_each(|flight| flight.stall(late, now));
+        let transfers = self.transfers.values_mut().map(|transfer| &mut transfer.check);
+        let lookups = self.lookups.values_mut().map(|lookup| &mut lookup.check);
+        transfers.chain(lookups).for_each(|check| check.stall(late, now));
     }
 
     /// Ends all checks that are under way without a reply, and returns their tags.
     pub fn abandon(&mut self) -> Vec<T> {
-        let flights = std::mem::take(&mut self.flights).into_values().map(|under| {
-            drop(self.multi.remove2(under.handle));
-            under.tag
+        let transfers = std::mem::take(&mut self.transfers).into_values().map(|transfer| {
+            drop(self.multi.remove2(transfer.handle));
+            transfer.tag
         });
-        let looking = std::mem::take(&mut self.looking).into_values().map(|looking| looking.tag);
-        flights.chain(looking).collect()
+        let lookups = std::mem::take(&mut self.lookups).into_values().map(|lookup| lookup.tag);
+        transfers.chain(lookups).collect()
     }
 
     /// Sends a check on its next hop.
-    fn launch(&mut self, mut flight: Box<Flight>, held: Held, tag: T) {
-        let Some(resolution) = flight.resolution() else { return self.connect(flight, held, tag) };
+    fn start_hop(&mut self, mut check: Box<ActiveCheck>, permit: Permit, tag: T) {
+        let Some(resolution) = check.resolution() else { return self.connect(check, permit, tag) };
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);
         self.resolver.ask(resolution.question(resolution.first()), token, Instant::now());
-        self.looking.insert(token, Looking { flight, resolution, held, tag });
+        self.lookups.insert(token, PendingLookup { check, resolution, permit, tag });
     }
 
     /// Moves on all hops whose name is being looked up. Returns false if no lookup has ended.
-    fn look(&mut self) -> bool {
-        if self.looking.is_empty() {
+    fn advance_lookups(&mut self) -> bool {
+        if self.lookups.is_empty() {
             return false;
         }
-        for (token, answer) in self.resolver.answers() {
-            if let Some(looking) = self.looking.get_mut(&token) {
-                let Answer { ask, reply, began, ended } = answer;
-                looking.resolution.take(ask, reply, (began, ended));
+        for (token, answer) in self.resolver.take_replies() {
+            if let Some(lookup) = self.lookups.get_mut(&token) {
+                let TimedReply { kind, reply, began, ended } = answer;
+                lookup.resolution.take_reply(kind, reply, (began, ended));
             }
         }
-        let tokens: Vec<usize> = self.looking.keys().copied().collect();
-        tokens.into_iter().filter(|token| self.look_on(*token)).count() > 0
+        let tokens: Vec<usize> = self.lookups.keys().copied().collect();
+        tokens.into_iter().filter(|token| self.advance_lookup(*token)).count() > 0
     }
 
     /// Moves on one hop whose name is being looked up. Returns false if the lookup goes on.
-    fn look_on(&mut self, token: usize) -> bool {
+    fn advance_lookup(&mut self, token: usize) -> bool {
         let now = Instant::now();
-        let Some(Looking { flight, resolution, .. }) = self.looking.get_mut(&token) else {
+        let Some(PendingLookup { check, resolution, .. }) = self.lookups.get_mut(&token) else {
             return false;
         };
-        if !resolution.has_begun()
+        if !resolution.has_started()
             && let Some(began) =
-                self.resolver.began(&resolution.question(resolution.first()), token)
+                self.resolver.start_of(&resolution.question(resolution.first()), token)
         {
-            resolution.begun(began);
-            flight.begun(began);
+            resolution.set_start(began);
+            check.set_lookup_start(began);
         }
         let resolved = match resolution.step(now) {
             Step::Done(resolved) => Some(resolved),
-            Step::Ask(asks) => {
-                for ask in asks {
-                    self.resolver.ask(resolution.question(ask), token, now);
+            Step::Ask(kinds) => {
+                for kind in kinds {
+                    self.resolver.ask(resolution.question(kind), token, now);
                 }
                 None
             }
             Step::Wait => None,
         };
-        if resolved.is_none() && flight.deadline() > now {
+        if resolved.is_none() && check.deadline() > now {
             return false;
         }
-        let Some(looking) = self.looking.remove(&token) else { return false };
-        let Looking { mut flight, resolution, held, tag } = looking;
-        let open: Vec<Question> =
-            resolution.open().iter().map(|ask| resolution.question(*ask)).collect();
+        let Some(lookup) = self.lookups.remove(&token) else { return false };
+        let PendingLookup { mut check, resolution, permit, tag } = lookup;
+        let open: Vec<LookupQuestion> =
+            resolution.open().iter().map(|kind| resolution.question(*kind)).collect();
         let is_asked = self.resolver.forget(&open, token);
         let reply = match resolved {
-            Some(resolved) => match flight.found(resolved) {
+            Some(resolved) => match check.take_resolution(resolved) {
                 Ok(()) => {
-                    self.connect(flight, held, tag);
+                    self.connect(check, permit, tag);
                     return true;
                 }
                 Err(reply) => reply,
             },
-            None => flight.lost(is_asked, resolution.doubt().as_ref()),
+            None => check.lookup_timeout(is_asked, resolution.failure_so_far().as_ref()),
         };
-        self.end(flight.whom(), *reply, Some(held), tag);
+        self.finish(check.owner(), *reply, Some(permit), tag);
         true
     }
 
     /// Sends a check on its next hop; the name needs no lookup, or has been looked up.
-    fn connect(&mut self, flight: Box<Flight>, held: Held, tag: T) {
-        let easy = match flight.request(&self.trust, held) {
+    fn connect(&mut self, check: Box<ActiveCheck>, permit: Permit, tag: T) {
+        let easy = match check.request(&self.trust, permit) {
             Ok(easy) => easy,
-            Err(reply) => return self.end(flight.whom(), *reply, None, tag),
+            Err(reply) => return self.finish(check.owner(), *reply, None, tag),
         };
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);
         match self.add(easy, token) {
             Ok(handle) => {
-                self.flights.insert(token, Under { handle, flight, tag });
+                self.transfers.insert(token, Transfer { handle, check, tag });
             }
             Err(error) => {
                 let text = format!("cannot start the check: {error}");
-                let fault = Some(Fault { cause: Cause::Internal, text });
-                self.end(flight.whom(), Reply { fault, ..Reply::default() }, None, tag);
+                let fault = Some(CheckFault { cause: Cause::Internal, text });
+                self.finish(check.owner(), Reply { fault, ..Reply::default() }, None, tag);
             }
         }
     }
 
-    fn add(&self, easy: Easy2<Wire>, token: usize) -> Result<Easy2Handle<Wire>, Error> {
+    fn add(&self, easy: Easy2<Callbacks>, token: usize) -> Result<Easy2Handle<Callbacks>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
         // The request begins now and not with the next turn: else its first phase would include the wait
@@ -274,29 +274,30 @@ impl<T> Engine<T> {
         Ok(handle)
     }
 
-    fn end(&mut self, whom: Whom, mut reply: Reply, held: Option<Held>, tag: T) {
-        let Whom { target, stalled } = whom;
-        if let Some(fault) = stall::doubt(&reply, stalled) {
+    fn finish(&mut self, owner: ReplyOwner, mut reply: Reply, permit: Option<Permit>, tag: T) {
+        let ReplyOwner { target, stalled } = owner;
+        if let Some(fault) = stall::fault(&reply, stalled) {
             (reply.fault, reply.silence) = (Some(fault), None);
         }
-        self.ended.push(Done { tag, target, reply, held });
+        self.ended.push(FinishedCheck { tag, target, reply, permit });
     }
 
     /// Returns the sockets to wait for besides libcurl's own, and the longest wait, at most `timeout`.
     fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
-        let under = self.listening.iter().filter_map(|token| self.flights.get(token));
+        let greetings = self.awaiting_greeting.iter().filter_map(|token| self.transfers.get(token));
         let now = Instant::now();
-        let open = under.clone().map(|under| under.flight.deadline());
-        let looking = self.looking.values().flat_map(|Looking { flight, resolution, .. }| {
-            [Some(flight.deadline()), resolution.next_at()].into_iter().flatten()
-        });
-        let open = open.chain(looking);
+        let open = greetings.clone().map(|transfer| transfer.check.deadline());
+        let lookups =
+            self.lookups.values().flat_map(|PendingLookup { check, resolution, .. }| {
+                [Some(check.deadline()), resolution.next_at()].into_iter().flatten()
+            });
+        let open = open.chain(lookups);
         let left = open.map(|deadline| deadline.saturating_duration_since(now));
         // One millisecond more, since poll knows whole milliseconds only and would wake up too early.
         let left = left.min().map(|left| left + Duration::from_millis(1));
-        let sockets = under.filter_map(|under| {
+        let sockets = greetings.filter_map(|transfer| {
             let mut socket = WaitFd::new();
-            socket.set_fd(raw::socket(&under.handle)?);
+            socket.set_fd(raw::socket(&transfer.handle)?);
             socket.poll_on_read(true);
             Some(socket)
         });
@@ -304,13 +305,13 @@ impl<T> Engine<T> {
     }
 
     /// Reads the greetings that are waited for; returns those that are over.
-    fn listen(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
+    fn read_greetings(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
         let (mut over, now) = (Vec::new(), Instant::now());
-        self.listening.retain(|token| {
-            let Some(Under { handle, flight, .. }) = self.flights.get_mut(token) else {
+        self.awaiting_greeting.retain(|token| {
+            let Some(Transfer { handle, check, .. }) = self.transfers.get_mut(token) else {
                 return false;
             };
-            let end = flight.listen(handle, now);
+            let end = check.read_greeting(handle, now);
             let goes_on = end.is_none();
             over.extend(end.map(|end| (*token, end)));
             goes_on
@@ -321,7 +322,7 @@ impl<T> Engine<T> {
     /// Takes the transfers that have ended out of libcurl, again and again until none is left. A next hop
     /// that starts may end at once, or end others: the turn must not wait while an ended transfer is left.
     fn collect(&mut self) {
-        while self.look() | self.collect_once() {}
+        while self.advance_lookups() | self.collect_once() {}
     }
 
     /// Takes the transfers out of libcurl that have ended by now. Returns false if there were none.
@@ -329,32 +330,34 @@ impl<T> Engine<T> {
         let (mut results, mut connected) = (Vec::new(), Vec::new());
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
-            let Some(under) = self.flights.get(&token) else { return };
-            match message.result_for2(&under.handle) {
-                Some(Ok(())) if under.flight.awaits_greeting() => connected.push(token),
+            let Some(transfer) = self.transfers.get(&token) else { return };
+            match message.result_for2(&transfer.handle) {
+                Some(Ok(())) if transfer.check.awaits_greeting() => connected.push(token),
                 Some(result) => results.push((token, result)),
                 None => {}
             }
         });
         for token in &connected {
-            let Some(under) = self.flights.get_mut(token) else { continue };
-            under.handle.get_mut().connected_at = Some(Instant::now());
+            let Some(transfer) = self.transfers.get_mut(token) else { continue };
+            transfer.handle.get_mut().connected_at = Some(Instant::now());
         }
-        self.listening.append(&mut connected);
-        results.append(&mut self.listen());
+        self.awaiting_greeting.append(&mut connected);
+        results.append(&mut self.read_greetings());
         let any = !results.is_empty();
         for (token, result) in results {
-            let Some(Under { handle, flight, tag }) = self.flights.remove(&token) else { continue };
-            let whom = flight.whom();
+            let Some(Transfer { handle, check, tag }) = self.transfers.remove(&token) else {
+                continue;
+            };
+            let owner = check.owner();
             match self.multi.remove2(handle) {
-                Ok(easy) => match flight.end(easy, result) {
-                    End::Reply(reply, held) => self.end(whom, *reply, Some(held), tag),
-                    End::Next(flight, held) => self.launch(flight, held, tag),
+                Ok(easy) => match check.end(easy, result) {
+                    HopEnd::Reply(reply, permit) => self.finish(owner, *reply, Some(permit), tag),
+                    HopEnd::Next(check, permit) => self.start_hop(check, permit, tag),
                 },
                 Err(error) => {
                     let text = format!("cannot end the check: {error}");
-                    let fault = Some(Fault { cause: Cause::Internal, text });
-                    self.end(whom, Reply { fault, ..Reply::default() }, None, tag);
+                    let fault = Some(CheckFault { cause: Cause::Internal, text });
+                    self.finish(owner, Reply { fault, ..Reply::default() }, None, tag);
                 }
             }
         }

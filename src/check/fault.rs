@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::handshake::Handshake;
 use super::kernel_route::is_no_route;
 use super::raw;
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
 
@@ -22,13 +22,13 @@ pub fn fault(
     (errno, has_route): (i32, bool),
     phases: &Phases,
     timeout_ms: u128,
-) -> Fault {
+) -> CheckFault {
     let cause = match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
         // Without a route of our own, the site is not at fault. If we have one, a router on the way has
         // none, or the site has other addresses and libcurl reports the error of the last one only.
         curl_sys::CURLE_COULDNT_CONNECT if !has_route && is_no_route(errno) => Cause::Uplink,
-        curl_sys::CURLE_COULDNT_CONNECT if is_no_means(errno) => Cause::Overload,
+        curl_sys::CURLE_COULDNT_CONNECT if is_out_of_resources(errno) => Cause::Overload,
         curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
@@ -89,19 +89,19 @@ pub fn fault(
         }
         _ => plain(why),
     };
-    Fault { cause, text }
+    CheckFault { cause, text }
 }
 
 /// Makes the fault of this machine, which could not open a socket.
-pub fn no_socket(error: &std::io::Error) -> Fault {
+pub fn socket_fault(error: &std::io::Error) -> CheckFault {
     let errno = error.raw_os_error().unwrap_or_default();
-    let cause = if is_no_means(errno) { Cause::Overload } else { Cause::Internal };
-    Fault { cause, text: format!("cannot open a socket: {error}") }
+    let cause = if is_out_of_resources(errno) { Cause::Overload } else { Cause::Internal };
+    CheckFault { cause, text: format!("cannot open a socket: {error}") }
 }
 
 /// Returns the fault of a site that refused us with a TLS alert, before it has answered. In TLS 1.3 a site
 /// refuses a client certificate, or the lack of one, after the handshake is done for us.
-pub fn refusal(handshake: &Handshake, phases: &Phases) -> Option<Fault> {
+pub fn alert_fault(handshake: &Handshake, phases: &Phases) -> Option<CheckFault> {
     /// Handshake failure, and bad certificate: alerts for a missing client certificate before TLS 1.3.
     const MISSES: [u8; 2] = [40, 42];
     /// Certificate required (RFC 8446, 6.2).
@@ -114,29 +114,29 @@ pub fn refusal(handshake: &Handshake, phases: &Phases) -> Option<Fault> {
         true => "the site asks for a client certificate".to_owned(),
         false => format!("the site refused: {}", raw::alert_words(alert)),
     };
-    Some(Fault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
+    Some(CheckFault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
 }
 
 /// Returns the part that did not answer, so that our own network may be to blame: the name servers, or the
 /// way to the site. A refusal or a reset is an answer.
 pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     match code {
-        curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::Names),
+        curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::NameServers),
         curl_sys::CURLE_COULDNT_CONNECT if errno != Errno::CONNREFUSED.raw_os_error() => {
-            Some(Silence::Way)
+            Some(Silence::Path)
         }
         curl_sys::CURLE_OPERATION_TIMEDOUT
             if phases.dns_us.is_some() && phases.connect_us.is_none() =>
         {
-            Some(Silence::Names)
+            Some(Silence::NameServers)
         }
-        curl_sys::CURLE_OPERATION_TIMEDOUT => Some(Silence::Way),
+        curl_sys::CURLE_OPERATION_TIMEDOUT => Some(Silence::Path),
         _ => None,
     }
 }
 
 /// Returns true if the error says that this machine has too few ports, descriptors or memory.
-pub fn is_no_means(errno: i32) -> bool {
+pub fn is_out_of_resources(errno: i32) -> bool {
     let all = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     all.iter().any(|of| of.raw_os_error() == errno)
 }
@@ -205,7 +205,7 @@ pub fn system_words(errno: i32) -> Option<String> {
 }
 
 /// Makes the fault for our deadline; names the last phase that was begun.
-fn timeout(phases: &Phases, timeout_ms: u128) -> Fault {
+fn timeout(phases: &Phases, timeout_ms: u128) -> CheckFault {
     let doing = match phases.named().iter().rfind(|(_, us)| us.is_some()) {
         Some(("dns", _)) => "looking up the name",
         Some(("connect", _)) => "connecting",
@@ -214,7 +214,7 @@ fn timeout(phases: &Phases, timeout_ms: u128) -> Fault {
         Some(("transfer", _)) => "reading the reply",
         _ => "starting",
     };
-    Fault { cause: Cause::Timeout, text: format!("no reply within {timeout_ms} ms: {doing}") }
+    CheckFault { cause: Cause::Timeout, text: format!("no reply within {timeout_ms} ms: {doing}") }
 }
 
 fn in_handshake(phases: &Phases) -> bool {

@@ -13,7 +13,7 @@ const COOKIE_BYTES_MAX: usize = 8 * 1024;
 
 /// Header of a reply; the last header, if interim replies (1xx) came before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Head {
+pub struct ReplyHeader {
     /// Status code.
     pub status: Option<u16>,
     /// Version of HTTP: `1.0`, `1.1` or `2`; none if the reply names another one.
@@ -25,21 +25,21 @@ pub struct Head {
     /// Values of `Set-Cookie`, if the reply is a redirect.
     pub cookies: Vec<Vec<u8>>,
     /// Names and values of the headers that an expression asks for.
-    pub asked: Vec<(String, String)>,
+    pub wanted: Vec<(String, String)>,
     /// The empty line after the header has arrived.
     pub complete: bool,
 }
 
-impl Head {
+impl ReplyHeader {
     /// Takes one line, with or without its line end. The expressions of `target` say which headers to keep.
-    pub fn line(&mut self, line: &[u8], target: &Target) {
+    pub fn read_line(&mut self, line: &[u8], target: &Target) {
         let line = line.trim_ascii_end();
         if self.complete && !self.is_interim() {
             // The line is a trailer, sent after the body.
             return;
         }
         if line.starts_with(b"HTTP/") {
-            *self = Head::default();
+            *self = ReplyHeader::default();
             let mut words = line.splitn(3, |byte| *byte == b' ');
             self.http = match words.next() {
                 Some(b"HTTP/1.0") => Some("1.0"),
@@ -50,7 +50,7 @@ impl Head {
             self.status = words.next().and_then(status);
         } else if line.is_empty() {
             self.complete = true;
-        } else if let Some((name, value)) = split(line) {
+        } else if let Some((name, value)) = split_line(line) {
             let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
             // An empty value names no URL: then the reply counts as no redirect.
             if is("location") && self.location.is_none() && !value.is_empty() {
@@ -66,7 +66,7 @@ impl Head {
             }
             if target.asks_for(name) {
                 let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                self.asked.push((text(name), text(value)));
+                self.wanted.push((text(name), text(value)));
             }
         }
     }
@@ -87,7 +87,7 @@ impl Head {
 
     /// Returns the URL that a redirect leads to from `here`, or the reason for which it cannot be followed.
     /// None if the reply is no redirect.
-    pub fn leads(&self, here: &Url) -> Option<Result<Url, String>> {
+    pub fn redirect_url(&self, here: &Url) -> Option<Result<Url, String>> {
         let location = self.location.as_deref()?;
         if !self.is_redirect() || self.final_status().is_none() {
             return None;
@@ -115,7 +115,7 @@ fn status(word: &[u8]) -> Option<u16> {
     }
 }
 
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     Some((&line[..colon], line[colon + 1..].trim_ascii()))
 }
@@ -124,18 +124,18 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn head(lines: &[&str]) -> Head {
+    fn header(lines: &[&str]) -> ReplyHeader {
         let target = Target::new("t", Url::parse("http://here/").unwrap());
-        let mut head = Head::default();
+        let mut header = ReplyHeader::default();
         for line in lines {
-            head.line(line.as_bytes(), &target);
+            header.read_line(line.as_bytes(), &target);
         }
-        head
+        header
     }
 
     #[test]
     fn interim_replies_and_trailers_do_not_count() {
-        let head = head(&[
+        let header = header(&[
             "HTTP/1.1 103 Early Hints\r\n",
             "Location: /wrong\r\n",
             "\r\n",
@@ -144,22 +144,22 @@ mod tests {
             "\r\n",
             "Location: /trailer\r\n",
         ]);
-        assert_eq!(head.final_status(), Some(302));
-        assert_eq!(head.location.as_deref(), Some(&b"/right"[..]));
+        assert_eq!(header.final_status(), Some(302));
+        assert_eq!(header.location.as_deref(), Some(&b"/right"[..]));
         let here = Url::parse("http://here/").unwrap();
-        assert_eq!(head.leads(&here).unwrap().unwrap().as_str(), "http://here/right");
+        assert_eq!(header.redirect_url(&here).unwrap().unwrap().as_str(), "http://here/right");
     }
 
     #[test]
     fn a_location_is_taken_as_its_bytes() {
         let here = Url::parse("http://here/a/b").unwrap();
-        let leads = |location: &[u8]| {
+        let redirect_url = |location: &[u8]| {
             let target = Target::new("t", here.clone());
-            let mut head = Head::default();
+            let mut header = ReplyHeader::default();
             for line in [b"HTTP/1.1 301 Moved", &[b"Location: ", location].concat()[..], b""] {
-                head.line(line, &target);
+                header.read_line(line, &target);
             }
-            head.leads(&here).and_then(Result::ok).map(String::from)
+            header.redirect_url(&here).and_then(Result::ok).map(String::from)
         };
         for (location, want) in [
             (&b"/caf\xe9"[..], "http://here/caf%E9"),
@@ -168,20 +168,20 @@ mod tests {
             (b"/%E9\xe9%", "http://here/%E9%E9%"),
             ("http://bücher.test/ü#ü".as_bytes(), "http://xn--bcher-kva.test/%C3%BC#%C3%BC"),
         ] {
-            assert_eq!(leads(location).as_deref(), Some(want), "{location:?}");
+            assert_eq!(redirect_url(location).as_deref(), Some(want), "{location:?}");
         }
-        assert_eq!(leads(b"http://b\xfccher.test/"), None);
-        assert_eq!(leads(b""), None);
+        assert_eq!(redirect_url(b"http://b\xfccher.test/"), None);
+        assert_eq!(redirect_url(b""), None);
     }
 
     #[test]
     fn a_header_that_is_cut_has_no_status() {
-        assert_eq!(head(&["HTTP/2 200\r\n"]).final_status(), None);
-        assert_eq!(head(&["HTTP/1.1 100 Continue\r\n", "\r\n"]).final_status(), None);
-        assert_eq!(head(&["garbage\r\n", "\r\n"]).final_status(), None);
+        assert_eq!(header(&["HTTP/2 200\r\n"]).final_status(), None);
+        assert_eq!(header(&["HTTP/1.1 100 Continue\r\n", "\r\n"]).final_status(), None);
+        assert_eq!(header(&["garbage\r\n", "\r\n"]).final_status(), None);
         for word in ["099", "20", "2000", "2x0", "+20", ""] {
             let line = format!("HTTP/1.1 {word} OK\r\n");
-            assert_eq!(head(&[&line, "\r\n"]).final_status(), None, "{word}");
+            assert_eq!(header(&[&line, "\r\n"]).final_status(), None, "{word}");
         }
     }
 }

@@ -31,4 +31,4 @@ mod route;
 mod stall;
 mod stop_reason;
 
-pub use budget::{Held, Room};
+pub use budget::{BodyBudget, Permit};

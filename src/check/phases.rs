@@ -1,27 +1,27 @@
 //! Computes the phases of one hop from libcurl's times; if the hop failed and libcurl has no time, from the
-//! times that [`Wire`] notes.
+//! times that [`Callbacks`] notes.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use curl::easy::Easy2;
 
-use super::callbacks::Wire;
+use super::callbacks::Callbacks;
 use super::raw;
 use crate::model::outcome::Phases;
 
 /// Returns true if the hop is connected with another address family than the one that was tried first.
-pub fn fell_back(wire: &Wire, address: Option<&str>) -> bool {
+pub fn fell_back(callbacks: &Callbacks, address: Option<&str>) -> bool {
     const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
     let address = address.and_then(|text| text.parse::<IpAddr>().ok());
-    match (wire.family, address) {
+    match (callbacks.family, address) {
         (Some(first), Some(address)) => (first == IPV6) != address.is_ipv6(),
         _ => false,
     }
 }
 
 /// Properties of a hop that decide which phases it has.
-pub struct Shape {
+pub struct HopShape {
     /// The hop makes a new connection.
     pub connects: bool,
     /// A name is looked up before the first socket is opened.
@@ -36,18 +36,18 @@ pub struct Shape {
 
 /// Returns the time at which libcurl's clock began, as nearly as it is known, and never earlier: we note
 /// an event just after libcurl has noted it. Both use the same clock, CLOCK_MONOTONIC.
-fn origin(easy: &mut Easy2<Wire>) -> Instant {
+fn origin(easy: &mut Easy2<Callbacks>) -> Instant {
     let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
     let named = some(easy.namelookup_time());
     let connected = some(easy.appconnect_time()).or(some(easy.connect_time()));
-    let wire = easy.get_ref();
-    let pairs = [wire.socket_at.zip(named), wire.connected_at.zip(connected)];
+    let callbacks = easy.get_ref();
+    let pairs = [callbacks.socket_at.zip(named), callbacks.connected_at.zip(connected)];
     let origins = pairs.into_iter().flatten().filter_map(|(at, time)| at.checked_sub(time));
-    origins.min().map_or(wire.started, |origin| origin.max(wire.started))
+    origins.min().map_or(callbacks.started, |origin| origin.max(callbacks.started))
 }
 
 /// Computes the phases of one hop.
-pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
+pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
     // libcurl's times, and ours, begin at the end of our lookup.
     let looked_us = easy.get_ref().looked.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {
@@ -59,24 +59,24 @@ pub fn phases(easy: &mut Easy2<Wire>, shape: &Shape) -> Phases {
     // For a hop that was not connected libcurl gives the time of its end here.
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let origin = origin(easy);
-    let wire = easy.get_ref();
+    let callbacks = easy.get_ref();
     let since = |at: Instant| at.saturating_duration_since(origin).as_micros() as u64 + looked_us;
     let ours = |at: Option<Instant>| at.map(since);
 
     let is_found = looked_us > 0 && !shape.is_proxied;
     let named = match shape.looks_up && !is_found {
-        true => ours(wire.socket_at),
+        true => ours(callbacks.socket_at),
         false => Some(looked_us),
     };
     let connected = match shape.is_proxied {
         // libcurl's connect time is that of the way to the proxy, not through it.
-        true => ours(wire.tls_at).or(ours(wire.connected_at)).or(asked),
-        false => connect.or(ours(wire.tls_at)),
+        true => ours(callbacks.tls_at).or(ours(callbacks.connected_at)).or(asked),
+        false => connect.or(ours(callbacks.tls_at)),
     };
     let secured = if shape.is_tls { tls } else { connected };
-    let spoke = ours(wire.greeted_at).or(first.filter(|_| wire.spoke));
+    let spoke = ours(callbacks.greeted_at).or(first.filter(|_| callbacks.spoke));
     let reached = match shape.connects {
-        true => [named, connected, secured, spoke, ours(wire.over_at)],
+        true => [named, connected, secured, spoke, ours(callbacks.over_at)],
         false => [spoke, None, None, None, None],
     };
     let total = total.unwrap_or_else(|| since(Instant::now()));

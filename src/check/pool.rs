@@ -9,7 +9,7 @@ use curl_sys::curl_socket_t;
 use url::Url;
 
 use super::certificate::Summary;
-use super::raw::{self, Idle, Pool};
+use super::raw::{self, ConnectionShare, IdleState};
 
 /// Most origins that are remembered, since redirects may lead to ever new ones. When full, all are
 /// forgotten.
@@ -17,21 +17,21 @@ const ORIGINS_MAX: usize = 16;
 
 /// Connections of one target, for use on one thread.
 #[derive(Debug, Default)]
-pub struct Kept {
-    origins: RefCell<HashMap<String, Origin>>,
+pub struct ConnectionPool {
+    origins: RefCell<HashMap<String, PooledOrigin>>,
 }
 
 /// Origin with its one connection.
 #[derive(Debug)]
-struct Origin {
-    pool: Rc<Pool>,
+struct PooledOrigin {
+    share: Rc<ConnectionShare>,
     /// Connection; none if no hop has made one yet.
-    connection: Option<Connection>,
+    connection: Option<IdleConnection>,
 }
 
 /// Connection on which nothing is under way.
 #[derive(Debug)]
-pub struct Connection {
+pub struct IdleConnection {
     /// Socket of the connection; libcurl owns it.
     pub socket: curl_socket_t,
     /// The connection speaks HTTP/2, on which a site may send frames without a request.
@@ -40,7 +40,7 @@ pub struct Connection {
     pub certificate: Option<Summary>,
 }
 
-impl Kept {
+impl ConnectionPool {
     /// Returns true if a request to `url` may go over the kept connection. Any other connection is closed:
     /// its certificate has ended, the site has closed it, or the site has sent something without a request,
     /// which would be taken for the answer to the next one.
@@ -55,17 +55,17 @@ impl Kept {
     }
 
     /// Returns the pool for the connection to the origin of `url`; none if there is no memory.
-    pub fn pool(&self, url: &Url) -> Option<Rc<Pool>> {
+    pub fn share(&self, url: &Url) -> Option<Rc<ConnectionShare>> {
         let mut origins = self.origins.borrow_mut();
         let key = key(url);
         if let Some(origin) = origins.get(&key) {
-            return Some(Rc::clone(&origin.pool));
+            return Some(Rc::clone(&origin.share));
         }
         if origins.len() >= ORIGINS_MAX {
             origins.clear();
         }
-        let pool = Rc::new(Pool::new()?);
-        origins.insert(key, Origin { pool: Rc::clone(&pool), connection: None });
+        let share = Rc::new(ConnectionShare::new()?);
+        origins.insert(key, PooledOrigin { share: Rc::clone(&share), connection: None });
         Some(pool)
     }
 
@@ -76,7 +76,7 @@ impl Kept {
     }
 
     /// Remembers a connection that a hop has left open.
-    pub fn keep(&self, url: &Url, connection: Connection) {
+    pub fn keep(&self, url: &Url, connection: IdleConnection) {
         if let Some(origin) = self.origins.borrow_mut().get_mut(&key(url)) {
             origin.connection = Some(connection);
         }
@@ -88,16 +88,16 @@ impl Kept {
     }
 }
 
-impl Connection {
+impl IdleConnection {
     fn is_ready(&self, now_s: i64) -> bool {
         let is_over = self.certificate.as_ref().is_some_and(|of| of.ends.chain_s <= now_s);
         !is_over
-            && match raw::look_at(self.socket) {
-                Idle::Quiet => true,
+            && match raw::idle_state(self.socket) {
+                IdleState::Quiet => true,
                 // libcurl reads the frames itself. A connection that takes no more requests refuses the next
                 // one, and the hop begins anew.
-                Idle::Talking => self.has_frames,
-                Idle::Over => false,
+                IdleState::Talking => self.has_frames,
+                IdleState::Over => false,
             }
     }
 }

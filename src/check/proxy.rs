@@ -8,11 +8,11 @@ use curl::easy::Easy2;
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
-use super::callbacks::Wire;
-use super::fault::{is_no_means, system_words};
+use super::callbacks::Callbacks;
+use super::fault::{is_out_of_resources, system_words};
 use super::raw;
 use crate::model::connect::Proxy;
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, Phases};
 
 /// CURLE_PROXY, not yet in curl-sys.
@@ -20,7 +20,7 @@ const PROXY: CURLcode = 97;
 
 /// Way in which a proxy is asked for a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ProxyMethod {
     /// CONNECT of HTTP: the proxy answers before anything of the site can come.
     Connect,
     /// SOCKS 5 (RFC 1928): a greeting, a login if the proxy wants one, a request.
@@ -31,7 +31,7 @@ pub enum Ask {
 
 /// Signs of how far a hop through a proxy came.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Signs {
+pub struct ProxyProgress {
     /// TCP was connected to the proxy.
     pub is_connected: bool,
     /// Bytes that the proxy sent in all; its close may count as one more.
@@ -44,11 +44,11 @@ pub struct Signs {
     pub errno: i32,
 }
 
-impl Signs {
+impl ProxyProgress {
     /// Reads the signs from a transfer that has ended.
-    pub fn of(easy: &mut Easy2<Wire>) -> Signs {
+    pub fn of(easy: &mut Easy2<Callbacks>) -> ProxyProgress {
         let (acknowledged, received) = easy.get_ref().proxy_traffic();
-        Signs {
+        ProxyProgress {
             // libcurl's own connect time is that of the whole way, through the proxy.
             is_connected: acknowledged > 0,
             received,
@@ -65,60 +65,60 @@ impl Signs {
 }
 
 /// Failed hop through a proxy.
-pub struct Failure<'a> {
+pub struct ProxyFailure<'a> {
     /// Proxy of the hop.
     pub proxy: &'a Proxy,
     /// Way in which the proxy was asked.
-    pub ask: Ask,
+    pub method: ProxyMethod,
     /// Error code of libcurl.
     pub code: CURLcode,
     /// Signs of how far the hop came.
-    pub signs: Signs,
+    pub progress: ProxyProgress,
     /// Phases that the hop reached.
     pub phases: &'a Phases,
     /// Timeout of the target, in milliseconds.
     pub timeout_ms: u128,
 }
 
-impl Failure<'_> {
+impl ProxyFailure<'_> {
     /// Returns the fault if the proxy caused it or reported it.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<CheckFault> {
         let is_asked = self.phases.tls_us.is_some() || self.phases.first_byte_us.is_some();
-        match self.ask {
-            Ask::Forward if is_asked => self.forward(),
+        match self.method {
+            ProxyMethod::Forward if is_asked => self.of_forwarding(),
             _ if is_asked => None,
-            _ => self.before(),
+            _ => self.before_tunnel(),
         }
     }
 
     /// Returns the fault of a hop that failed before the way through the proxy was open.
-    fn before(&self) -> Option<Fault> {
-        let Signs { is_connected, status, errno, .. } = self.signs;
-        let (place, ms) = (place(self.proxy), self.timeout_ms);
-        let no_means = is_no_means(errno) || errno == Errno::PERM.raw_os_error();
+    fn before_tunnel(&self) -> Option<CheckFault> {
+        let ProxyProgress { is_connected, status, errno, .. } = self.progress;
+        let (host_port, ms) = (host_port(self.proxy), self.timeout_ms);
+        let no_resources = is_out_of_resources(errno) || errno == Errno::PERM.raw_os_error();
         match (self.code, status) {
-            (_, 502..=504) => {
-                site(format!("the proxy {place} cannot connect to the site: status {status}"))
-            }
+            (_, 502..=504) => site_fault(format!(
+                "the proxy {host_port} cannot connect to the site: status {status}"
+            )),
             (_, 407) => wants_login(self.proxy),
-            (_, 300..) => ours(format!("the proxy {place} refuses: status {status}")),
+            (_, 300..) => our_fault(format!("the proxy {host_port} refuses: status {status}")),
             (curl_sys::CURLE_COULDNT_RESOLVE_PROXY, _) => {
-                ours(format!("cannot find an address of the proxy {place}"))
+                our_fault(format!("cannot find an address of the proxy {host_port}"))
             }
             (curl_sys::CURLE_OPERATION_TIMEDOUT, _) if self.phases.connect_us.is_none() => {
-                ours(format!("cannot find an address of the proxy {place} within {ms} ms"))
+                our_fault(format!("cannot find an address of the proxy {host_port} within {ms} ms"))
             }
             (curl_sys::CURLE_OPERATION_TIMEDOUT, _) if !is_connected => {
-                ours(format!("cannot connect to the proxy {place} within {ms} ms"))
+                our_fault(format!("cannot connect to the proxy {host_port} within {ms} ms"))
             }
             (curl_sys::CURLE_OPERATION_TIMEDOUT, _) => Some(self.unanswered()),
-            (curl_sys::CURLE_COULDNT_CONNECT, _) if !is_connected && no_means => None,
+            (curl_sys::CURLE_COULDNT_CONNECT, _) if !is_connected && no_resources => None,
             (curl_sys::CURLE_COULDNT_CONNECT, _) if !is_connected => {
                 let why = system_words(errno).map(|why| format!(": {why}")).unwrap_or_default();
-                ours(format!("cannot connect to the proxy {place}{why}"))
+                our_fault(format!("cannot connect to the proxy {host_port}{why}"))
             }
             // The proxy reset the connection before we could use it.
-            (curl_sys::CURLE_COULDNT_CONNECT, _) if !self.signs.is_answered() => {
+            (curl_sys::CURLE_COULDNT_CONNECT, _) if !self.progress.is_answered() => {
                 Some(self.closed())
             }
             (
@@ -132,24 +132,24 @@ impl Failure<'_> {
                 | curl_sys::CURLE_UNSUPPORTED_PROTOCOL
                 | curl_sys::CURLE_FTP_WEIRD_SERVER_REPLY,
                 _,
-            ) => Some(self.misspoken()),
-            (PROXY, _) => self.refused(),
+            ) => Some(self.wrong_protocol()),
+            (PROXY, _) => self.socks_fault(),
             _ => None,
         }
     }
 
     /// Returns the fault of a hop whose proxy was asked for a whole URL. An answer counts as the site's.
-    fn forward(&self) -> Option<Fault> {
-        let place = place(self.proxy);
+    fn of_forwarding(&self) -> Option<CheckFault> {
+        let host_port = host_port(self.proxy);
         match self.code {
-            curl_sys::CURLE_UNSUPPORTED_PROTOCOL => Some(self.misspoken()),
-            _ if self.signs.is_answered() => None,
+            curl_sys::CURLE_UNSUPPORTED_PROTOCOL => Some(self.wrong_protocol()),
+            _ if self.progress.is_answered() => None,
             curl_sys::CURLE_OPERATION_TIMEDOUT => {
                 let ms = self.timeout_ms;
                 let text = format!(
-                    "no reply within {ms} ms: the proxy {place} did not answer the request"
+                    "no reply within {ms} ms: the proxy {host_port} did not answer the request"
                 );
-                Some(Fault { cause: Cause::Timeout, text })
+                Some(CheckFault { cause: Cause::Timeout, text })
             }
             curl_sys::CURLE_RECV_ERROR
             | curl_sys::CURLE_SEND_ERROR
@@ -160,45 +160,48 @@ impl Failure<'_> {
 
     /// Returns the fault for a deadline that passed while the proxy was asked. A SOCKS proxy that has
     /// answered our greeting, and the login if there is one, works: then it may be waiting for the site.
-    fn unanswered(&self) -> Fault {
-        let (place, ms, received) = (place(self.proxy), self.timeout_ms, self.signs.received);
-        let text = match (self.ask, &self.proxy.login) {
-            (Ask::Socks, _) if received < 2 => {
-                format!("the proxy {place} did not answer the SOCKS greeting within {ms} ms")
+    fn unanswered(&self) -> CheckFault {
+        let (host_port, ms, received) =
+            (host_port(self.proxy), self.timeout_ms, self.progress.received);
+        let text = match (self.method, &self.proxy.login) {
+            (ProxyMethod::Socks, _) if received < 2 => {
+                format!("the proxy {host_port} did not answer the SOCKS greeting within {ms} ms")
             }
-            (Ask::Socks, Some(_)) if received < 4 => {
-                format!("the proxy {place} did not answer the SOCKS login within {ms} ms")
+            (ProxyMethod::Socks, Some(_)) if received < 4 => {
+                format!("the proxy {host_port} did not answer the SOCKS login within {ms} ms")
             }
-            (Ask::Socks, _) => {
+            (ProxyMethod::Socks, _) => {
                 let text = format!(
-                    "no reply within {ms} ms: the proxy {place} did not answer the SOCKS request"
+                    "no reply within {ms} ms: the proxy {host_port} did not answer the SOCKS request"
                 );
-                return Fault { cause: Cause::Timeout, text };
+                return CheckFault { cause: Cause::Timeout, text };
             }
             _ if received < 2 => {
-                format!("the proxy {place} did not answer CONNECT within {ms} ms")
+                format!("the proxy {host_port} did not answer CONNECT within {ms} ms")
             }
-            _ => format!("the proxy {place} did not answer CONNECT with HTTP within {ms} ms"),
+            _ => format!("the proxy {host_port} did not answer CONNECT with HTTP within {ms} ms"),
         };
-        Fault { cause: Cause::Uplink, text }
+        CheckFault { cause: Cause::Uplink, text }
     }
 
-    fn closed(&self) -> Fault {
-        let place = place(self.proxy);
+    fn closed(&self) -> CheckFault {
+        let host_port = host_port(self.proxy);
         // A SOCKS proxy may have answered the greeting, but it has not answered the request.
-        let text = match self.signs.is_answered() && self.ask != Ask::Socks {
-            true => format!("the proxy {place} closed the connection in the middle of its answer"),
-            false => format!("the proxy {place} closed the connection without an answer"),
+        let text = match self.progress.is_answered() && self.method != ProxyMethod::Socks {
+            true => {
+                format!("the proxy {host_port} closed the connection in the middle of its answer")
+            }
+            false => format!("the proxy {host_port} closed the connection without an answer"),
         };
-        Fault { cause: Cause::Uplink, text }
+        CheckFault { cause: Cause::Uplink, text }
     }
 
-    fn misspoken(&self) -> Fault {
-        let place = place(self.proxy);
-        let wanted = if self.ask == Ask::Socks { "SOCKS 5" } else { "HTTP" };
-        Fault {
+    fn wrong_protocol(&self) -> CheckFault {
+        let host_port = host_port(self.proxy);
+        let wanted = if self.method == ProxyMethod::Socks { "SOCKS 5" } else { "HTTP" };
+        CheckFault {
             cause: Cause::Uplink,
-            text: format!("the answer of the proxy {place} is not {wanted}"),
+            text: format!("the answer of the proxy {host_port} is not {wanted}"),
         }
     }
 
@@ -218,13 +221,14 @@ impl Failure<'_> {
     ///
     /// OpenSSH (`ssh -D`) answers 0 before it has tried to connect, and closes if it cannot: then the site
     /// seems to have closed the connection.
-    fn refused(&self) -> Option<Fault> {
-        let place = place(self.proxy);
-        let cannot =
-            |why: &str| site(format!("the proxy {place} cannot connect to the site: {why}"));
-        let refuses = |why: &str| ours(format!("the proxy {place} refuses: {why}"));
+    fn socks_fault(&self) -> Option<CheckFault> {
+        let host_port = host_port(self.proxy);
+        let cannot = |why: &str| {
+            site_fault(format!("the proxy {host_port} cannot connect to the site: {why}"))
+        };
+        let refuses = |why: &str| our_fault(format!("the proxy {host_port} refuses: {why}"));
         // Numbers of libcurl's `CURLproxycode`, not of SOCKS.
-        match self.signs.socks {
+        match self.progress.socks {
             21 => cannot("host unreachable (SOCKS 4)"),
             19 => cannot("connection refused (SOCKS 5)"),
             24 => cannot("no answer (SOCKS 6)"),
@@ -237,7 +241,7 @@ impl Failure<'_> {
             // The proxy takes none of our login methods (12), or not our password (33).
             12 | 33 => wants_login(self.proxy),
             // CURLPX_BAD_ADDRESS_TYPE, _BAD_VERSION, _UNKNOWN_MODE.
-            1 | 2 | 32 => Some(self.misspoken()),
+            1 | 2 | 32 => Some(self.wrong_protocol()),
             // CURLPX_CLOSED, and failures to read or send at any step.
             3 | 13..=16 | 28..=30 => Some(self.closed()),
             // CURLPX_RESOLVE_HOST: libcurl could not look the site's name up.
@@ -248,13 +252,13 @@ impl Failure<'_> {
 }
 
 /// Returns the fault of a proxy that wants a login, or another one than ours.
-pub fn wants_login(proxy: &Proxy) -> Option<Fault> {
-    ours(format!("the proxy {} wants another login", place(proxy)))
+pub fn wants_login(proxy: &Proxy) -> Option<CheckFault> {
+    our_fault(format!("the proxy {} wants another login", host_port(proxy)))
 }
 
 /// Returns the phases of a hop that came no further than its proxy: all time after the lookup counts as
 /// the connect phase.
-pub fn folded(hop: &Phases) -> Phases {
+pub fn fold_into_connect(hop: &Phases) -> Phases {
     let all_us = hop.total_us() - hop.dns_us.unwrap_or_default();
     let connect_us = hop.connect_us.map(|_| all_us);
     match connect_us {
@@ -264,16 +268,16 @@ pub fn folded(hop: &Phases) -> Phases {
 }
 
 /// Returns host and port of the proxy.
-fn place(proxy: &Proxy) -> String {
+fn host_port(proxy: &Proxy) -> String {
     let host = proxy.url.host_str().unwrap_or_default();
     let port = proxy.url.port_or_known_default().unwrap_or_default();
     format!("{host}:{port}")
 }
 
-fn ours(text: String) -> Option<Fault> {
-    Some(Fault { cause: Cause::Uplink, text })
+fn our_fault(text: String) -> Option<CheckFault> {
+    Some(CheckFault { cause: Cause::Uplink, text })
 }
 
-fn site(text: String) -> Option<Fault> {
-    Some(Fault { cause: Cause::Connect, text })
+fn site_fault(text: String) -> Option<CheckFault> {
+    Some(CheckFault { cause: Cause::Connect, text })
 }

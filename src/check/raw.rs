@@ -17,8 +17,8 @@ use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi};
 use socket2::{SockRef, Socket};
 
-pub use context::{alert_words, lend_store, let_legacy_in, note_handshake, words};
-pub use single::{Repetition, SingleRequest};
+pub use context::{alert_words, allow_legacy_renegotiation, record_handshake, set_roots, words};
+pub use single::{RepeatReason, SingleRequest};
 
 unsafe extern "C" {
     /// getsockopt(2).
@@ -32,8 +32,8 @@ unsafe extern "C" {
 }
 
 /// Unsets the roots that the `curl` crate finds and sets for every handle: they would be parsed
-/// anew for each connection. [`lend_store`] gives the connection its roots.
-pub fn forget_roots<H>(easy: &Easy2<H>) {
+/// anew for each connection. [`set_roots`] gives the connection its roots.
+pub fn unset_default_roots<H>(easy: &Easy2<H>) {
     for option in [curl_sys::CURLOPT_CAINFO, curl_sys::CURLOPT_CAPATH] {
         // SAFETY: the handle is alive for the call, and both options take a pointer to text or
         // null, which unsets them.
@@ -51,7 +51,7 @@ pub fn hide_proxy_headers<H>(easy: &Easy2<H>) {
 
 /// Lets `multi` look up `threads` names at once, and end without a wait for lookups that hang: those of
 /// the system may take half a minute.
-pub fn look_up_freely(multi: &Multi, threads: u16) {
+pub fn set_lookup_threads(multi: &Multi, threads: u16) {
     // Of curl/multi.h, not yet in curl-sys; a libcurl that has neither ignores them.
     const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
     const QUICK_EXIT: curl_sys::CURLMoption = 21;
@@ -63,11 +63,11 @@ pub fn look_up_freely(multi: &Multi, threads: u16) {
 
 /// Pool of connections, for the handles that it is lent to and no others. For use on one thread.
 #[derive(Debug)]
-pub struct Pool(*mut curl_sys::CURLSH);
+pub struct ConnectionShare(*mut curl_sys::CURLSH);
 
-impl Pool {
+impl ConnectionShare {
     /// Makes an empty pool; none if there is no memory.
-    pub fn new() -> Option<Pool> {
+    pub fn new() -> Option<ConnectionShare> {
         const CONNECT: curl_sys::curl_lock_data = curl_sys::CURL_LOCK_DATA_CONNECT;
         // SAFETY: a share is made and told what it holds; only this thread uses it, so it needs no
         // locks.
@@ -76,21 +76,21 @@ impl Pool {
             if share.is_null() {
                 return None;
             }
-            let pool = Pool(share);
+            let share = ConnectionShare(share);
             let code = curl_sys::curl_share_setopt(share, curl_sys::CURLSHOPT_SHARE, CONNECT);
-            (code == curl_sys::CURLSHE_OK).then_some(pool)
+            (code == curl_sys::CURLSHE_OK).then_some(share)
         }
     }
 
     /// Makes a handle look for its connection in this pool, and keep it there. The pool must outlive the
     /// handle.
-    pub fn lend<H>(&self, easy: &Easy2<H>) {
+    pub fn attach_to<H>(&self, easy: &Easy2<H>) {
         // SAFETY: both are alive for the call; the caller sees to it that the pool stays so.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, self.0) };
     }
 }
 
-impl Drop for Pool {
+impl Drop for ConnectionShare {
     fn drop(&mut self) {
         // SAFETY: it was made by curl_share_init, and no handle has it any more; one that has is
         // refused, and the share is not freed.
@@ -99,7 +99,7 @@ impl Drop for Pool {
 }
 
 /// State of a connection on which nothing is under way.
-pub enum Idle {
+pub enum IdleState {
     /// Nothing has come.
     Quiet,
     /// The other side has sent something without a request.
@@ -109,23 +109,23 @@ pub enum Idle {
 }
 
 /// Reads the state of an idle connection, and takes no bytes from it.
-pub fn look_at(socket: curl_sys::curl_socket_t) -> Idle {
+pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
     // SAFETY: it is borrowed for one call. libcurl closes it only in calls of this thread, and none
     // of a kept connection's but those that its owner makes; a number that is another's by then
     // would be looked at in vain, and harmed in no way.
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     // libcurl's sockets do not block.
     match SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]) {
-        Ok(0) => Idle::Over,
-        Ok(_) => Idle::Talking,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Idle::Quiet,
-        Err(_) => Idle::Over,
+        Ok(0) => IdleState::Over,
+        Ok(_) => IdleState::Talking,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => IdleState::Quiet,
+        Err(_) => IdleState::Over,
     }
 }
 
 /// Sets the curves that all servers know for the agreement on keys. OpenSSL would also send a key of the
 /// hybrid with ML-KEM in each hello: a tenth of a check's work, to protect secrets for decades.
-pub fn speak_curves<H>(easy: &Easy2<H>) {
+pub fn set_key_exchange_groups<H>(easy: &Easy2<H>) {
     // Of curl/curl.h, not yet in curl-sys.
     const SSL_EC_CURVES: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
     const CURVES: &CStr = c"X25519:P-256:P-384:P-521";
@@ -134,7 +134,7 @@ pub fn speak_curves<H>(easy: &Easy2<H>) {
 }
 
 /// Makes the handle connect without ALPN: the connection will not speak HTTP.
-pub fn speak_no_http<H>(easy: &Easy2<H>) {
+pub fn disable_alpn<H>(easy: &Easy2<H>) {
     // Of curl/curl.h, not yet in curl-sys.
     const SSL_ENABLE_ALPN: curl_sys::CURLoption = 226;
     // SAFETY: the handle is alive for the call, and the option takes a long.

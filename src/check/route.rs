@@ -12,17 +12,17 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use url::{Host, Url};
 
-use super::callbacks::Wire;
-use super::proxy::{Ask, Failure, Signs, wants_login};
+use super::callbacks::Callbacks;
+use super::proxy::{ProxyFailure, ProxyMethod, ProxyProgress, wants_login};
 use super::raw;
 use super::resolve::Resolution;
 use crate::model::connect::{Connect, Family, HttpVersion, TlsVersion};
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, Phases};
 use crate::model::target::{Target, is_name};
 
 /// Route of one hop.
-pub struct Reach<'a> {
+pub struct Route<'a> {
     connect: &'a Connect,
     url: &'a Url,
     /// The hop goes to the host of the target's URL: options about that host apply (address, server name).
@@ -30,35 +30,35 @@ pub struct Reach<'a> {
     /// The hop goes to the target's own origin: its secrets may travel.
     is_at_home: bool,
     /// The user has set a `Host` header.
-    says_host: bool,
+    has_host_header: bool,
     /// The target is a plain connection (`tcp`): no HTTP is spoken.
     is_tcp: bool,
     /// TLS is spoken on this hop.
     is_tls: bool,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> Route<'a> {
     /// Makes the route of a hop to `url`, in a check of `target`.
-    pub fn new(target: &'a Target, url: &'a Url) -> Reach<'a> {
-        Reach {
+    pub fn new(target: &'a Target, url: &'a Url) -> Route<'a> {
+        Route {
             connect: &target.connect,
             url,
             is_its_host: url.host() == target.url.host(),
             is_at_home: is_at_home(target, url),
-            says_host: target.headers.iter().any(|h| h.name.eq_ignore_ascii_case("host")),
+            has_host_header: target.headers.iter().any(|h| h.name.eq_ignore_ascii_case("host")),
             is_tcp: target.is_tcp(),
             is_tls: speaks_tls(target, url),
         }
     }
 
     /// Returns the address that the user has given, so that nothing is looked up.
-    fn address(&self) -> Option<IpAddr> {
+    fn fixed_address(&self) -> Option<IpAddr> {
         self.connect.resolve.filter(|_| self.is_its_host)
     }
 
     /// Returns the address of the hop if it is known without a lookup: given by the user, or in the URL.
-    pub fn known(&self) -> Option<IpAddr> {
-        let given = self.address().filter(|_| self.connect.proxy.is_none());
+    pub fn known_address(&self) -> Option<IpAddr> {
+        let given = self.fixed_address().filter(|_| self.connect.proxy.is_none());
         given.or_else(|| match self.url.host()? {
             Host::Ipv4(address) => Some(address.into()),
             Host::Ipv6(address) => Some(address.into()),
@@ -77,7 +77,7 @@ impl<'a> Reach<'a> {
     pub fn looks_up(&self) -> bool {
         match &self.connect.proxy {
             Some(proxy) => is_name(&proxy.url),
-            None => self.address().is_none() && is_name(self.url),
+            None => self.fixed_address().is_none() && is_name(self.url),
         }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Reach<'a> {
         let is_own = plain == "localhost" || plain.ends_with(".localhost");
         let proxy = self.connect.proxy.as_ref();
         let is_ours = proxy.is_none_or(|proxy| proxy.url.scheme() == "socks5");
-        if !is_ours || self.address().is_some() || !is_name(self.url) || is_own {
+        if !is_ours || self.fixed_address().is_some() || !is_name(self.url) || is_own {
             return None;
         }
         let wanted = match self.connect.family {
@@ -98,7 +98,7 @@ impl<'a> Reach<'a> {
             family => family,
         };
         // With a proxy, only the proxy's address must be of the family that we connect from.
-        let bound = match self.bound().filter(|_| proxy.is_none()) {
+        let bound = match self.bind_address().filter(|_| proxy.is_none()) {
             Some(IpAddr::V4(_)) => Family::V4,
             Some(IpAddr::V6(_)) => Family::V6,
             None => Family::Any,
@@ -107,12 +107,16 @@ impl<'a> Reach<'a> {
     }
 
     /// Returns our address that the hop connects from, if the user has given one.
-    fn bound(&self) -> Option<IpAddr> {
+    fn bind_address(&self) -> Option<IpAddr> {
         self.connect.interface.as_ref()?.parse().ok()
     }
 
     /// Gives libcurl the addresses that were found.
-    pub fn answer(&self, easy: &mut Easy2<Wire>, found: &[IpAddr]) -> Result<(), curl::Error> {
+    pub fn set_addresses(
+        &self,
+        easy: &mut Easy2<Callbacks>,
+        found: &[IpAddr],
+    ) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
         // A proxy can be asked for one address only: take the one that this host would try first.
         let tried = if self.connect.proxy.is_some() { 1 } else { found.len() };
@@ -126,7 +130,11 @@ impl<'a> Reach<'a> {
 
     /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL names another host
     /// than the site.
-    pub fn configure(&self, easy: &mut Easy2<Wire>, headers: &mut List) -> Result<(), curl::Error> {
+    pub fn configure(
+        &self,
+        easy: &mut Easy2<Callbacks>,
+        headers: &mut List,
+    ) -> Result<(), curl::Error> {
         let connect = self.connect;
         let own = self.own_url();
         match self.server_name() {
@@ -137,13 +145,13 @@ impl<'a> Reach<'a> {
                 // Cannot fail: the config was read with this name as a host.
                 let _ = url.set_host(Some(name));
                 easy.url(url.as_str())?;
-                if !self.says_host && !self.is_tcp {
-                    headers.append(&format!("Host: {}", authority(self.url)))?;
+                if !self.has_host_header && !self.is_tcp {
+                    headers.append(&format!("Host: {}", host_and_port(self.url)))?;
                 }
             }
         }
-        if self.server_name().is_some() || self.address().is_some() {
-            let host = self.address().map_or_else(|| host(self.url), bracketed);
+        if self.server_name().is_some() || self.fixed_address().is_some() {
+            let host = self.fixed_address().map_or_else(|| host(self.url), bracketed);
             let mut to = List::new();
             to.append(&format!("::{host}:"))?;
             easy.connect_to(to)?;
@@ -157,7 +165,7 @@ impl<'a> Reach<'a> {
             let kind = if from.parse::<IpAddr>().is_ok() { "host" } else { "if" };
             easy.interface(&format!("{kind}!{from}"))?;
         }
-        self.proxy(easy)?;
+        self.configure_proxy(easy)?;
         if let Some(identity) = connect.identity.as_ref().filter(|_| self.is_at_home) {
             easy.ssl_cert(&identity.cert_file)?;
             easy.ssl_key(&identity.key_file)?;
@@ -171,7 +179,7 @@ impl<'a> Reach<'a> {
         })?;
         if self.is_tcp {
             easy.connect_only(true)?;
-            raw::speak_no_http(easy);
+            raw::disable_alpn(easy);
         }
         easy.http_version(match connect.http {
             HttpVersion::Auto => CurlHttp::V2TLS,
@@ -193,7 +201,7 @@ impl<'a> Reach<'a> {
         Url::parse(&text).map_or(Cow::Borrowed(self.url), Cow::Owned)
     }
 
-    fn proxy(&self, easy: &mut Easy2<Wire>) -> Result<(), curl::Error> {
+    fn configure_proxy(&self, easy: &mut Easy2<Callbacks>) -> Result<(), curl::Error> {
         // An empty proxy, because libcurl would use the environment's.
         let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
         let port = proxy.url.port_or_known_default().unwrap_or_default();
@@ -209,53 +217,57 @@ impl<'a> Reach<'a> {
     }
 
     /// Returns the fault of a site that does not speak the HTTP/2 that the target demands.
-    pub fn misspoken(&self, http: Option<&str>) -> Option<Fault> {
+    pub fn http_version_fault(&self, http: Option<&str>) -> Option<CheckFault> {
         let spoken = http.filter(|http| self.connect.http == HttpVersion::V2 && *http != "2")?;
         let text = format!("the site speaks HTTP/{spoken}, and not 2");
-        Some(Fault { cause: Cause::Protocol, text })
+        Some(CheckFault { cause: Cause::Protocol, text })
     }
 
     /// Returns the way in which the proxy is asked for the site, if there is a proxy.
-    pub fn ask(&self) -> Option<Ask> {
+    pub fn proxy_method(&self) -> Option<ProxyMethod> {
         let proxy = self.connect.proxy.as_ref()?;
         Some(match proxy.url.scheme() {
-            "http" if self.is_tls || self.is_tcp => Ask::Connect,
-            "http" => Ask::Forward,
-            _ => Ask::Socks,
+            "http" if self.is_tls || self.is_tcp => ProxyMethod::Connect,
+            "http" => ProxyMethod::Forward,
+            _ => ProxyMethod::Socks,
         })
     }
 
     /// Returns the fault of our own address that cannot reach the site: all sockets were of `family`, which
     /// is not the family of the address that we connect from.
-    pub fn mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<Fault> {
-        let from = self.bound().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
+    pub fn family_mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<CheckFault> {
+        let from = self.bind_address().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
         let (own, other) = match from {
             IpAddr::V4(_) => (Domain::IPV4, "IPv6"),
             IpAddr::V6(_) => (Domain::IPV6, "IPv4"),
         };
         let text = format!("cannot send from {from} to an {other} address");
-        (Domain::from(family?) != own).then_some(Fault { cause: Cause::Internal, text })
+        (Domain::from(family?) != own).then_some(CheckFault { cause: Cause::Internal, text })
     }
 
     /// Returns the fault of our own interface or of a proxy, if the hop failed there.
     pub fn fault(
         &self,
         code: CURLcode,
-        signs: Signs,
+        progress: ProxyProgress,
         phases: &Phases,
         timeout_ms: u128,
-    ) -> Option<Fault> {
+    ) -> Option<CheckFault> {
         if let (curl_sys::CURLE_INTERFACE_FAILED, Some(from)) = (code, &self.connect.interface) {
             let text = format!("cannot send from the interface {from}");
-            return Some(Fault { cause: Cause::Internal, text });
+            return Some(CheckFault { cause: Cause::Internal, text });
         }
-        let (proxy, ask) = self.connect.proxy.as_ref().zip(self.ask())?;
-        Failure { proxy, ask, code, signs, phases, timeout_ms }.fault()
+        let (proxy, method) = self.connect.proxy.as_ref().zip(self.proxy_method())?;
+        ProxyFailure { proxy, method, code, progress, phases, timeout_ms }.fault()
     }
 
     /// Returns the fault of a reply that comes from the proxy: a 407 is never the site's (RFC 9110, 15.5.8).
-    pub fn refusal(&self, status: Option<u16>) -> Option<Fault> {
-        let proxy = self.connect.proxy.as_ref().filter(|_| self.ask() == Some(Ask::Forward))?;
+    pub fn proxy_login_fault(&self, status: Option<u16>) -> Option<CheckFault> {
+        let proxy = self
+            .connect
+            .proxy
+            .as_ref()
+            .filter(|_| self.proxy_method() == Some(ProxyMethod::Forward))?;
         if status == Some(407) { wants_login(proxy) } else { None }
     }
 }
@@ -298,7 +310,7 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// Returns the host, and the port if it is not the default of the scheme.
-fn authority(url: &Url) -> String {
+fn host_and_port(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{}:{port}", host(url)),
         None => host(url),

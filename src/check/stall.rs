@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::judge::{Fault, Reply};
+use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
@@ -16,21 +16,21 @@ pub const STALLED: Duration = Duration::from_secs(1);
 
 /// Meter of the time between turns, from the first turn on.
 #[derive(Default)]
-pub struct Pulse {
-    felt: Option<Instant>,
+pub struct StallDetector {
+    last_turn: Option<Instant>,
 }
 
-impl Pulse {
+impl StallDetector {
     /// Returns by how much this turn is late: the time since the last call beyond `allowed`. It is a lower
     /// bound, since an event might have ended the wait before `allowed`. None if it is less than [`LATE`].
     pub fn late(&mut self, allowed: Duration, now: Instant) -> Option<Duration> {
-        let went = now.saturating_duration_since(self.felt.replace(now)?);
+        let went = now.saturating_duration_since(self.last_turn.replace(now)?);
         Some(went.saturating_sub(allowed)).filter(|late| *late >= LATE)
     }
 }
 
 /// Owner of a reply whose check is over.
-pub struct Whom {
+pub struct ReplyOwner {
     /// Target of the check.
     pub target: Arc<Target>,
     /// Time without a turn of the engine, summed over the turns that came far too late.
@@ -39,14 +39,14 @@ pub struct Whom {
 
 /// Returns the fault of a reply that cannot be believed, because its check was stalled for `stalled`: its
 /// times are our own delay, or its deadline passed during the stall.
-pub fn doubt(reply: &Reply, stalled: Duration) -> Option<Fault> {
+pub fn fault(reply: &Reply, stalled: Duration) -> Option<CheckFault> {
     let is_timeout = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Timeout);
     if stalled < STALLED && !(is_timeout && stalled >= LATE) {
         return None;
     }
     let seconds = stalled.as_secs_f64();
     let text = format!("this process stood still for {seconds:.1} s or more: stopped, or starved");
-    Some(Fault { cause: Cause::Overload, text })
+    Some(CheckFault { cause: Cause::Overload, text })
 }
 
 #[cfg(test)]
@@ -57,19 +57,19 @@ mod tests {
     #[test]
     fn a_turn_that_comes_in_time_is_no_stall() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut pulse = Pulse::default();
-        assert_eq!(pulse.late(Duration::ZERO, start), None);
-        assert_eq!(pulse.late(second, start + second), None);
-        assert_eq!(pulse.late(Duration::ZERO, start + second + LATE / 2), None);
-        assert_eq!(pulse.late(Duration::ZERO, start + second + 2 * LATE), Some(LATE * 3 / 2));
-        assert_eq!(pulse.late(second, start + 8 * second), Some(6 * second - 2 * LATE));
+        let mut detector = StallDetector::default();
+        assert_eq!(detector.late(Duration::ZERO, start), None);
+        assert_eq!(detector.late(second, start + second), None);
+        assert_eq!(detector.late(Duration::ZERO, start + second + LATE / 2), None);
+        assert_eq!(detector.late(Duration::ZERO, start + second + 2 * LATE), Some(LATE * 3 / 2));
+        assert_eq!(detector.late(second, start + 8 * second), Some(6 * second - 2 * LATE));
     }
 
     #[test]
     fn what_a_stall_explains_is_doubted() {
         let reply = |total_ms: u64, cause: Option<Cause>| Reply {
             phases: Phases { first_byte_us: Some(total_ms * 1000), ..Phases::default() },
-            fault: cause.map(|cause| Fault { cause, text: String::new() }),
+            fault: cause.map(|cause| CheckFault { cause, text: String::new() }),
             ..Reply::default()
         };
         let ms = Duration::from_millis;
@@ -86,7 +86,7 @@ mod tests {
             (1700, None, ms(1000), true),
             (1700, Some(Cause::Connect), ms(1000), true),
         ] {
-            let found = doubt(&reply(total_ms, cause), stalled);
+            let found = fault(&reply(total_ms, cause), stalled);
             assert_eq!(found.is_some(), want, "{total_ms} {cause:?} {stalled:?}");
             assert!(found.is_none_or(|fault| fault.cause == Cause::Overload));
         }

@@ -1,11 +1,11 @@
 //! Reasons to read a reply no further. They live apart, since every reader of a reply may stop.
 
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 
 /// Reason to read a reply no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stopped {
+pub enum StopReason {
     /// The part of the body that is to be read has been read.
     Full,
     /// The reply is a redirect that can be followed: its body does not count.
@@ -18,16 +18,16 @@ pub enum Stopped {
     Undecodable(String),
 }
 
-impl Stopped {
+impl StopReason {
     /// Returns the fault of a reply that stopped for this reason; none if all of it that counts has come.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<CheckFault> {
         let (cause, text) = match self {
-            Stopped::Full | Stopped::Redirect | Stopped::Switched => return None,
-            Stopped::NoRoom => {
+            StopReason::Full | StopReason::Redirect | StopReason::Switched => return None,
+            StopReason::NoRoom => {
                 (Cause::Overload, "no room for the body: all checks hold bodies_max".to_owned())
             }
-            Stopped::Undecodable(why) => (Cause::Protocol, why.clone()),
+            StopReason::Undecodable(why) => (Cause::Protocol, why.clone()),
         };
-        Some(Fault { cause, text })
+        Some(CheckFault { cause, text })
     }
 }

@@ -11,16 +11,16 @@ use log::LevelFilter;
 use super::checking::canaries;
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
 use crate::args::{self, Common};
-use crate::check::Room;
+use crate::check::BodyBudget;
 use crate::check::canary::CanaryClient;
-use crate::check::engine::{Done, Engine};
+use crate::check::engine::{Engine, FinishedCheck};
 use crate::check::trust::Trust;
 use crate::clock;
 use crate::config::units::parse_duration;
 use crate::config::{LogFormat, Need, header, lone_target};
 use crate::error::{Context, Error};
 use crate::model::expression::Expression;
-use crate::model::judge::{Order, judge};
+use crate::model::judge::{Attempt, judge};
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::secret::Secret;
 use crate::model::target::{Method, StatusSet, Target};
@@ -48,7 +48,7 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
     let trust = Trust::read(targets.iter().map(|target| &**target))?;
     let mut checks = Checks {
         engine: Engine::new(trust),
-        room: Room::new(ROOM.max(targets.iter().map(|t| t.max_body).max().unwrap_or(0))),
+        budget: BodyBudget::new(ROOM.max(targets.iter().map(|t| t.max_body).max().unwrap_or(0))),
         node: node.into(),
         run: draw_run(),
         known: others.into_iter().chain(targets.iter().cloned()).collect(),
@@ -197,8 +197,8 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
 
 /// Checks under way, and what they need.
 struct Checks {
-    engine: Engine<(usize, Order)>,
-    room: Room,
+    engine: Engine<(usize, Attempt)>,
+    budget: BodyBudget,
     node: Arc<str>,
     run: u32,
     /// All targets that are known, and the canaries: they tell our own network's trouble from a target's.
@@ -237,18 +237,18 @@ impl Checks {
     fn start_waiting(&mut self, round: &mut Round<'_>) {
         while self.engine.in_flight() < IN_FLIGHT
             && let Some((index, _)) = round.waiting.front()
-            && let Some(held) = self.room.take(round.targets[*index].max_body)
-            && let Some((index, order)) = round.waiting.pop_front()
+            && let Some(permit) = self.budget.take(round.targets[*index].max_body)
+            && let Some((index, attempt)) = round.waiting.pop_front()
         {
-            let order = order.unwrap_or_else(|| Order {
+            let attempt = attempt.unwrap_or_else(|| Attempt {
                 node: Arc::clone(&self.node),
                 run: self.run,
                 due_ms: clock::now_ms(),
                 lag_us: 0,
-                attempt: 1,
+                number: 1,
                 jumps: 0,
             });
-            self.engine.start(Arc::clone(&round.targets[index]), held, (index, order));
+            self.engine.start(Arc::clone(&round.targets[index]), permit, (index, attempt));
         }
     }
 }
@@ -256,8 +256,8 @@ impl Checks {
 /// One check of every target.
 struct Round<'a> {
     targets: &'a [Arc<Target>],
-    /// Indexes of the targets whose check is to start, with the order of a next attempt.
-    waiting: VecDeque<(usize, Option<Order>)>,
+    /// Indexes of the targets whose check is to start, with the next attempt if there was one before.
+    waiting: VecDeque<(usize, Option<Attempt>)>,
     /// Outcome of each target's check; none: it is not settled yet.
     outcomes: Vec<Option<Outcome>>,
     uplink: Uplink,
@@ -279,15 +279,15 @@ impl Round<'_> {
     }
 
     /// Judges a reply; a check that failed is tried again, as far as its target allows.
-    fn take(&mut self, done: Done<(usize, Order)>) -> Vec<UplinkAction> {
+    fn take(&mut self, done: FinishedCheck<(usize, Attempt)>) -> Vec<UplinkAction> {
         let now = Instant::now();
-        let (index, order) = done.tag;
+        let (index, attempt) = done.tag;
         let silence = done.reply.silence;
         let mut actions = self.uplink.note_reply(&done.target, &done.reply, now);
-        let outcome = judge(&done.target, &order, done.reply);
-        if outcome.verdict == Verdict::Down && order.attempt < done.target.attempts {
-            let order = Order { attempt: order.attempt + 1, ..order };
-            self.waiting.push_front((index, Some(order)));
+        let outcome = judge(&done.target, &attempt, done.reply);
+        if outcome.verdict == Verdict::Down && attempt.number < done.target.attempts {
+            let attempt = Attempt { number: attempt.number + 1, ..attempt };
+            self.waiting.push_front((index, Some(attempt)));
             return actions;
         }
         self.unsettled.push_back(index);

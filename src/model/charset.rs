@@ -15,7 +15,7 @@ const DECLARED_WITHIN: usize = 1024;
 const LABEL_MAX: usize = 40;
 
 /// A body as text.
-pub struct Decoded<'a> {
+pub struct DecodedText<'a> {
     /// Text without a byte order mark; U+FFFD stands for each character that cannot be known.
     pub text: Cow<'a, str>,
     /// Reason for which letters outside ASCII are not known, in words that follow `the body`.
@@ -34,7 +34,7 @@ enum Charset {
 }
 
 /// Decodes `body`, which came with that Content-Type header.
-pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
+pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> DecodedText<'a> {
     const MARKS: [(&[u8], Charset); 3] = [
         (b"\xef\xbb\xbf", Charset::Utf8),
         (b"\xff\xfe", Charset::Utf16 { is_big: false }),
@@ -42,7 +42,7 @@ pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
     ];
     for (mark, charset) in MARKS {
         if let Some(rest) = body.strip_prefix(mark) {
-            return Decoded { text: charset.text(rest), unknown: None };
+            return DecodedText { text: charset.text(rest), unknown: None };
         }
     }
     let header = content_type.and_then(|value| label_of(value, "charset"));
@@ -56,7 +56,7 @@ pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
         None => is_utf8(body).then_some(Charset::Utf8),
     };
     if let Some(charset) = charset {
-        return Decoded { text: charset.text(body), unknown: None };
+        return DecodedText { text: charset.text(body), unknown: None };
     }
     let unknown = match label {
         Some(label) => {
@@ -65,7 +65,7 @@ pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
         }
         None => "is not UTF-8, and names no charset".to_owned(),
     };
-    Decoded { text: String::from_utf8_lossy(body), unknown: Some(unknown) }
+    DecodedText { text: String::from_utf8_lossy(body), unknown: Some(unknown) }
 }
 
 impl Charset {

@@ -40,7 +40,7 @@ struct Cookie {
 
 /// Destination of a request, as cookies see it: without the port.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Destination<'a> {
     /// Name or address of the host, as in a URL: in lower case, names in ASCII.
     pub host: &'a str,
     /// URL of the request.
@@ -55,7 +55,7 @@ impl Jar {
 
     /// Takes one `Set-Cookie` line of a reply from `here`, at `now_s`. A wrong line or attribute is
     /// ignored, as RFC 6265 demands.
-    pub fn set(&mut self, line: &[u8], here: Place<'_>, now_s: i64) {
+    pub fn set(&mut self, line: &[u8], here: Destination<'_>, now_s: i64) {
         let Some(mut cookie) = read(line, here, now_s) else { return };
         let old = self.cookies.iter().position(|old| old.is_same(&cookie));
         if cookie.is_over(now_s) {
@@ -76,7 +76,7 @@ impl Jar {
     /// Returns the value of `Cookie` for a request to `there`, at `now_s`: the user's cookies, `own`, and
     /// then the site's. If the site has set a cookie of the same name, the user's is left out. None if
     /// there is no cookie to send.
-    pub fn header(&self, there: Place<'_>, own: Option<&str>, now_s: i64) -> Option<String> {
+    pub fn header(&self, there: Destination<'_>, own: Option<&str>, now_s: i64) -> Option<String> {
         let fits = |cookie: &&Cookie| cookie.fits(there) && !cookie.is_over(now_s);
         let mut ours: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
         if ours.is_empty() {
@@ -112,7 +112,7 @@ impl Cookie {
         self.name.len() + self.value.len() + self.domain.len() + self.path.len()
     }
 
-    fn fits(&self, there: Place<'_>) -> bool {
+    fn fits(&self, there: Destination<'_>) -> bool {
         let is_host = match self.is_host_only {
             true => there.host == self.domain,
             false => is_below(there.host, &self.domain),
@@ -127,7 +127,7 @@ impl Cookie {
 }
 
 /// Reads one `Set-Cookie` line, by RFC 6265, 5.2 and 5.3. None if it is to be ignored.
-fn read(line: &[u8], here: Place<'_>, now_s: i64) -> Option<Cookie> {
+fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
     // Bytes that are not UTF-8 could not be sent back unchanged.
     let line = std::str::from_utf8(line).ok()?;
     if line.contains(|c: char| c.is_control() && c != '\t') {

@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::content::{Content, read, unjudged};
-use super::charset::{self, Decoded};
+use super::charset::{self, DecodedText};
 use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, Hop, Outcome, Phases, Verdict, tidy};
 use super::target::Target;
 use super::uplink::Silence;
 
 /// One attempt of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct Attempt {
     /// Node that makes the check.
     pub node: Arc<str>,
     /// As in [`Outcome::run`].
@@ -24,7 +24,7 @@ pub struct Order {
     /// Delay of the first attempt's real start after `due_ms`, in microseconds.
     pub lag_us: i64,
     /// Number of the attempt, from 1.
-    pub attempt: u32,
+    pub number: u32,
     /// Number of jumps of the clock, counted when the first attempt began.
     pub jumps: u32,
 }
@@ -34,11 +34,11 @@ pub struct Order {
 pub struct Reply {
     /// Reason for which the reply is not whole; none if header and body, as far as it is read, arrived in
     /// time.
-    pub fault: Option<Fault>,
+    pub fault: Option<CheckFault>,
     /// Kind of silence, if nobody answered: that may be our own network's fault.
     pub silence: Option<Silence>,
     /// Reason for which a whole reply does not count: a redirect that leads nowhere.
-    pub astray: Option<Fault>,
+    pub unusable: Option<CheckFault>,
     /// Status code of the last reply, if its header arrived.
     pub status: Option<u16>,
     /// Body as far as it was read; empty if nobody wants it.
@@ -74,9 +74,9 @@ pub struct Reply {
     pub late_us: i64,
 }
 
-/// Fault that kept a reply from being whole, or from being accepted.
+/// CheckFault that kept a reply from being whole, or from being accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct CheckFault {
     /// A cause of down or of unknown.
     pub cause: Cause,
     /// Reason as text for people.
@@ -84,13 +84,13 @@ pub struct Fault {
 }
 
 /// Judges one reply, from the arguments alone: the same reply gives the same outcome.
-pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
+pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
     let responded = reply.fault.is_none();
     let status_ok = reply.status.map(|status| target.status.accepts(status));
     let read_body: &[u8] = if responded { &reply.body } else { b"" };
     let is_type = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-type");
     let content_type = reply.headers.iter().rfind(is_type).map(|(_, value)| value.as_str());
-    let Decoded { text: body, unknown } = charset::decode(read_body, content_type);
+    let DecodedText { text: body, unknown } = charset::decode(read_body, content_type);
     let unknown = unknown.and_then(|why| unjudged(target, &why));
     let mut content = match responded {
         true => read(target, &body, unknown.is_some(), &reply.headers),
@@ -101,16 +101,16 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
     }
     let total_us = reply.phases.total_us();
 
-    let soon = soon(target, order.due_ms, &reply);
+    let soon = soon(target, attempt.due_ms, &reply);
     let fault = reply
         .fault
-        .or(reply.astray)
+        .or(reply.unusable)
         .or_else(|| {
             let status = reply.status.filter(|_| status_ok == Some(false))?;
             let text = format!("status {status} is not accepted ({})", target.status);
-            Some(Fault { cause: Cause::Status, text })
+            Some(CheckFault { cause: Cause::Status, text })
         })
-        .or_else(|| content.fault.map(|text| Fault { cause: Cause::Body, text }))
+        .or_else(|| content.fault.map(|text| CheckFault { cause: Cause::Body, text }))
         .or(unknown);
     // Only a check without a fault gets the remark.
     let soon = soon.filter(|_| fault.is_none());
@@ -125,10 +125,10 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         .then(|| tidy(&body, target.excerpt.min(EXCERPT_MAX)));
     Outcome {
         target: Arc::clone(&target.name),
-        node: Arc::clone(&order.node),
-        run: order.run,
-        due_ms: order.due_ms,
-        lag_us: order.lag_us.saturating_add(reply.late_us),
+        node: Arc::clone(&attempt.node),
+        run: attempt.run,
+        due_ms: attempt.due_ms,
+        lag_us: attempt.lag_us.saturating_add(reply.late_us),
         interval_ms: target.interval_ms(),
         verdict,
         cause: fault.as_ref().or(soon.as_ref()).map(|fault| fault.cause),
@@ -142,7 +142,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
         http: reply.http.map(Cow::Borrowed),
         redirects: reply.redirects,
         bytes: reply.bytes,
-        attempts: order.attempt,
+        attempts: attempt.number,
         matched: content.matched,
         excerpt,
         error: fault.or(soon).map(|fault| tidy(&fault.text, ERROR_MAX)),
@@ -156,7 +156,7 @@ pub fn judge(target: &Target, order: &Order, reply: Reply) -> Outcome {
 }
 
 /// Returns a remark if the chain ends in fewer days than the target asks for.
-fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<Fault> {
+fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<CheckFault> {
     const DAY_S: i64 = 86_400;
     let wanted = i64::from(target.min_cert_days);
     let leaf_s = reply.cert_expires_s;
@@ -172,7 +172,7 @@ fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<Fault> {
     let days = left_s.div_euclid(DAY_S);
     let text =
         format!("{which}{whose} ends in {days} days; {wanted} are asked for (min_cert_days)");
-    Some(Fault { cause: Cause::CertificateSoon, text })
+    Some(CheckFault { cause: Cause::CertificateSoon, text })
 }
 
 #[cfg(test)]
@@ -192,11 +192,11 @@ pub(crate) mod tests {
     }
 
     fn judged(target: &Target, status: u16, body: &str) -> Outcome {
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, number: 1, jumps: 0 };
         let phases = Phases { first_byte_us: Some(2_000_000), ..Phases::default() };
         let body = body.as_bytes().to_vec();
-        judge(target, &order, Reply { status: Some(status), body, phases, ..Reply::default() })
+        judge(target, &attempt, Reply { status: Some(status), body, phases, ..Reply::default() })
     }
 
     #[test]
@@ -226,8 +226,8 @@ pub(crate) mod tests {
 
     #[test]
     fn letters_that_are_not_known_are_not_judged() {
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, number: 1, jumps: 0 };
         let judged = |matches: &[&str], rejects: &[&str], charset: &str, status: u16| {
             let compiled =
                 |all: &[&str]| all.iter().map(|it| Expression::new(it).unwrap()).collect();
@@ -237,7 +237,7 @@ pub(crate) mod tests {
             // "ok ошибка" in windows-1251.
             let body = b"ok \xee\xf8\xe8\xe1\xea\xe0".to_vec();
             let reply = Reply { status: Some(status), body, headers, ..Reply::default() };
-            let outcome = judge(&target, &order, reply);
+            let outcome = judge(&target, &attempt, reply);
             (outcome.verdict, outcome.cause, outcome.match_ok)
         };
         let (up, down, unknown) = (Verdict::Up, Verdict::Down, Verdict::Unknown);
@@ -268,13 +268,13 @@ pub(crate) mod tests {
         let mut target = target("t");
         target.header_matches = vec![of("Vary", "b"), of("x-a", "^1$")];
         target.header_rejects = vec![of("X-A", "bad")];
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, number: 1, jumps: 0 };
         let judged = |headers: &[(&str, &str)]| {
             let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             let headers = headers.iter().map(own).collect();
             let outcome =
-                judge(&target, &order, Reply { headers, status: Some(200), ..Reply::default() });
+                judge(&target, &attempt, Reply { headers, status: Some(200), ..Reply::default() });
             (outcome.match_ok, outcome.cause, outcome.error.unwrap_or_default())
         };
         let body = Some(Cause::Body);
@@ -311,8 +311,8 @@ pub(crate) mod tests {
     fn a_certificate_that_ends_soon_is_a_remark() {
         const DAY_S: i64 = 86_400;
         let mut target = target("t");
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 999, lag_us: 0, number: 1, jumps: 0 };
         let judged = |target: &Target, leaf: i64, chain: i64, status: u16| {
             let reply = Reply {
                 status: Some(status),
@@ -320,7 +320,7 @@ pub(crate) mod tests {
                 chain_expires_s: Some(chain),
                 ..Reply::default()
             };
-            let outcome = judge(target, &order, reply);
+            let outcome = judge(target, &attempt, reply);
             (outcome.verdict, outcome.cause, outcome.error.unwrap_or_default())
         };
         let fine = (Verdict::Up, None, String::new());
@@ -341,7 +341,7 @@ pub(crate) mod tests {
             certificate_host: Some("a.example:8443".to_owned()),
             ..Reply::default()
         };
-        let outcome = judge(&target, &order, reply);
+        let outcome = judge(&target, &attempt, reply);
         let whose = format!("the certificate of a.example:8443 {text}");
         assert_eq!(outcome.error.as_deref(), Some(&*whose));
         // A worse fault comes first.
@@ -352,16 +352,16 @@ pub(crate) mod tests {
     #[test]
     fn a_fault_wins_and_ours_is_unknown() {
         let target = target("t");
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, number: 1, jumps: 0 };
         for (cause, verdict) in [
             (Cause::Timeout, Verdict::Down),
             (Cause::Internal, Verdict::Unknown),
             (Cause::Overload, Verdict::Unknown),
         ] {
-            let fault = Some(Fault { cause, text: "x".repeat(9999) });
+            let fault = Some(CheckFault { cause, text: "x".repeat(9999) });
             let reply = Reply { fault, status: Some(404), ..Reply::default() };
-            let outcome = judge(&target, &order, reply);
+            let outcome = judge(&target, &attempt, reply);
             assert_eq!((outcome.verdict, outcome.cause), (verdict, Some(cause)));
             assert_eq!((outcome.responded, outcome.match_ok), (false, None));
             assert_eq!(outcome.error.map(|error| error.len()), Some(ERROR_MAX));
@@ -373,10 +373,11 @@ pub(crate) mod tests {
         let mut target = target("t");
         target.matches = vec![Expression::new("(?s).+").unwrap()];
         target.excerpt = 8;
-        let order =
-            Order { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, attempt: 1, jumps: 0 };
+        let attempt =
+            Attempt { node: Arc::from("n"), run: 1, due_ms: 2, lag_us: 3, number: 1, jumps: 0 };
         let body = b"a\0\xff\xfe and more".to_vec();
-        let outcome = judge(&target, &order, Reply { body, status: Some(200), ..Reply::default() });
+        let outcome =
+            judge(&target, &attempt, Reply { body, status: Some(200), ..Reply::default() });
         assert_eq!(outcome.excerpt.as_deref(), Some("a\u{fffd}\u{fffd}"));
         assert!(outcome.matched.is_some_and(|m| !m.contains('\0')));
     }

@@ -16,7 +16,7 @@ pub struct Literals {
 impl Literals {
     /// Finds the text of an expression that `regex-lite` has accepted.
     pub fn of(expression: &str) -> Literals {
-        let mut reader = Reader {
+        let mut reader = LiteralReader {
             rest: expression,
             run: String::new(),
             begins: true,
@@ -39,7 +39,7 @@ impl Literals {
 }
 
 /// An expression being read, at its top level.
-struct Reader<'a> {
+struct LiteralReader<'a> {
     rest: &'a str,
     /// Characters read so far that must follow one another.
     run: String,
@@ -49,7 +49,7 @@ struct Reader<'a> {
     needed: String,
 }
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     /// Reads the expression to its end. None if nothing is certain.
     fn read(&mut self) -> Option<()> {
         while let Some(c) = self.next() {

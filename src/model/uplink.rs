@@ -26,7 +26,7 @@ pub struct Canaries {
 /// Distance of an address, nearest first. An answer from farther out proves the way to all nearer
 /// addresses, never the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub enum Distance {
     /// This host.
     Loopback,
     /// Our own network: private and link-local addresses (RFC 1918, 3927, 4193, 4291, 6598).
@@ -36,13 +36,15 @@ pub enum Reach {
 }
 
 /// Returns the distance of an address.
-pub fn reach(address: IpAddr) -> Reach {
+pub fn distance(address: IpAddr) -> Distance {
     match address.to_canonical() {
-        IpAddr::V4(v4) if v4.is_loopback() => Reach::Loopback,
-        IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() || is_shared(v4) => Reach::Private,
-        IpAddr::V6(v6) if v6.is_loopback() => Reach::Loopback,
-        IpAddr::V6(v6) if is_local(v6) => Reach::Private,
-        _ => Reach::Public,
+        IpAddr::V4(v4) if v4.is_loopback() => Distance::Loopback,
+        IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() || is_shared(v4) => {
+            Distance::Private
+        }
+        IpAddr::V6(v6) if v6.is_loopback() => Distance::Loopback,
+        IpAddr::V6(v6) if is_local(v6) => Distance::Private,
+        _ => Distance::Public,
     }
 }
 
@@ -62,16 +64,16 @@ fn is_local(address: Ipv6Addr) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
     /// No address of the name was found: no name server answered, or none knew the name.
-    Names,
+    NameServers,
     /// The site, or something on the way to the site, did not answer.
-    Way,
+    Path,
 }
 
 /// A check that failed in silence, with the facts to judge it by. An answer at or after the check's end
 /// proves our own network innocent. An answer that came between begin and end does not: the network may
 /// have failed in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Doubt {
+pub struct DoubtfulCheck {
     /// Begin of the check.
     pub began: Instant,
     /// End of the check.
@@ -79,7 +81,7 @@ pub struct Doubt {
     /// Kind of the silence.
     pub silence: Silence,
     /// Distance of the address that did not answer, or that the name had, as far as it is known.
-    pub reach: Reach,
+    pub distance: Distance,
 }
 
 /// Newest answers, by distance.
@@ -95,39 +97,39 @@ pub struct Evidence {
 impl Evidence {
     /// Notes an answer from an address at that distance. `by_name`: the address was looked up, which also
     /// proves the name servers, but not for a loopback address.
-    pub fn answered(&mut self, at: Instant, reach: Reach, by_name: bool) {
-        let newest = match reach {
-            Reach::Loopback => &mut self.loopback,
-            Reach::Private => &mut self.private,
-            Reach::Public => &mut self.public,
+    pub fn answered(&mut self, at: Instant, distance: Distance, by_name: bool) {
+        let newest = match distance {
+            Distance::Loopback => &mut self.loopback,
+            Distance::Private => &mut self.private,
+            Distance::Public => &mut self.public,
         };
         *newest = (*newest).max(Some(at));
         if by_name {
-            self.named(at, reach);
+            self.named(at, distance);
         }
     }
 
     /// Notes that a name was found for an address at that distance. A name of our own network proves only a
     /// server of ours, which may still be cut off from all others.
-    pub fn named(&mut self, at: Instant, reach: Reach) {
-        let newest = match reach {
-            Reach::Loopback => return,
-            Reach::Private => &mut self.private_names,
-            Reach::Public => &mut self.public_names,
+    pub fn named(&mut self, at: Instant, distance: Distance) {
+        let newest = match distance {
+            Distance::Loopback => return,
+            Distance::Private => &mut self.private_names,
+            Distance::Public => &mut self.public_names,
         };
         *newest = (*newest).max(Some(at));
     }
 
     /// Returns true if an answer proves our own network innocent of this doubt.
-    pub fn settles(&self, doubt: &Doubt) -> bool {
-        let newest = match (doubt.silence, doubt.reach) {
-            (Silence::Names, Reach::Loopback | Reach::Private) => {
+    pub fn clears_uplink_of(&self, doubt: &DoubtfulCheck) -> bool {
+        let newest = match (doubt.silence, doubt.distance) {
+            (Silence::NameServers, Distance::Loopback | Distance::Private) => {
                 self.private_names.max(self.public_names)
             }
-            (Silence::Names, Reach::Public) => self.public_names,
-            (Silence::Way, Reach::Loopback) => self.loopback.max(self.private).max(self.public),
-            (Silence::Way, Reach::Private) => self.private.max(self.public),
-            (Silence::Way, Reach::Public) => self.public,
+            (Silence::NameServers, Distance::Public) => self.public_names,
+            (Silence::Path, Distance::Loopback) => self.loopback.max(self.private).max(self.public),
+            (Silence::Path, Distance::Private) => self.private.max(self.public),
+            (Silence::Path, Distance::Public) => self.public,
         };
         newest >= Some(doubt.since)
     }
@@ -142,50 +144,50 @@ mod tests {
     #[test]
     fn addresses_are_near_or_far() {
         for (text, want) in [
-            ("127.0.0.1", Reach::Loopback),
-            ("127.9.9.9", Reach::Loopback),
-            ("::1", Reach::Loopback),
-            ("::ffff:127.0.0.1", Reach::Loopback),
-            ("10.1.2.3", Reach::Private),
-            ("172.31.0.1", Reach::Private),
-            ("172.32.0.1", Reach::Public),
-            ("192.168.1.1", Reach::Private),
-            ("169.254.0.1", Reach::Private),
-            ("100.64.0.1", Reach::Private),
-            ("100.127.255.255", Reach::Private),
-            ("100.128.0.1", Reach::Public),
-            ("fd00::1", Reach::Private),
-            ("fe80::1", Reach::Private),
-            ("fec0::1", Reach::Public),
-            ("2001:db8::1", Reach::Public),
-            ("192.0.2.1", Reach::Public),
-            ("::ffff:10.0.0.1", Reach::Private),
+            ("127.0.0.1", Distance::Loopback),
+            ("127.9.9.9", Distance::Loopback),
+            ("::1", Distance::Loopback),
+            ("::ffff:127.0.0.1", Distance::Loopback),
+            ("10.1.2.3", Distance::Private),
+            ("172.31.0.1", Distance::Private),
+            ("172.32.0.1", Distance::Public),
+            ("192.168.1.1", Distance::Private),
+            ("169.254.0.1", Distance::Private),
+            ("100.64.0.1", Distance::Private),
+            ("100.127.255.255", Distance::Private),
+            ("100.128.0.1", Distance::Public),
+            ("fd00::1", Distance::Private),
+            ("fe80::1", Distance::Private),
+            ("fec0::1", Distance::Public),
+            ("2001:db8::1", Distance::Public),
+            ("192.0.2.1", Distance::Public),
+            ("::ffff:10.0.0.1", Distance::Private),
         ] {
-            assert_eq!(reach(text.parse().unwrap()), want, "{text}");
+            assert_eq!(distance(text.parse().unwrap()), want, "{text}");
         }
     }
 
     #[test]
     fn what_is_nearer_proves_nothing_for_what_is_farther() {
-        use Reach::{Loopback, Private, Public};
+        use Distance::{Loopback, Private, Public};
         let since = Instant::now();
-        let doubt = |silence, reach| Doubt { began: since, since, silence, reach };
+        let doubt = |silence, distance| DoubtfulCheck { began: since, since, silence, distance };
         for seen in [Loopback, Private, Public] {
             for doubted in [Loopback, Private, Public] {
                 let mut evidence = Evidence::default();
-                assert!(!evidence.settles(&doubt(Silence::Way, doubted)));
+                assert!(!evidence.clears_uplink_of(&doubt(Silence::Path, doubted)));
                 evidence.answered(since, seen, false);
-                let settles = evidence.settles(&doubt(Silence::Way, doubted));
+                let settles = evidence.clears_uplink_of(&doubt(Silence::Path, doubted));
                 assert_eq!(settles, seen >= doubted, "{seen:?} {doubted:?}");
-                assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
+                assert!(!evidence.clears_uplink_of(&doubt(Silence::NameServers, doubted)));
                 evidence.answered(since, Loopback, true);
-                assert!(!evidence.settles(&doubt(Silence::Names, doubted)));
+                assert!(!evidence.clears_uplink_of(&doubt(Silence::NameServers, doubted)));
                 // Names from our own server prove nothing about names of the internet.
                 evidence.named(since, Private);
-                let settles = evidence.settles(&doubt(Silence::Names, doubted));
+                let settles = evidence.clears_uplink_of(&doubt(Silence::NameServers, doubted));
                 assert_eq!(settles, doubted != Public, "{doubted:?}");
                 evidence.answered(since, Public, true);
-                assert!(evidence.settles(&doubt(Silence::Names, doubted)));
+                assert!(evidence.clears_uplink_of(&doubt(Silence::NameServers, doubted)));
             }
         }
     }
@@ -194,13 +196,20 @@ mod tests {
     fn what_was_before_the_end_of_the_check_proves_nothing() {
         let before = Instant::now();
         let since = before + Duration::from_millis(1);
-        let doubt = Doubt { began: before, since, silence: Silence::Way, reach: Reach::Public };
+        let doubt = DoubtfulCheck {
+            began: before,
+            since,
+            silence: Silence::Path,
+            distance: Distance::Public,
+        };
         let mut evidence = Evidence::default();
-        evidence.answered(before, Reach::Public, true);
-        assert!(!evidence.settles(&doubt));
-        evidence.answered(since, Reach::Public, false);
-        evidence.answered(before, Reach::Public, false);
-        assert!(evidence.settles(&doubt));
-        assert!(!evidence.settles(&Doubt { silence: Silence::Names, ..doubt }));
+        evidence.answered(before, Distance::Public, true);
+        assert!(!evidence.clears_uplink_of(&doubt));
+        evidence.answered(since, Distance::Public, false);
+        evidence.answered(before, Distance::Public, false);
+        assert!(evidence.clears_uplink_of(&doubt));
+        assert!(
+            !evidence.clears_uplink_of(&DoubtfulCheck { silence: Silence::NameServers, ..doubt })
+        );
     }
 }

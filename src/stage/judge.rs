@@ -16,7 +16,7 @@ use super::messages::{
 use crate::check::canary::CanaryClient;
 use crate::clock;
 use crate::cmd::daemon::Shared;
-use crate::model::judge::{Order, judge};
+use crate::model::judge::{Attempt, judge};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
 use crate::model::target::Target;
@@ -177,22 +177,22 @@ impl Judge {
 
     /// Judges the reply of one attempt. Returns none if the check is tried again.
     fn try_again(&self, answer: EndedAttempt) -> Option<Outcome> {
-        let EndedAttempt { index, target, order, reply, held, .. } = answer;
+        let EndedAttempt { index, target, attempt, reply, permit, .. } = answer;
         let silence = reply.silence;
-        let outcome = judge(&target, &order, reply);
+        let outcome = judge(&target, &attempt, reply);
         // The body is no longer needed: its memory is free before we wait for the next stage.
-        drop(held);
+        drop(permit);
         if target.attempts == 1 {
             return Some(outcome);
         }
-        if outcome.verdict != Verdict::Down || order.attempt >= target.attempts {
+        if outcome.verdict != Verdict::Down || attempt.number >= target.attempts {
             // a scheduler that has ended plans no more: it need not know.
             let _ = self.decisions.send(Decision::Done(index));
             return Some(outcome);
         }
-        log::debug!("{}: attempt {} failed", outcome.target, order.attempt);
-        let order = Order { attempt: order.attempt + 1, ..order };
-        let failed = Box::new(FailedAttempt { index, order, outcome, target, silence });
+        log::debug!("{}: attempt {} failed", outcome.target, attempt.number);
+        let attempt = Attempt { number: attempt.number + 1, ..attempt };
+        let failed = Box::new(FailedAttempt { index, attempt, outcome, target, silence });
         match self.decisions.send(Decision::TryAgain(failed)) {
             Err(Decision::TryAgain(failed)) => Some(failed.outcome),
             _ => None,

@@ -27,11 +27,11 @@ use super::messages::{
 };
 use crate::check::engine::Engine;
 use crate::check::trust::Trust;
-use crate::check::{Held, Room};
+use crate::check::{BodyBudget, Permit};
 use crate::clock;
 use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
-use crate::model::judge::{Fault, Order};
+use crate::model::judge::{Attempt, CheckFault};
 use crate::model::outcome::{Cause, Gap, GapCause, Verdict};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
@@ -71,7 +71,7 @@ pub struct Scheduler {
     limits: Limits,
     engine: Engine<CheckTag>,
     schedule: Schedule,
-    room: Room,
+    budget: BodyBudget,
     /// Room that each target's body needed last, in bytes.
     needs: Vec<usize>,
     /// Failed attempts whose next attempt is to start; the first to come is the first to start.
@@ -91,7 +91,7 @@ pub struct Scheduler {
 /// Tag of a check under way.
 struct CheckTag {
     index: usize,
-    order: Order,
+    attempt: Attempt,
 }
 
 impl Scheduler {
@@ -107,7 +107,7 @@ impl Scheduler {
             limits,
             engine: Engine::new(Trust::default()),
             schedule: Schedule::default(),
-            room: Room::new(limits.bodies_max),
+            budget: BodyBudget::new(limits.bodies_max),
             needs: Vec::new(),
             retries: VecDeque::new(),
             decisions,
@@ -181,9 +181,9 @@ impl Scheduler {
         // From here on the judge keeps the failed attempts itself: no next attempt is made.
         self.decisions.close();
         self.abandon_retries();
-        for CheckTag { index, order } in self.engine.abandon() {
+        for CheckTag { index, attempt } in self.engine.abandon() {
             let cause = GapCause::Stop;
-            let (from_ms, to_ms) = (order.due_ms, order.due_ms);
+            let (from_ms, to_ms) = (attempt.due_ms, attempt.due_ms);
             self.send_gap(index, Missed { from_ms, to_ms, count: 1, cause });
         }
         self.findings.flush();
@@ -238,28 +238,28 @@ impl Scheduler {
     fn start_retries(&mut self) -> Option<Duration> {
         while let Some(failed) = self.retries.pop_front() {
             let is_full = self.engine.in_flight() >= self.limits.max_in_flight;
-            let held = if is_full { None } else { self.room.take(self.needs[failed.index]) };
-            let Some(held) = held else {
+            let permit = if is_full { None } else { self.budget.take(self.needs[failed.index]) };
+            let Some(permit) = permit else {
                 self.retries.push_front(failed);
                 self.findings.flush();
                 return Some(if is_full { TURN } else { RETRY });
             };
-            let FailedAttempt { index, order, target, .. } = *failed;
-            self.start(target, held, index, order);
+            let FailedAttempt { index, attempt, target, .. } = *failed;
+            self.start(target, permit, index, attempt);
         }
         None
     }
 
-    fn start(&mut self, target: Arc<Target>, held: Held, index: usize, order: Order) {
-        self.engine.start(target, held, CheckTag { index, order });
+    fn start(&mut self, target: Arc<Target>, permit: Permit, index: usize, attempt: Attempt) {
+        self.engine.start(target, permit, CheckTag { index, attempt });
     }
 
     /// Gives up the next attempts, since a stop was asked for: the outcomes of the failed attempts count.
     fn abandon_retries(&mut self) {
         self.take_decisions();
         for mut failed in std::mem::take(&mut self.retries) {
-            if failed.order.jumps != self.jump_count {
-                let Fault { cause, text } = self.clock_fault();
+            if failed.attempt.jumps != self.jump_count {
+                let CheckFault { cause, text } = self.clock_fault();
                 (failed.outcome.verdict, failed.outcome.cause) = (Verdict::Unknown, Some(cause));
                 (failed.outcome.error, failed.silence) = (Some(text), None);
             }
@@ -287,7 +287,7 @@ impl Scheduler {
                 return RETRY;
             }
             let Some(next) = self.schedule.peek() else { return TURN };
-            let Some(held) = self.room.take(self.needs[next]) else {
+            let Some(permit) = self.budget.take(self.needs[next]) else {
                 // The judge gives the room of a body back once it has read the body.
                 self.findings.flush();
                 return RETRY;
@@ -296,16 +296,16 @@ impl Scheduler {
             if let Some(missed) = slot.missed {
                 self.send_gap(slot.target, missed);
             }
-            let order = Order {
+            let attempt = Attempt {
                 node: Arc::clone(&self.node),
                 run: self.run,
                 due_ms: slot.due_ms,
                 lag_us: now_us - slot.due_ms * 1000,
-                attempt: 1,
+                number: 1,
                 jumps: self.jump_count,
             };
             let target = Arc::clone(&self.targets[slot.target]);
-            self.start(target, held, slot.target, order);
+            self.start(target, permit, slot.target, attempt);
         }
     }
 
@@ -320,8 +320,8 @@ impl Scheduler {
         }
         self.spread_after_stall();
         for mut done in ended {
-            let CheckTag { index, order } = done.tag;
-            if order.jumps != self.jump_count {
+            let CheckTag { index, attempt } = done.tag;
+            if attempt.jumps != self.jump_count {
                 done.reply.fault = Some(self.clock_fault());
                 done.reply.silence = None;
             }
@@ -339,10 +339,10 @@ impl Scheduler {
                     Some(_) => 0,
                 };
             }
-            let (target, reply, held) = (done.target, done.reply, done.held);
+            let (target, reply, permit) = (done.target, done.reply, done.permit);
             let bytes = reply.body.len();
             let is_tried_again = target.attempts > 1 && reply.fault.is_some();
-            let answer = EndedAttempt { index, target, order, reply, held, ended_at };
+            let answer = EndedAttempt { index, target, attempt, reply, permit, ended_at };
             self.findings.push(Finding::Reply(Box::new(answer)), bytes, ended_at);
             if is_tried_again {
                 self.findings.flush();
@@ -364,9 +364,9 @@ impl Scheduler {
     }
 
     /// Makes the fault of a check that spans a jump of the clock: its outcome is unknown.
-    fn clock_fault(&self) -> Fault {
+    fn clock_fault(&self) -> CheckFault {
         let text = format!("the clock cannot be believed: {}", self.jump_text);
-        Fault { cause: Cause::Clock, text }
+        CheckFault { cause: Cause::Clock, text }
     }
 
     /// Plans the grid anew when the clock was stepped, or this host was suspended.

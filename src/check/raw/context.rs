@@ -63,7 +63,7 @@ unsafe extern "C" {
 
 /// Makes `store` the roots of a TLS context. `context` is the pointer that libcurl hands to the callback
 /// of CURLOPT_SSL_CTX_FUNCTION. Returns false if the store could not be shared.
-pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
+pub fn set_roots(context: *mut c_void, store: &X509Store) -> bool {
     if context.is_null() {
         return false;
     }
@@ -81,7 +81,7 @@ pub fn lend_store(context: *mut c_void, store: &X509Store) -> bool {
 
 /// Lets a TLS context speak with sites that do not know secure renegotiation (RFC 5746).
 /// `context`: as above.
-pub fn let_legacy_in(context: *mut c_void) {
+pub fn allow_legacy_renegotiation(context: *mut c_void) {
     if context.is_null() {
         return;
     }
@@ -101,7 +101,7 @@ static PLACE: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::n
 /// Makes a TLS context note its handshakes, also those that fail. (libcurl's own option for certificates,
 /// CURLOPT_CERTINFO, writes all of them out as text, which is an eighth of a check's work.)
 /// `context`: as above. Returns false if the context cannot keep the notes.
-pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
+pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
     let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
     let (Some(place), false) = (place, context.is_null()) else { return false };
     let handshake = Box::into_raw(Box::new(Arc::clone(handshake)));
@@ -115,7 +115,7 @@ pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool
             return false;
         }
         SSL_CTX_set_cert_verify_callback(context, Some(verify), ptr::null_mut());
-        SSL_CTX_set_client_cert_cb(context, Some(want_certificate));
+        SSL_CTX_set_client_cert_cb(context, Some(note_certificate_request));
         SSL_CTX_set_info_callback(context, Some(note_alert));
     }
     true
@@ -129,7 +129,7 @@ pub fn note_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool
 /// `context` is an SSL_CTX that no connection uses.
 pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
     // SAFETY: the context is alive, by the caller's word, and takes the new store over. Under the index lies
-    // null, or the `Box` that `note_handshake` put there, whose callbacks go before it.
+    // null, or the `Box` that `record_handshake` put there, whose callbacks go before it.
     unsafe {
         let store = openssl_sys::X509_STORE_new();
         if store.is_null() {
@@ -168,7 +168,7 @@ unsafe fn note(ssl: *const openssl_sys::SSL, change: impl FnOnce(&mut Handshake)
     if ssl.is_null() {
         return;
     }
-    // SAFETY: a connection keeps its context, and under that index lies what `note_handshake` put
+    // SAFETY: a connection keeps its context, and under that index lies what `record_handshake` put
     // there, or nothing.
     let handshake = unsafe {
         let context = openssl_sys::SSL_get_SSL_CTX(ssl);
@@ -253,7 +253,7 @@ unsafe fn verify_anew(
 }
 
 /// Notes that a site asks for a client certificate and there is none for it.
-extern "C" fn want_certificate(
+extern "C" fn note_certificate_request(
     ssl: *mut openssl_sys::SSL,
     _: *mut *mut openssl_sys::X509,
     _: *mut *mut openssl_sys::EVP_PKEY,

@@ -20,18 +20,18 @@ use openssl_sys::{SSL_CTX, SSL_METHOD, X509};
 use super::context::clear;
 
 /// Contexts that wait for a connection; the newest is taken first.
-static IDLE: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<IdleContext>> = Mutex::new(Vec::new());
 /// Keep at most this many contexts idle, some 12 KiB each.
 const IDLE_MAX: usize = 16;
 
 /// A context that no connection has.
-struct Idle {
+struct IdleContext {
     context: *mut SSL_CTX,
     method: *const SSL_METHOD,
 }
 
 // SAFETY: a context may be used by any thread, by one at a time; the list owns those in it.
-unsafe impl Send for Idle {}
+unsafe impl Send for IdleContext {}
 
 unsafe extern "C" {
     /// OpenSSL 1.1.1 and later: the certificate that the context shows, or null.
@@ -72,7 +72,7 @@ unsafe extern "C" fn sitewatch_ssl_ctx_free(context: *mut SSL_CTX) {
         if is_fit {
             let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE_MAX {
-                idle.push(Idle { context, method });
+                idle.push(IdleContext { context, method });
                 return;
             }
         }
@@ -137,7 +137,7 @@ mod tests {
             let context = sitewatch_ssl_ctx_new(method);
             let options = openssl_sys::SSL_CTX_get_options(context);
             let seen = SharedHandshake::default();
-            assert!(super::super::context::note_handshake(context.cast(), &seen));
+            assert!(super::super::context::record_handshake(context.cast(), &seen));
             openssl_sys::SSL_CTX_set_options(context, openssl_sys::SSL_OP_NO_TLSv1_3);
             let store = openssl_sys::SSL_CTX_get_cert_store(context);
             openssl_sys::X509_STORE_set_default_paths(store);

@@ -10,7 +10,7 @@ use curl::easy::Easy2;
 
 /// Reason for which libcurl wanted to make a request once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repetition {
+pub enum RepeatReason {
     /// The site wants the request over HTTP/1.1 (RFC 9113, 7).
     WantsHttp1,
     /// The connection died, or the site refused the stream.
@@ -22,7 +22,7 @@ pub enum Repetition {
 pub struct SingleRequest {
     may_connect: Cell<bool>,
     may_ask: Cell<bool>,
-    repetition: Cell<Option<Repetition>>,
+    repeat_reason: Cell<Option<RepeatReason>>,
     /// libcurl writes its errors here.
     error: UnsafeCell<[u8; curl_sys::CURL_ERROR_SIZE]>,
 }
@@ -33,13 +33,13 @@ impl SingleRequest {
         Rc::new(SingleRequest {
             may_connect: Cell::new(may_connect),
             may_ask: Cell::new(true),
-            repetition: Cell::new(None),
+            repeat_reason: Cell::new(None),
             error: UnsafeCell::new([0; curl_sys::CURL_ERROR_SIZE]),
         })
     }
 
     /// Returns true if a socket may be opened: not over a kept connection, and not once the request is on its
-    /// way. A refusal is noted as a [`Repetition`].
+    /// way. A refusal is noted as a [`RepeatReason`].
     pub fn permits_connection(&self) -> bool {
         self.permits(self.may_connect.get())
     }
@@ -52,17 +52,17 @@ impl SingleRequest {
     fn permits(&self, may: bool) -> bool {
         // libcurl reports this in its error text alone, of which it has cleared the first byte by now.
         const WANTS_HTTP_1: &[u8] = b"HTTP_1_1_REQUIRED";
-        if !may && self.repetition.get().is_none() {
+        if !may && self.repeat_reason.get().is_none() {
             let wants = self.error().windows(WANTS_HTTP_1.len()).any(|part| part == WANTS_HTTP_1);
-            let why = if wants { Repetition::WantsHttp1 } else { Repetition::Refused };
-            self.repetition.set(Some(why));
+            let why = if wants { RepeatReason::WantsHttp1 } else { RepeatReason::Refused };
+            self.repeat_reason.set(Some(why));
         }
         may
     }
 
     /// Returns the reason for which libcurl wanted to repeat the request; none if it did not.
-    pub fn repetition(&self) -> Option<Repetition> {
-        self.repetition.get()
+    pub fn repeat_reason(&self) -> Option<RepeatReason> {
+        self.repeat_reason.get()
     }
 
     /// Returns libcurl's text for its last error; none if there is no text.
@@ -79,7 +79,7 @@ impl SingleRequest {
 
     /// Makes a handle ask this permit before it connects and before it makes its request. The handle's
     /// handler must keep `self` alive.
-    pub fn watch<H>(self: &Rc<SingleRequest>, easy: &Easy2<H>) {
+    pub fn attach_to<H>(self: &Rc<SingleRequest>, easy: &Easy2<H>) {
         // Of curl/curl.h, not yet in curl-sys.
         const RESOLVER_START_FUNCTION: curl_sys::CURLoption =
             curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 272;

@@ -4,20 +4,20 @@ use std::time::Instant;
 
 use curl::multi::Easy2Handle;
 
-use super::Flight;
-use crate::check::callbacks::Wire;
+use super::ActiveCheck;
+use crate::check::callbacks::Callbacks;
 use crate::check::raw;
 
-impl Flight {
+impl ActiveCheck {
     /// Returns true if the hop waits for a greeting once it is connected: a `tcp` target with `matches`.
     pub fn awaits_greeting(&self) -> bool {
         self.target.is_tcp() && !self.target.matches.is_empty()
     }
 
     /// Reads the bytes of a greeting that have come. Returns its result once the greeting is over.
-    pub fn listen(
+    pub fn read_greeting(
         &self,
-        handle: &mut Easy2Handle<Wire>,
+        handle: &mut Easy2Handle<Callbacks>,
         now: Instant,
     ) -> Option<Result<(), curl::Error>> {
         let mut buffer = [0; 4096];

@@ -2,11 +2,11 @@
 
 use url::Url;
 
-use super::Flight;
-use crate::check::callbacks::Wire;
+use super::ActiveCheck;
+use crate::check::callbacks::Callbacks;
 use crate::check::certificate::Summary;
 use crate::check::handshake::Handshake;
-use crate::check::pool::Connection;
+use crate::check::pool::IdleConnection;
 use crate::check::raw;
 use crate::model::judge::Reply;
 use crate::model::outcome::Cause;
@@ -36,11 +36,12 @@ impl HopCertificate {
     }
 }
 
-impl Flight {
+impl ActiveCheck {
     /// Returns the certificate that this hop showed, or that its kept connection showed in its handshake.
     pub fn certificate(&self, handshake: &Handshake) -> Option<HopCertificate> {
         let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
-        let known = || self.kept.as_ref().filter(|_| self.is_kept)?.certificate(&self.url);
+        let known =
+            || self.pool.as_ref().filter(|_| self.reuses_connection)?.certificate(&self.url);
         let summary = path.and_then(Summary::of).or_else(known)?;
         Some(HopCertificate::new(&self.url, summary))
     }
@@ -63,16 +64,16 @@ impl Flight {
         };
         reply.cert_expires_s = Some(summary.ends.leaf_s);
         reply.chain_expires_s = Some(summary.ends.chain_s);
-        reply.certificate = summary.whose;
+        reply.certificate = summary.names;
         reply.certificate_host = (self.redirects > 0).then_some(host);
     }
 
     /// Keeps the connection that this hop has left open, if the target wants that.
-    pub fn keep_connection(&self, easy: &Easy2<Wire>, certificate: Option<&HopCertificate>) {
-        let Some(kept) = &self.kept else { return };
-        let Some(socket) = raw::idle_socket(easy) else { return kept.discard(&self.url) };
-        let has_frames = easy.get_ref().head.http == Some("2");
+    pub fn keep_connection(&self, easy: &Easy2<Callbacks>, certificate: Option<&HopCertificate>) {
+        let Some(pool) = &self.pool else { return };
+        let Some(socket) = raw::idle_socket(easy) else { return pool.discard(&self.url) };
+        let has_frames = easy.get_ref().header.http == Some("2");
         let certificate = certificate.map(|of| of.summary.clone());
-        kept.keep(&self.url, Connection { socket, has_frames, certificate });
+        pool.keep(&self.url, IdleConnection { socket, has_frames, certificate });
     }
 }

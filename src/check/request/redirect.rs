@@ -5,20 +5,20 @@ use std::time::Instant;
 use curl::easy::List;
 use url::Url;
 
-use super::Flight;
+use super::ActiveCheck;
 use crate::check::route::is_at_home;
 use crate::clock;
-use crate::model::cookie::Place;
-use crate::model::judge::Fault;
+use crate::model::cookie::Destination;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 use crate::model::target::Method;
 
-impl Flight {
+impl ActiveCheck {
     /// Makes `next`, the target of a redirect, the URL of the next hop.
     ///
     /// # Errors
     /// The redirect would send our body, which may hold secrets, to another origin: it is not followed.
-    pub(super) fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), Fault> {
+    pub(super) fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), CheckFault> {
         // RFC 9110, 15.4: 303 makes every request but HEAD a GET; 301 and 302 only a POST, as all clients do.
         let changes = match status {
             Some(303) => self.method != Method::Head,
@@ -31,7 +31,7 @@ impl Flight {
         }
         if self.sends_body && next.origin() != self.target.url.origin() {
             let text = "redirect to another origin: the body of the request is not sent there";
-            return Err(Fault { cause: Cause::Protocol, text: text.to_owned() });
+            return Err(CheckFault { cause: Cause::Protocol, text: text.to_owned() });
         }
         self.url = next;
         self.redirects += 1;
@@ -43,8 +43,8 @@ impl Flight {
     /// Takes the cookies that this hop's reply sets, each the value of a `Set-Cookie`.
     pub(super) fn take_cookies(&mut self, lines: &[Vec<u8>]) {
         let now_s = clock::now_ms().div_euclid(1000);
-        let host = self.named_host();
-        let here = Place { host: &host, url: &self.url };
+        let host = self.cookie_host();
+        let here = Destination { host: &host, url: &self.url };
         for line in lines {
             self.cookies.set(line, here, now_s);
         }
@@ -52,7 +52,7 @@ impl Flight {
 
     /// Adds the user's headers and the cookies of this check. Other origins than the target's get only the
     /// harmless headers.
-    pub(super) fn say_own_headers(
+    pub(super) fn append_user_headers(
         &self,
         is_at_home: bool,
         list: &mut List,
@@ -84,12 +84,12 @@ impl Flight {
         let own: Vec<&str> = own.filter(|_| is_own).map(|h| h.value.0.as_str()).collect();
         let own = own.join("; ");
         let now_s = clock::now_ms().div_euclid(1000);
-        let there = Place { host: &self.named_host(), url: &self.url };
+        let there = Destination { host: &self.cookie_host(), url: &self.url };
         self.cookies.header(there, Some(&*own).filter(|own| !own.is_empty()), now_s)
     }
 
     /// Returns the host as the site knows it: the user's own `Host`, or the host of the URL.
-    fn named_host(&self) -> String {
+    fn cookie_host(&self) -> String {
         let is_own = is_at_home(&self.target, &self.url);
         let own = self.target.headers.iter().find(|h| h.name.eq_ignore_ascii_case("host"));
         let own = own.filter(|_| is_own).map(|h| format!("http://{}/", h.value.0));

@@ -3,37 +3,37 @@
 
 use std::time::Instant;
 
-use super::Flight;
-use crate::check::callbacks::Wire;
-use crate::check::raw::Repetition;
+use super::ActiveCheck;
+use crate::check::callbacks::Callbacks;
+use crate::check::raw::RepeatReason;
 use crate::model::connect::HttpVersion;
-use crate::model::judge::Fault;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 
 /// Decision about a hop that libcurl would have repeated.
-pub enum Repeat {
+pub enum RepeatDecision {
     /// The reply has arrived and counts.
-    Stands,
+    KeepReply,
     /// The hop begins anew, over a new connection: the first try does not count as an attempt.
-    Anew,
+    StartAgain,
     /// The site refused the request.
-    Refused(Fault),
+    Refused(CheckFault),
 }
 
-impl Flight {
+impl ActiveCheck {
     /// Decides about a request that libcurl wanted to repeat; none if it did not.
-    pub fn repeat(&mut self, wire: &Wire) -> Option<Repeat> {
-        let why = wire.single.repetition()?;
-        if wire.head.final_status().is_some() {
-            return Some(Repeat::Stands);
+    pub fn decide_repeat(&mut self, callbacks: &Callbacks) -> Option<RepeatDecision> {
+        let why = callbacks.single.repeat_reason()?;
+        if callbacks.header.final_status().is_some() {
+            return Some(RepeatDecision::KeepReply);
         }
-        if self.is_kept {
+        if self.reuses_connection {
             // The site has closed the kept connection, or takes no more requests on it: that happened
             // between two checks.
-            self.begin_anew();
-            return Some(Repeat::Anew);
+            self.start_hop_again();
+            return Some(RepeatDecision::StartAgain);
         }
-        if why == Repetition::Refused {
+        if why == RepeatReason::Refused {
             let text = "the site refused the request (HTTP/2: REFUSED_STREAM or GOAWAY)";
             return Some(refused(text));
         }
@@ -41,17 +41,17 @@ impl Flight {
             return Some(refused("the site takes it over HTTP/1.1 alone (HTTP_1_1_REQUIRED)"));
         }
         self.needs_http_1 = true;
-        self.begin_anew();
-        Some(Repeat::Anew)
+        self.start_hop_again();
+        Some(RepeatDecision::StartAgain)
     }
 
-    fn begin_anew(&mut self) {
-        self.kept.iter().for_each(|kept| kept.discard(&self.url));
-        self.reused = false;
+    fn start_hop_again(&mut self) {
+        self.pool.iter().for_each(|pool| pool.discard(&self.url));
+        self.all_reused = false;
         (self.began, self.found) = (Instant::now(), None);
     }
 }
 
-fn refused(text: &str) -> Repeat {
-    Repeat::Refused(Fault { cause: Cause::Protocol, text: text.to_owned() })
+fn refused(text: &str) -> RepeatDecision {
+    RepeatDecision::Refused(CheckFault { cause: Cause::Protocol, text: text.to_owned() })
 }

@@ -12,68 +12,68 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::servers::Served;
-use super::system::{Found, Missing};
+use super::servers::ServerReply;
+use super::system::{LookupError, SystemReply};
 use crate::model::connect::Family;
 
 /// Head start of the lookup for both families (RFC 8305, 8); also the time that IPv6 addresses wait for
 /// an IPv4 answer when each family is looked up alone.
-const DELAY: Duration = Duration::from_millis(50);
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// Time after which the name servers are asked why there is no answer; a quarter of the check's timeout
 /// if that is shorter.
-const DOUBT: Duration = Duration::from_secs(1);
+const ASK_SERVERS_AFTER: Duration = Duration::from_secs(1);
 
 /// Kind of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ask {
+pub enum LookupKind {
     /// Ask the system for addresses.
     First(Family),
     /// Ask the system for addresses of one family, beside a first lookup.
-    Apart(Family),
+    OneFamily(Family),
     /// Ask the name servers why there is no answer.
-    Servers(Family),
+    NameServers(Family),
 }
 
 /// A question about a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct LookupQuestion {
     /// The name, in ASCII.
     pub host: String,
     /// Kind of the lookup.
-    pub ask: Ask,
+    pub kind: LookupKind,
 }
 
 /// Reply to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum LookupReply {
     /// Reply of the system's resolver.
-    System(Found),
+    System(SystemReply),
     /// Reply of the name servers; none if they could not be asked.
-    Servers(Option<Served>),
+    Servers(Option<ServerReply>),
 }
 
 /// Reason for which there are no addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unresolved {
+pub enum ResolveError {
     /// The name does not exist.
     NoName,
     /// The name has no address of this family.
     NoAddress(Family),
     /// No name server answers.
-    Silent,
+    NoServerAnswers,
     /// The name server failed, with this code.
-    Failed(u8),
+    ServerFailed(u8),
     /// There was no answer, and the reason is not known.
     Unknown,
     /// This machine could not ask, for this reason (a text for people).
-    NoMeans(Arc<str>),
+    OutOfResources(Arc<str>),
 }
 
 /// Result of a resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolutionResult {
     /// Addresses, at least one, in the order in which to try them; or the reason for which there are none.
-    pub addresses: Result<Arc<[IpAddr]>, Unresolved>,
+    pub addresses: Result<Arc<[IpAddr]>, ResolveError>,
     /// Start of the first lookup: it had a thread.
     pub began: Instant,
     /// End of the lookup that decided the result.
@@ -84,9 +84,9 @@ pub struct Resolved {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Start these lookups.
-    Ask(Vec<Ask>),
+    Ask(Vec<LookupKind>),
     /// Use this result: the resolution is over.
-    Done(Resolved),
+    Done(ResolutionResult),
     /// Do nothing until an answer comes or [`Resolution::next_at`] is reached.
     Wait,
 }
@@ -99,12 +99,12 @@ pub struct Resolution {
     timeout: Duration,
     began: Option<Instant>,
     /// Lookups that were asked for and are not answered.
-    open: Vec<Ask>,
-    answers: Vec<(Ask, Found, Instant)>,
-    is_apart: bool,
+    open: Vec<LookupKind>,
+    answers: Vec<(LookupKind, SystemReply, Instant)>,
+    is_split: bool,
     /// The name servers were asked; `served` is their reply, once it has come.
-    has_doubts: bool,
-    served: Option<Option<Served>>,
+    has_asked_servers: bool,
+    server_reply: Option<Option<ServerReply>>,
 }
 
 impl Resolution {
@@ -118,154 +118,163 @@ impl Resolution {
             first,
             timeout,
             began: None,
-            open: vec![Ask::First(first)],
+            open: vec![LookupKind::First(first)],
             answers: Vec::new(),
-            is_apart: false,
-            has_doubts: false,
-            served: None,
+            is_split: false,
+            has_asked_servers: false,
+            server_reply: None,
         }
     }
 
     /// Returns the lookup that the resolution begins with.
-    pub fn first(&self) -> Ask {
-        Ask::First(self.first)
+    pub fn first(&self) -> LookupKind {
+        LookupKind::First(self.first)
     }
 
     /// Makes the question of this resolution for one lookup.
-    pub fn question(&self, ask: Ask) -> Question {
-        Question { host: self.host.clone(), ask }
+    pub fn question(&self, kind: LookupKind) -> LookupQuestion {
+        LookupQuestion { host: self.host.clone(), kind }
     }
 
     /// Returns the lookups that are under way.
-    pub fn open(&self) -> &[Ask] {
+    pub fn open(&self) -> &[LookupKind] {
         &self.open
     }
 
     /// Sets the start of the first lookup, the time at which it had a thread; a second call changes nothing.
-    pub fn begun(&mut self, at: Instant) {
+    pub fn set_start(&mut self, at: Instant) {
         self.began.get_or_insert(at);
     }
 
     /// Returns true once the first lookup has had a thread.
-    pub fn has_begun(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         self.began.is_some()
     }
 
     /// Returns the time of the next [`Resolution::step`] that is needed even if no answer comes.
     pub fn next_at(&self) -> Option<Instant> {
-        let apart = self.apart_at().filter(|_| self.may_ask_apart());
-        let doubt = self.doubt_at().filter(|_| !self.has_doubts);
-        let late = self.late().map(|(_, ended)| ended + DELAY);
+        let apart = self.split_at().filter(|_| self.may_split());
+        let doubt = self.ask_servers_at().filter(|_| !self.has_asked_servers);
+        let late = self.waiting_ipv6().map(|(_, ended)| ended + RESOLUTION_DELAY);
         [apart, doubt, late].into_iter().flatten().min()
     }
 
     /// Takes the reply to the lookup `ask`, which began and ended at these times.
-    pub fn take(&mut self, ask: Ask, reply: Reply, (began, ended): (Instant, Instant)) {
-        self.open.retain(|other| *other != ask);
-        if ask == self.first() {
-            self.begun(began);
+    pub fn take_reply(
+        &mut self,
+        kind: LookupKind,
+        reply: LookupReply,
+        (began, ended): (Instant, Instant),
+    ) {
+        self.open.retain(|other| *other != kind);
+        if kind == self.first() {
+            self.set_start(began);
         }
         match reply {
-            Reply::Servers(served) => self.served = Some(served),
-            Reply::System(found) => self.answers.push((ask, found, ended)),
+            LookupReply::Servers(server_reply) => self.server_reply = Some(server_reply),
+            LookupReply::System(found) => self.answers.push((kind, found, ended)),
         }
     }
 
     /// Decides what to do now.
     pub fn step(&mut self, now: Instant) -> Step {
-        if let Some(done) = self.done(now) {
+        if let Some(done) = self.result(now) {
             return Step::Done(done);
         }
-        let mut asks = Vec::new();
-        let has_failed = self.found(self.first()).is_some();
-        if self.may_ask_apart() && (has_failed || self.apart_at().is_some_and(|at| at <= now)) {
-            self.is_apart = true;
+        let mut kinds = Vec::new();
+        let has_failed = self.reply_to(self.first()).is_some();
+        if self.may_split() && (has_failed || self.split_at().is_some_and(|at| at <= now)) {
+            self.is_split = true;
             let families = [Family::V4, Family::V6].into_iter();
-            asks.extend(families.filter(|of| *of != self.first).map(Ask::Apart));
+            kinds.extend(families.filter(|of| *of != self.first).map(LookupKind::OneFamily));
         }
-        let is_over = has_failed && self.is_apart == (self.wanted == Family::Any);
-        let is_vain = asks.is_empty() && is_over && self.open.is_empty();
-        if !self.has_doubts && (is_vain || self.doubt_at().is_some_and(|at| at <= now)) {
-            self.has_doubts = true;
-            asks.push(Ask::Servers(self.wanted));
+        let is_over = has_failed && self.is_split == (self.wanted == Family::Any);
+        let is_vain = kinds.is_empty() && is_over && self.open.is_empty();
+        if !self.has_asked_servers && (is_vain || self.ask_servers_at().is_some_and(|at| at <= now))
+        {
+            self.has_asked_servers = true;
+            kinds.push(LookupKind::NameServers(self.wanted));
         }
-        self.open.extend(&asks);
-        if asks.is_empty() { Step::Wait } else { Step::Ask(asks) }
+        self.open.extend(&kinds);
+        if kinds.is_empty() { Step::Wait } else { Step::Ask(kinds) }
     }
 
     /// Returns the reason for which there is no address yet, as far as it is known.
-    pub fn doubt(&self) -> Option<Unresolved> {
-        match self.served {
-            Some(Some(Served::Failed(code))) => Some(Unresolved::Failed(code)),
-            Some(Some(Served::Silent)) => Some(Unresolved::Silent),
+    pub fn failure_so_far(&self) -> Option<ResolveError> {
+        match self.server_reply {
+            Some(Some(ServerReply::Failed(code))) => Some(ResolveError::ServerFailed(code)),
+            Some(Some(ServerReply::Silent)) => Some(ResolveError::NoServerAnswers),
             Some(_) => None,
             // The name servers have not replied either.
-            None => self.has_doubts.then_some(Unresolved::Silent),
+            None => self.has_asked_servers.then_some(ResolveError::NoServerAnswers),
         }
     }
 
-    fn may_ask_apart(&self) -> bool {
-        self.wanted == Family::Any && !self.is_apart
+    fn may_split(&self) -> bool {
+        self.wanted == Family::Any && !self.is_split
     }
 
     /// Returns the time at which each family is looked up alone if the first lookup has no answer. None if
     /// the first lookup asks for one family: the other one is then asked only after that lookup has failed,
     /// to tell why there is no address.
-    fn apart_at(&self) -> Option<Instant> {
-        self.began.filter(|_| self.first == Family::Any).map(|began| began + DELAY)
+    fn split_at(&self) -> Option<Instant> {
+        self.began.filter(|_| self.first == Family::Any).map(|began| began + RESOLUTION_DELAY)
     }
 
-    fn doubt_at(&self) -> Option<Instant> {
-        self.began.map(|began| began + DOUBT.min(self.timeout / 4))
+    fn ask_servers_at(&self) -> Option<Instant> {
+        self.began.map(|began| began + ASK_SERVERS_AFTER.min(self.timeout / 4))
     }
 
-    fn found(&self, ask: Ask) -> Option<(&Found, Instant)> {
-        let answer = self.answers.iter().find(|(of, ..)| *of == ask);
+    fn reply_to(&self, kind: LookupKind) -> Option<(&SystemReply, Instant)> {
+        let answer = self.answers.iter().find(|(of, ..)| *of == kind);
         answer.map(|(_, found, ended)| (found, *ended))
     }
 
-    fn addresses(&self, ask: Ask) -> Option<(&Arc<[IpAddr]>, Instant)> {
-        match self.found(ask) {
-            Some((Found::Addresses(found), ended)) => Some((found, ended)),
+    fn addresses(&self, kind: LookupKind) -> Option<(&Arc<[IpAddr]>, Instant)> {
+        match self.reply_to(kind) {
+            Some((SystemReply::Addresses(found), ended)) => Some((found, ended)),
             _ => None,
         }
     }
 
     /// Returns the IPv6 addresses that wait for the IPv4 answer.
-    fn late(&self) -> Option<(&Arc<[IpAddr]>, Instant)> {
-        self.addresses(Ask::Apart(Family::V6))
+    fn waiting_ipv6(&self) -> Option<(&Arc<[IpAddr]>, Instant)> {
+        self.addresses(LookupKind::OneFamily(Family::V6))
     }
 
-    fn done(&self, now: Instant) -> Option<Resolved> {
+    fn result(&self, now: Instant) -> Option<ResolutionResult> {
         let done = |addresses, ended| {
-            Some(Resolved { addresses, began: self.began.unwrap_or(ended), ended })
+            Some(ResolutionResult { addresses, began: self.began.unwrap_or(ended), ended })
         };
-        if let Some((Found::NoMeans(why), ended)) = self.found(self.first()) {
-            return done(Err(Unresolved::NoMeans(Arc::clone(why))), ended);
+        if let Some((SystemReply::OutOfResources(why), ended)) = self.reply_to(self.first()) {
+            return done(Err(ResolveError::OutOfResources(Arc::clone(why))), ended);
         }
-        let best = self.addresses(self.first()).or(self.addresses(Ask::Apart(Family::V4)));
+        let best =
+            self.addresses(self.first()).or(self.addresses(LookupKind::OneFamily(Family::V4)));
         if let Some((found, ended)) = best {
             return done(Ok(Arc::clone(found)), ended);
         }
-        let waits = self.open.contains(&Ask::Apart(Family::V4));
-        if let Some((found, ended)) = self.late()
-            && (!waits || ended + DELAY <= now)
+        let waits = self.open.contains(&LookupKind::OneFamily(Family::V4));
+        if let Some((found, ended)) = self.waiting_ipv6()
+            && (!waits || ended + RESOLUTION_DELAY <= now)
         {
             return done(Ok(Arc::clone(found)), ended);
         }
         let ended = self.answers.iter().map(|(.., ended)| *ended).max()?;
-        let why = match self.missing()? {
-            Missing::Name => Unresolved::NoName,
-            Missing::Address => Unresolved::NoAddress(self.wanted),
+        let why = match self.lookup_error()? {
+            LookupError::NoName => ResolveError::NoName,
+            LookupError::NoAddress => ResolveError::NoAddress(self.wanted),
             // Another lookup may still find an address.
-            Missing::Answer if self.open.iter().any(|ask| !matches!(ask, Ask::Servers(_))) => {
+            LookupError::NoAnswer
+                if self.open.iter().any(|kind| !matches!(kind, LookupKind::NameServers(_))) =>
+            {
                 return None;
             }
-            Missing::Answer => match self.served? {
-                Some(Served::Silent) => Unresolved::Silent,
-                Some(Served::Failed(code)) => Unresolved::Failed(code),
+            LookupError::NoAnswer => match self.server_reply? {
+                Some(ServerReply::Silent) => ResolveError::NoServerAnswers,
+                Some(ServerReply::Failed(code)) => ResolveError::ServerFailed(code),
                 // The server answers us now, though it did not answer the system's resolver.
-                Some(Served::Answered) | None => Unresolved::Unknown,
+                Some(ServerReply::Answered) | None => ResolveError::Unknown,
             },
         };
         done(Err(why), ended)
@@ -274,19 +283,20 @@ impl Resolution {
     /// Returns the reason for which there is no address, once both families have none. A name without an
     /// IPv4 address has no address only if IPv6 is answered too. In all other cases the answer for IPv4
     /// counts, since many servers give a wrong answer for IPv6 (RFC 4074).
-    fn missing(&self) -> Option<Missing> {
+    fn lookup_error(&self) -> Option<LookupError> {
         let of = |family| {
-            let found = self.found(Ask::Apart(family));
-            let found = found.or_else(|| self.found(self.first()).filter(|_| self.first == family));
+            let found = self.reply_to(LookupKind::OneFamily(family));
+            let found =
+                found.or_else(|| self.reply_to(self.first()).filter(|_| self.first == family));
             found.map(|(found, _)| match found {
-                Found::Missing(missing) => *missing,
-                _ => Missing::Answer,
+                SystemReply::Failed(missing) => *missing,
+                _ => LookupError::NoAnswer,
             })
         };
         match self.wanted {
             Family::V4 | Family::V6 => of(self.wanted),
             Family::Any => match (of(Family::V4)?, of(Family::V6)?) {
-                (Missing::Address, Missing::Answer) => Some(Missing::Answer),
+                (LookupError::NoAddress, LookupError::NoAnswer) => Some(LookupError::NoAnswer),
                 (v4, _) => Some(v4),
             },
         }

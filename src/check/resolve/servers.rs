@@ -12,12 +12,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::model::connect::Family;
 
 /// Name servers that are asked, as many as both C libraries ask.
-const SERVERS: usize = 3;
+const SERVERS_MAX: usize = 3;
 /// Tries for each server, since packets get lost, and the time of one try.
 const TRIES: u32 = 3;
-const PATIENCE: Duration = Duration::from_millis(600);
+const TRY_TIMEOUT: Duration = Duration::from_millis(600);
 /// Bytes of a reply that are read; only the reply's header matters.
-const REPLY: usize = 512;
+const REPLY_BYTES: usize = 512;
 
 /// Types of records: IPv4 and IPv6 addresses.
 const A: u16 = 1;
@@ -25,7 +25,7 @@ const AAAA: u16 = 28;
 
 /// Result of asking the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Served {
+pub enum ServerReply {
     /// No server has answered.
     Silent,
     /// A server answered with this error code (RFC 1035, 4.1.1).
@@ -36,7 +36,7 @@ pub enum Served {
 
 /// Asks the servers for the addresses of `host`. None if `host` cannot be asked for, or no server's address
 /// is known.
-pub fn ask(host: &str, family: Family) -> Option<Served> {
+pub fn ask(host: &str, family: Family) -> Option<ServerReply> {
     // Without this file, both C libraries ask a name server on this host.
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let types: &[u16] = match family {
@@ -62,7 +62,7 @@ fn servers(text: &str) -> Vec<IpAddr> {
     let named = words.filter_map(|mut words| {
         (words.next() == Some("nameserver")).then(|| words.next().unwrap_or_default())
     });
-    let named: Vec<&str> = named.take(SERVERS).collect();
+    let named: Vec<&str> = named.take(SERVERS_MAX).collect();
     if named.is_empty() {
         return vec![Ipv4Addr::LOCALHOST.into()];
     }
@@ -92,15 +92,15 @@ fn code(reply: &[u8], query: &[u8]) -> Option<u8> {
 }
 
 /// Server that is asked, with the codes of its replies, one for each question.
-struct Asked {
+struct ServerQuery {
     socket: UdpSocket,
     codes: Vec<Option<u8>>,
     /// No program listens at the server's address.
     is_gone: bool,
 }
 
-impl Asked {
-    fn new(server: SocketAddr, questions: usize) -> Option<Asked> {
+impl ServerQuery {
+    fn new(server: SocketAddr, questions: usize) -> Option<ServerQuery> {
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -108,7 +108,7 @@ impl Asked {
         let socket = UdpSocket::bind((any, 0)).ok()?;
         socket.connect(server).ok()?;
         socket.set_nonblocking(true).ok()?;
-        Some(Asked { socket, codes: vec![None; questions], is_gone: false })
+        Some(ServerQuery { socket, codes: vec![None; questions], is_gone: false })
     }
 
     fn send(&mut self, queries: &[Vec<u8>]) {
@@ -121,7 +121,7 @@ impl Asked {
     }
 
     fn receive(&mut self, queries: &[Vec<u8>]) {
-        let mut reply = [0; REPLY];
+        let mut reply = [0; REPLY_BYTES];
         loop {
             match self.socket.recv(&mut reply) {
                 Ok(length) => {
@@ -143,12 +143,12 @@ impl Asked {
 }
 
 /// Asks until one server has answered every question, or the time of all servers is over.
-fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
-    let asked = servers.iter().filter_map(|server| Asked::new(*server, queries.len()));
-    let mut asked: Vec<Asked> = asked.collect();
+fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> ServerReply {
+    let asked = servers.iter().filter_map(|server| ServerQuery::new(*server, queries.len()));
+    let mut asked: Vec<ServerQuery> = asked.collect();
     'tries: for _ in 0..TRIES {
         asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|asked| asked.send(queries));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TRY_TIMEOUT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let open = asked.iter().filter(|asked| !asked.is_gone);
@@ -165,7 +165,7 @@ fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
             let _ = poll(&mut fds, left.as_ref());
             drop(fds);
             asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|one| one.receive(queries));
-            if asked.iter().any(Asked::is_done) {
+            if asked.iter().any(ServerQuery::is_done) {
                 break 'tries;
             }
         }
@@ -173,9 +173,9 @@ fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> Served {
     let codes = || asked.iter().flat_map(|asked| &asked.codes).flatten();
     // NXDOMAIN, 3, is an answer.
     match codes().find(|code| !matches!(code, 0 | 3)) {
-        Some(failed) => Served::Failed(*failed),
-        None if codes().next().is_some() => Served::Answered,
-        None => Served::Silent,
+        Some(failed) => ServerReply::Failed(*failed),
+        None if codes().next().is_some() => ServerReply::Answered,
+        None => ServerReply::Silent,
     }
 }
 
@@ -252,19 +252,19 @@ mod tests {
         let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (silent, fails) = (server(&[]), server(&[2]));
         for (what, servers, want) in [
-            ("none", vec![], Served::Silent),
-            ("nobody there", vec![nobody], Served::Silent),
-            ("silent", vec![silent], Served::Silent),
-            ("SERVFAIL", vec![fails], Served::Failed(2)),
-            ("REFUSED", vec![server(&[5])], Served::Failed(5)),
-            ("NXDOMAIN", vec![server(&[3])], Served::Answered),
-            ("one of both", vec![server(&[0, 2])], Served::Failed(2)),
-            ("the second", vec![silent, fails], Served::Failed(2)),
-            ("after nobody", vec![nobody, server(&[0])], Served::Answered),
+            ("none", vec![], ServerReply::Silent),
+            ("nobody there", vec![nobody], ServerReply::Silent),
+            ("silent", vec![silent], ServerReply::Silent),
+            ("SERVFAIL", vec![fails], ServerReply::Failed(2)),
+            ("REFUSED", vec![server(&[5])], ServerReply::Failed(5)),
+            ("NXDOMAIN", vec![server(&[3])], ServerReply::Answered),
+            ("one of both", vec![server(&[0, 2])], ServerReply::Failed(2)),
+            ("the second", vec![silent, fails], ServerReply::Failed(2)),
+            ("after nobody", vec![nobody, server(&[0])], ServerReply::Answered),
         ] {
             let began = Instant::now();
             assert_eq!(ask_all(&servers, &both), want, "{what}");
-            assert!(began.elapsed() < TRIES * PATIENCE + Duration::from_secs(5), "{what}");
+            assert!(began.elapsed() < TRIES * TRY_TIMEOUT + Duration::from_secs(5), "{what}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use rustix::process::{Resource, getrlimit};
 
-use crate::check::fault::is_no_means;
+use crate::check::fault::is_out_of_resources;
 use crate::model::connect::Family;
 
 /// Free descriptors that lookups under way may need.
@@ -15,28 +15,28 @@ const DESCRIPTORS: u64 = 16;
 
 /// Result of one lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum SystemReply {
     /// Addresses, at least one, in the order in which to try them.
     Addresses(Arc<[IpAddr]>),
     /// No address.
-    Missing(Missing),
+    Failed(LookupError),
     /// This machine could not ask, for this reason (a text for people).
-    NoMeans(Arc<str>),
+    OutOfResources(Arc<str>),
 }
 
 /// Reason for which a lookup has found no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum LookupError {
     /// The name does not exist.
-    Name,
+    NoName,
     /// The name exists, and has no address of the wanted family.
-    Address,
+    NoAddress,
     /// There was no answer: the name servers are silent, or fail.
-    Answer,
+    NoAnswer,
 }
 
 /// Looks up the addresses of `host`.
-pub fn look_up(host: &str, family: Family) -> Found {
+pub fn look_up(host: &str, family: Family) -> SystemReply {
     let address = match family {
         Family::Any => 0,
         Family::V4 => AddrFamily::Inet.into(),
@@ -54,20 +54,20 @@ pub fn look_up(host: &str, family: Family) -> Found {
                 }
             }
             if !addresses.is_empty() {
-                return Found::Addresses(addresses.into());
+                return SystemReply::Addresses(addresses.into());
             }
-            Missing::Address
+            LookupError::NoAddress
         }
         Err(error) => match error.kind() {
-            LookupErrorKind::NoName => Missing::Name,
-            LookupErrorKind::NoData => Missing::Address,
-            _ => Missing::Answer,
+            LookupErrorKind::NoName => LookupError::NoName,
+            LookupErrorKind::NoData => LookupError::NoAddress,
+            _ => LookupError::NoAnswer,
         },
     };
     if is_short_of_descriptors() {
-        return Found::NoMeans("too few descriptors to look a name up".into());
+        return SystemReply::OutOfResources("too few descriptors to look a name up".into());
     }
-    Found::Missing(missing)
+    SystemReply::Failed(missing)
 }
 
 /// Returns true if so few descriptors are left that the resolver may have had none for its files and
@@ -76,6 +76,6 @@ fn is_short_of_descriptors() -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
     match std::fs::read_dir("/proc/self/fd") {
         Ok(open) => open.count() as u64 + DESCRIPTORS >= limit,
-        Err(error) => is_no_means(error.raw_os_error().unwrap_or(0)),
+        Err(error) => is_out_of_resources(error.raw_os_error().unwrap_or(0)),
     }
 }

@@ -7,24 +7,28 @@ use crate::model::connect::Family;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn question(host: &str) -> Question {
-    Question { host: host.to_owned(), ask: Ask::First(Family::Any) }
+fn question(host: &str) -> LookupQuestion {
+    LookupQuestion { host: host.to_owned(), kind: LookupKind::First(Family::Any) }
 }
 
-impl State {
+impl ResolverState {
     /// Asks as [`Resolver::ask`] does, without a thread.
     fn ask(&mut self, host: &str, token: usize, now: Instant) -> Option<usize> {
-        let id = self.begin(&question(host), token, now);
+        let id = self.enqueue(&question(host), token, now);
         self.threads += usize::from(id.is_some());
         id
     }
 
     /// Ends a lookup; its thread ends too, unless there is a next lookup.
-    fn ended(&mut self, host: &str, id: usize) -> Option<(Question, usize)> {
+    fn ended(&mut self, host: &str, id: usize) -> Option<(LookupQuestion, usize)> {
         let now = Instant::now();
         let question = question(host);
-        let reply = unanswered(&question);
-        self.answer(&question, id, &Answer { ask: question.ask, reply, began: now, ended: now });
+        let reply = no_reply(&question);
+        self.finish(
+            &question,
+            id,
+            &TimedReply { kind: question.kind, reply, began: now, ended: now },
+        );
         self.threads -= 1;
         self.next()
     }
@@ -32,12 +36,12 @@ impl State {
 
 #[test]
 fn a_name_that_hangs_gets_a_second_try_and_no_third() {
-    let (mut state, now) = (State::default(), Instant::now());
+    let (mut state, now) = (ResolverState::default(), Instant::now());
     let first = state.ask("dead", 1, now).unwrap();
     // The first lookup does not hang yet: each check has a lookup of its own.
     let beside = state.ask("dead", 2, now).unwrap();
     assert_eq!(state.ended("dead", beside), None);
-    assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [2]);
+    assert_eq!(state.replies.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [2]);
     let second = state.ask("dead", 3, now + SECOND).unwrap();
     assert_eq!(state.ask("dead", 4, now + 2 * SECOND), None);
     assert_eq!(state.ask("dead", 5, now + 3 * SECOND), None);
@@ -46,9 +50,9 @@ fn a_name_that_hangs_gets_a_second_try_and_no_third() {
     assert!(state.ask("alive", 6, now + 3 * SECOND).is_some());
     // Later questions wait for the second lookup.
     state.ended("dead", first);
-    assert_eq!(state.answers.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [1]);
+    assert_eq!(state.replies.drain(..).map(|(token, _)| token).collect::<Vec<_>>(), [1]);
     state.ended("dead", second);
-    let tokens: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
+    let tokens: Vec<usize> = state.replies.drain(..).map(|(token, _)| token).collect();
     assert_eq!(tokens, [3, 4, 5]);
     assert!(state.ask("dead", 7, now + 20 * SECOND).is_some());
 }
@@ -59,66 +63,69 @@ fn a_thread_that_has_done_one_lookup_does_the_next() {
     let (began, deadline) = (Instant::now(), Instant::now() + 10 * SECOND);
     for token in 0..3 {
         resolver.ask(question("127.0.0.1"), token, Instant::now());
-        let mut answers = resolver.answers();
+        let mut answers = resolver.take_replies();
         // Wait until its thread is idle.
         while answers.is_empty() || resolver.0.state().idle == 0 {
             assert!(Instant::now() < deadline, "no answer");
             thread::sleep(Duration::from_millis(1));
-            answers.extend(resolver.answers());
+            answers.extend(resolver.take_replies());
         }
         let (of, answer) = &answers[0];
         let local = IpAddr::from([127, 0, 0, 1]);
-        let found = Reply::System(Found::Addresses([local].into()));
+        let found = LookupReply::System(SystemReply::Addresses([local].into()));
         assert_eq!((*of, &answer.reply), (token, &found));
         assert!(began <= answer.began && answer.began <= answer.ended);
     }
     let state = resolver.0.state();
-    assert_eq!((state.threads, state.idle, state.begun.len()), (0, 1, 0));
+    assert_eq!((state.threads, state.idle, state.handed_over.len()), (0, 1, 0));
 }
 
 #[test]
 fn first_tries_have_half_of_the_threads_for_themselves() {
-    let (mut state, now) = (State::default(), Instant::now());
+    let (mut state, now) = (ResolverState::default(), Instant::now());
     let name = |i: usize| format!("name-{i}");
     let ids: Vec<usize> = (0..60).map(|i| state.ask(&name(i), i, now).unwrap()).collect();
     assert_eq!(state.ask(&name(0), 100, now + SECOND), None);
-    for i in 60..LOOKUPS {
+    for i in 60..LOOKUPS_MAX {
         assert!(state.ask(&name(i), i, now + SECOND).is_some());
     }
     // No thread is left: the next question waits, and gets the first thread that ends.
     assert_eq!(state.ask("late", 200, now + SECOND), None);
     assert_eq!(state.ask("later", 201, now + SECOND), None);
     let (next, id) = state.ended(&name(0), ids[0]).unwrap();
-    assert_eq!((next.host.as_str(), state.threads), ("late", LOOKUPS));
-    let tokens: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
+    assert_eq!((next.host.as_str(), state.threads), ("late", LOOKUPS_MAX));
+    let tokens: Vec<usize> = state.replies.drain(..).map(|(token, _)| token).collect();
     assert_eq!(tokens, [0, 100]);
     let (next, id) = state.ended("late", id).unwrap();
     assert_eq!(next.host, "later");
     assert_eq!(state.ended("later", id), None);
-    assert_eq!(state.threads, LOOKUPS - 1);
+    assert_eq!(state.threads, LOOKUPS_MAX - 1);
 }
 
 #[test]
 fn lookups_beside_take_no_thread_from_others_and_never_wait() {
-    let (mut state, now) = (State::default(), Instant::now());
-    let beside = |i: usize| Question { host: format!("name-{i}"), ask: Ask::Apart(Family::V4) };
-    for i in 0..BESIDE {
-        assert!(state.begin(&beside(i), i, now).is_some());
-        state.beside += 1;
+    let (mut state, now) = (ResolverState::default(), Instant::now());
+    let beside = |i: usize| LookupQuestion {
+        host: format!("name-{i}"),
+        kind: LookupKind::OneFamily(Family::V4),
+    };
+    for i in 0..EXTRA_MAX {
+        assert!(state.enqueue(&beside(i), i, now).is_some());
+        state.extra_threads += 1;
     }
-    assert!(state.answers.is_empty());
+    assert!(state.replies.is_empty());
     // One more is left out; a question that is under way already is waited for.
-    assert_eq!(state.begin(&beside(BESIDE), 1000, now), None);
-    assert_eq!(state.begin(&beside(0), 1001, now + SECOND), None);
-    let left_out: Vec<usize> = state.answers.drain(..).map(|(token, _)| token).collect();
+    assert_eq!(state.enqueue(&beside(EXTRA_MAX), 1000, now), None);
+    assert_eq!(state.enqueue(&beside(0), 1001, now + SECOND), None);
+    let left_out: Vec<usize> = state.replies.drain(..).map(|(token, _)| token).collect();
     assert_eq!((left_out, state.waiting.len()), (vec![1000], 0));
     assert!(state.ask("name", 1002, now).is_some());
     // The end of a lookup beside frees no thread for first lookups.
-    for i in 1..LOOKUPS {
+    for i in 1..LOOKUPS_MAX {
         assert!(state.ask(&format!("first-{i}"), i, now).is_some());
     }
     assert_eq!(state.ask("late", 2000, now), None);
-    state.beside -= 1;
+    state.extra_threads -= 1;
     assert_eq!(state.next(), None);
     assert_eq!(state.waiting.len(), 1);
 }

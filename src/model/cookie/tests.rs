@@ -6,8 +6,8 @@ fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
-fn place(url: &Url) -> Place<'_> {
-    Place { host: url.host_str().unwrap(), url }
+fn place(url: &Url) -> Destination<'_> {
+    Destination { host: url.host_str().unwrap(), url }
 }
 
 /// Returns the cookies that `there` gets after `here` has sent these lines.

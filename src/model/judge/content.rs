@@ -1,6 +1,6 @@
 //! Applies the expressions of a target to a reply: to its body as text, and to its headers.
 
-use super::Fault;
+use super::CheckFault;
 use crate::model::expression::Expression;
 use crate::model::outcome::{Cause, MATCHED_MAX, tidy};
 use crate::model::target::{HeaderExpression, Target};
@@ -76,9 +76,9 @@ fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String>
 }
 
 /// Returns a fault if some expression cannot be judged: it names letters that are not known in the body.
-pub(super) fn unjudged(target: &Target, why: &str) -> Option<Fault> {
+pub(super) fn unjudged(target: &Target, why: &str) -> Option<CheckFault> {
     let all = target.matches.iter().chain(&target.rejects);
     let expression = all.into_iter().find(|expression| !expression.is_ascii())?;
     let text = format!("{:?} cannot be judged: the body {why}", expression.as_str());
-    Some(Fault { cause: Cause::Internal, text })
+    Some(CheckFault { cause: Cause::Internal, text })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::{Doubt, Reach, Silence, reach};
+use super::{Distance, DoubtfulCheck, Silence, distance};
 
 /// Time that a canary has to answer.
 pub const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -17,7 +17,7 @@ pub struct Canary {
     /// Port to connect to.
     pub port: u16,
     /// Distance of the host, as far as it is known.
-    pub reach: Option<Reach>,
+    pub distance: Option<Distance>,
     /// Request to send to a proxy, whose kernel answers a connect even if the proxy hangs; empty for other
     /// hosts.
     pub request: &'static [u8],
@@ -30,9 +30,9 @@ pub struct CanaryAnswer {
     /// Host, as in [`Canary::host`].
     pub host: String,
     /// Distance of the farthest address that the host's name led to; none: no name was found.
-    pub named: Option<Reach>,
+    pub named: Option<Distance>,
     /// Distance of the address that answered; none: no answer.
-    pub reach: Option<Reach>,
+    pub distance: Option<Distance>,
     /// The canary is a proxy, and was asked as one.
     pub is_proxy: bool,
     /// Time at which the canary answered, or was given up.
@@ -43,11 +43,11 @@ impl Canary {
     /// Creates the canary of a host: a name, or an address with or without brackets.
     pub fn new(host: &str, port: u16) -> Canary {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let reach = match &*host {
-            "localhost" => Some(Reach::Loopback),
-            _ => host.parse().ok().map(reach),
+        let distance = match &*host {
+            "localhost" => Some(Distance::Loopback),
+            _ => host.parse().ok().map(distance),
         };
-        Canary { host, port, reach, request: b"" }
+        Canary { host, port, distance, request: b"" }
     }
 
     /// Creates the canary of a proxy. An HTTP proxy is asked for a page of its own, which it refuses; any
@@ -78,15 +78,16 @@ impl Canary {
     }
 
     /// Returns true if an answer from this canary would settle the doubt; `own` is the host that is in doubt.
-    pub fn speaks_for(&self, doubt: &Doubt, own: Option<&str>) -> bool {
+    pub fn speaks_for(&self, doubt: &DoubtfulCheck, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {
                 // Names of this host itself need no name server; names of our own network need only ours.
-                Silence::Names => {
-                    let reaches = |reach| reach > Reach::Loopback && reach >= doubt.reach;
-                    self.is_name() && self.reach.is_none_or(reaches)
+                Silence::NameServers => {
+                    let reaches =
+                        |distance| distance > Distance::Loopback && distance >= doubt.distance;
+                    self.is_name() && self.distance.is_none_or(reaches)
                 }
-                Silence::Way => self.reach.is_none_or(|reach| reach >= doubt.reach),
+                Silence::Path => self.distance.is_none_or(|distance| distance >= doubt.distance),
             }
     }
 }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::canary::{Canary, CanaryAnswer};
 use super::settlement::{NOTHING_ELSE_ANSWERS, PROXY_IS_SILENT, SettledCheck, plain, unknown};
-use super::{Canaries, Doubt, Evidence, Reach, Silence, reach};
-use crate::model::judge::{Fault, Reply};
+use super::{Canaries, Distance, DoubtfulCheck, Evidence, Silence, distance};
+use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
 
@@ -56,7 +56,7 @@ pub struct Uplink {
     /// No more checks come: the round that ends next is the last.
     is_last: bool,
     /// Doubt that must be settled before the uplink is back; none: the uplink is not away.
-    away: Option<Doubt>,
+    away: Option<DoubtfulCheck>,
     /// Last time that the uplink came back.
     back: Option<Instant>,
 }
@@ -69,7 +69,7 @@ pub(super) struct TargetContact {
 
 /// Check in doubt.
 pub(super) struct HeldCheck {
-    pub(super) doubt: Doubt,
+    pub(super) doubt: DoubtfulCheck,
     outcome: Outcome,
     /// Proxy between us and the target, whose answer alone settles the check.
     pub(super) via: Option<Canary>,
@@ -118,18 +118,18 @@ impl Uplink {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
         // A connection that fell silent was made some time ago. A check that failed through our clock or
         // overload may have been asleep in between. Neither shows anything about the present.
-        let is_ours = |fault: &Fault| matches!(fault.cause, Cause::Clock | Cause::Overload);
+        let is_ours = |fault: &CheckFault| matches!(fault.cause, Cause::Clock | Cause::Overload);
         let is_clock = reply.fault.as_ref().is_some_and(is_ours);
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
         let Some(address) = address.filter(|_| is_news) else { return Vec::new() };
-        let reach = reach(address);
+        let distance = distance(address);
         if let Some(contact) = self.targets.get_mut(&target.name).filter(|_| reply.redirects == 0) {
             contact.answered = Some(now);
-            contact.canary.reach = Some(reach);
+            contact.canary.distance = Some(distance);
         }
         let by_name =
             target.connect.resolve.is_none() && is_name(&target.url) && reply.reused != Some(true);
-        self.evidence.answered(now, reach, by_name);
+        self.evidence.answered(now, distance, by_name);
         self.settled(now)
     }
 
@@ -143,16 +143,16 @@ impl Uplink {
         now: Instant,
     ) -> Vec<UplinkAction> {
         // A missing route may be the fault of the target alone, or of the uplink.
-        let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Way);
+        let no_route = (outcome.cause == Some(Cause::Uplink)).then_some(Silence::Path);
         let silence = silence.filter(|_| outcome.verdict == Verdict::Down).or(no_route);
         let Some(silence) = silence.filter(|_| !target.own_network) else {
             return vec![plain(outcome).into()];
         };
         let began = now.checked_sub(Duration::from_micros(outcome.total_us)).unwrap_or(now);
-        let reach = self.targets.get(&target.name).and_then(|contact| contact.canary.reach);
-        let reach = reach.unwrap_or(Reach::Public);
-        let doubt = Doubt { began, since: now, silence, reach };
-        if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Way) {
+        let distance = self.targets.get(&target.name).and_then(|contact| contact.canary.distance);
+        let distance = distance.unwrap_or(Distance::Public);
+        let doubt = DoubtfulCheck { began, since: now, silence, distance };
+        if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Path) {
             // A missing route is taken as it was reported; a proxy that was silent is asked whether it is
             // there.
             let via = Canary::proxy(&proxy.url);
@@ -162,12 +162,12 @@ impl Uplink {
             self.hold(doubt, outcome, via);
             return Vec::new();
         }
-        if doubt.reach == Reach::Loopback && silence == Silence::Way {
+        if doubt.distance == Distance::Loopback && silence == Silence::Path {
             return vec![plain(outcome).into()];
         }
         if !self.can_settle(&doubt, &outcome.target) {
             return match silence {
-                Silence::Names if !self.evidence.settles(&doubt) => {
+                Silence::NameServers if !self.evidence.clears_uplink_of(&doubt) => {
                     self.settle_unasked(&doubt, outcome)
                 }
                 _ => vec![plain(outcome).into()],
@@ -176,14 +176,14 @@ impl Uplink {
         if self.back.is_some_and(|back| began < back) {
             return vec![unknown(outcome, NOTHING_ELSE_ANSWERS).into()];
         }
-        if self.evidence.settles(&doubt) {
+        if self.evidence.clears_uplink_of(&doubt) {
             return vec![plain(outcome).into()];
         }
         self.hold(doubt, outcome, None);
         Vec::new()
     }
 
-    fn hold(&mut self, doubt: Doubt, outcome: Outcome, via: Option<Canary>) {
+    fn hold(&mut self, doubt: DoubtfulCheck, outcome: Outcome, via: Option<Canary>) {
         self.held.push(HeldCheck { doubt, outcome, via, round: self.rounds });
     }
 
@@ -230,34 +230,34 @@ impl Uplink {
 
     /// Notes what a canary's answer shows, its distance included.
     fn note(&mut self, answer: &CanaryAnswer) {
-        if let Some(reach) = answer.named {
-            self.evidence.named(answer.at, reach);
+        if let Some(distance) = answer.named {
+            self.evidence.named(answer.at, distance);
         }
-        if let Some(reach) = answer.reach {
-            self.evidence.answered(answer.at, reach, false);
+        if let Some(distance) = answer.distance {
+            self.evidence.answered(answer.at, distance, false);
         }
-        if answer.is_proxy && answer.reach.is_some() {
+        if answer.is_proxy && answer.distance.is_some() {
             self.proxies.retain(|(host, _)| *host != answer.host);
             self.proxies.push((answer.host.clone(), answer.at));
         }
         let round = self.round.as_mut().filter(|round| round.number == answer.round);
         let asked = round.map(|round| {
             round.open -= 1;
-            if answer.reach.or(answer.named).is_some() {
+            if answer.distance.or(answer.named).is_some() {
                 round.answered.push(answer.host.clone());
             }
             &mut round.asked
         });
         let canaries = self.canaries.iter_mut().chain(asked.into_iter().flatten());
         for canary in canaries.filter(|canary| canary.host == answer.host) {
-            canary.reach = answer.reach.or(answer.named).or(canary.reach);
+            canary.distance = answer.distance.or(answer.named).or(canary.distance);
         }
     }
 
     /// Returns the held checks that are settled now: down, or unknown if the uplink was away when they began.
     fn settled(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut actions = Vec::new();
-        if let Some(away) = self.away.take_if(|away| self.evidence.settles(away)) {
+        if let Some(away) = self.away.take_if(|away| self.evidence.clears_uplink_of(away)) {
             actions.push(UplinkAction::ReportBack(now.saturating_duration_since(away.since)));
             self.back = Some(now);
         }
@@ -266,7 +266,7 @@ impl Uplink {
             Some(proxy) => {
                 proxies.iter().any(|(host, at)| *host == proxy.host && *at >= held.doubt.since)
             }
-            None => evidence.settles(&held.doubt),
+            None => evidence.clears_uplink_of(&held.doubt),
         });
         let judged = settled.map(|HeldCheck { doubt, outcome, via, .. }| match back {
             Some(back) if doubt.began < back && via.is_none() => {
@@ -300,14 +300,14 @@ impl Uplink {
             let settled = if is_asked { unknown(outcome, PROXY_IS_SILENT) } else { plain(outcome) };
             return vec![SettledCheck { is_logged: false, ..settled }.into()];
         }
-        let doubt_now = Doubt { since: now, ..doubt };
+        let doubt_now = DoubtfulCheck { since: now, ..doubt };
         let own = self.targets.get(&outcome.target).map(|contact| &*contact.canary.host);
         let mut could =
             round.asked.iter().filter(|canary| canary.speaks_for(&doubt, own)).peekable();
         if could.peek().is_none() {
             return match doubt.silence {
-                Silence::Names => self.settle_unasked(&doubt_now, outcome),
-                Silence::Way => vec![plain(outcome).into()],
+                Silence::NameServers => self.settle_unasked(&doubt_now, outcome),
+                Silence::Path => vec![plain(outcome).into()],
             };
         }
         // In the last round, a check that came while the round was under way has no later one: an answer
@@ -320,15 +320,15 @@ impl Uplink {
     }
 
     /// Settles the check as unknown, since nobody can settle its doubt.
-    fn settle_unasked(&mut self, doubt: &Doubt, outcome: Outcome) -> Vec<UplinkAction> {
-        let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.reach);
+    fn settle_unasked(&mut self, doubt: &DoubtfulCheck, outcome: Outcome) -> Vec<UplinkAction> {
+        let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.distance);
         // The outage is over once a name is found again, wherever its target turns out to be.
-        let doubt = Doubt { reach: known.unwrap_or(Reach::Private), ..*doubt };
+        let doubt = DoubtfulCheck { distance: known.unwrap_or(Distance::Private), ..*doubt };
         self.settle_away(unknown(outcome, "nobody else can tell"), &doubt)
     }
 
     /// Settles a check that is unknown since the uplink is away, and reports that once.
-    fn settle_away(&mut self, settled: SettledCheck, doubt: &Doubt) -> Vec<UplinkAction> {
+    fn settle_away(&mut self, settled: SettledCheck, doubt: &DoubtfulCheck) -> Vec<UplinkAction> {
         let mut actions = Vec::new();
         if self.away.is_none() {
             let Outcome { target, error, .. } = &settled.outcome;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::canary::{CANARY_TIMEOUT, Canary};
 use super::monitor::{Round, TargetContact, Uplink, UplinkAction};
-use super::{Doubt, Silence};
+use super::{DoubtfulCheck, Silence};
 
 /// Most targets that contact in for canaries, for names and for the way each.
 const STAND_INS: usize = 3;
@@ -13,13 +13,13 @@ impl Uplink {
     /// Begins a round: chooses the hosts to ask.
     pub(super) fn begin_round(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut chosen = self.canaries.clone();
-        for silence in [Silence::Names, Silence::Way] {
+        for silence in [Silence::NameServers, Silence::Path] {
             if self.uses_stand_ins(silence) {
                 // A host that speaks for the farthest doubt speaks for all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);
-                let Some(doubt) = farthest.max_by_key(|doubt| doubt.reach) else { continue };
+                let Some(doubt) = farthest.max_by_key(|doubt| doubt.distance) else { continue };
                 // The targets that answered last are chosen.
                 for _ in 0..STAND_INS {
                     let able = self.targets.values().filter(|TargetContact { canary, .. }| {
@@ -54,7 +54,7 @@ impl Uplink {
     }
 
     /// Returns true if anybody could settle the doubt.
-    pub(super) fn can_settle(&self, doubt: &Doubt, target: &str) -> bool {
+    pub(super) fn can_settle(&self, doubt: &DoubtfulCheck, target: &str) -> bool {
         let own = self.targets.get(target).map(|contact| &*contact.canary.host);
         let stands_in = self.uses_stand_ins(doubt.silence);
         let stand_ins = self.targets.values().filter(|_| stands_in).map(|contact| &contact.canary);
@@ -64,6 +64,7 @@ impl Uplink {
     /// Returns true if targets contact in for canaries; for names also where all canaries are addresses.
     fn uses_stand_ins(&self, silence: Silence) -> bool {
         let has_no_name = || !self.canaries.iter().any(Canary::is_name);
-        self.stands_in || silence == Silence::Names && !self.canaries.is_empty() && has_no_name()
+        self.stands_in
+            || silence == Silence::NameServers && !self.canaries.is_empty() && has_no_name()
     }
 }

@@ -1,4 +1,4 @@
-use super::super::judge::{Order, Reply, judge, tests::target};
+use super::super::judge::{Attempt, Reply, judge, tests::target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::model::record::{NodeState, Record, TargetState};
 const NOW: i64 = 1_795_230_000_000;
 
 fn outcome() -> Outcome {
-    let order = Order {
+    let attempt = Attempt {
         node: Arc::from("shop \"7\""),
         run: 5,
         due_ms: NOW,
         lag_us: 12,
-        attempt: 1,
+        number: 1,
         jumps: 0,
     };
     let reply = Reply {
@@ -26,7 +26,7 @@ fn outcome() -> Outcome {
         phases: Phases { dns_us: Some(0), connect_us: Some(7), ..Phases::default() },
         ..Reply::default()
     };
-    judge(&target("site"), &order, reply)
+    judge(&target("site"), &attempt, reply)
 }
 
 /// Returns one record of each kind, with every field that the kind can have.

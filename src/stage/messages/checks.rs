@@ -7,9 +7,9 @@ use std::time::Instant;
 use curl::multi::MultiWaker;
 use smol::channel::{Sender, TrySendError};
 
-use crate::check::Held;
+use crate::check::Permit;
 use crate::check::trust::Trust;
-use crate::model::judge::{Order, Reply};
+use crate::model::judge::{Attempt, Reply};
 use crate::model::outcome::{Gap, Outcome};
 use crate::model::target::Target;
 use crate::model::uplink::{Canaries, Silence};
@@ -53,22 +53,22 @@ pub struct EndedAttempt {
     pub index: usize,
     /// Target of the check.
     pub target: Arc<Target>,
-    /// Order that the attempt was made for.
-    pub order: Order,
+    /// Attempt that has ended.
+    pub attempt: Attempt,
     /// Reply of the site.
     pub reply: Reply,
     /// Memory that the body takes; drop it together with the body.
-    pub held: Option<Held>,
+    pub permit: Option<Permit>,
     /// Time at which the attempt had ended.
     pub ended_at: Instant,
 }
 
-/// Failed attempt of a check, with the order for the next one.
+/// Failed attempt of a check, with the next attempt.
 pub struct FailedAttempt {
     /// Number of the target, as in [`EndedAttempt::index`].
     pub index: usize,
-    /// Order for the next attempt.
-    pub order: Order,
+    /// Next attempt.
+    pub attempt: Attempt,
     /// Outcome of the check if there is no next attempt.
     pub outcome: Outcome,
     /// Target of the check.

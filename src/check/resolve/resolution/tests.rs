@@ -18,7 +18,7 @@ impl Case {
         let timeout = Duration::from_secs(10);
         let mut resolution = Resolution::new("a.example".to_owned(), wanted, bound, timeout);
         assert_eq!(resolution.step(start), Step::Wait);
-        resolution.begun(start);
+        resolution.set_start(start);
         Case { resolution, start }
     }
 
@@ -30,9 +30,9 @@ impl Case {
         self.resolution.step(self.start + ms * MS)
     }
 
-    fn answer(&mut self, ms: u32, ask: Ask, reply: Reply) -> Step {
+    fn answer(&mut self, ms: u32, kind: LookupKind, reply: LookupReply) -> Step {
         let at = self.start + ms * MS;
-        self.resolution.take(ask, reply, (self.start, at));
+        self.resolution.take_reply(kind, reply, (self.start, at));
         self.resolution.step(at)
     }
 
@@ -41,18 +41,20 @@ impl Case {
     }
 }
 
-fn addresses(list: &[&str]) -> Reply {
-    Reply::System(Found::Addresses(list.iter().map(|text| text.parse().unwrap()).collect()))
+fn addresses(list: &[&str]) -> LookupReply {
+    LookupReply::System(SystemReply::Addresses(
+        list.iter().map(|text| text.parse().unwrap()).collect(),
+    ))
 }
 
-fn missing(missing: Missing) -> Reply {
-    Reply::System(Found::Missing(missing))
+fn failed(error: LookupError) -> LookupReply {
+    LookupReply::System(SystemReply::Failed(error))
 }
 
 /// Returns the result of the resolution in words, and the milliseconds after which it ended.
 #[track_caller]
 fn done(case: &Case, step: Step) -> (String, u128) {
-    let Step::Done(Resolved { addresses, began, ended }) = step else { panic!("{step:?}") };
+    let Step::Done(ResolutionResult { addresses, began, ended }) = step else { panic!("{step:?}") };
     let words = match addresses {
         Ok(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         Err(why) => format!("{why:?}"),
@@ -65,10 +67,10 @@ fn is(words: &str, ms: u128) -> (String, u128) {
     (words.to_owned(), ms)
 }
 
-const BOTH: Ask = Ask::First(Family::Any);
-const APART4: Ask = Ask::Apart(Family::V4);
-const APART6: Ask = Ask::Apart(Family::V6);
-const SERVERS: Ask = Ask::Servers(Family::Any);
+const BOTH: LookupKind = LookupKind::First(Family::Any);
+const ONLY_V4: LookupKind = LookupKind::OneFamily(Family::V4);
+const ONLY_V6: LookupKind = LookupKind::OneFamily(Family::V6);
+const SERVERS: LookupKind = LookupKind::NameServers(Family::Any);
 
 #[test]
 fn where_both_are_answered_it_takes_one_lookup() {
@@ -80,11 +82,11 @@ fn where_both_are_answered_it_takes_one_lookup() {
 
 #[test]
 fn a_family_that_is_silent_costs_the_delay_and_no_more() {
-    for (ask, address, used) in [(APART4, V4, 60), (APART6, V6, 110)] {
+    for (kind, address, used) in [(ONLY_V4, V4, 60), (ONLY_V6, V6, 110)] {
         let mut case = Case::any();
-        assert_eq!(case.step(50), Step::Ask(vec![APART4, APART6]));
+        assert_eq!(case.step(50), Step::Ask(vec![ONLY_V4, ONLY_V6]));
         assert_eq!((case.step(51), case.next_ms()), (Step::Wait, Some(1000)));
-        let first = case.answer(60, ask, addresses(&[address]));
+        let first = case.answer(60, kind, addresses(&[address]));
         let step = if used == 60 {
             first
         } else {
@@ -98,12 +100,12 @@ fn a_family_that_is_silent_costs_the_delay_and_no_more() {
 
 #[test]
 fn one_that_fails_does_not_cost_the_other_its_addresses() {
-    for why in [Missing::Name, Missing::Address, Missing::Answer] {
-        for (with, without, address) in [(APART4, APART6, V4), (APART6, APART4, V6)] {
+    for why in [LookupError::NoName, LookupError::NoAddress, LookupError::NoAnswer] {
+        for (with, without, address) in [(ONLY_V4, ONLY_V6, V4), (ONLY_V6, ONLY_V4, V6)] {
             let mut case = Case::any();
             // musl gives no address if one family fails.
-            assert_eq!(case.answer(1, BOTH, missing(why)), Step::Ask(vec![APART4, APART6]));
-            assert_eq!(case.answer(2, without, missing(why)), Step::Wait);
+            assert_eq!(case.answer(1, BOTH, failed(why)), Step::Ask(vec![ONLY_V4, ONLY_V6]));
+            assert_eq!(case.answer(2, without, failed(why)), Step::Wait);
             let step = case.answer(3, with, addresses(&[address]));
             assert_eq!(done(&case, step), is(address, 3), "{why:?}");
         }
@@ -112,27 +114,27 @@ fn one_that_fails_does_not_cost_the_other_its_addresses() {
 
 #[test]
 fn what_is_missing_is_told_apart() {
-    use Missing::{Address, Answer, Name};
-    for (v4, v6, served, want) in [
-        (Name, Name, None, "NoName"),
-        (Address, Address, None, "NoAddress(Any)"),
+    use LookupError::{NoAddress, NoAnswer, NoName};
+    for (v4, v6, server_reply, want) in [
+        (NoName, NoName, None, "NoName"),
+        (NoAddress, NoAddress, None, "NoAddress(Any)"),
         // Servers that do not know AAAA may give any answer.
-        (Name, Answer, None, "NoName"),
-        (Address, Name, None, "NoAddress(Any)"),
-        (Answer, Name, Some(Served::Failed(2)), "Failed(2)"),
-        (Answer, Answer, Some(Served::Silent), "Silent"),
-        (Address, Answer, Some(Served::Failed(5)), "Failed(5)"),
-        (Answer, Answer, Some(Served::Answered), "Unknown"),
+        (NoName, NoAnswer, None, "NoName"),
+        (NoAddress, NoName, None, "NoAddress(Any)"),
+        (NoAnswer, NoName, Some(ServerReply::Failed(2)), "ServerFailed(2)"),
+        (NoAnswer, NoAnswer, Some(ServerReply::Silent), "NoServerAnswers"),
+        (NoAddress, NoAnswer, Some(ServerReply::Failed(5)), "ServerFailed(5)"),
+        (NoAnswer, NoAnswer, Some(ServerReply::Answered), "Unknown"),
     ] {
         let mut case = Case::any();
-        case.answer(1, BOTH, missing(Answer));
-        assert_eq!(case.answer(2, APART6, missing(v6)), Step::Wait);
-        let step = case.answer(3, APART4, missing(v4));
-        let step = match served {
+        case.answer(1, BOTH, failed(NoAnswer));
+        assert_eq!(case.answer(2, ONLY_V6, failed(v6)), Step::Wait);
+        let step = case.answer(3, ONLY_V4, failed(v4));
+        let step = match server_reply {
             None => step,
-            Some(served) => {
+            Some(server_reply) => {
                 assert_eq!(step, Step::Ask(vec![SERVERS]));
-                case.answer(4, SERVERS, Reply::Servers(Some(served)))
+                case.answer(4, SERVERS, LookupReply::Servers(Some(server_reply)))
             }
         };
         assert_eq!(done(&case, step), is(want, 3));
@@ -142,18 +144,18 @@ fn what_is_missing_is_told_apart() {
 #[test]
 fn servers_are_asked_while_the_system_waits_for_them() {
     let mut case = Case::any();
-    assert_eq!(case.step(50), Step::Ask(vec![APART4, APART6]));
-    assert_eq!(case.resolution.doubt(), None);
+    assert_eq!(case.step(50), Step::Ask(vec![ONLY_V4, ONLY_V6]));
+    assert_eq!(case.resolution.failure_so_far(), None);
     assert_eq!(case.step(1000), Step::Ask(vec![SERVERS]));
     assert_eq!(case.next_ms(), None);
-    assert_eq!(case.resolution.doubt(), Some(Unresolved::Silent));
-    case.answer(1001, SERVERS, Reply::Servers(Some(Served::Failed(2))));
-    assert_eq!(case.resolution.doubt(), Some(Unresolved::Failed(2)));
-    for (ms, ask) in [(5000, BOTH), (5050, APART4)] {
-        assert_eq!(case.answer(ms, ask, missing(Missing::Answer)), Step::Wait);
+    assert_eq!(case.resolution.failure_so_far(), Some(ResolveError::NoServerAnswers));
+    case.answer(1001, SERVERS, LookupReply::Servers(Some(ServerReply::Failed(2))));
+    assert_eq!(case.resolution.failure_so_far(), Some(ResolveError::ServerFailed(2)));
+    for (ms, kind) in [(5000, BOTH), (5050, ONLY_V4)] {
+        assert_eq!(case.answer(ms, kind, failed(LookupError::NoAnswer)), Step::Wait);
     }
-    let step = case.answer(5051, APART6, missing(Missing::Answer));
-    assert_eq!(done(&case, step), is("Failed(2)", 5051));
+    let step = case.answer(5051, ONLY_V6, failed(LookupError::NoAnswer));
+    assert_eq!(done(&case, step), is("ServerFailed(2)", 5051));
 }
 
 #[test]
@@ -161,15 +163,15 @@ fn of_one_family_there_is_nothing_to_ask_apart() {
     for (wanted, address) in [(Family::V4, V4), (Family::V6, V6)] {
         let mut case = Case::new(wanted, Family::Any);
         assert_eq!((case.step(500), case.next_ms()), (Step::Wait, Some(1000)));
-        let first = Ask::First(wanted);
+        let first = LookupKind::First(wanted);
         let step = case.answer(600, first, addresses(&[address]));
         assert_eq!(done(&case, step), is(address, 600));
         let mut case = Case::new(wanted, Family::Any);
-        let step = case.answer(600, first, missing(Missing::Address));
+        let step = case.answer(600, first, failed(LookupError::NoAddress));
         assert_eq!(done(&case, step), is(&format!("NoAddress({wanted:?})"), 600));
         let mut case = Case::new(wanted, Family::Any);
-        let step = case.answer(1, first, missing(Missing::Answer));
-        assert_eq!(step, Step::Ask(vec![Ask::Servers(wanted)]));
+        let step = case.answer(1, first, failed(LookupError::NoAnswer));
+        assert_eq!(step, Step::Ask(vec![LookupKind::NameServers(wanted)]));
     }
 }
 
@@ -177,16 +179,17 @@ fn of_one_family_there_is_nothing_to_ask_apart() {
 fn an_address_of_ours_asks_for_its_own_family_first() {
     let mut case = Case::new(Family::Any, Family::V6);
     assert_eq!((case.step(50), case.next_ms()), (Step::Wait, Some(1000)));
-    let step = case.answer(60, Ask::First(Family::V6), missing(Missing::Address));
-    assert_eq!(step, Step::Ask(vec![APART4]));
+    let step = case.answer(60, LookupKind::First(Family::V6), failed(LookupError::NoAddress));
+    assert_eq!(step, Step::Ask(vec![ONLY_V4]));
     // Without IPv6, the IPv4 address is given, so that the check can say that it is of no use.
-    let step = case.answer(61, APART4, addresses(&[V4]));
+    let step = case.answer(61, ONLY_V4, addresses(&[V4]));
     assert_eq!(done(&case, step), is(V4, 61));
 }
 
 #[test]
-fn no_means_end_it_at_once() {
+fn a_lack_of_resources_ends_it_at_once() {
     let mut case = Case::any();
-    let step = case.answer(1, BOTH, Reply::System(Found::NoMeans("no thread".into())));
-    assert_eq!(done(&case, step), is("NoMeans(\"no thread\")", 1));
+    let step =
+        case.answer(1, BOTH, LookupReply::System(SystemReply::OutOfResources("no thread".into())));
+    assert_eq!(done(&case, step), is("OutOfResources(\"no thread\")", 1));
 }

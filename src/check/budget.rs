@@ -1,10 +1,10 @@
-//! Room for bodies: bounds the bytes of bodies that all checks hold at once, from the first byte read until
-//! the judge drops the body.
+//! Bounds the memory for bodies: all checks together hold at most `bodies_max` bytes, from the first byte of a
+//! body until the judge drops the body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Room, shared by all its holders.
+/// Memory for bodies. Clones share one count.
 #[derive(Debug, Clone)]
 pub struct BodyBudget {
     used: Arc<AtomicUsize>,
@@ -12,20 +12,20 @@ pub struct BodyBudget {
 }
 
 impl BodyBudget {
-    /// Makes a room of `limit_bytes`.
+    /// Makes a budget of `limit_bytes`.
     pub fn new(limit_bytes: usize) -> BodyBudget {
         BodyBudget { used: Arc::new(AtomicUsize::new(0)), limit_bytes }
     }
 
-    /// Takes `bytes` of the room, if they are free. A request for more than the limit gets the whole room,
-    /// once it is empty.
+    /// Reserves `bytes`; returns none if fewer are free. A request for more than the limit reserves the whole
+    /// budget, once no byte of it is in use.
     pub fn take(&self, bytes: usize) -> Option<Permit> {
         let mut permit = Permit { budget: self.clone(), bytes: 0 };
         permit.grow(bytes.min(self.limit_bytes)).then_some(permit)
     }
 }
 
-/// Part of the room; free again when dropped.
+/// Permit to hold a number of bytes. When dropped, it gives them back to the budget.
 #[derive(Debug)]
 pub struct Permit {
     budget: BodyBudget,
@@ -33,7 +33,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Makes the part at least `bytes` large. Returns false, and changes nothing, if there is no room.
+    /// Grows the permit to at least `bytes`. Returns false, and changes nothing, if the budget has too few free
+    /// bytes.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let all = &self.budget.used;
@@ -50,12 +51,12 @@ impl Permit {
         true
     }
 
-    /// Makes a part of the same room, of 0 bytes.
+    /// Makes a permit of 0 bytes of the same budget.
     pub fn none(&self) -> Permit {
         Permit { budget: self.budget.clone(), bytes: 0 }
     }
 
-    /// Gives the bytes beyond `bytes` back to the room.
+    /// Shrinks the permit to `bytes`, and gives the rest back to the budget.
     pub fn shrink(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.budget.used.fetch_sub(less, Ordering::AcqRel);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_never_passes_the_limit() {
+    fn permits_never_pass_the_limit() {
         let budget = BodyBudget::new(100);
         let mut first = budget.take(60).unwrap();
         assert!(budget.take(50).is_none());

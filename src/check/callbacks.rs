@@ -1,5 +1,5 @@
-//! Callbacks that libcurl makes while a hop is under way. They note the times that libcurl does not keep
-//! for a hop that fails, and take the header and the body as they arrive.
+//! Callbacks that libcurl makes during a hop. They note the times that libcurl does not keep for a hop that
+//! fails, and take the header and the body as they arrive.
 
 use std::ffi::c_void;
 use std::ops::ControlFlow;
@@ -24,64 +24,67 @@ use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// Receiver of libcurl's callbacks for one hop.
+/// Callbacks of one hop, with their notes.
 pub struct Callbacks {
-    /// Start of the hop; set again just before libcurl begins with the hop. libcurl's own clock begins
-    /// later, and much later if this thread loses its processor in between.
+    /// Start of the hop; set once more just before libcurl begins. libcurl's own clock starts after that: much
+    /// later, if this thread loses its processor in between.
     pub started: Instant,
-    /// Time that the look-up of the name took before libcurl began.
+    /// Time that our lookup of the name took, before libcurl began.
     pub looked: Duration,
-    /// Time at which the first socket was opened: the look-up of the name is over.
+    /// Time at which the first socket was opened: by then the name has been looked up.
     pub socket_at: Option<Instant>,
     /// All sockets so far have the same address family.
     pub one_family: bool,
     /// Address family of the first socket: AF_INET or AF_INET6.
     pub family: Option<i32>,
-    /// Time at which the TLS context was made: TCP is connected.
+    /// Time at which the TLS context was made: by then TCP is connected.
     pub tls_at: Option<Instant>,
-    /// Time at which a hop that only connects (`tcp`) was connected, its proxy and TLS included.
+    /// Time at which a hop without HTTP (`tcp`) was connected, through its proxy and with TLS.
     pub connected_at: Option<Instant>,
     /// At least one byte of a reply has arrived.
     pub spoke: bool,
-    /// Times of a greeting: when its first byte came, and when the greeting was over.
+    /// Time at which the first byte of a greeting arrived.
     pub greeted_at: Option<Instant>,
+    /// Time at which the greeting was over.
     pub over_at: Option<Instant>,
-    /// Header, as far as it has arrived.
+    /// The part of the header that has arrived.
     pub header: ReplyHeader,
-    /// Body, as far as it has arrived.
+    /// The part of the body that has arrived.
     pub body: Body,
-    /// Reason for which we read the reply no further, if we stopped.
+    /// Reason why we stopped reading the reply; none if we did not.
     pub stop_reason: Option<StopReason>,
-    /// First error of a socket that could not be opened: trouble of this machine.
+    /// First error of a socket that could not be opened: a fault of this machine.
     pub no_socket: Option<std::io::Error>,
-    /// Duplicates of the sockets to a proxy: they stay open when libcurl has closed its own.
+    /// Duplicates of the sockets to a proxy. They stay open after libcurl has closed its own, so that the bytes
+    /// on them can be counted.
     to_proxy: Vec<Socket>,
     limits: ReadLimits,
     roots: Option<Roots>,
     /// Notes of the handshake.
     handshake: SharedHandshake,
-    /// Pool that keeps the connection of the handle. It outlives the handle that owns this `Callbacks`.
+    /// Share that keeps the connection open for the next check. It outlives the handle that owns this value.
     pub share: Option<Rc<ConnectionShare>>,
-    /// Permit for one request of the handle. It outlives the handle too.
+    /// Limit of the handle to one request. It outlives the handle too.
     pub single: Rc<SingleRequest>,
 }
 
-/// Bounds and rules for the reading of a reply.
+/// Bounds and rules for reading a reply.
 #[derive(Debug, Clone)]
 pub struct ReadLimits {
-    /// Read at most so many bytes of the body, counted after decoding.
+    /// Most bytes of the body to read, counted after decoding.
     pub max_body: usize,
-    /// Keep the body for the judge.
+    /// Store the body for the judge.
     pub keep: bool,
     /// Target of the check; its expressions say which headers to keep.
     pub target: Arc<Target>,
-    /// URL of the request if a redirect from it is to be followed: then the body is not read.
+    /// URL of the request, if a redirect will be followed: the body of the redirect is then not read. None if no
+    /// redirect will be followed.
     pub follow: Option<Url>,
 }
 
 impl Callbacks {
-    /// Makes the receiver for one hop. TLS verifies the site against `roots`, `pool` keeps the connection,
-    /// and `single` says whether the hop may open a new one.
+    /// Makes the callbacks of one hop. TLS verifies the site with `roots`. `share` keeps the connection open, and
+    /// `single` says whether the hop may open a new one.
     pub fn new(
         limits: ReadLimits,
         roots: Option<Roots>,
@@ -116,27 +119,27 @@ impl Callbacks {
         }
     }
 
-    /// Takes the notes of the handshake; empty ones if there was none.
+    /// Takes the notes of the handshake; they are empty without a handshake.
     pub fn take_handshake(&mut self) -> Handshake {
         std::mem::take(&mut self.handshake.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the bytes that a proxy has acknowledged and sent, as in [`raw::traffic`]; 0 for both if the
-    /// kernel does not count them.
+    /// Returns the number of bytes that the proxy has acknowledged, and of those that the proxy has sent, as
+    /// [`raw::traffic`] counts them; 0 for both if the kernel does not count.
     pub fn proxy_traffic(&self) -> (u64, u64) {
         self.to_proxy.iter().filter_map(raw::traffic).max().unwrap_or_default()
     }
 
-    /// Takes bytes of the greeting. Returns false if no more of the greeting is to be read.
+    /// Takes bytes of the greeting. Returns false once enough of the greeting has been read.
     pub fn greeted(&mut self, bytes: &[u8]) -> bool {
         self.greeted_at.get_or_insert_with(Instant::now);
         self.spoke = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
     }
 
-    /// Returns the fault of a reply that ended in the middle of its compressed body.
+    /// Returns the fault of a reply whose compressed body was cut; none if the body is whole.
     pub fn cut(&self) -> Option<CheckFault> {
-        // A reply to a range request (206) is a part of the body: the end of the stream may be missing.
+        // A 206 carries a part of the body: the stream may end anywhere.
         if !self.body.is_cut() || self.header.status == Some(206) {
             return None;
         }
@@ -144,7 +147,7 @@ impl Callbacks {
         Some(CheckFault { cause: Cause::Protocol, text: text.to_owned() })
     }
 
-    /// Drops the header and the body that have arrived: they were not the site's reply.
+    /// Drops the header and the body that have arrived, since they came from the proxy and not from the site.
     pub fn forget_reply(&mut self) {
         let permit = self.body.take_permit();
         self.body = Body::new(self.limits.max_body, self.limits.keep, permit);
@@ -162,7 +165,7 @@ impl Handler for Callbacks {
         {
             self.stop_reason = Some(StopReason::Redirect);
         }
-        // HTTP/2 has no switch to another protocol: libcurl refuses a 101 there itself.
+        // Not in HTTP/2, which cannot switch to another protocol: there libcurl refuses a 101.
         if self.header.final_status() == Some(101) && self.header.http != Some("2") {
             self.stop_reason = Some(StopReason::Switched);
         }
@@ -208,12 +211,12 @@ impl Handler for Callbacks {
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => {
                 if self.limits.target.connect.proxy.is_some() {
-                    // Without the duplicate only the text of a fault loses a detail.
+                    // A socket that cannot be duplicated only makes the text of a fault less exact.
                     self.to_proxy.extend(socket.try_clone());
                 }
                 Some(socket.into_raw_fd())
             }
-            // This host does not know this address family; the site may have addresses of the other one.
+            // The kernel does not know this address family: libcurl tries the site's other addresses.
             Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => None,
             Err(error) => {
                 self.no_socket.get_or_insert(error);

@@ -1,44 +1,43 @@
-//! Reads certificates: their ends, and their names for the record.
+//! Reads certificates: the ends of their validity, and their names for the record.
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::nid::Nid;
 use openssl::x509::{X509, X509NameRef, X509Ref};
 
-/// Ends of a path's validity, in seconds since 1970.
+/// Ends of validity in a path, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
-    /// End of the leaf.
+    /// End of the leaf's validity.
     pub leaf_s: i64,
-    /// Earliest end of all certificates of the path.
+    /// Earliest end in the path.
     pub chain_s: i64,
 }
 
-/// Summary of a path for the record: its ends, and the names of its leaf.
+/// Summary of a path for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Ends of the path.
+    /// Ends of validity.
     pub ends: Ends,
     /// Subject and issuer of the leaf: `example.org, issued by R11`.
     pub names: Option<String>,
 }
 
 impl Summary {
-    /// Makes the summary of a path, leaf first; none without a certificate, or without a date that can be
-    /// read.
+    /// Makes the summary of a path, leaf first. None if the path is empty, or no date in it can be read.
     pub fn of(path: &[X509]) -> Option<Summary> {
         Some(Summary { ends: ends(path)?, names: names(path) })
     }
 }
 
-/// Returns the ends of a path; none without a certificate, or without a date that can be read.
+/// Returns the ends of validity. None if the path is empty, or no date in it can be read.
 fn ends(path: &[X509]) -> Option<Ends> {
     let leaf_s = seconds(path.first()?.not_after())?;
     let chain_s = path.iter().filter_map(|of| seconds(of.not_after())).min()?;
     Some(Ends { leaf_s, chain_s })
 }
 
-/// Returns the times between which all certificates of a path are valid: the latest beginning and the
-/// earliest end, in seconds since 1970. None: no certificate, or no date that can be read.
+/// Returns the time in which all certificates of a path are valid: the latest begin and the earliest end, in
+/// seconds since 1970. None if the path is empty, or a date in it cannot be read.
 pub fn validity(path: &[X509]) -> Option<(i64, i64)> {
     let from_s: Option<Vec<i64>> = path.iter().map(|of| seconds(of.not_before())).collect();
     let until_s: Option<Vec<i64>> = path.iter().map(|of| seconds(of.not_after())).collect();
@@ -50,14 +49,14 @@ fn names(path: &[X509]) -> Option<String> {
     Some(format!("{}, issued by {}", name_text(leaf.subject_name()), name_text(leaf.issuer_name())))
 }
 
-/// Returns true if a certificate has names or addresses of a site (RFC 9525, 2). The common name does not
-/// count: browsers ignore it, though libcurl does not.
+/// Returns true if a certificate names a site or an address as subject alternative name (RFC 9525, 2). The common
+/// name does not count: browsers ignore that, though libcurl does not.
 pub fn has_names(leaf: &X509Ref) -> bool {
     let names = leaf.subject_alt_names();
     names.iter().flatten().any(|name| name.dnsname().is_some() || name.ipaddress().is_some())
 }
 
-/// Returns the common name, or else all parts of the name: `C=US, O=Let's Encrypt`.
+/// Returns the common name of a subject or an issuer; without one, all parts: `C=US, O=Let's Encrypt`.
 fn name_text(name: &X509NameRef) -> String {
     if let Some(common) = common_name(name) {
         return common;
@@ -78,7 +77,7 @@ pub fn common_name(name: &X509NameRef) -> Option<String> {
 
 /// Returns a certificate's time in seconds since 1970.
 pub fn seconds(time: &Asn1TimeRef) -> Option<i64> {
-    // Not from a number: on musl of 32 bits its `time_t` is not that of the crate.
+    // From a text and not from a number: on 32-bit musl, `time_t` differs between the C library and the crate.
     let since = Asn1Time::from_str("19700101000000Z").ok()?.diff(time).ok()?;
     Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }

@@ -10,12 +10,13 @@ use super::raw;
 use crate::date;
 use crate::model::outcome::Cause;
 
-/// Finds the fault of a chain that was refused: the cause, and a text for people. `why` is libcurl's text.
+/// Returns the fault of a chain that was refused: its cause, and a text for people. `why` is libcurl's text. None
+/// if the site sent no certificate.
 pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String)> {
     let certificates = &verification.path[..];
     let leaf = certificates.first()?;
-    // OpenSSL reports an untrusted root before it looks at the dates. An expired certificate of the path is
-    // the better reason: so look at the dates first.
+    // Look at the dates first: an expired certificate is the better reason, but OpenSSL reports an untrusted root
+    // before it looks at the dates.
     let now = Asn1Time::days_from_now(0).ok()?;
     let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
     if let Some(depth) = expired {
@@ -42,7 +43,7 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
         return Some((Cause::CertificateName, format!("the certificate is for {names}")));
     }
     if valid {
-        // Only a handshake checks the rest: the certificate's purpose, the strength of its key.
+        // The handshake also checks the certificate's purpose and the strength of its key.
         let why = why.rsplit(": ").next().unwrap_or(why);
         return Some((Cause::Certificate, format!("not fit for a server: {why}")));
     }
@@ -73,12 +74,12 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
     Some((cause, text))
 }
 
-/// Writes a certificate's time as all our times are written (RFC 3339).
+/// Writes a certificate's time in the form of RFC 3339, like all our times.
 fn day(time: &Asn1TimeRef) -> String {
     seconds(time).map_or_else(|| time.to_string(), |s| date::rfc3339(s.saturating_mul(1000)))
 }
 
-/// Names a certificate of the chain for people: `the certificate` for the leaf, the others by their name.
+/// Names a certificate of the chain for people: `the certificate` for the leaf, others by their common name.
 fn which(certificates: &[X509], depth: usize) -> String {
     let Some(one) = certificates.get(depth).filter(|_| depth > 0) else {
         return "the certificate".to_owned();
@@ -89,7 +90,7 @@ fn which(certificates: &[X509], depth: usize) -> String {
     }
 }
 
-/// Lists a few of the names that a certificate is for.
+/// Lists the first few names and addresses that a certificate is for.
 fn names(certificate: &X509) -> String {
     const SHOWN: usize = 5;
     let names: Vec<String> = certificate

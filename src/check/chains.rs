@@ -1,9 +1,9 @@
-//! Remembers certificate chains that were verified. A site shows the same chain at every check, and to
-//! verify it anew was a sixth of a check's work, measured with one signature on P-256.
+//! Remembers certificate chains that were verified. A site shows the same chain at every check, and to verify the
+//! chain again took a sixth of a check's CPU time, measured with one signature on P-256.
 //!
-//! A chain is the bytes that a site sends. It stays good under the same roots for as long as every
-//! certificate of its path is valid; before and after, OpenSSL verifies it again. The handshake itself still
-//! proves each time that the site holds the leaf's key.
+//! A chain is found by its bytes. With the same roots its verification holds while all certificates of its path are
+//! valid; outside of that time OpenSSL verifies the chain again. Every handshake still proves that the site has the
+//! key of the leaf.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,34 +14,35 @@ use openssl::x509::X509;
 
 use super::certificate;
 
-/// Remember at most this many chains, some 150 bytes each. When full, all are forgotten.
+/// Most chains that are remembered, of some 150 bytes each. When this many are there, all are forgotten.
 const CHAINS_MAX: usize = 4096;
 
-/// Chains that were verified under one set of roots.
+/// Chains that were verified with one set of roots.
 #[derive(Default)]
 pub struct VerifiedChains(Mutex<HashMap<[u8; 32], VerifiedChain>>);
 
-/// The path that was found for a chain.
+/// Path that OpenSSL found for a chain.
 struct VerifiedChain {
-    /// Times between which every certificate of the path is valid, in seconds since 1970. The path is no
-    /// longer valid at `until_s` itself.
+    /// Latest begin of validity in the path, in seconds since 1970.
     from_s: i64,
+    /// Earliest end of validity in the path, in seconds since 1970; at that second the path is no longer valid.
     until_s: i64,
-    /// Leaf first.
+    /// Certificates of the path, leaf first.
     path: Vec<PathCertificate>,
 }
 
 /// A certificate of a path.
 enum PathCertificate {
-    /// Place in the chain that the site sends.
+    /// Index in the chain that the site sends. Such a certificate is not stored: those of a thousand chains would
+    /// take megabytes.
     Sent(usize),
-    /// One of the roots. (Sites' certificates are not kept: a thousand chains would take megabytes.)
+    /// One of the roots.
     Root(X509),
 }
 
 impl VerifiedChains {
-    /// Returns the verified path, leaf first, of a chain that is remembered and valid at `now_s` (seconds
-    /// since 1970).
+    /// Returns the path, leaf first, that was verified for a chain. None if the chain is not remembered, or its
+    /// path is not valid at `now_s` (seconds since 1970).
     pub fn find(&self, sent: &StackRef<X509>, now_s: i64) -> Option<Vec<X509>> {
         let key = key(sent)?;
         let chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,8 +54,8 @@ impl VerifiedChains {
         chain.path.iter().map(certificate).collect()
     }
 
-    /// Remembers that `path`, leaf first, is the verified path of a chain. A path with a date that cannot be
-    /// read is not remembered.
+    /// Remembers `path`, leaf first, as the verified path of the chain `sent`. Does nothing if a date of the path
+    /// cannot be read.
     pub fn insert(&self, sent: &StackRef<X509>, path: &[X509]) {
         let (Some(key), Some((from_s, until_s))) = (key(sent), certificate::validity(path)) else {
             return;
@@ -72,7 +73,8 @@ impl VerifiedChains {
     }
 }
 
-/// SHA-256 of all certificates in DER, which tells its own length. None: no memory.
+/// Returns the SHA-256 of all certificates in DER; DER begins with its length, so that no two chains share their
+/// bytes. None without memory.
 fn key(sent: &StackRef<X509>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     for certificate in sent {
@@ -92,13 +94,13 @@ mod tests {
 
     use super::*;
 
-    /// These seconds after 1970 began, less than an hour.
+    /// Makes a time from seconds since 1970, less than an hour.
     fn time(since_1970_s: u32) -> Asn1Time {
         let (minutes, seconds) = (since_1970_s / 60, since_1970_s % 60);
         Asn1Time::from_str(&format!("1970010100{minutes:02}{seconds:02}Z")).unwrap()
     }
 
-    /// A certificate with this serial number, valid from and until these seconds since 1970.
+    /// Makes a certificate with a serial number, valid between two times in seconds since 1970.
     fn certificate(serial: u32, from_s: u32, until_s: u32) -> X509 {
         let key = PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap();
         let mut builder = X509Builder::new().unwrap();
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn another_chain_is_another_one() {
+    fn a_chain_with_other_certificates_is_not_found() {
         let (leaf, other) = (certificate(1, 100, 200), certificate(2, 100, 200));
         let chains = VerifiedChains::default();
         chains.insert(&stack(&[&leaf, &other]), &[leaf.clone(), other.clone()]);
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_remembered_than_the_bound() {
+    fn a_full_list_forgets_all_chains() {
         let leaf = certificate(1, 100, 200);
         let chains = VerifiedChains::default();
         let sent = stack(&[&leaf]);

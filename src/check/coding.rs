@@ -1,6 +1,6 @@
-//! Undoes the content codings of a reply while its body arrives. libcurl's own decoder is not used: it
-//! reports bytes after a compressed stream as an error of our own, takes a stream that is cut for a whole
-//! one, and reports every coding that it does not know as a fault of the site.
+//! Decodes the content codings (`Content-Encoding`) of a body while the body arrives. libcurl's decoder is not
+//! used, for three reasons: it calls bytes after a compressed stream an error of our own, it takes a stream that
+//! was cut for a whole one, and it blames the site for every coding that libcurl does not know.
 
 use std::ops::ControlFlow;
 
@@ -8,17 +8,17 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::stop_reason::StopReason;
 
-/// Most codings of one body, one over the other.
+/// Most codings of one body, one inside the other.
 const LAYERS_MAX: usize = 5;
 
-/// Codings that change a body and that are not undone here. Any other word counts as a mistake in the
-/// site's header, and the body as plain; browsers do the same.
+/// Codings that are not decoded here. Any other unknown word is taken for a mistake in the site's header, and the
+/// body is read as it is; browsers do the same.
 const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
 
-/// First bytes of a member of a gzip file: two bytes of magic, and deflate as the method.
+/// First bytes of each member of a gzip file: two bytes of magic, and 8 for the method deflate.
 const GZIP_MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
 
-/// Most decoded bytes of one step.
+/// Most decoded bytes that are handed on at once.
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// Receiver of decoded bytes.
@@ -32,12 +32,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Makes the decoder of a body with this `Content-Encoding`: its values with commas between them. `asked`
-    /// is the user's own `Accept-Encoding`; a coding that it asks for and that we cannot decode is left as it
-    /// is. Each layer reads at most `limit_bytes`.
+    /// Makes the decoder of a body. `codings` has the values of `Content-Encoding`, with commas between them.
+    /// `asked` is the `Accept-Encoding` that the user has configured: a coding that is named there and cannot be
+    /// decoded here is left as it is. Each layer reads at most `limit_bytes`.
     ///
     /// # Errors
-    /// The body cannot be decoded; gives the reason, for people.
+    /// The body cannot be decoded: returns the reason as a text for people.
     pub fn new(codings: &[u8], asked: &str, limit_bytes: u64) -> Result<Decoder, String> {
         let mut layers = Vec::new();
         for word in codings.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -59,12 +59,12 @@ impl Decoder {
         Ok(Decoder { layers })
     }
 
-    /// Decodes the next bytes of the body into `sink`.
+    /// Decodes the next bytes of the body, and hands the decoded bytes to `sink`.
     pub fn feed(&mut self, bytes: &[u8], sink: Sink<'_>) -> ControlFlow<StopReason> {
         feed(&mut self.layers, bytes, sink)
     }
 
-    /// Returns true if the body, of which all bytes have come, ends in the middle of a compressed stream.
+    /// Returns true if the last byte so far lies in the middle of a compressed stream.
     pub fn is_cut(&self) -> bool {
         self.layers.iter().any(|layer| match layer.state {
             LayerState::Start { first } => first.is_some(),
@@ -81,7 +81,7 @@ fn feed(layers: &mut [Layer], bytes: &[u8], sink: Sink<'_>) -> ControlFlow<StopR
     }
 }
 
-/// Returns true if the value of an `Accept-Encoding` names the coding, or `*`.
+/// Returns true if an `Accept-Encoding` names the coding, or `*`.
 fn asks_for(accepted: &str, name: &str) -> bool {
     let words = accepted.split(',').map(|word| word.split(';').next().unwrap_or_default().trim());
     words.into_iter().any(|word| word == "*" || word.eq_ignore_ascii_case(name))
@@ -91,21 +91,22 @@ fn asks_for(accepted: &str, name: &str) -> bool {
 #[derive(Debug)]
 struct Layer {
     state: LayerState,
-    /// Take a stream without a header for raw deflate: some servers send that as `deflate`.
+    /// Read a stream without a header as raw deflate, which some servers send as `deflate`.
     may_be_raw: bool,
-    /// Bytes that may still be read. A bound, because an endless stream may decode to nothing.
+    /// Encoded bytes that may still be read. The bound is needed because an endless stream can decode to nothing.
     left_bytes: u64,
 }
 
 #[derive(Debug)]
 enum LayerState {
-    /// Before the second byte, which shows the format. `first` is the first byte, once it has come.
+    /// The format is not known yet: it takes two bytes. `first` is the first of them, once that has arrived.
     Start { first: Option<u8> },
     /// In a compressed stream.
     Inside { stream: Decompress, is_gzip: bool },
-    /// After a member of a gzip file: the first `matched` bytes of the next member have come.
+    /// After a member of a gzip file. The last `matched` bytes were the first of [`GZIP_MAGIC`], so that another
+    /// member may follow.
     Between { matched: usize },
-    /// After the last stream. Padding or garbage that follows is ignored.
+    /// After the last stream. All further bytes, padding or garbage, are ignored.
     Over,
 }
 
@@ -146,7 +147,7 @@ impl Layer {
         }
     }
 
-    /// Decodes bytes of a stream; returns the bytes after the end of the stream.
+    /// Decodes bytes of a stream. Returns the bytes after the end of the stream; none if the stream goes on.
     fn inflate<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -177,7 +178,7 @@ impl Layer {
                     if is_gzip { LayerState::Between { matched: 0 } } else { LayerState::Over };
                 return ControlFlow::Continue(bytes);
             }
-            // If the piece is full, more decoded bytes may follow.
+            // A full piece may mean that more decoded bytes wait.
             if made < piece.len() {
                 return ControlFlow::Continue(bytes);
             }
@@ -185,8 +186,8 @@ impl Layer {
     }
 }
 
-/// Makes the state for the stream that begins with these two bytes, whatever the name of its coding: gzip
-/// (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
+/// Makes the state for the stream that begins with these two bytes. The bytes decide, not the name of the coding:
+/// gzip (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
 fn stream(head: [u8; 2], may_be_raw: bool) -> LayerState {
     let [method, flags] = head;
     let is_gzip = head == GZIP_MAGIC[..2];
@@ -194,7 +195,7 @@ fn stream(head: [u8; 2], may_be_raw: bool) -> LayerState {
     let stream = match (is_zlib, may_be_raw && !is_gzip) {
         (true, _) => Decompress::new(true),
         (false, true) => Decompress::new(false),
-        // 15: the largest window, of 32 KiB.
+        // 15 stands for the largest window, 32 KiB.
         (false, false) => Decompress::new_gzip(15),
     };
     LayerState::Inside { stream, is_gzip }
@@ -204,7 +205,7 @@ fn stream(head: [u8; 2], may_be_raw: bool) -> LayerState {
 mod tests {
     use super::*;
 
-    /// `hello` as deflate has it: one stored block, the last.
+    /// `hello` in deflate: one block that is stored without compression, marked as the last.
     const RAW: [u8; 10] = [1, 5, 0, 0xFA, 0xFF, b'h', b'e', b'l', b'l', b'o'];
 
     fn gzip() -> Vec<u8> {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_stream_harms_nobody() {
+    fn bytes_after_a_stream_are_ignored() {
         let member = gzip();
         let two = [member.clone(), member.clone()].concat();
         for (codings, bytes, want) in [
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_is_told() {
+    fn a_stream_that_is_cut_is_reported() {
         let two = [gzip(), gzip()].concat();
         for at in 1..two.len() {
             let is_whole = matches!(at, 28..=30);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded() {
+    fn a_body_that_cannot_be_decoded_has_a_reason() {
         let mut sum = gzip();
         sum[20] ^= 1;
         let broken = |codings: &str, bytes: &[u8]| match decoded(codings, bytes, 3) {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_undone_from_without() {
+    fn layers_are_decoded_from_the_outermost_in() {
         // Another stored block, around the gzip file.
         let inner = gzip();
         let size = inner.len() as u16;
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_read_no_further_than_its_limit() {
+    fn an_endless_stream_is_read_up_to_the_limit() {
         let endless = [&gzip()[..], &[0; 2000]].concat();
         assert_eq!(decoded("gzip", &endless, 500), Err(StopReason::Full));
         let empty = [0, 0, 0, 0xFF, 0xFF].repeat(300);

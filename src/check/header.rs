@@ -1,41 +1,41 @@
-//! Reads the header of a reply line by line: its status, the target of a redirect, the codings of the
-//! body, the cookies that it sets, and the headers that expressions ask for.
+//! Reads the header of a reply line by line: the status, the URL of a redirect, the codings of the body, the
+//! cookies, and the fields that an expression of the target is about.
 
 use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
 use crate::model::target::Target;
 
-/// Most values of `Set-Cookie` that are read from one reply, and the longest value in bytes. The rest is
-/// ignored.
+/// Most values of `Set-Cookie` that are read from one reply; the others are ignored.
 const COOKIES_MAX: usize = 64;
+/// Longest value of `Set-Cookie`, in bytes; a longer value is ignored.
 const COOKIE_BYTES_MAX: usize = 8 * 1024;
 
-/// Header of a reply; the last header, if interim replies (1xx) came before.
+/// Header of a reply. If interim replies (1xx) came before, the header of the last reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplyHeader {
     /// Status code.
     pub status: Option<u16>,
-    /// Version of HTTP: `1.0`, `1.1` or `2`; none if the reply names another one.
+    /// Version of HTTP: `1.0`, `1.1` or `2`; none for any other.
     pub http: Option<&'static str>,
-    /// Target of a redirect: the first `Location` that is not empty, as it was sent.
+    /// URL of a redirect: the first `Location` that is not empty, with its bytes as sent.
     pub location: Option<Vec<u8>>,
-    /// Codings of the body: all values of `Content-Encoding`, with commas between them.
+    /// All values of `Content-Encoding`, with a comma before each.
     pub codings: Vec<u8>,
     /// Values of `Set-Cookie`, if the reply is a redirect.
     pub cookies: Vec<Vec<u8>>,
-    /// Names and values of the headers that an expression asks for.
+    /// Names and values of the fields that an expression of the target is about, in the order of the reply.
     pub wanted: Vec<(String, String)>,
-    /// The empty line after the header has arrived.
+    /// True once the empty line that ends the header has arrived.
     pub complete: bool,
 }
 
 impl ReplyHeader {
-    /// Takes one line, with or without its line end. The expressions of `target` say which headers to keep.
+    /// Reads one line, with or without its line end. The expressions of `target` say which fields to store.
     pub fn read_line(&mut self, line: &[u8], target: &Target) {
         let line = line.trim_ascii_end();
         if self.complete && !self.is_interim() {
-            // The line is a trailer, sent after the body.
+            // The line belongs to the trailer, which comes after the body.
             return;
         }
         if line.starts_with(b"HTTP/") {
@@ -52,7 +52,7 @@ impl ReplyHeader {
             self.complete = true;
         } else if let Some((name, value)) = split_line(line) {
             let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
-            // An empty value names no URL: then the reply counts as no redirect.
+            // An empty value names no URL: such a reply is no redirect.
             if is("location") && self.location.is_none() && !value.is_empty() {
                 self.location = Some(value.to_vec());
             }
@@ -75,18 +75,18 @@ impl ReplyHeader {
         self.status.is_some_and(|status| (100..200).contains(&status) && status != 101)
     }
 
-    /// Returns the status, once the whole header of a final reply has arrived.
+    /// Returns the status of the final reply; none until its whole header has arrived.
     pub fn final_status(&self) -> Option<u16> {
         self.status.filter(|_| self.complete && !self.is_interim())
     }
 
-    /// Returns true if the status is that of a redirect that is followed.
+    /// Returns true if the status is one of the redirects that we follow.
     fn is_redirect(&self) -> bool {
         matches!(self.status, Some(301 | 302 | 303 | 307 | 308))
     }
 
-    /// Returns the URL that a redirect leads to from `here`, or the reason for which it cannot be followed.
-    /// None if the reply is no redirect.
+    /// Returns the URL of a redirect, relative to the request's URL `here`; or a text for people that says why
+    /// the redirect cannot be followed. None if the reply is no redirect.
     pub fn redirect_url(&self, here: &Url) -> Option<Result<Url, String>> {
         let location = self.location.as_deref()?;
         if !self.is_redirect() || self.final_status().is_none() {
@@ -102,12 +102,13 @@ impl ReplyHeader {
     }
 }
 
-/// Percent-encodes every byte beyond ASCII, in UTF-8 or not: we ask for the same bytes that were sent.
+/// Percent-encodes every byte outside ASCII, so that we request the same bytes that the site sent, be they UTF-8
+/// or not.
 fn ascii(url: &[u8]) -> String {
     percent_encode(url, &AsciiSet::EMPTY).to_string()
 }
 
-/// Reads a status code: three digits, 100 at least.
+/// Reads a status code: three digits, from 100 on.
 fn status(word: &[u8]) -> Option<u16> {
     match word {
         [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => std::str::from_utf8(word).ok()?.parse().ok(),

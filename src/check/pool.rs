@@ -1,5 +1,5 @@
-//! Keeps the connections of one target from check to check (`reuse`), one for each origin, with a summary
-//! of its certificate: a kept connection shows none.
+//! Keeps the connections of one target open between its checks (`reuse`): one for each origin, with the summary
+//! of its certificate, since a site shows its certificate only in the handshake.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,39 +11,38 @@ use url::Url;
 use super::certificate::Summary;
 use super::raw::{self, ConnectionShare, IdleState};
 
-/// Most origins that are remembered, since redirects may lead to ever new ones. When full, all are
-/// forgotten.
+/// Most origins in a pool: redirects may lead to new ones at each check. A full pool forgets all of them.
 const ORIGINS_MAX: usize = 16;
 
-/// Connections of one target, for use on one thread.
+/// Open connections of one target, for use on one thread.
 #[derive(Debug, Default)]
 pub struct ConnectionPool {
     origins: RefCell<HashMap<String, PooledOrigin>>,
 }
 
-/// Origin with its one connection.
+/// An origin with its one connection.
 #[derive(Debug)]
 struct PooledOrigin {
     share: Rc<ConnectionShare>,
-    /// Connection; none if no hop has made one yet.
+    /// Open connection; none until a hop has left one open.
     connection: Option<IdleConnection>,
 }
 
-/// Connection on which nothing is under way.
+/// Open connection without a request on it.
 #[derive(Debug)]
 pub struct IdleConnection {
     /// Socket of the connection; libcurl owns it.
     pub socket: curl_socket_t,
-    /// The connection speaks HTTP/2, on which a site may send frames without a request.
+    /// True for HTTP/2, where a site may send frames without a request.
     pub has_frames: bool,
     /// Certificate of the connection's handshake.
     pub certificate: Option<Summary>,
 }
 
 impl ConnectionPool {
-    /// Returns true if a request to `url` may go over the kept connection. Any other connection is closed:
-    /// its certificate has ended, the site has closed it, or the site has sent something without a request,
-    /// which would be taken for the answer to the next one.
+    /// Returns true if a request to `url` can use the open connection to its origin. Otherwise closes that
+    /// connection, for one of three reasons: its certificate has expired; the site has closed it; or the site
+    /// has sent bytes without a request, which would be taken for the reply to the next request.
     pub fn is_ready(&self, url: &Url, now_s: i64) -> bool {
         let is_ready = self.origins.borrow().get(&key(url)).is_some_and(|origin| {
             origin.connection.as_ref().is_some_and(|connection| connection.is_ready(now_s))
@@ -54,7 +53,7 @@ impl ConnectionPool {
         is_ready
     }
 
-    /// Returns the pool for the connection to the origin of `url`; none if there is no memory.
+    /// Returns libcurl's share for the connection to the origin of `url`; none without memory.
     pub fn share(&self, url: &Url) -> Option<Rc<ConnectionShare>> {
         let mut origins = self.origins.borrow_mut();
         let key = key(url);
@@ -69,13 +68,13 @@ impl ConnectionPool {
         Some(pool)
     }
 
-    /// Returns the certificate of the kept connection to the origin of `url`.
+    /// Returns the certificate of the open connection to the origin of `url`.
     pub fn certificate(&self, url: &Url) -> Option<Summary> {
         let origins = self.origins.borrow();
         origins.get(&key(url))?.connection.as_ref()?.certificate.clone()
     }
 
-    /// Remembers a connection that a hop has left open.
+    /// Stores the connection that a hop has left open, in place of an older one.
     pub fn keep(&self, url: &Url, connection: IdleConnection) {
         if let Some(origin) = self.origins.borrow_mut().get_mut(&key(url)) {
             origin.connection = Some(connection);
@@ -94,8 +93,8 @@ impl IdleConnection {
         !is_over
             && match raw::idle_state(self.socket) {
                 IdleState::Quiet => true,
-                // libcurl reads the frames itself. A connection that takes no more requests refuses the next
-                // one, and the hop begins anew.
+                // libcurl reads the frames. If the site takes no more requests on this connection, it refuses
+                // the next one, and the hop starts again over a new connection.
                 IdleState::Talking => self.has_frames,
                 IdleState::Over => false,
             }

@@ -1,5 +1,5 @@
-//! Detects turns that come far too late: this process was stopped for a while, for example by SIGSTOP, or
-//! got no processor. Checks under way then waited for us, not for their sites.
+//! Detects stalls: this process got no processor for a while, or was stopped, for example by SIGSTOP. During a
+//! stall the checks under way wait for us, not for their sites.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,37 +8,37 @@ use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// Ignore turns that are late by less than this: a busy machine has such turns all the time.
+/// Ignore turns that are late by less than this: they are common on a busy machine.
 const LATE: Duration = Duration::from_millis(250);
-/// After a stall of this length no check that was under way is believed; the same bound as for a step of the
-/// clock.
+/// A stall of this length or more makes the outcome of every check under way unknown. Steps of the clock have
+/// the same bound.
 pub const STALLED: Duration = Duration::from_secs(1);
 
-/// Meter of the time between turns, from the first turn on.
+/// Measures the time between the turns of the engine.
 #[derive(Default)]
 pub struct StallDetector {
     last_turn: Option<Instant>,
 }
 
 impl StallDetector {
-    /// Returns by how much this turn is late: the time since the last call beyond `allowed`. It is a lower
-    /// bound, since an event might have ended the wait before `allowed`. None if it is less than [`LATE`].
+    /// Returns the delay of this turn: the time since the last call, less the longest wait `allowed`. None if
+    /// the delay is below [`LATE`]. The true delay may be longer, since an event may have ended the wait early.
     pub fn late(&mut self, allowed: Duration, now: Instant) -> Option<Duration> {
         let went = now.saturating_duration_since(self.last_turn.replace(now)?);
         Some(went.saturating_sub(allowed)).filter(|late| *late >= LATE)
     }
 }
 
-/// Owner of a reply whose check is over.
+/// Check that a reply belongs to.
 pub struct ReplyOwner {
     /// Target of the check.
     pub target: Arc<Target>,
-    /// Time without a turn of the engine, summed over the turns that came far too late.
+    /// Sum of the stalls during the check.
     pub stalled: Duration,
 }
 
-/// Returns the fault of a reply that cannot be believed, because its check was stalled for `stalled`: its
-/// times are our own delay, or its deadline passed during the stall.
+/// Returns the fault of a check that was stalled for `stalled`, if its reply cannot be trusted: the measured
+/// times contain our own delay, or the deadline passed during the stall.
 pub fn fault(reply: &Reply, stalled: Duration) -> Option<CheckFault> {
     let is_timeout = reply.fault.as_ref().is_some_and(|fault| fault.cause == Cause::Timeout);
     if stalled < STALLED && !(is_timeout && stalled >= LATE) {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stall_explains_is_doubted() {
+    fn a_reply_after_a_stall_is_not_trusted() {
         let reply = |total_ms: u64, cause: Option<Cause>| Reply {
             phases: Phases { first_byte_us: Some(total_ms * 1000), ..Phases::default() },
             fault: cause.map(|cause| CheckFault { cause, text: String::new() }),
@@ -76,12 +76,12 @@ mod tests {
         for (total_ms, cause, stalled, want) in [
             // No stall.
             (2001, Some(Cause::Timeout), ms(0), false),
-            // The deadline passed during the stall: the reply may have been there.
+            // The deadline passed during the stall: perhaps the reply had arrived.
             (2200, Some(Cause::Timeout), ms(300), true),
             (2300, Some(Cause::Timeout), ms(249), false),
             (700, Some(Cause::Connect), ms(300), false),
             (700, None, ms(300), false),
-            // The stall is so long that no time is true.
+            // The stall is so long that no measured time is right.
             (6900, Some(Cause::Timeout), ms(6000), true),
             (1700, None, ms(1000), true),
             (1700, Some(Cause::Connect), ms(1000), true),

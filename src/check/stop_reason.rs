@@ -1,16 +1,16 @@
-//! Reasons to read a reply no further. They live apart, since every reader of a reply may stop.
+//! Reasons to stop reading a reply. They have a file of their own, since header, body and decoder all may stop.
 
 use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;
 
-/// Reason to read a reply no further.
+/// Reason to stop reading a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// The part of the body that is to be read has been read.
+    /// `max_body` bytes of the body have been read.
     Full,
-    /// The reply is a redirect that can be followed: its body does not count.
+    /// The reply is a redirect that will be followed: its body is not needed.
     Redirect,
-    /// Another protocol begins (status 101): the reply has ended.
+    /// The reply has ended: another protocol begins (status 101).
     Switched,
     /// All checks together hold `bodies_max` bytes of bodies.
     NoRoom,
@@ -19,7 +19,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Returns the fault of a reply that stopped for this reason; none if all of it that counts has come.
+    /// Returns the fault of the reply; none if all bytes that were needed have arrived.
     pub fn fault(&self) -> Option<CheckFault> {
         let (cause, text) = match self {
             StopReason::Full | StopReason::Redirect | StopReason::Switched => return None,

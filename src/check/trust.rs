@@ -1,7 +1,7 @@
-//! Roots that checks trust: parsed once and shared by every connection, instead of anew for each one (4 ms
-//! of CPU a check with the usual 140 roots).
+//! Root certificates that checks trust. They are parsed once and shared by all connections: to parse the usual
+//! 140 roots for each connection takes 4 ms of CPU.
 //!
-//! `crate::roots` finds the roots. A target with its own `ca_file` trusts that file alone.
+//! `crate::roots` finds the roots of this host. A target with a `ca_file` of its own trusts only that file.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,15 @@ use crate::roots;
 pub struct Roots {
     /// Roots in the form that OpenSSL takes.
     pub store: Arc<X509Store>,
-    /// Chains that these roots have verified.
+    /// Chains that were verified with these roots.
     pub chains: Arc<VerifiedChains>,
 }
 
 /// All roots that the targets need.
 #[derive(Default)]
 pub struct Trust {
-    /// Roots of this host; none if no target needs them. An https check reports the error.
+    /// Roots of this host; none if no target needs them. If they cannot be read, each https check that needs
+    /// them reports the error.
     host: Option<Result<Roots, Error>>,
     files: HashMap<PathBuf, Roots>,
 }
@@ -36,8 +37,8 @@ impl Trust {
     /// Reads the roots that `targets` need.
     ///
     /// # Errors
-    /// A `ca_file` cannot be read or holds no certificate. If the host's roots cannot be read, that is only a
-    /// warning: https checks that need them are `unknown`, and give the reason.
+    /// A `ca_file` cannot be read or holds no certificate. Roots of the host that cannot be read are no error,
+    /// but a warning: the https checks that need them are `unknown`, with this reason.
     pub fn read<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<Trust, Error> {
         let mut trust = Trust::default();
         let mut wants_host = false;
@@ -80,7 +81,7 @@ impl Roots {
         for certificate in roots::trusted(ca_file)? {
             builder.add_cert(certificate).cannot(what)?;
         }
-        // As libcurl does with a CA file: an intermediate in it is an anchor of its own.
+        // As libcurl does: an intermediate certificate in the file is trusted without its root.
         let flags = X509VerifyFlags::TRUSTED_FIRST | X509VerifyFlags::PARTIAL_CHAIN;
         builder.set_flags(flags).cannot(what)?;
         Ok(Roots { store: Arc::new(builder.build()), chains: Arc::default() })

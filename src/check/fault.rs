@@ -1,4 +1,4 @@
-//! Turns an error of libcurl into a fault: its cause, which depends on the phase, and a text for people.
+//! Turns an error of libcurl into a fault: a cause, which depends on the phases reached, and a text for people.
 
 use curl_sys::CURLcode;
 use rustix::io::Errno;
@@ -13,9 +13,9 @@ use crate::model::uplink::Silence;
 /// CURLE_TOO_LARGE, not yet in curl-sys.
 const TOO_LARGE: CURLcode = 100;
 
-/// Makes the fault of a transfer that ended with `code`; the caller finds the exact cause of certificate
-/// faults. `why` is libcurl's text, `errno` the system's error, `has_route` is true if this machine has a
-/// route to any of the addresses, and `phases` are those that the hop has reached.
+/// Makes the fault of a transfer that ended with the error `code`. For certificate faults the caller finds the exact
+/// cause. `why` is libcurl's text, `errno` the system's error number. `has_route` is true if this machine has a route
+/// to one of the addresses. `phases` are those that the hop has reached.
 pub fn fault(
     code: CURLcode,
     why: &str,
@@ -23,19 +23,29 @@ pub fn fault(
     phases: &Phases,
     timeout_ms: u128,
 ) -> CheckFault {
-    let cause = match code {
+    let cause = cause(code, errno, has_route, phases);
+    let text = match cause {
+        Cause::Timeout => timeout_text(phases, timeout_ms),
+        _ => text(cause, code, why, errno),
+    };
+    CheckFault { cause, text }
+}
+
+/// Returns the cause that the error `code` stands for.
+fn cause(code: CURLcode, errno: i32, has_route: bool, phases: &Phases) -> Cause {
+    match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
-        // Without a route of our own, the site is not at fault. If we have one, a router on the way has
-        // none, or the site has other addresses and libcurl reports the error of the last one only.
+        // Without a route of this machine the site is not at fault. With one, a router on the path has none, or
+        // the site has several addresses and libcurl reports the error of the last.
         curl_sys::CURLE_COULDNT_CONNECT if !has_route && is_no_route(errno) => Cause::Uplink,
         curl_sys::CURLE_COULDNT_CONNECT if is_out_of_resources(errno) => Cause::Overload,
         curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
         curl_sys::CURLE_COULDNT_CONNECT => Cause::Connect,
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
-        curl_sys::CURLE_OPERATION_TIMEDOUT => return timeout(phases, timeout_ms),
-        // The caller handles replies that we refuse ourselves. A reply that libcurl refuses, with
-        // whatever code, is the site's fault.
+        curl_sys::CURLE_OPERATION_TIMEDOUT => Cause::Timeout,
+        // A reply that libcurl refuses, with any code, is the site's fault. (Replies that we refuse ourselves do
+        // not come here.)
         curl_sys::CURLE_FAILED_INIT
         | curl_sys::CURLE_WRITE_ERROR
         | curl_sys::CURLE_BAD_FUNCTION_ARGUMENT
@@ -55,13 +65,17 @@ pub fn fault(
         | curl_sys::CURLE_SSL_ENGINE_INITFAILED
         | curl_sys::CURLE_SSL_CERTPROBLEM
         | curl_sys::CURLE_SSL_CACERT_BADFILE => Cause::Internal,
-        // A reset in the handshake may come as an error of reading.
+        // libcurl may report a reset in the TLS handshake as an error of reading.
         curl_sys::CURLE_RECV_ERROR | curl_sys::CURLE_SEND_ERROR if in_handshake(phases) => {
             Cause::Tls
         }
         _ => Cause::Protocol,
-    };
-    let text = match (cause, code) {
+    }
+}
+
+/// Returns the text for people: ours where we have a better one, else libcurl's.
+fn text(cause: Cause, code: CURLcode, why: &str, errno: i32) -> String {
+    match (cause, code) {
         (Cause::Dns, _) => {
             let name = why.rsplit(": ").next().unwrap_or_default();
             format!("cannot find an address of {name}")
@@ -88,25 +102,24 @@ pub fn fault(
             "the header is too large: more than 300 kB, or 6 MB with interim replies".to_owned()
         }
         _ => plain(why),
-    };
-    CheckFault { cause, text }
+    }
 }
 
-/// Makes the fault of this machine, which could not open a socket.
+/// Makes the fault of a socket that this machine could not open.
 pub fn socket_fault(error: &std::io::Error) -> CheckFault {
     let errno = error.raw_os_error().unwrap_or_default();
     let cause = if is_out_of_resources(errno) { Cause::Overload } else { Cause::Internal };
     CheckFault { cause, text: format!("cannot open a socket: {error}") }
 }
 
-/// Returns the fault of a site that refused us with a TLS alert, before it has answered. In TLS 1.3 a site
-/// refuses a client certificate, or the lack of one, after the handshake is done for us.
+/// Returns the fault of a site that refused us with a TLS alert before it has replied. The alert may come after the
+/// handshake: in TLS 1.3 our side has finished before the site looks at the client certificate.
 pub fn alert_fault(handshake: &Handshake, phases: &Phases) -> Option<CheckFault> {
-    /// Handshake failure, and bad certificate: alerts for a missing client certificate before TLS 1.3.
+    /// Alerts for a missing client certificate before TLS 1.3: handshake failure, bad certificate.
     const MISSES: [u8; 2] = [40, 42];
-    /// Certificate required (RFC 8446, 6.2).
+    /// Alert for a missing client certificate in TLS 1.3: certificate required (RFC 8446, 6.2).
     const REQUIRES: u8 = 116;
-    /// Protocol version; [`tls_words`] describes it, with the versions that we speak.
+    /// Alert about the protocol version; [`tls_words`] has a better text for it.
     const VERSION: u8 = 70;
     let alert = handshake.alert.filter(|alert| *alert != VERSION && is_unanswered(phases))?;
     let misses = handshake.lacks_certificate && MISSES.contains(&alert);
@@ -117,8 +130,8 @@ pub fn alert_fault(handshake: &Handshake, phases: &Phases) -> Option<CheckFault>
     Some(CheckFault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
 }
 
-/// Returns the part that did not answer, so that our own network may be to blame: the name servers, or the
-/// way to the site. A refusal or a reset is an answer.
+/// Returns who did not answer: the name servers, or the path to the site. None if somebody answered; a refusal or a
+/// reset is an answer. Our own network may be the reason for a silence.
 pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::NameServers),
@@ -135,14 +148,14 @@ pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     }
 }
 
-/// Returns true if the error says that this machine has too few ports, descriptors or memory.
+/// Returns true if the error number means that this machine is out of ports, descriptors or memory.
 pub fn is_out_of_resources(errno: i32) -> bool {
     let all = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     all.iter().any(|of| of.raw_os_error() == errno)
 }
 
-/// Makes libcurl's text fit into ours: `Recv failure: Connection reset by peer.` becomes `connection
-/// reset by peer`. A first word in capitals stays as it is: `HTTP/2 stream 1 was reset`.
+/// Adapts libcurl's text to our style: `Recv failure: Connection reset by peer.` becomes `connection reset by peer`.
+/// A first word in capitals stays: `HTTP/2 stream 1 was reset`.
 fn plain(why: &str) -> String {
     let why = why.trim().trim_end_matches('.');
     let why = ["Recv failure: ", "Send failure: "]
@@ -156,8 +169,8 @@ fn plain(why: &str) -> String {
     first.into_iter().chain(chars).collect()
 }
 
-/// Makes a text for people out of OpenSSL's reason in libcurl's `TLS connect error: error:0A000126:SSL
-/// routines::unexpected eof while reading, errno 0`.
+/// Makes a text for people from OpenSSL's reason, the last part of a text of libcurl like `TLS connect error:
+/// error:0A000126:SSL routines::unexpected eof while reading, errno 0`.
 fn tls_words(why: &str) -> String {
     let Some((_, reason)) = why.rsplit_once("::") else { return plain(why) };
     let reason = reason.split(", errno").next().unwrap_or_default().trim();
@@ -175,7 +188,7 @@ fn tls_words(why: &str) -> String {
     if let Some((_, words)) = ours.iter().find(|(theirs, _)| reason.contains(theirs)) {
         return (*words).to_owned();
     }
-    // `tlsv1 alert internal error`, `tlsv1 unrecognized name`.
+    // For example `tlsv1 alert internal error`, `tlsv1 unrecognized name`.
     let alert = ["ssl/tls alert ", "sslv3 alert ", "tlsv1 alert ", "tlsv13 alert ", "tlsv1 "];
     match alert.iter().find_map(|prefix| reason.strip_prefix(prefix)) {
         Some(alert) => format!("the site refused: {alert}"),
@@ -183,8 +196,8 @@ fn tls_words(why: &str) -> String {
     }
 }
 
-/// Rewrites libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`, with the
-/// system's words in place of the last part.
+/// Rewrites libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`: the system's words
+/// take the place of the last part.
 fn cannot_connect(why: &str, errno: i32) -> String {
     let place = why.strip_prefix("Failed to connect to ").and_then(|rest| {
         let (place, _) = rest.split_once(" after ")?;
@@ -204,8 +217,8 @@ pub fn system_words(errno: i32) -> Option<String> {
     (errno != 0).then_some(words)
 }
 
-/// Makes the fault for our deadline; names the last phase that was begun.
-fn timeout(phases: &Phases, timeout_ms: u128) -> CheckFault {
+/// Returns the text for a deadline that has passed; names the phase in which that happened.
+fn timeout_text(phases: &Phases, timeout_ms: u128) -> String {
     let doing = match phases.named().iter().rfind(|(_, us)| us.is_some()) {
         Some(("dns", _)) => "looking up the name",
         Some(("connect", _)) => "connecting",
@@ -214,7 +227,7 @@ fn timeout(phases: &Phases, timeout_ms: u128) -> CheckFault {
         Some(("transfer", _)) => "reading the reply",
         _ => "starting",
     };
-    CheckFault { cause: Cause::Timeout, text: format!("no reply within {timeout_ms} ms: {doing}") }
+    format!("no reply within {timeout_ms} ms: {doing}")
 }
 
 fn in_handshake(phases: &Phases) -> bool {
@@ -235,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_begin_small_but_for_words_of_capitals() {
+    fn texts_begin_with_a_small_letter_unless_the_word_has_capitals() {
         let http2 = "HTTP/2 stream 1 was not closed cleanly: REFUSED_STREAM (err 7)";
         assert_eq!(text(curl_sys::CURLE_HTTP2, http2), http2);
         let tls = "TLS cert problem: no such file.";
@@ -251,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_too_large_is_so_in_some_way() {
+    fn a_header_that_is_too_large_says_in_which_way() {
         for (code, why, want) in [
             (TOO_LARGE, "", "more than 100 kB in a line"),
             (TOO_LARGE, "Too many response headers, 5000 is max", "more than 5000 lines"),
@@ -263,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reply_causes_is_never_ours() {
+    fn a_reply_that_libcurl_refuses_is_the_sites_fault() {
         let answered = Phases { transfer_us: Some(1), ..Phases::default() };
         for code in [
             curl_sys::CURLE_WRITE_ERROR,

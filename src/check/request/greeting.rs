@@ -1,4 +1,4 @@
-//! Reads the greeting: the first bytes that a plain connection (`tcp`) sends.
+//! Reads the greeting: the first bytes that a site sends on a connection without HTTP (`tcp`).
 
 use std::time::Instant;
 
@@ -9,12 +9,13 @@ use crate::check::callbacks::Callbacks;
 use crate::check::raw;
 
 impl ActiveCheck {
-    /// Returns true if the hop waits for a greeting once it is connected: a `tcp` target with `matches`.
+    /// Returns true if the hop has to wait for a greeting: the target is `tcp` and has an expression to match.
     pub fn awaits_greeting(&self) -> bool {
         self.target.is_tcp() && !self.target.matches.is_empty()
     }
 
-    /// Reads the bytes of a greeting that have come. Returns its result once the greeting is over.
+    /// Reads the bytes of the greeting that have arrived. Returns the result of the hop once the greeting is over;
+    /// none before.
     pub fn read_greeting(
         &self,
         handle: &mut Easy2Handle<Callbacks>,
@@ -31,7 +32,7 @@ impl ActiveCheck {
                         break Ok(());
                     }
                 }
-                // A greeting that began is an answer: the judge decides about it.
+                // A greeting that has begun counts as a reply, and the judge decides about it.
                 Ok(None) if now >= self.deadline && !handle.get_ref().body.bytes().is_empty() => {
                     break Ok(());
                 }
@@ -45,7 +46,7 @@ impl ActiveCheck {
         Some(end)
     }
 
-    /// Returns true if every expression of `matches` is found in the greeting so far.
+    /// Returns true if every expression of the target has a match in the greeting so far.
     fn is_greeted(&self, said: &[u8]) -> bool {
         let said = String::from_utf8_lossy(said);
         self.target.matches.iter().all(|wanted| wanted.find(&said).is_some())

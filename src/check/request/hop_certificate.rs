@@ -1,4 +1,4 @@
-//! Picks the certificate of a check: of all its hops' certificates, the one that ends first.
+//! Picks the certificate that a check reports: of those that its hops have shown, the one that expires first.
 
 use url::Url;
 
@@ -13,7 +13,7 @@ use crate::model::outcome::Cause;
 
 use curl::easy::Easy2;
 
-/// Certificate of a hop, with the host that showed it.
+/// Certificate of a hop, and the host that showed it.
 #[derive(Debug, Clone)]
 pub struct HopCertificate {
     summary: Summary,
@@ -30,14 +30,15 @@ impl HopCertificate {
         HopCertificate { summary, host }
     }
 
-    /// Returns the one of two certificates whose path ends first.
+    /// Returns the certificate whose path expires first.
     pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         one.into_iter().chain(other).min_by_key(|of| of.summary.ends.chain_s)
     }
 }
 
 impl ActiveCheck {
-    /// Returns the certificate that this hop showed, or that its kept connection showed in its handshake.
+    /// Returns the certificate of this hop: from its handshake, or from the handshake of the earlier check whose
+    /// connection it uses.
     pub fn certificate(&self, handshake: &Handshake) -> Option<HopCertificate> {
         let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
         let known =
@@ -46,8 +47,8 @@ impl ActiveCheck {
         Some(HopCertificate::new(&self.url, summary))
     }
 
-    /// Adds the check's certificate to the reply: the one that caused the fault, or else the one that ends
-    /// first. `last` is the certificate of the last hop.
+    /// Adds a certificate to the reply: the one that caused the fault, else the one that expires first. `last` is
+    /// the certificate of the last hop.
     pub fn report_certificate(&self, reply: &mut Reply, last: Option<HopCertificate>) {
         let is_fault = reply.fault.as_ref().is_some_and(|fault| {
             matches!(
@@ -68,7 +69,7 @@ impl ActiveCheck {
         reply.certificate_host = (self.redirects > 0).then_some(host);
     }
 
-    /// Keeps the connection that this hop has left open, if the target wants that.
+    /// Stores the connection that this hop has left open, for the next check (`reuse`).
     pub fn keep_connection(&self, easy: &Easy2<Callbacks>, certificate: Option<&HopCertificate>) {
         let Some(pool) = &self.pool else { return };
         let Some(socket) = raw::idle_socket(easy) else { return pool.discard(&self.url) };

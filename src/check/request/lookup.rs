@@ -1,8 +1,8 @@
-//! Looks up the name of a hop before libcurl begins with the hop.
+//! Looks up the name of a hop, before libcurl begins with the hop.
 
 use std::time::{Duration, Instant};
 
-use super::{ActiveCheck, hop_record};
+use super::{ActiveCheck, FoundAddresses, hop_record};
 use crate::check::kernel_route::has_route;
 use crate::check::resolve::{Resolution, ResolutionResult, ResolveError};
 use crate::clock;
@@ -12,8 +12,8 @@ use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
 
 impl ActiveCheck {
-    /// Begins the resolution of the hop's name; none if nothing is to be looked up. A kept connection needs
-    /// no address.
+    /// Starts the resolution of the hop's name. None if no name has to be looked up: a connection of an earlier
+    /// check is used, or the address is known.
     pub fn resolution(&mut self) -> Option<Resolution> {
         let now_s = clock::now_ms().div_euclid(1000);
         self.reuses_connection =
@@ -21,13 +21,13 @@ impl ActiveCheck {
         if self.reuses_connection { None } else { self.route().resolution(self.target.timeout) }
     }
 
-    /// Sets the start of the lookup. If the start is late, because no thread was free, the delay is our lag
-    /// and moves the deadline; all delays of a check move it by its timeout at most. Returns true if the
-    /// deadline has moved.
+    /// Sets the start of the lookup. The time that it has waited for a free thread counts as our lag and moves the
+    /// deadline, by at most the check's timeout in all hops together. Returns true if the deadline has moved.
     pub fn set_lookup_start(&mut self, at: Instant) -> bool {
         let late = at.saturating_duration_since(self.began);
         let more = late.min(self.target.timeout.saturating_sub(self.lookup_lag));
-        (self.began, self.lookup_lag) = (self.began + late, self.lookup_lag + late);
+        self.began += late;
+        self.lookup_lag += late;
         self.deadline += more;
         !more.is_zero()
     }
@@ -35,14 +35,14 @@ impl ActiveCheck {
     /// Takes the result of the lookup.
     ///
     /// # Errors
-    /// No address was found; gives the reply that the check ends with.
+    /// No address was found: returns the reply that ends the check.
     pub fn take_resolution(&mut self, resolved: ResolutionResult) -> Result<(), Box<Reply>> {
         self.set_lookup_start(resolved.began);
-        // The lookup may have begun for an earlier check.
+        // Another check may have started the lookup before this hop began.
         let looked = resolved.ended.saturating_duration_since(self.began);
         let why = match resolved.addresses {
             Ok(addresses) => {
-                self.found = Some((looked, addresses));
+                self.found = Some(FoundAddresses { looked, list: addresses });
                 return Ok(());
             }
             Err(why) => why,
@@ -61,8 +61,8 @@ impl ActiveCheck {
         Err(self.no_address(looked, CheckFault { cause, text }, silence))
     }
 
-    /// Makes the reply of a check whose deadline has passed without an address. `is_asked` is false if no
-    /// thread was free for the lookup. `doubt` is the reason for which there was no answer, if it is known.
+    /// Makes the reply of a check whose deadline has passed during the lookup. `is_asked` is false if no thread was
+    /// free for the lookup. `failure` says why no answer has come, if that is known.
     pub fn lookup_timeout(&mut self, is_asked: bool, failure: Option<&ResolveError>) -> Box<Reply> {
         let looked = self.began.elapsed();
         if !is_asked {
@@ -86,9 +86,9 @@ impl ActiveCheck {
     /// Returns true if this machine has a route to any address of this hop.
     ///
     /// # Errors
-    /// No route was found, and [`has_route`] failed for one of the addresses.
+    /// No address has a route, and for one of them the kernel could not be asked.
     pub(super) fn has_route(&self) -> std::io::Result<bool> {
-        let found = self.found.as_ref().map_or(&[][..], |(_, found)| found);
+        let found = self.found.as_ref().map_or(&[][..], |found| &found.list);
         let from = self.target.connect.interface.as_deref();
         let all = self.route().known_address().into_iter().chain(found.iter().copied());
         let mut none = Ok(false);
@@ -102,7 +102,7 @@ impl ActiveCheck {
         none
     }
 
-    /// Makes the reply of a check whose name was not found; the lookup took the time `looked`.
+    /// Makes the reply of a check without an address, after a lookup of the duration `looked`.
     fn no_address(
         &mut self,
         looked: Duration,
@@ -118,7 +118,7 @@ impl ActiveCheck {
     }
 }
 
-/// Describes the reason for which `host` has no address, for people.
+/// Says for people why `host` has no address.
 fn words(why: &ResolveError, host: &str) -> String {
     match why {
         ResolveError::NoName => format!("{host} does not exist"),
@@ -155,7 +155,7 @@ mod tests {
         let mut check = ActiveCheck::new(Arc::new(target), None, start);
         assert!(!check.set_lookup_start(start));
         assert!(check.set_lookup_start(start + 3 * second));
-        // The start is set once more, with the answer.
+        // The answer sets the same start once more.
         assert!(!check.set_lookup_start(start + 3 * second));
         assert_eq!((check.lookup_lag, check.deadline()), (3 * second, start + 8 * second));
         assert!(check.set_lookup_start(start + 7 * second));

@@ -1,11 +1,10 @@
-//! Follows a redirect: changes the request as needed, and sends the cookies and headers along.
-
-use std::time::Instant;
+//! Follows redirects: changes the request as HTTP demands, and decides which cookies and headers it carries.
 
 use curl::easy::List;
 use url::Url;
 
 use super::ActiveCheck;
+use crate::check::header::ReplyHeader;
 use crate::check::route::is_at_home;
 use crate::clock;
 use crate::model::cookie::Destination;
@@ -14,12 +13,34 @@ use crate::model::outcome::Cause;
 use crate::model::target::Method;
 
 impl ActiveCheck {
-    /// Makes `next`, the target of a redirect, the URL of the next hop.
+    /// Follows the redirect in the header of this hop's reply. Returns false if the reply is no redirect, or if the
+    /// target follows none (`max_redirects = 0`).
     ///
     /// # Errors
-    /// The redirect would send our body, which may hold secrets, to another origin: it is not followed.
-    pub(super) fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), CheckFault> {
-        // RFC 9110, 15.4: 303 makes every request but HEAD a GET; 301 and 302 only a POST, as all clients do.
+    /// The redirect cannot be followed, or is one too many.
+    pub(super) fn follow_redirect(&mut self, header: &ReplyHeader) -> Result<bool, CheckFault> {
+        let most = self.target.max_redirects;
+        if most == 0 {
+            return Ok(false);
+        }
+        let Some(next) = header.redirect_url(&self.url) else { return Ok(false) };
+        let next = next.map_err(|text| CheckFault { cause: Cause::Protocol, text })?;
+        if self.redirects >= most {
+            let text = format!("more than {most} redirects");
+            return Err(CheckFault { cause: Cause::TooManyRedirects, text });
+        }
+        self.take_cookies(&header.cookies);
+        self.follow(next, header.status)?;
+        Ok(true)
+    }
+
+    /// Makes `next`, the URL of a redirect, the URL of the next hop.
+    ///
+    /// # Errors
+    /// The redirect would send our body, which may hold secrets, to another origin.
+    fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), CheckFault> {
+        // RFC 9110, 15.4: 303 turns every request but HEAD into a GET. 301 and 302 turn only a POST into a GET, as
+        // all clients do.
         let changes = match status {
             Some(303) => self.method != Method::Head,
             Some(301 | 302) => self.method == Method::Post,
@@ -36,12 +57,12 @@ impl ActiveCheck {
         self.url = next;
         self.redirects += 1;
         self.needs_http_1 = false;
-        (self.began, self.found) = (Instant::now(), None);
+        self.begin_hop();
         Ok(())
     }
 
-    /// Takes the cookies that this hop's reply sets, each the value of a `Set-Cookie`.
-    pub(super) fn take_cookies(&mut self, lines: &[Vec<u8>]) {
+    /// Stores the cookies of this hop's reply; each line is the value of a `Set-Cookie`.
+    fn take_cookies(&mut self, lines: &[Vec<u8>]) {
         let now_s = clock::now_ms().div_euclid(1000);
         let host = self.cookie_host();
         let here = Destination { host: &host, url: &self.url };
@@ -50,8 +71,8 @@ impl ActiveCheck {
         }
     }
 
-    /// Adds the user's headers and the cookies of this check. Other origins than the target's get only the
-    /// harmless headers.
+    /// Appends the headers that the user has configured, and the cookies of this check. An origin other than the
+    /// target's gets only the headers that cannot hold a secret.
     pub(super) fn append_user_headers(
         &self,
         is_at_home: bool,
@@ -73,8 +94,8 @@ impl ActiveCheck {
         Ok(())
     }
 
-    /// Returns the value of `Cookie` for this hop, with the user's own cookies in it; none if no site has set
-    /// a cookie.
+    /// Returns the value of `Cookie` for this hop: the user's own cookies, then those of the site. None if no site
+    /// has set a cookie.
     fn cookies(&self) -> Option<String> {
         if self.cookies.is_empty() {
             return None;
@@ -88,7 +109,7 @@ impl ActiveCheck {
         self.cookies.header(there, Some(&*own).filter(|own| !own.is_empty()), now_s)
     }
 
-    /// Returns the host as the site knows it: the user's own `Host`, or the host of the URL.
+    /// Returns the host that cookies belong to: the one of the user's `Host` header, else the host of the URL.
     fn cookie_host(&self) -> String {
         let is_own = is_at_home(&self.target, &self.url);
         let own = self.target.headers.iter().find(|h| h.name.eq_ignore_ascii_case("host"));

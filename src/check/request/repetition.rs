@@ -1,8 +1,6 @@
 //! Handles requests that libcurl would repeat by itself. It may not: one attempt is one request over one
 //! connection, so that the phases are those of the connection that answered.
 
-use std::time::Instant;
-
 use super::ActiveCheck;
 use crate::check::callbacks::Callbacks;
 use crate::check::raw::RepeatReason;
@@ -48,7 +46,7 @@ impl ActiveCheck {
     fn start_hop_again(&mut self) {
         self.pool.iter().for_each(|pool| pool.discard(&self.url));
         self.all_reused = false;
-        (self.began, self.found) = (Instant::now(), None);
+        self.begin_hop();
     }
 }
 

@@ -1,5 +1,5 @@
-//! Computes the phases of one hop from libcurl's times; if the hop failed and libcurl has no time, from the
-//! times that [`Callbacks`] notes.
+//! Computes the phases of one hop from libcurl's times. If a hop failed, libcurl lacks some of them; the times that
+//! [`Callbacks`] notes take their place.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::callbacks::Callbacks;
 use super::raw;
 use crate::model::outcome::Phases;
 
-/// Returns true if the hop is connected with another address family than the one that was tried first.
+/// Returns true if the hop is connected by another address family than the one that was tried first.
 pub fn fell_back(callbacks: &Callbacks, address: Option<&str>) -> bool {
     const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
     let address = address.and_then(|text| text.parse::<IpAddr>().ok());
@@ -28,14 +28,15 @@ pub struct HopShape {
     pub looks_up: bool,
     /// The hop goes through a proxy.
     pub is_proxied: bool,
-    /// TLS is spoken.
+    /// The hop uses TLS.
     pub is_tls: bool,
-    /// Bytes of the site are waited for once the hop is connected.
+    /// The hop waits for bytes of the site once it is connected.
     pub speaks: bool,
 }
 
-/// Returns the time at which libcurl's clock began, as nearly as it is known, and never earlier: we note
-/// an event just after libcurl has noted it. Both use the same clock, CLOCK_MONOTONIC.
+/// Returns the best estimate of the start of libcurl's clock: the time that we noted for an event, less libcurl's
+/// time of the same event. Both use CLOCK_MONOTONIC, and we note an event just after libcurl has, so that the estimate
+/// is never too early.
 fn origin(easy: &mut Easy2<Callbacks>) -> Instant {
     let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
     let named = some(easy.namelookup_time());
@@ -48,7 +49,7 @@ fn origin(easy: &mut Easy2<Callbacks>) -> Instant {
 
 /// Computes the phases of one hop.
 pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
-    // libcurl's times, and ours, begin at the end of our lookup.
+    // All times below begin at the end of our lookup.
     let looked_us = easy.get_ref().looked.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {
         let us = time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0);
@@ -56,7 +57,7 @@ pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
-    // For a hop that was not connected libcurl gives the time of its end here.
+    // Without a request, libcurl returns the end of the hop here.
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let origin = origin(easy);
     let callbacks = easy.get_ref();
@@ -69,7 +70,7 @@ pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
         false => Some(looked_us),
     };
     let connected = match shape.is_proxied {
-        // libcurl's connect time is that of the way to the proxy, not through it.
+        // libcurl's connect time ends at the proxy, not at the site.
         true => ours(callbacks.tls_at).or(ours(callbacks.connected_at)).or(asked),
         false => connect.or(ours(callbacks.tls_at)),
     };
@@ -82,7 +83,8 @@ pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
     let total = total.unwrap_or_else(|| since(Instant::now()));
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
-    // Each phase begins at the end of the one before. The first phase without an end was cut: it is the last.
+    // Each phase begins at the end of the one before. The first phase without an end is the one in which the hop
+    // failed: it is the last, and lasts until the end of the hop.
     let mut phases = Phases::default();
     let mut cursor = 0;
     let mut cut = false;

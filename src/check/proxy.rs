@@ -1,6 +1,5 @@
-//! Faults of a hop through a proxy: whether the site or our side is at fault, and the words for it. The
-//! site is at fault if the proxy answers that it cannot reach the site. Our side is at fault if the proxy
-//! does not answer, or refuses us.
+//! Finds the fault of a hop through a proxy, and the text for it. The site is at fault if the proxy answers that it
+//! cannot reach the site. Our side is at fault if the proxy does not answer, or refuses us.
 
 use std::ffi::c_long;
 
@@ -18,38 +17,38 @@ use crate::model::outcome::{Cause, Phases};
 /// CURLE_PROXY, not yet in curl-sys.
 const PROXY: CURLcode = 97;
 
-/// Way in which a proxy is asked for a site.
+/// Way to ask a proxy for a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyMethod {
-    /// CONNECT of HTTP: the proxy answers before anything of the site can come.
+    /// HTTP's CONNECT: the proxy answers before the site can send a byte.
     Connect,
-    /// SOCKS 5 (RFC 1928): a greeting, a login if the proxy wants one, a request.
+    /// SOCKS 5 (RFC 1928): a greeting, a login if the proxy wants one, then the request.
     Socks,
-    /// Request with the whole URL, for `http://` sites: the proxy's answer is the site's reply.
+    /// A request with the whole URL, for `http://` sites: the proxy passes the site's reply on.
     Forward,
 }
 
-/// Signs of how far a hop through a proxy came.
+/// Measures how far a hop through a proxy came.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProxyProgress {
     /// TCP was connected to the proxy.
     pub is_connected: bool,
-    /// Bytes that the proxy sent in all; its close may count as one more.
+    /// Number of bytes that the proxy has sent; its close may count as one more.
     pub received: u64,
-    /// Status of the proxy's answer to CONNECT; 0 if none came.
+    /// Status of the proxy's answer to CONNECT; 0 without an answer.
     pub status: u32,
-    /// Error of SOCKS: a `CURLproxycode` of curl/curl.h; 0 if none.
+    /// Error of SOCKS, as a `CURLproxycode` of curl/curl.h; 0 if none.
     pub socks: c_long,
-    /// Last error of the system (errno); 0 if none.
+    /// Last error number of the system; 0 if none.
     pub errno: i32,
 }
 
 impl ProxyProgress {
-    /// Reads the signs from a transfer that has ended.
+    /// Reads the progress of a transfer that has ended.
     pub fn of(easy: &mut Easy2<Callbacks>) -> ProxyProgress {
         let (acknowledged, received) = easy.get_ref().proxy_traffic();
         ProxyProgress {
-            // libcurl's own connect time is that of the whole way, through the proxy.
+            // Not from libcurl's connect time, which includes the path from the proxy to the site.
             is_connected: acknowledged > 0,
             received,
             status: easy.http_connectcode().unwrap_or_default(),
@@ -58,7 +57,7 @@ impl ProxyProgress {
         }
     }
 
-    /// Returns true if the proxy has sent something. One byte may be no more than its close.
+    /// Returns true if the proxy has sent a byte. A count of one may be only its close.
     fn is_answered(&self) -> bool {
         self.received >= 2
     }
@@ -68,20 +67,20 @@ impl ProxyProgress {
 pub struct ProxyFailure<'a> {
     /// Proxy of the hop.
     pub proxy: &'a Proxy,
-    /// Way in which the proxy was asked.
+    /// Way in which the proxy was asked for the site.
     pub method: ProxyMethod,
     /// Error code of libcurl.
     pub code: CURLcode,
-    /// Signs of how far the hop came.
+    /// How far the hop came.
     pub progress: ProxyProgress,
-    /// Phases that the hop reached.
+    /// Phases that the hop has reached.
     pub phases: &'a Phases,
     /// Timeout of the target, in milliseconds.
     pub timeout_ms: u128,
 }
 
 impl ProxyFailure<'_> {
-    /// Returns the fault if the proxy caused it or reported it.
+    /// Returns the fault; none if the proxy neither caused nor reported it.
     pub fn fault(&self) -> Option<CheckFault> {
         let is_asked = self.phases.tls_us.is_some() || self.phases.first_byte_us.is_some();
         match self.method {
@@ -91,7 +90,7 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault of a hop that failed before the way through the proxy was open.
+    /// Returns the fault of a hop that failed before the proxy had connected it to the site.
     fn before_tunnel(&self) -> Option<CheckFault> {
         let ProxyProgress { is_connected, status, errno, .. } = self.progress;
         let (host_port, ms) = (host_port(self.proxy), self.timeout_ms);
@@ -138,7 +137,7 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault of a hop whose proxy was asked for a whole URL. An answer counts as the site's.
+    /// Returns the fault of a hop that asked the proxy for a whole URL. Any answer counts as the site's.
     fn of_forwarding(&self) -> Option<CheckFault> {
         let host_port = host_port(self.proxy);
         match self.code {
@@ -158,8 +157,8 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault for a deadline that passed while the proxy was asked. A SOCKS proxy that has
-    /// answered our greeting, and the login if there is one, works: then it may be waiting for the site.
+    /// Returns the fault of a deadline that passed before the proxy had answered. A SOCKS proxy that has answered
+    /// our greeting, and our login if there is one, works: it may be waiting for the site, which is then at fault.
     fn unanswered(&self) -> CheckFault {
         let (host_port, ms, received) =
             (host_port(self.proxy), self.timeout_ms, self.progress.received);
@@ -186,7 +185,7 @@ impl ProxyFailure<'_> {
 
     fn closed(&self) -> CheckFault {
         let host_port = host_port(self.proxy);
-        // A SOCKS proxy may have answered the greeting, but it has not answered the request.
+        // The bytes of a SOCKS proxy may be its answers to the greeting and the login.
         let text = match self.progress.is_answered() && self.method != ProxyMethod::Socks {
             true => {
                 format!("the proxy {host_port} closed the connection in the middle of its answer")
@@ -205,29 +204,29 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault that a SOCKS answer stands for. The numbers of such an answer (RFC 1928, 6) are
-    /// understood as the common servers use them:
+    /// Returns the fault that the proxy's SOCKS answer stands for. RFC 1928, section 6, has the numbers of such an
+    /// answer; they are read as the common servers use them:
     ///
-    /// | number | microsocks (`connect_socks_target`) | Dante (`errno2reply`) | whose fault |
+    /// | number | microsocks (`connect_socks_target`) | Dante (`errno2reply`) | at fault |
     /// | --- | --- | --- | --- |
-    /// | 1 | no address of the name, or any other error | any other error | nobody can tell: ours |
-    /// | 2 | before a login | its rules forbid it | ours |
-    /// | 3 | `ENETUNREACH`, `ENETDOWN` | the same, or no address to send from | its network's: ours |
-    /// | 4 | `EHOSTUNREACH` | `EHOSTUNREACH`, `EHOSTDOWN` | the site's |
-    /// | 5 | `ECONNREFUSED` | `ECONNREFUSED`, `ECONNRESET` | the site's |
-    /// | 6 | `ETIMEDOUT` | `ETIMEDOUT` | the site's |
-    /// | 7 | other commands than CONNECT | not allowed | ours |
-    /// | 8 | no such family of addresses there | no such family | ours |
+    /// | 1 | no address of the name, or any other error | any other error | unknown: our side |
+    /// | 2 | no login yet | forbidden by its rules | our side |
+    /// | 3 | `ENETUNREACH`, `ENETDOWN` | the same, or no address to send from | the proxy's network: our side |
+    /// | 4 | `EHOSTUNREACH` | `EHOSTUNREACH`, `EHOSTDOWN` | the site |
+    /// | 5 | `ECONNREFUSED` | `ECONNREFUSED`, `ECONNRESET` | the site |
+    /// | 6 | `ETIMEDOUT` | `ETIMEDOUT` | the site |
+    /// | 7 | a command other than CONNECT | not allowed | our side |
+    /// | 8 | no such address family there | no such address family | our side |
     ///
-    /// OpenSSH (`ssh -D`) answers 0 before it has tried to connect, and closes if it cannot: then the site
-    /// seems to have closed the connection.
+    /// OpenSSH (`ssh -D`) answers 0 before it tries to connect, and closes if it cannot: that looks as if the site
+    /// had closed the connection.
     fn socks_fault(&self) -> Option<CheckFault> {
         let host_port = host_port(self.proxy);
         let cannot = |why: &str| {
             site_fault(format!("the proxy {host_port} cannot connect to the site: {why}"))
         };
         let refuses = |why: &str| our_fault(format!("the proxy {host_port} refuses: {why}"));
-        // Numbers of libcurl's `CURLproxycode`, not of SOCKS.
+        // These are numbers of libcurl's `CURLproxycode`, not of SOCKS.
         match self.progress.socks {
             21 => cannot("host unreachable (SOCKS 4)"),
             19 => cannot("connection refused (SOCKS 5)"),
@@ -238,26 +237,26 @@ impl ProxyFailure<'_> {
             18 => refuses("command not supported (SOCKS 7)"),
             17 => refuses("kind of address not supported (SOCKS 8)"),
             25 => refuses("a number that SOCKS does not know"),
-            // The proxy takes none of our login methods (12), or not our password (33).
+            // 12: the proxy accepts none of our login methods. 33: it refuses our password.
             12 | 33 => wants_login(self.proxy),
             // CURLPX_BAD_ADDRESS_TYPE, _BAD_VERSION, _UNKNOWN_MODE.
             1 | 2 | 32 => Some(self.wrong_protocol()),
-            // CURLPX_CLOSED, and failures to read or send at any step.
+            // CURLPX_CLOSED, and errors of reading or sending at any step.
             3 | 13..=16 | 28..=30 => Some(self.closed()),
-            // CURLPX_RESOLVE_HOST: libcurl could not look the site's name up.
+            // CURLPX_RESOLVE_HOST: libcurl could not look up the site's name.
             27 => None,
             number => refuses(&format!("error {number} of SOCKS")),
         }
     }
 }
 
-/// Returns the fault of a proxy that wants a login, or another one than ours.
+/// Returns the fault of a proxy that wants a login, or another login than ours.
 pub fn wants_login(proxy: &Proxy) -> Option<CheckFault> {
     our_fault(format!("the proxy {} wants another login", host_port(proxy)))
 }
 
-/// Returns the phases of a hop that came no further than its proxy: all time after the lookup counts as
-/// the connect phase.
+/// Returns the phases of a hop that came no further than its proxy. All the time after the lookup becomes the connect
+/// phase.
 pub fn fold_into_connect(hop: &Phases) -> Phases {
     let all_us = hop.total_us() - hop.dns_us.unwrap_or_default();
     let connect_us = hop.connect_us.map(|_| all_us);
@@ -267,7 +266,7 @@ pub fn fold_into_connect(hop: &Phases) -> Phases {
     }
 }
 
-/// Returns host and port of the proxy.
+/// Returns the host and the port of the proxy.
 fn host_port(proxy: &Proxy) -> String {
     let host = proxy.url.host_str().unwrap_or_default();
     let port = proxy.url.port_or_known_default().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Route of a hop: its address, its proxy, and its settings of TLS and HTTP.
+//! Sets the route of a hop: its address, its proxy, and its versions of TLS and HTTP.
 
 use std::net::IpAddr;
 
@@ -25,15 +25,15 @@ use crate::model::target::{Target, is_name};
 pub struct Route<'a> {
     connect: &'a Connect,
     url: &'a Url,
-    /// The hop goes to the host of the target's URL: options about that host apply (address, server name).
+    /// True if the hop goes to the host of the target's URL: only then `resolve` and `server_name` apply.
     is_its_host: bool,
-    /// The hop goes to the target's own origin: its secrets may travel.
+    /// True if the hop goes to the target's own origin: only then its secrets may be sent.
     is_at_home: bool,
-    /// The user has set a `Host` header.
+    /// True if the user has set a `Host` header.
     has_host_header: bool,
-    /// The target is a plain connection (`tcp`): no HTTP is spoken.
+    /// True for a target without HTTP (`tcp`).
     is_tcp: bool,
-    /// TLS is spoken on this hop.
+    /// True if the hop uses TLS.
     is_tls: bool,
 }
 
@@ -51,12 +51,12 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Returns the address that the user has given, so that nothing is looked up.
+    /// Returns the address that the user has configured (`resolve`), if it applies to this hop.
     fn fixed_address(&self) -> Option<IpAddr> {
         self.connect.resolve.filter(|_| self.is_its_host)
     }
 
-    /// Returns the address of the hop if it is known without a lookup: given by the user, or in the URL.
+    /// Returns the address of the hop if no lookup is needed: the user has configured it, or the URL has it.
     pub fn known_address(&self) -> Option<IpAddr> {
         let given = self.fixed_address().filter(|_| self.connect.proxy.is_none());
         given.or_else(|| match self.url.host()? {
@@ -66,14 +66,14 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Returns the name that TLS asks for, if the user has set one.
+    /// Returns the name that TLS asks for, if the user has configured one and it applies to this hop.
     fn server_name(&self) -> Option<&str> {
         let name = self.connect.server_name.as_deref();
         name.filter(|_| self.is_its_host && self.is_tls)
     }
 
-    /// Returns true if a name is looked up before the first socket is opened: the proxy's if there is one,
-    /// else the site's.
+    /// Returns true if a name has to be looked up before the first socket is opened: the name of the proxy if there is
+    /// one, else the name of the site.
     pub fn looks_up(&self) -> bool {
         match &self.connect.proxy {
             Some(proxy) => is_name(&proxy.url),
@@ -81,9 +81,9 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Begins the resolution of the name to look up before libcurl begins. None if there is no name, or if
-    /// libcurl looks it up: names of proxies, and those that always mean this host (`localhost`). Of all
-    /// proxies, `socks5` alone leaves the site's name to us; the others look it up themselves.
+    /// Starts the resolution of the site's name. None if there is nothing for us to look up: the URL has an address;
+    /// the name always means this host (`localhost`), which libcurl knows; or the proxy looks up the site's name,
+    /// as all proxies but `socks5` do. (libcurl looks up the names of proxies.)
     pub fn resolution(&self, timeout: Duration) -> Option<Resolution> {
         let host = self.url.host_str()?;
         let plain = host.trim_end_matches('.');
@@ -97,7 +97,7 @@ impl<'a> Route<'a> {
             Family::Any if !has_ipv6() => Family::V4,
             family => family,
         };
-        // With a proxy, only the proxy's address must be of the family that we connect from.
+        // Our own address limits the family of the first connection: with a proxy, that is not the site's.
         let bound = match self.bind_address().filter(|_| proxy.is_none()) {
             Some(IpAddr::V4(_)) => Family::V4,
             Some(IpAddr::V6(_)) => Family::V6,
@@ -106,30 +106,30 @@ impl<'a> Route<'a> {
         Some(Resolution::new(host.to_owned(), wanted, bound, timeout))
     }
 
-    /// Returns our address that the hop connects from, if the user has given one.
+    /// Returns the address to connect from, if the user has configured one (`interface`).
     fn bind_address(&self) -> Option<IpAddr> {
         self.connect.interface.as_ref()?.parse().ok()
     }
 
-    /// Gives libcurl the addresses that were found.
+    /// Gives libcurl the addresses that the lookup has found.
     pub fn set_addresses(
         &self,
         easy: &mut Easy2<Callbacks>,
         found: &[IpAddr],
     ) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
-        // A proxy can be asked for one address only: take the one that this host would try first.
+        // A proxy can be asked for one address only: the first.
         let tried = if self.connect.proxy.is_some() { 1 } else { found.len() };
         let found: Vec<String> =
             found.iter().take(tried).map(|address| bracketed(*address)).collect();
         let mut list = List::new();
-        // Without the plus, libcurl would keep the entry for ever; we give it again for each hop.
+        // Without the plus, libcurl would keep the entry for ever.
         list.append(&format!("+{}:{port}:{}", host(self.url), found.join(",")))?;
         easy.resolve(list)
     }
 
-    /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL names another host
-    /// than the site.
+    /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL that libcurl gets has another
+    /// host than the site.
     pub fn configure(
         &self,
         easy: &mut Easy2<Callbacks>,
@@ -139,10 +139,10 @@ impl<'a> Route<'a> {
         let own = self.own_url();
         match self.server_name() {
             None => easy.url(own.as_str())?,
-            // libcurl takes TLS's name from the URL: so put the name there, and the site's host in `Host`.
+            // libcurl takes the name for TLS from the URL: put the name there, and the site's host into `Host`.
             Some(name) => {
                 let mut url = own.into_owned();
-                // Cannot fail: the config was read with this name as a host.
+                // Cannot fail: reading the configuration has checked that the name is a host.
                 let _ = url.set_host(Some(name));
                 easy.url(url.as_str())?;
                 if !self.has_host_header && !self.is_tcp {
@@ -202,12 +202,12 @@ impl<'a> Route<'a> {
     }
 
     fn configure_proxy(&self, easy: &mut Easy2<Callbacks>) -> Result<(), curl::Error> {
-        // An empty proxy, because libcurl would use the environment's.
+        // An empty text, since with no proxy set libcurl would use the one of the environment.
         let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
         let port = proxy.url.port_or_known_default().unwrap_or_default();
         easy.proxy(&format!("{}://{}:{port}", proxy.url.scheme(), host(&proxy.url)))?;
         easy.http_proxy_tunnel(self.is_tcp)?;
-        // Use the proxy for every host, whatever `no_proxy` of the environment says.
+        // Use the proxy for every host, even if `no_proxy` of the environment names that host.
         easy.noproxy("")?;
         if let Some(login) = &proxy.login {
             easy.proxy_username(&login.user.0)?;
@@ -216,14 +216,14 @@ impl<'a> Route<'a> {
         Ok(())
     }
 
-    /// Returns the fault of a site that does not speak the HTTP/2 that the target demands.
+    /// Returns the fault of a site that does not use HTTP/2, though the target demands it (`http = "2"`).
     pub fn http_version_fault(&self, http: Option<&str>) -> Option<CheckFault> {
         let spoken = http.filter(|http| self.connect.http == HttpVersion::V2 && *http != "2")?;
         let text = format!("the site speaks HTTP/{spoken}, and not 2");
         Some(CheckFault { cause: Cause::Protocol, text })
     }
 
-    /// Returns the way in which the proxy is asked for the site, if there is a proxy.
+    /// Returns the way to ask the proxy for the site; none without a proxy.
     pub fn proxy_method(&self) -> Option<ProxyMethod> {
         let proxy = self.connect.proxy.as_ref()?;
         Some(match proxy.url.scheme() {
@@ -233,8 +233,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Returns the fault of our own address that cannot reach the site: all sockets were of `family`, which
-    /// is not the family of the address that we connect from.
+    /// Returns the fault of an address to connect from that cannot reach the site: all sockets were of the address
+    /// family `family`, which is not the family of that address.
     pub fn family_mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<CheckFault> {
         let from = self.bind_address().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
         let (own, other) = match from {
@@ -245,7 +245,7 @@ impl<'a> Route<'a> {
         (Domain::from(family?) != own).then_some(CheckFault { cause: Cause::Internal, text })
     }
 
-    /// Returns the fault of our own interface or of a proxy, if the hop failed there.
+    /// Returns the fault of our own interface or of the proxy; none if the hop did not fail there.
     pub fn fault(
         &self,
         code: CURLcode,
@@ -261,7 +261,7 @@ impl<'a> Route<'a> {
         ProxyFailure { proxy, method, code, progress, phases, timeout_ms }.fault()
     }
 
-    /// Returns the fault of a reply that comes from the proxy: a 407 is never the site's (RFC 9110, 15.5.8).
+    /// Returns the fault of a reply with status 407, which always comes from the proxy (RFC 9110, 15.5.8).
     pub fn proxy_login_fault(&self, status: Option<u16>) -> Option<CheckFault> {
         let proxy = self
             .connect
@@ -282,9 +282,9 @@ fn has_ipv6() -> bool {
     })
 }
 
-/// Returns true if a hop to `url` goes to the target's own origin, so that its secrets may travel.
+/// Returns true if a hop to `url` goes to the target's own origin, so that its secrets may be sent.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {
-    // Compares as `Url::origin` does, which would copy both.
+    // The same as to compare `Url::origin` of both, but without copies.
     let home = &target.url;
     let is_origin = url.scheme() == home.scheme()
         && url.host() == home.host()
@@ -292,12 +292,12 @@ pub fn is_at_home(target: &Target, url: &Url) -> bool {
     is_origin || target.is_tcp()
 }
 
-/// Returns true if TLS is spoken on a hop to `url`.
+/// Returns true if a hop to `url` uses TLS.
 pub fn speaks_tls(target: &Target, url: &Url) -> bool {
     url.scheme() == "https" || target.is_tcp() && target.connect.tls
 }
 
-/// Returns the host as it stands in a URL: an IPv6 address in brackets.
+/// Returns the host as in the URL: an IPv6 address has brackets.
 fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }
@@ -309,7 +309,7 @@ fn bracketed(address: IpAddr) -> String {
     }
 }
 
-/// Returns the host, and the port if it is not the default of the scheme.
+/// Returns the host, with the port if that is not the default of the scheme.
 fn host_and_port(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{}:{port}", host(url)),

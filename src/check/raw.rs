@@ -18,7 +18,7 @@ use curl::multi::{Easy2Handle, Multi};
 use socket2::{SockRef, Socket};
 
 pub use context::{alert_words, allow_legacy_renegotiation, record_handshake, set_roots, words};
-pub use single::{RepeatReason, SingleRequest};
+pub use single::SingleRequest;
 
 unsafe extern "C" {
     /// getsockopt(2).

@@ -19,8 +19,9 @@ use crate::clock;
 use crate::config::units::parse_duration;
 use crate::config::{LogFormat, Need, header, lone_target};
 use crate::error::{Context, Error};
+use crate::model::attempts::Attempt;
 use crate::model::expression::Expression;
-use crate::model::judge::{Attempt, judge};
+use crate::model::judge::judge;
 use crate::model::outcome::{Outcome, Verdict};
 use crate::model::secret::Secret;
 use crate::model::target::{Method, StatusSet, Target};
@@ -285,9 +286,8 @@ impl Round<'_> {
         let silence = done.reply.silence;
         let mut actions = self.uplink.note_reply(&done.target, &done.reply, now);
         let outcome = judge(&done.target, &attempt, done.reply);
-        if outcome.verdict == Verdict::Down && attempt.number < done.target.attempts {
-            let attempt = Attempt { number: attempt.number + 1, ..attempt };
-            self.waiting.push_front((index, Some(attempt)));
+        if let Some(next) = attempt.next(&done.target, outcome.verdict) {
+            self.waiting.push_front((index, Some(next)));
             return actions;
         }
         self.unsettled.push_back(index);

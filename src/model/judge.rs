@@ -7,27 +7,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::content::{Content, read, unjudged};
+use super::attempts::Attempt;
 use super::charset::{self, DecodedText};
 use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, Hop, Outcome, Phases, Verdict, tidy};
 use super::target::Target;
 use super::uplink::Silence;
-
-/// One attempt of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Node that makes the check.
-    pub node: Arc<str>,
-    /// As in [`Outcome::run`].
-    pub run: u32,
-    /// Due time of the check, in milliseconds since 1970.
-    pub due_ms: i64,
-    /// Delay of the first attempt's real start after `due_ms`, in microseconds.
-    pub lag_us: i64,
-    /// Number of the attempt, from 1.
-    pub number: u32,
-    /// Number of jumps of the clock, counted when the first attempt began.
-    pub jumps: u32,
-}
 
 /// Reply of a target, or as much of one as arrived.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,6 +2,7 @@
 //! out.
 
 pub mod anchor;
+pub mod attempts;
 pub mod backoff;
 pub mod batch;
 pub mod charset;

@@ -16,7 +16,7 @@ use super::messages::{
 use crate::check::canary::CanaryClient;
 use crate::clock;
 use crate::cmd::daemon::Shared;
-use crate::model::judge::{Attempt, judge};
+use crate::model::judge::judge;
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
 use crate::model::target::Target;
@@ -182,16 +182,15 @@ impl Judge {
         let outcome = judge(&target, &attempt, reply);
         // The body is no longer needed: its memory is free before we wait for the next stage.
         drop(permit);
-        if target.attempts == 1 {
+        let Some(next) = attempt.next(&target, outcome.verdict) else {
+            if target.attempts > 1 {
+                // a scheduler that has ended plans no more: it need not know.
+                let _ = self.decisions.send(Decision::Done(index));
+            }
             return Some(outcome);
-        }
-        if outcome.verdict != Verdict::Down || attempt.number >= target.attempts {
-            // a scheduler that has ended plans no more: it need not know.
-            let _ = self.decisions.send(Decision::Done(index));
-            return Some(outcome);
-        }
+        };
         log::debug!("{}: attempt {} failed", outcome.target, attempt.number);
-        let attempt = Attempt { number: attempt.number + 1, ..attempt };
+        let attempt = next;
         let failed = Box::new(FailedAttempt { index, attempt, outcome, target, silence });
         match self.decisions.send(Decision::TryAgain(failed)) {
             Err(Decision::TryAgain(failed)) => Some(failed.outcome),

@@ -31,7 +31,8 @@ use crate::check::{BodyBudget, Permit};
 use crate::clock;
 use crate::clock::moment::{Doubt, Moment};
 use crate::error::Error;
-use crate::model::judge::{Attempt, CheckFault};
+use crate::model::attempts::Attempt;
+use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, Gap, GapCause, Verdict};
 use crate::model::schedule::{Missed, Schedule};
 use crate::model::target::Target;
@@ -341,7 +342,7 @@ impl Scheduler {
             }
             let (target, reply, permit) = (done.target, done.reply, done.permit);
             let bytes = reply.body.len();
-            let is_tried_again = target.attempts > 1 && reply.fault.is_some();
+            let is_tried_again = attempt.may_repeat(&target) && reply.fault.is_some();
             let answer = EndedAttempt { index, target, attempt, reply, permit, ended_at };
             self.findings.push(Finding::Reply(Box::new(answer)), bytes, ended_at);
             if is_tried_again {

@@ -8,14 +8,7 @@ use std::rc::Rc;
 
 use curl::easy::Easy2;
 
-/// Reason for which libcurl wanted to make a request once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepeatReason {
-    /// The site wants the request over HTTP/1.1 (RFC 9113, 7).
-    WantsHttp1,
-    /// The connection died, or the site refused the stream.
-    Refused,
-}
+use crate::model::attempts::RepeatReason;
 
 /// Permit for one request over one connection. libcurl would repeat a request by itself if a kept
 /// connection has died, a stream of HTTP/2 was refused, or a status asks for it: that is refused here.

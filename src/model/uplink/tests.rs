@@ -3,8 +3,9 @@
 use url::Url;
 
 use super::*;
+use crate::model::attempts::Attempt;
 use crate::model::connect::{Connect, Proxy};
-use crate::model::judge::{Attempt, CheckFault, judge};
+use crate::model::judge::{CheckFault, judge};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,5 @@
-use super::super::judge::{Attempt, Reply, judge, tests::target};
+use super::super::attempts::Attempt;
+use super::super::judge::{Reply, judge, tests::target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

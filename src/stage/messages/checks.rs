@@ -9,7 +9,8 @@ use smol::channel::{Sender, TrySendError};
 
 use crate::check::Permit;
 use crate::check::trust::Trust;
-use crate::model::judge::{Attempt, Reply};
+use crate::model::attempts::Attempt;
+use crate::model::judge::Reply;
 use crate::model::outcome::{Gap, Outcome};
 use crate::model::target::Target;
 use crate::model::uplink::{Canaries, Silence};

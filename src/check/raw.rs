@@ -1,5 +1,5 @@
-//! Calls to libcurl and OpenSSL that their crates do not offer. They live apart, because they and the call
-//! of `clock::kernel` are the only unsafe code of the program; each block says why it is sound.
+//! Calls libcurl and OpenSSL where their crates offer no call. All unsafe code of the program is here and in
+//! `clock::kernel`; each block says why it is sound.
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
@@ -32,7 +32,7 @@ unsafe extern "C" {
 }
 
 /// Unsets the roots that the `curl` crate finds and sets for every handle: they would be parsed
-/// anew for each connection. [`set_roots`] gives the connection its roots.
+/// for each connection. [`set_roots`] gives the connection its roots.
 pub fn unset_default_roots<H>(easy: &Easy2<H>) {
     for option in [curl_sys::CURLOPT_CAINFO, curl_sys::CURLOPT_CAPATH] {
         // SAFETY: the handle is alive for the call, and both options take a pointer to text or
@@ -41,18 +41,18 @@ pub fn unset_default_roots<H>(easy: &Easy2<H>) {
     }
 }
 
-/// Keeps the header of a proxy's answer to CONNECT from being taken for the site's.
+/// Hides the header of a proxy's answer to CONNECT, which would be taken for the header of the site.
 pub fn hide_proxy_headers<H>(easy: &Easy2<H>) {
-    // Of curl/curl.h, not yet in curl-sys.
+    // From curl/curl.h, not yet in curl-sys.
     const SUPPRESS_CONNECT_HEADERS: curl_sys::CURLoption = 265;
     // SAFETY: the handle is alive for the call, and the option takes a long.
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SUPPRESS_CONNECT_HEADERS, c_long::from(1)) };
 }
 
-/// Lets `multi` look up `threads` names at once, and end without a wait for lookups that hang: those of
-/// the system may take half a minute.
+/// Lets `multi` look up names on `threads` threads, and end without a wait for lookups that hang, which can take half
+/// a minute.
 pub fn set_lookup_threads(multi: &Multi, threads: u16) {
-    // Of curl/multi.h, not yet in curl-sys; a libcurl that has neither ignores them.
+    // From curl/multi.h, not yet in curl-sys; a libcurl without these options ignores them.
     const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
     const QUICK_EXIT: curl_sys::CURLMoption = 21;
     for (option, value) in [(RESOLVE_THREADS_MAX, c_long::from(threads)), (QUICK_EXIT, 1)] {
@@ -61,16 +61,16 @@ pub fn set_lookup_threads(multi: &Multi, threads: u16) {
     }
 }
 
-/// Pool of connections, for the handles that it is lent to and no others. For use on one thread.
+/// A share of libcurl that keeps connections open, for the handles that it is attached to. For use on one thread.
 #[derive(Debug)]
 pub struct ConnectionShare(*mut curl_sys::CURLSH);
 
 impl ConnectionShare {
-    /// Makes an empty pool; none if there is no memory.
+    /// Makes an empty share; none without memory.
     pub fn new() -> Option<ConnectionShare> {
         const CONNECT: curl_sys::curl_lock_data = curl_sys::CURL_LOCK_DATA_CONNECT;
-        // SAFETY: a share is made and told what it holds; only this thread uses it, so it needs no
-        // locks.
+        // SAFETY: the share is new and alive, and the option takes this number. Only this thread uses the share, so
+        // it needs no locks.
         unsafe {
             let share = curl_sys::curl_share_init();
             if share.is_null() {
@@ -82,37 +82,36 @@ impl ConnectionShare {
         }
     }
 
-    /// Makes a handle look for its connection in this pool, and keep it there. The pool must outlive the
-    /// handle.
+    /// Makes a handle take its connection from this share, and leave it there. The share must outlive the handle.
     pub fn attach_to<H>(&self, easy: &Easy2<H>) {
-        // SAFETY: both are alive for the call; the caller sees to it that the pool stays so.
+        // SAFETY: both are alive for the call, and the caller keeps the share alive after it.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, self.0) };
     }
 }
 
 impl Drop for ConnectionShare {
     fn drop(&mut self) {
-        // SAFETY: it was made by curl_share_init, and no handle has it any more; one that has is
-        // refused, and the share is not freed.
+        // SAFETY: the share came from curl_share_init, and no handle uses it any more. If one did, libcurl would
+        // refuse the call and not free the share.
         unsafe { curl_sys::curl_share_cleanup(self.0) };
     }
 }
 
-/// State of a connection on which nothing is under way.
+/// State of an open connection without a request on it.
 pub enum IdleState {
-    /// Nothing has come.
+    /// No byte has arrived.
     Quiet,
-    /// The other side has sent something without a request.
+    /// The site has sent bytes without a request.
     Talking,
     /// The connection is closed or broken.
     Over,
 }
 
-/// Reads the state of an idle connection, and takes no bytes from it.
+/// Returns the state of an open connection, and leaves its bytes unread.
 pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
-    // SAFETY: it is borrowed for one call. libcurl closes it only in calls of this thread, and none
-    // of a kept connection's but those that its owner makes; a number that is another's by then
-    // would be looked at in vain, and harmed in no way.
+    // SAFETY: the number is borrowed for one call. libcurl closes the socket only in calls of this thread, which the
+    // owner of the connection makes. Should the number belong to another socket by then, the call below would only
+    // look at that socket.
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     // libcurl's sockets do not block.
     match SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]) {
@@ -123,36 +122,36 @@ pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
     }
 }
 
-/// Sets the curves that all servers know for the agreement on keys. OpenSSL would also send a key of the
-/// hybrid with ML-KEM in each hello: a tenth of a check's work, to protect secrets for decades.
+/// Limits the key exchange to the curves that all servers know. By default OpenSSL also makes an ML-KEM key for each
+/// connection, which protects secrets for decades and takes a tenth of a check's CPU time.
 pub fn set_key_exchange_groups<H>(easy: &Easy2<H>) {
-    // Of curl/curl.h, not yet in curl-sys.
+    // From curl/curl.h, not yet in curl-sys.
     const SSL_EC_CURVES: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
     const CURVES: &CStr = c"X25519:P-256:P-384:P-521";
     // SAFETY: the handle is alive for the call, and copies the text.
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SSL_EC_CURVES, CURVES.as_ptr()) };
 }
 
-/// Makes the handle connect without ALPN: the connection will not speak HTTP.
+/// Makes the handle connect without ALPN, for a connection without HTTP.
 pub fn disable_alpn<H>(easy: &Easy2<H>) {
-    // Of curl/curl.h, not yet in curl-sys.
+    // From curl/curl.h, not yet in curl-sys.
     const SSL_ENABLE_ALPN: curl_sys::CURLoption = 226;
     // SAFETY: the handle is alive for the call, and the option takes a long.
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SSL_ENABLE_ALPN, c_long::from(0)) };
 }
 
-/// Returns the socket of a handle that only connects.
+/// Returns the socket of a handle in a multi, which only connects (`tcp`).
 pub fn socket<H>(handle: &Easy2Handle<H>) -> Option<curl_sys::curl_socket_t> {
     active_socket(handle.raw())
 }
 
-/// Returns the socket of the connection that a handle's last transfer has left open.
+/// Returns the socket that a handle's last transfer has left open; none if it was closed.
 pub fn idle_socket<H>(easy: &Easy2<H>) -> Option<curl_sys::curl_socket_t> {
     active_socket(easy.raw())
 }
 
 fn active_socket(handle: *mut curl_sys::CURL) -> Option<curl_sys::curl_socket_t> {
-    // Of curl/curl.h, not yet in curl-sys: CURLINFO_SOCKET + 44.
+    // From curl/curl.h, not yet in curl-sys: CURLINFO_SOCKET + 44.
     const ACTIVESOCKET: curl_sys::CURLINFO = 0x0050_0000 + 44;
     let mut socket: curl_sys::curl_socket_t = -1;
     // SAFETY: the handle is alive for the call, and CURLINFO_ACTIVESOCKET stores a socket's number.
@@ -160,18 +159,18 @@ fn active_socket(handle: *mut curl_sys::CURL) -> Option<curl_sys::curl_socket_t>
     (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
 }
 
-/// Reads the bytes that have come for a handle that only connects. Returns their number, 0 at the end of
-/// the connection, and none while no bytes have come.
+/// Reads bytes that have arrived for a handle that only connects (`tcp`). Returns their number: 0 at the end of the
+/// connection, none if no byte has arrived yet.
 ///
 /// # Errors
-/// The connection broke.
+/// The connection is broken.
 pub fn receive<H>(
     handle: &Easy2Handle<H>,
     buffer: &mut [u8],
 ) -> Result<Option<usize>, curl::Error> {
     let mut count = 0;
-    // SAFETY: the handle is alive and still in its multi, which has its connection; at most the
-    // buffer's length is written to it.
+    // SAFETY: the handle is alive and still in its multi, which owns the connection. libcurl writes at most the length
+    // of the buffer.
     let code = unsafe {
         curl_sys::curl_easy_recv(
             handle.raw(),
@@ -187,24 +186,24 @@ pub fn receive<H>(
     }
 }
 
-/// Returns the error of the system (errno) that the handle met last, such as ECONNREFUSED; 0 if none.
+/// Returns the last error number of the system (errno) in the handle's transfer, such as ECONNREFUSED; 0 if none.
 pub fn os_errno<H>(easy: &Easy2<H>) -> i32 {
     number(easy, curl_sys::CURLINFO_OS_ERRNO) as i32
 }
 
-/// Returns true if bytes of the request were sent. Bytes sent to a proxy before it do not count.
+/// Returns true if a byte of the request was sent. Bytes for the proxy alone do not count.
 pub fn is_requested<H>(easy: &Easy2<H>) -> bool {
     number(easy, curl_sys::CURLINFO_REQUEST_SIZE) > 0
 }
 
-/// Returns the error of a proxy: a `CURLproxycode` of curl/curl.h, 0 if none.
+/// Returns the error of a proxy, as a `CURLproxycode` of curl/curl.h; 0 if none.
 pub fn proxy_error<H>(easy: &Easy2<H>) -> c_long {
-    // Of curl/curl.h, not yet in curl-sys: CURLINFO_LONG + 59.
+    // From curl/curl.h, not yet in curl-sys: CURLINFO_LONG + 59.
     const PROXY_ERROR: curl_sys::CURLINFO = 0x0020_0000 + 59;
     number(easy, PROXY_ERROR)
 }
 
-/// Reads a number of a transfer; 0 if there is none. `info` must be one of the options that store a long.
+/// Reads a number of a transfer; 0 if there is none. `info` must be an option that stores a long.
 fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
     let mut number: c_long = 0;
     // SAFETY: such an option stores a long.
@@ -212,19 +211,20 @@ fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
     if code == curl_sys::CURLE_OK { number } else { 0 }
 }
 
-/// Returns the bytes that went over a TCP socket in each direction: `(acknowledged, received)`. The start
-/// of the connection counts as one acknowledged byte, its end as one received byte. None if the kernel
-/// does not count them, as before Linux 4.1 and under emulation.
+/// Returns how many bytes of a TCP connection the other side has acknowledged, and how many it has sent. The start of
+/// the connection counts as one acknowledged byte, its end as one received byte. None if the kernel does not count
+/// them: before Linux 4.1, and under emulation.
 pub fn traffic(socket: &Socket) -> Option<(u64, u64)> {
     const TCP: c_int = 6;
     const TCP_INFO: c_int = 11;
-    /// Places of `tcpi_bytes_acked` and `tcpi_bytes_received` in linux/tcp.h's `struct tcp_info`, in
-    /// words of 8 bytes; the same on all processors.
+    /// Offset of `tcpi_bytes_acked` in `struct tcp_info` of linux/tcp.h, in words of 8 bytes; the same on all
+    /// processors.
     const ACKED: usize = 120 / 8;
+    /// Offset of `tcpi_bytes_received`, likewise.
     const RECEIVED: usize = 128 / 8;
     let mut info = [0_u64; 32];
     let mut length = size_of_val(&info) as u32;
-    // SAFETY: the kernel writes at most `length` bytes, which are there, and sets it to how many.
+    // SAFETY: the kernel writes at most `length` bytes, which `info` has, and sets `length` to their number.
     let code = unsafe {
         getsockopt(socket.as_raw_fd(), TCP, TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
     };

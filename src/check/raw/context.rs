@@ -1,5 +1,4 @@
-//! Prepares the TLS context of a connection, as libcurl hands it out: sets its roots, and notes its
-//! handshake.
+//! Prepares the TLS context of a connection that libcurl opens: sets the roots, and notes the handshake.
 
 #![expect(unsafe_code, reason = "calls that have no safe form in the crates")]
 
@@ -21,7 +20,7 @@ use crate::clock;
 unsafe extern "C" {
     /// OpenSSL 1.1 and later: adds an owner to the store; returns 1 on success.
     fn X509_STORE_up_ref(store: *mut openssl_sys::X509_STORE) -> c_int;
-    /// OpenSSL: verifies chains by `callback`, which gets `argument`.
+    /// OpenSSL: sets the `callback` that verifies chains; it gets `argument`.
     fn SSL_CTX_set_cert_verify_callback(
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<extern "C" fn(*mut openssl_sys::X509_STORE_CTX, *mut c_void) -> c_int>,
@@ -31,8 +30,8 @@ unsafe extern "C" {
     fn X509_STORE_CTX_get0_untrusted(
         context: *const openssl_sys::X509_STORE_CTX,
     ) -> *mut openssl_sys::stack_st_X509;
-    /// OpenSSL: sets the `callback` that is asked for a client certificate, if a site wants one and none
-    /// is set; the callback returns 0 if there is none.
+    /// OpenSSL: sets the `callback` that is called if a site wants a client certificate and none is set. The
+    /// callback returns 0 if it has none either.
     fn SSL_CTX_set_client_cert_cb(
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<
@@ -43,33 +42,34 @@ unsafe extern "C" {
             ) -> c_int,
         >,
     );
-    /// OpenSSL: calls `callback` for each step and alert, with its kind and its number.
+    /// OpenSSL: sets the `callback` for all steps and alerts of a connection; it gets their kind and number.
     fn SSL_CTX_set_info_callback(
         context: *mut openssl_sys::SSL_CTX,
         callback: Option<extern "C" fn(*const openssl_sys::SSL, c_int, c_int)>,
     );
-    /// OpenSSL: asks `callback` for the password of a key, with `argument`.
+    /// OpenSSL: sets the `callback` that returns the password of a key.
     fn SSL_CTX_set_default_passwd_cb(
         context: *mut openssl_sys::SSL_CTX,
         callback: openssl_sys::pem_password_cb,
     );
+    /// OpenSSL: sets the argument of the callback for passwords.
     fn SSL_CTX_set_default_passwd_cb_userdata(
         context: *mut openssl_sys::SSL_CTX,
         argument: *mut c_void,
     );
-    /// OpenSSL: returns the words for an alert, as static text.
+    /// OpenSSL: returns the text of an alert, which is static.
     fn SSL_alert_desc_string_long(number: c_int) -> *const c_char;
 }
 
-/// Makes `store` the roots of a TLS context. `context` is the pointer that libcurl hands to the callback
-/// of CURLOPT_SSL_CTX_FUNCTION. Returns false if the store could not be shared.
+/// Sets the roots of a TLS context. `context` is the pointer that libcurl hands to the callback of
+/// CURLOPT_SSL_CTX_FUNCTION. Returns false if OpenSSL cannot share the store.
 pub fn set_roots(context: *mut c_void, store: &X509Store) -> bool {
     if context.is_null() {
         return false;
     }
-    // SAFETY: libcurl's contract for the callback is that `context` is the connection's
-    // SSL_CTX, of the OpenSSL that is linked once into this program. The store is alive; the
-    // context becomes one more owner of it, which the count raised before stands for.
+    // SAFETY: by libcurl's contract, `context` is the SSL_CTX of the connection, made by the one OpenSSL that is linked
+    // into this program. The store is alive. The context becomes another owner of the store: its count is raised
+    // first.
     unsafe {
         if X509_STORE_up_ref(store.as_ptr()) != 1 {
             return false;
@@ -79,8 +79,8 @@ pub fn set_roots(context: *mut c_void, store: &X509Store) -> bool {
     true
 }
 
-/// Lets a TLS context speak with sites that do not know secure renegotiation (RFC 5746).
-/// `context`: as above.
+/// Lets a TLS context connect to sites that do not know secure renegotiation (RFC 5746). `context`: as in
+/// [`set_roots`].
 pub fn allow_legacy_renegotiation(context: *mut c_void) {
     if context.is_null() {
         return;
@@ -94,23 +94,23 @@ pub fn allow_legacy_renegotiation(context: *mut c_void) {
     }
 }
 
-/// Index in OpenSSL's extra data of a context, under which its `SharedHandshake` lies. The handshake is
-/// freed with the context, or by [`clear`].
-static PLACE: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
+/// Index of the `SharedHandshake` in the extra data that OpenSSL keeps for a context. The handshake is freed with the
+/// context, or by [`clear`].
+static INDEX: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
 
-/// Makes a TLS context note its handshakes, also those that fail. (libcurl's own option for certificates,
-/// CURLOPT_CERTINFO, writes all of them out as text, which is an eighth of a check's work.)
-/// `context`: as above. Returns false if the context cannot keep the notes.
+/// Makes a TLS context note its handshake in `handshake`, even if that fails. `context`: as in [`set_roots`]. Returns
+/// false if the context cannot keep the notes. (libcurl has an option for certificates, CURLOPT_CERTINFO, but it writes
+/// all of them as text, which takes an eighth of a check's CPU time.)
 pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
-    let place = PLACE.get_or_init(|| SslContext::new_ex_index().ok());
-    let (Some(place), false) = (place, context.is_null()) else { return false };
+    let index = INDEX.get_or_init(|| SslContext::new_ex_index().ok());
+    let (Some(index), false) = (index, context.is_null()) else { return false };
     let handshake = Box::into_raw(Box::new(Arc::clone(handshake)));
-    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which
-    // OpenSSL drops with the context; the callbacks find it by the index, and are called in
-    // handshakes and reads alone, each of which keeps the context.
+    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which OpenSSL drops with
+    // the context. The callbacks find it by the index; they are called only in handshakes and reads, during which the
+    // context is alive.
     unsafe {
         let context = context.cast();
-        if openssl_sys::SSL_CTX_set_ex_data(context, place.as_raw(), handshake.cast()) != 1 {
+        if openssl_sys::SSL_CTX_set_ex_data(context, index.as_raw(), handshake.cast()) != 1 {
             drop(Box::from_raw(handshake));
             return false;
         }
@@ -121,15 +121,15 @@ pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bo
     true
 }
 
-/// Undoes the settings that the functions here and libcurl have made in a TLS context, so that another
-/// connection can use it. Settings that libcurl makes anew each time (versions, groups, modes) stay. Returns
-/// false if there is no memory; then the context cannot be used again.
+/// Undoes the settings of libcurl and of this file in a TLS context, so that another connection can use the context.
+/// Settings that libcurl makes for every connection (versions, groups, modes) stay. Returns false without memory: then
+/// the context must not be used again.
 ///
 /// # Safety
 /// `context` is an SSL_CTX that no connection uses.
 pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
-    // SAFETY: the context is alive, by the caller's word, and takes the new store over. Under the index lies
-    // null, or the `Box` that `record_handshake` put there, whose callbacks go before it.
+    // SAFETY: the caller promises that the context is alive; it becomes the owner of the new store. At the index is
+    // null, or the `Box` that `record_handshake` put there; the callbacks that use it are removed first.
     unsafe {
         let store = openssl_sys::X509_STORE_new();
         if store.is_null() {
@@ -139,14 +139,14 @@ pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
         SSL_CTX_set_cert_verify_callback(context, None, ptr::null_mut());
         SSL_CTX_set_client_cert_cb(context, None);
         SSL_CTX_set_info_callback(context, None);
-        if let Some(Some(place)) = PLACE.get() {
-            let handshake = openssl_sys::SSL_CTX_get_ex_data(context, place.as_raw());
-            openssl_sys::SSL_CTX_set_ex_data(context, place.as_raw(), ptr::null_mut());
+        if let Some(Some(index)) = INDEX.get() {
+            let handshake = openssl_sys::SSL_CTX_get_ex_data(context, index.as_raw());
+            openssl_sys::SSL_CTX_set_ex_data(context, index.as_raw(), ptr::null_mut());
             if !handshake.is_null() {
                 drop(Box::from_raw(handshake.cast::<SharedHandshake>()));
             }
         }
-        // The password of the key lies in a handle that may be gone.
+        // The password of the key belongs to a handle that may be gone.
         SSL_CTX_set_default_passwd_cb(context, None);
         SSL_CTX_set_default_passwd_cb_userdata(context, ptr::null_mut());
         openssl_sys::SSL_CTX_clear_options(context, !0);
@@ -159,44 +159,43 @@ pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
 const FIRST_OPTIONS: u64 =
     openssl_sys::SSL_OP_NO_COMPRESSION | openssl_sys::SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
 
-/// Changes the notes of a connection's handshake.
+/// Changes the notes of a connection's handshake by `change`; does nothing if there are no notes.
 ///
 /// # Safety
 /// `ssl` is null or a connection that is alive.
 unsafe fn note(ssl: *const openssl_sys::SSL, change: impl FnOnce(&mut Handshake)) {
-    let Some(Some(place)) = PLACE.get() else { return };
+    let Some(Some(index)) = INDEX.get() else { return };
     if ssl.is_null() {
         return;
     }
-    // SAFETY: a connection keeps its context, and under that index lies what `record_handshake` put
-    // there, or nothing.
+    // SAFETY: a connection keeps its context alive. At the index is what `record_handshake` put there, or null.
     let handshake = unsafe {
         let context = openssl_sys::SSL_get_SSL_CTX(ssl);
-        openssl_sys::SSL_CTX_get_ex_data(context, place.as_raw()).cast::<SharedHandshake>().as_ref()
+        openssl_sys::SSL_CTX_get_ex_data(context, index.as_raw()).cast::<SharedHandshake>().as_ref()
     };
     if let Some(handshake) = handshake {
         change(&mut handshake.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// Returns OpenSSL's words for one of its X509_V_ numbers.
+/// Returns OpenSSL's text for one of its X509_V_ numbers.
 pub fn words(code: i32) -> &'static str {
     // SAFETY: any number is taken.
     unsafe { X509VerifyResult::from_raw(code) }.error_string()
 }
 
-/// Returns OpenSSL's words for an alert that a site sent.
+/// Returns OpenSSL's text for the number of an alert.
 pub fn alert_words(number: u8) -> &'static str {
     // SAFETY: any number is taken, and the text is static.
     let text = unsafe { CStr::from_ptr(SSL_alert_desc_string_long(c_int::from(number))) };
     text.to_str().unwrap_or_default()
 }
 
-/// Verifies a chain as OpenSSL would without us, unless the same one was verified before. Refuses a leaf that
-/// has no names: libcurl would take its common name. Notes the path.
+/// Verifies a chain as OpenSSL does, unless the same chain was verified before; notes the path. Refuses a leaf without
+/// names, for which libcurl would accept the common name.
 extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL gives a context that is ready to be verified, of a connection that is alive, and the
-    // certificates sent are the context's.
+    // SAFETY: OpenSSL passes a context that is ready to be verified, of a connection that is alive. The certificates that
+    // the site has sent belong to the context.
     unsafe {
         let index = openssl_sys::SSL_get_ex_data_X509_STORE_CTX_idx();
         let ssl = openssl_sys::X509_STORE_CTX_get_ex_data(context, index).cast();
@@ -224,15 +223,16 @@ extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) 
     }
 }
 
-/// Makes OpenSSL verify a chain, and returns the path, or the chain that was `sent` if there is no path.
+/// Lets OpenSSL verify a chain. Returns the path, or the chain that was `sent` if OpenSSL found no path.
 ///
 /// # Safety
-/// `context` is ready to be verified; `sent` is its own.
+/// `context` is ready to be verified, and `sent` belongs to it.
 unsafe fn verify_anew(
     context: *mut openssl_sys::X509_STORE_CTX,
     sent: Option<&StackRef<X509>>,
 ) -> Verification {
-    // SAFETY: the caller's word. The path is the context's; each certificate of it gets one more owner.
+    // SAFETY: as the caller promises. The path belongs to the context; the copies of its certificates are further
+    // owners.
     unsafe {
         let is_verified = openssl_sys::X509_verify_cert(context) == 1;
         let found = openssl_sys::X509_STORE_CTX_get0_chain(context);
@@ -252,25 +252,25 @@ unsafe fn verify_anew(
     }
 }
 
-/// Notes that a site asks for a client certificate and there is none for it.
+/// Notes that the site asks for a client certificate, and that the target has none.
 extern "C" fn note_certificate_request(
     ssl: *mut openssl_sys::SSL,
     _: *mut *mut openssl_sys::X509,
     _: *mut *mut openssl_sys::EVP_PKEY,
 ) -> c_int {
-    // SAFETY: OpenSSL gives the connection that is in its handshake.
+    // SAFETY: OpenSSL passes the connection that is in its handshake.
     unsafe { note(ssl, |handshake| handshake.lacks_certificate = true) };
     0
 }
 
-/// Notes a fatal alert that a site sends; other alerts do not end the connection.
+/// Notes a fatal alert of the site. Other alerts do not end the connection.
 extern "C" fn note_alert(ssl: *const openssl_sys::SSL, what: c_int, value: c_int) {
-    // Of openssl/ssl.h, not in openssl-sys.
+    // From openssl/ssl.h, not in openssl-sys.
     const READ_ALERT: c_int = 0x4000 | 0x04;
     // The level is in the higher byte.
     const FATAL: c_int = 2;
     if what == READ_ALERT && value >> 8 == FATAL {
-        // SAFETY: OpenSSL gives the connection that reads.
+        // SAFETY: OpenSSL passes the connection that has read the alert.
         unsafe { note(ssl, |handshake| handshake.alert = Some((value & 0xff) as u8)) };
     }
 }

@@ -1,11 +1,11 @@
-//! TLS contexts, kept for the next connection. To make one (`SSL_CTX_new`) OpenSSL looks up every cipher,
-//! digest, group and signature algorithm, which is a seventh of an HTTPS check's work, and libcurl makes one
-//! for each connection.
+//! Keeps TLS contexts for the next connection. libcurl makes one for each connection (`SSL_CTX_new`); for that,
+//! OpenSSL looks up every cipher, digest, group and signature algorithm, which takes a seventh of the CPU time of an
+//! HTTPS check.
 //!
-//! `cross/tools/sitewatch-libcurl.h` has libcurl call the two functions here instead of OpenSSL's own. A
-//! context belongs to one connection at a time, and is handed on as OpenSSL made it: options and versions
-//! as they were, an empty store, no callback of ours. One that held a client certificate is not kept. A
-//! build without that header works the same, and costs more.
+//! `cross/tools/sitewatch-libcurl.h` makes libcurl call the two functions here instead of OpenSSL's. A context belongs
+//! to one connection at a time. The next connection gets it as OpenSSL made it: with the first options, an empty store
+//! and no callback of ours. A context with a client certificate is freed. A build without that header works too, and
+//! takes more CPU time.
 
 #![expect(
     unsafe_code,
@@ -19,31 +19,31 @@ use openssl_sys::{SSL_CTX, SSL_METHOD, X509};
 
 use super::context::clear;
 
-/// Contexts that wait for a connection; the newest is taken first.
+/// Contexts that no connection uses; the one that was added last is taken first.
 static IDLE: Mutex<Vec<IdleContext>> = Mutex::new(Vec::new());
-/// Keep at most this many contexts idle, some 12 KiB each.
+/// Most idle contexts, of some 12 KiB each; a further one is freed.
 const IDLE_MAX: usize = 16;
 
-/// A context that no connection has.
+/// A context that no connection uses.
 struct IdleContext {
     context: *mut SSL_CTX,
     method: *const SSL_METHOD,
 }
 
-// SAFETY: a context may be used by any thread, by one at a time; the list owns those in it.
+// SAFETY: any thread may use a context, one thread at a time. The list owns its contexts.
 unsafe impl Send for IdleContext {}
 
 unsafe extern "C" {
-    /// OpenSSL 1.1.1 and later: the certificate that the context shows, or null.
+    /// OpenSSL 1.1.1 and later: returns the client certificate of the context, or null.
     fn SSL_CTX_get0_certificate(context: *const SSL_CTX) -> *mut X509;
-    /// OpenSSL 3: the method that the context was made for.
+    /// OpenSSL 3: returns the method that the context was made with.
     fn SSL_CTX_get_ssl_method(context: *const SSL_CTX) -> *const SSL_METHOD;
 }
 
-/// Stands in for `SSL_CTX_new` in libcurl: an idle context, or a new one. Null: no memory.
+/// Replaces `SSL_CTX_new` in libcurl. Returns an idle context or a new one; null without memory.
 ///
 /// # Safety
-/// `method` is one of OpenSSL's.
+/// `method` comes from OpenSSL.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sitewatch_ssl_ctx_new(method: *const SSL_METHOD) -> *mut SSL_CTX {
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,21 +51,21 @@ unsafe extern "C" fn sitewatch_ssl_ctx_new(method: *const SSL_METHOD) -> *mut SS
         return idle.swap_remove(at).context;
     }
     drop(idle);
-    // SAFETY: the caller's word.
+    // SAFETY: as the caller promises.
     unsafe { openssl_sys::SSL_CTX_new(method) }
 }
 
-/// Stands in for `SSL_CTX_free` in libcurl, which has freed the context's one connection before: keeps the
-/// context for the next one, or frees it.
+/// Replaces `SSL_CTX_free` in libcurl, which frees the connection of the context before. Keeps the context for the next
+/// connection, or frees it.
 ///
 /// # Safety
-/// `context` is null, or came from [`sitewatch_ssl_ctx_new`] and is not used after.
+/// `context` is null, or came from [`sitewatch_ssl_ctx_new`] and is not used after this call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sitewatch_ssl_ctx_free(context: *mut SSL_CTX) {
     if context.is_null() {
         return;
     }
-    // SAFETY: the context is alive and the caller's alone.
+    // SAFETY: the context is alive, and only the caller uses it.
     unsafe {
         let method = SSL_CTX_get_ssl_method(context);
         let is_fit = SSL_CTX_get0_certificate(context).is_null() && clear(context);
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::check::handshake::SharedHandshake;
 
-    /// The contexts are all tests' of this process: one at a time.
+    /// Lets one test run at a time: all tests of this process share the contexts.
     static ALONE: Mutex<()> = Mutex::new(());
 
     fn idle() -> usize {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn libcurl_hands_its_contexts_over() {
+    fn libcurl_leaves_its_contexts_here() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         free_all();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,12 +124,12 @@ mod tests {
             drop(easy);
             counts.push(idle());
         }
-        // None, where C was compiled without `-include sitewatch-libcurl.h`.
+        // 0 each, if C was compiled without `-include sitewatch-libcurl.h`.
         assert_eq!(counts, [1, 1]);
     }
 
     #[test]
-    fn a_context_is_handed_on_as_it_was_made() {
+    fn the_next_connection_gets_a_context_as_openssl_made_it() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let method = SslMethod::tls_client().as_ptr();
         // SAFETY: contexts are made, changed and freed by their one owner.
@@ -152,20 +152,20 @@ mod tests {
     }
 
     #[test]
-    fn who_showed_a_certificate_is_not_kept() {
+    fn a_context_with_a_client_certificate_is_freed() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let before = idle();
         let mut builder = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
         builder.set_certificate(&openssl::x509::X509::from_der(&roots[0]).unwrap()).unwrap();
         let context = builder.build();
-        // SAFETY: one more owner, who is freed.
+        // SAFETY: the call frees the owner that was added before.
         unsafe {
             openssl_sys::SSL_CTX_up_ref(context.as_ptr());
             sitewatch_ssl_ctx_free(context.as_ptr());
         }
         assert_eq!(idle(), before);
-        // SAFETY: null is taken, as OpenSSL takes it.
+        // SAFETY: null is allowed.
         unsafe { sitewatch_ssl_ctx_free(ptr::null_mut()) };
     }
 }

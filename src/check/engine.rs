@@ -1,7 +1,7 @@
-//! Runs many checks at once on one thread, each with libcurl handles of its own.
+//! Runs many checks at once on one thread.
 //!
-//! The owner of an [`Engine`] starts checks and takes turns. A turn moves all checks on and gives those
-//! that have ended. A turn never blocks longer than its timeout.
+//! The owner of an [`Engine`] starts checks and calls [`Engine::turn`] again and again. A turn advances all checks and
+//! returns those that have ended. It never blocks longer than its timeout.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -24,26 +24,28 @@ use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
-/// Most names that libcurl looks up itself at once: those of proxies.
+/// Most names that libcurl itself looks up at once: the names of proxies.
 const LOOKUPS: u16 = 100;
 
-/// Checks under way; each carries a tag of the caller.
+/// Runs checks. Each check carries a tag of the caller, of the type `T`.
 pub struct Engine<T> {
     multi: Multi,
     trust: Trust,
     resolver: Resolver,
-    /// Hops whose name is being looked up, by token.
+    /// Hops whose name is being looked up, by their token.
     lookups: HashMap<usize, PendingLookup<T>>,
+    /// Hops that libcurl works on, by their token.
     transfers: HashMap<usize, Transfer<T>>,
     /// Tokens of the transfers that wait for a greeting.
     awaiting_greeting: Vec<usize>,
-    /// Connections that targets keep (`reuse`), by the target's name.
+    /// Open connections of targets with `reuse`, by the name of the target.
     pools: HashMap<Arc<str>, Rc<ConnectionPool>>,
+    /// Token of the next hop; tokens are not used twice.
     next_token: usize,
     detector: StallDetector,
-    /// Sum of the late turns since the last [`Engine::take_stall`].
+    /// Sum of the stalls since the last [`Engine::take_stall`].
     stalled: Duration,
-    /// Checks that have ended since the last turn; those that could not begin are among them.
+    /// Checks that have ended since the last turn, with those that could not start.
     ended: Vec<FinishedCheck<T>>,
 }
 
@@ -55,7 +57,7 @@ struct PendingLookup<T> {
     tag: T,
 }
 
-/// Hop under way.
+/// Hop that libcurl works on.
 struct Transfer<T> {
     handle: Easy2Handle<Callbacks>,
     check: Box<ActiveCheck>,
@@ -70,12 +72,12 @@ pub struct FinishedCheck<T> {
     pub target: Arc<Target>,
     /// Reply of the site.
     pub reply: Reply,
-    /// Room that the body takes; drop it together with the body.
+    /// Permit for the body; drop it together with the body.
     pub permit: Option<Permit>,
 }
 
 impl<T> Engine<T> {
-    /// Makes an engine that trusts these roots.
+    /// Makes an engine without checks, which trusts these roots.
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
         let (transfers, pools) = (HashMap::new(), HashMap::new());
@@ -104,7 +106,7 @@ impl<T> Engine<T> {
         self.multi.waker()
     }
 
-    /// Trusts these roots from the next check on; no connection made before is used any more.
+    /// Replaces the roots for all later checks, and closes the connections that were verified with the old ones.
     pub fn trust(&mut self, trust: Trust) {
         self.trust = trust;
         self.pools.clear();
@@ -115,7 +117,7 @@ impl<T> Engine<T> {
         self.lookups.len() + self.transfers.len() + self.ended.len()
     }
 
-    /// Starts a check. `held` is the room for its body at first; it grows with the body.
+    /// Starts a check. `permit` is for the first bytes of its body, and grows with the body.
     pub fn start(&mut self, target: Arc<Target>, permit: Permit, tag: T) {
         let pool = target.connect.reuse.then(|| self.pool_of(&target));
         let check = Box::new(ActiveCheck::new(target, pool, Instant::now()));
@@ -126,11 +128,11 @@ impl<T> Engine<T> {
         Rc::clone(self.pools.entry(Arc::clone(&target.name)).or_default())
     }
 
-    /// Moves all checks on, waits for at most `timeout` if none has ended, and returns the checks that have
-    /// ended, in no particular order.
+    /// Advances all checks, and returns those that have ended, in no particular order. If none has ended, waits for
+    /// at most `timeout`.
     ///
     /// # Errors
-    /// libcurl itself failed, for example without memory; the checks stay as they are.
+    /// libcurl itself fails, for example without memory; the checks stay as they are.
     pub fn turn(&mut self, timeout: Duration) -> Result<Vec<FinishedCheck<T>>, Error> {
         self.detect_stall(Duration::ZERO);
         self.multi.perform().cannot("go on with the checks")?;
@@ -146,16 +148,15 @@ impl<T> Engine<T> {
         Ok(std::mem::take(&mut self.ended))
     }
 
-    /// Returns the sum of all late turns since the last call, a stall that ends now included; none if that is
-    /// less than 1 s.
+    /// Returns the sum of all stalls since the last call, with one that ends now; none if the sum is less than 1 s.
     pub fn take_stall(&mut self) -> Option<Duration> {
         self.detect_stall(Duration::ZERO);
         let stalled = std::mem::take(&mut self.stalled);
         (stalled >= stall::STALLED).then_some(stalled)
     }
 
-    /// Notes a stall if this call comes far too late after the last one, of which `allowed` was the longest
-    /// wait. The stall is added to all checks under way: they have waited for us.
+    /// Notes a stall if this call comes much later than `allowed` after the last call. Adds the stall to all checks
+    /// under way, since they have waited for us.
     fn detect_stall(&mut self, allowed: Duration) {
         let now = Instant::now();
         let Some(late) = self.detector.late(allowed, now) else { return };
@@ -165,7 +166,7 @@ impl<T> Engine<T> {
         transfers.chain(lookups).for_each(|check| check.stall(late, now));
     }
 
-    /// Ends all checks that are under way without a reply, and returns their tags.
+    /// Drops all checks that are under way, and returns their tags.
     pub fn abandon(&mut self) -> Vec<T> {
         let transfers = std::mem::take(&mut self.transfers).into_values().map(|transfer| {
             drop(self.multi.remove2(transfer.handle));
@@ -175,7 +176,7 @@ impl<T> Engine<T> {
         transfers.chain(lookups).collect()
     }
 
-    /// Sends a check on its next hop.
+    /// Starts the next hop of a check: looks up its name, or connects at once if no name has to be looked up.
     fn start_hop(&mut self, mut check: Box<ActiveCheck>, permit: Permit, tag: T) {
         let Some(resolution) = check.resolution() else { return self.connect(check, permit, tag) };
         let token = self.next_token;
@@ -184,7 +185,7 @@ impl<T> Engine<T> {
         self.lookups.insert(token, PendingLookup { check, resolution, permit, tag });
     }
 
-    /// Moves on all hops whose name is being looked up. Returns false if no lookup has ended.
+    /// Advances all lookups. Returns false if none has ended.
     fn advance_lookups(&mut self) -> bool {
         if self.lookups.is_empty() {
             return false;
@@ -199,7 +200,7 @@ impl<T> Engine<T> {
         tokens.into_iter().filter(|token| self.advance_lookup(*token)).count() > 0
     }
 
-    /// Moves on one hop whose name is being looked up. Returns false if the lookup goes on.
+    /// Advances one lookup. Returns false if the lookup goes on.
     fn advance_lookup(&mut self, token: usize) -> bool {
         let now = Instant::now();
         let Some(PendingLookup { check, resolution, .. }) = self.lookups.get_mut(&token) else {
@@ -244,7 +245,7 @@ impl<T> Engine<T> {
         true
     }
 
-    /// Sends a check on its next hop; the name needs no lookup, or has been looked up.
+    /// Hands the hop of a check to libcurl. By now the address is known, or libcurl has to find it.
     fn connect(&mut self, check: Box<ActiveCheck>, permit: Permit, tag: T) {
         let easy = match check.request(&self.trust, permit) {
             Ok(easy) => easy,
@@ -267,8 +268,9 @@ impl<T> Engine<T> {
     fn add(&self, easy: Easy2<Callbacks>, token: usize) -> Result<Easy2Handle<Callbacks>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
-        // The request begins now and not with the next turn: else its first phase would include the wait
-        // for that turn, and the starts of other checks. This call moves on new or overdue transfers only.
+        // Let the request begin now and not with the next turn: else its first phase would include the wait for that
+        // turn, and the starts of other checks. This call advances only new transfers and those whose timer has run
+        // out.
         handle.get_mut().started = Instant::now();
         self.multi.timeout().cannot("begin with the request")?;
         Ok(handle)
@@ -282,7 +284,7 @@ impl<T> Engine<T> {
         self.ended.push(FinishedCheck { tag, target, reply, permit });
     }
 
-    /// Returns the sockets to wait for besides libcurl's own, and the longest wait, at most `timeout`.
+    /// Returns the sockets to wait for, other than libcurl's own, and the longest time to wait, at most `timeout`.
     fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
         let greetings = self.awaiting_greeting.iter().filter_map(|token| self.transfers.get(token));
         let now = Instant::now();
@@ -293,7 +295,7 @@ impl<T> Engine<T> {
             });
         let open = open.chain(lookups);
         let left = open.map(|deadline| deadline.saturating_duration_since(now));
-        // One millisecond more, since poll knows whole milliseconds only and would wake up too early.
+        // Add a millisecond: poll counts in whole milliseconds and would return too early.
         let left = left.min().map(|left| left + Duration::from_millis(1));
         let sockets = greetings.filter_map(|transfer| {
             let mut socket = WaitFd::new();
@@ -304,7 +306,7 @@ impl<T> Engine<T> {
         (sockets.collect(), left.map_or(timeout, |left| left.min(timeout)))
     }
 
-    /// Reads the greetings that are waited for; returns those that are over.
+    /// Reads the greetings that have arrived. Returns the token and the result of each that is over.
     fn read_greetings(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
         let (mut over, now) = (Vec::new(), Instant::now());
         self.awaiting_greeting.retain(|token| {
@@ -319,13 +321,13 @@ impl<T> Engine<T> {
         over
     }
 
-    /// Takes the transfers that have ended out of libcurl, again and again until none is left. A next hop
-    /// that starts may end at once, or end others: the turn must not wait while an ended transfer is left.
+    /// Takes all transfers that have ended out of libcurl. Repeats that until none is left, since a hop that starts may
+    /// end at once, or end others, and the turn must not wait while a transfer has ended.
     fn collect(&mut self) {
         while self.advance_lookups() | self.collect_once() {}
     }
 
-    /// Takes the transfers out of libcurl that have ended by now. Returns false if there were none.
+    /// Takes the transfers that have ended by now out of libcurl. Returns false if there is none.
     fn collect_once(&mut self) -> bool {
         let (mut results, mut connected) = (Vec::new(), Vec::new());
         self.multi.messages(|message| {

@@ -1,10 +1,15 @@
-//! Checks sites: a target goes in, a reply comes out, and never an error, since the failure of a site is
-//! a result too.
+//! Checks sites. A target goes in and a reply comes out; never an error, since the fault of a site is a result too.
 //!
-//! [`engine`] runs many checks at once, `request` makes one request of a check and measures it, [`resolve`]
-//! finds the addresses of names, `route` sets the route of a hop, `proxy` finds the faults of proxies,
-//! `callbacks` takes libcurl's callbacks, `header` and `body` read the reply, `coding` decodes its body,
-//! `handshake`, `certificate`, `certificate_fault`, `chains` and [`trust`] are about TLS. Only `raw` has unsafe code.
+//! A check's walk: [`engine`] runs many checks at once; `request` makes the requests of one check, and `evaluation` in
+//! it decides about their results. On the way, [`resolve`] finds the addresses of names, `route` sets address and proxy,
+//! `callbacks` takes what libcurl reports, `header`, `body` and `coding` read the reply, `pool` keeps connections open,
+//! `budget` bounds the memory for bodies, `phases` measures, and `stall` finds out if this process stood still.
+//!
+//! TLS: [`trust`] has the roots, `handshake` the notes of a handshake, `certificate` reads certificates and `chains`
+//! remembers those that were verified. Faults: `fault` for errors of libcurl, `proxy` for proxies, `certificate_fault`
+//! for refused certificates, `kernel_route` for missing routes.
+//!
+//! [`canary`] asks the hosts that show whether our own network works. Only `raw` has unsafe code.
 
 pub mod canary;
 pub mod engine;

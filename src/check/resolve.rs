@@ -1,12 +1,13 @@
-//! Looks names up with the system's resolver. Each lookup runs on a thread of its own, so that no lookup
-//! waits for another. libcurl has such threads too, but with one flaw: a lookup that nobody answers
-//! hangs for 10 s and more after its check is over, and each check starts another one, until ten dead
-//! names occupy all threads and delay all other names. Here a name that hangs gets one second try beside
-//! the first; later questions for that name wait for the second try. A thread without work stays for a
-//! while: to start a thread can cost as much as a lookup.
+//! Looks up names with the system's resolver. Each lookup runs on a thread of its own, so that no lookup waits for
+//! another.
 //!
-//! `resolution` decides which lookups a name takes and what their answers mean, `system` makes one
-//! lookup, `servers` finds out why the name servers give no answer.
+//! libcurl has such threads too, but they have one flaw. A lookup without an answer hangs for 10 s or more after its
+//! check is over, and each check of that name starts another lookup. So ten dead names occupy all threads, and all other
+//! names have to wait. Here, a name whose lookup hangs gets a second lookup and no third: later checks wait for the
+//! second one. A thread without work stays for a while, since starting a thread can take as long as a lookup.
+//!
+//! `resolution` decides which lookups a name needs and what their replies mean, `system` makes one lookup, and `servers`
+//! asks the name servers why there is no answer.
 
 mod resolution;
 mod servers;
@@ -27,58 +28,62 @@ use self::system::{LookupError, SystemReply};
 
 /// Most first lookups at once: the default of `max_in_flight`.
 const LOOKUPS_MAX: usize = 100;
-/// A lookup that has taken this long counts as hanging.
+/// A lookup that takes longer than this counts as hanging.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-/// Lookups of one name that may hang at once. A second try of a name starts only while fewer than half
-/// of the [`LOOKUPS_MAX`] threads are busy.
+/// Most first lookups of one name that may hang at once. The second one starts only while fewer than half of the
+/// [`LOOKUPS_MAX`] threads are busy.
 const HANGING_MAX: usize = 2;
-/// Most lookups at once beside the first ones (one family alone, or the name servers). A lookup that
-/// finds no free thread is left out: it would only help.
+/// Most extra lookups at once: those of one family, or of the name servers. An extra lookup without a free thread is
+/// left out, since the first lookup can succeed without it.
 const EXTRA_MAX: usize = 100;
-/// Lookups beside a first one that may hang at once for the same question.
+/// Most extra lookups for the same question that may hang at once.
 const EXTRA_HANGING_MAX: usize = 1;
-/// Longest time that a thread stays without work, and the most threads that stay.
+/// A thread ends after this time without work.
 const IDLE_TIME: Duration = Duration::from_secs(10);
+/// Most threads that stay without work.
 const IDLE_MAX: usize = 4;
-/// Stack of each thread, in bytes: enough for the C library's resolver and the plugins of a host.
+/// Stack of each thread, in bytes: enough for the C library's resolver and its plugins.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Answer to a lookup, with its times.
+/// Reply to a lookup, with the times of the lookup.
 #[derive(Debug, Clone)]
 pub struct TimedReply {
     /// Kind of the lookup.
     pub kind: LookupKind,
     /// Result of the lookup.
     pub reply: LookupReply,
-    /// Start of the lookup: it had a thread.
+    /// Start of the lookup: from then on it had a thread.
     pub began: Instant,
-    /// End of the lookup; the answer may be read later.
+    /// End of the lookup. The reply may be read later.
     pub ended: Instant,
 }
 
-/// Resolver with its threads; shared with them.
+/// Resolver, which shares its state with its threads.
 pub struct Resolver(Arc<SharedResolver>);
 
 struct SharedResolver {
     state: Mutex<ResolverState>,
-    /// Wakes an idle thread: there is a lookup in [`ResolverState::handed_over`].
+    /// Wakes an idle thread, for a lookup in [`ResolverState::handed_over`].
     work: Condvar,
     waker: MultiWaker,
 }
 
 #[derive(Default)]
 struct ResolverState {
+    /// Lookups that run, by question; those of one question in the order of their start.
     under_way: HashMap<LookupQuestion, Vec<SystemCall>>,
-    /// Questions that wait for a free thread, each with its token; oldest first.
+    /// Questions that wait for a free thread, each with its token; the oldest first, without a bound of their own: the
+    /// engine has at most one for each check.
     waiting: VecDeque<(LookupQuestion, usize)>,
-    /// Threads that make a first lookup, or are about to; at most [`LOOKUPS_MAX`].
+    /// Number of threads for first lookups, at most [`LOOKUPS_MAX`].
     threads: usize,
-    /// Threads that make a lookup beside a first one, or are about to; at most [`EXTRA_MAX`].
+    /// Number of threads for extra lookups, at most [`EXTRA_MAX`].
     extra_threads: usize,
-    /// Threads without work; at most [`IDLE_MAX`].
+    /// Number of threads without work, at most [`IDLE_MAX`].
     idle: usize,
-    /// Lookups given to idle threads that have not yet woken up; at most one for each such thread.
+    /// Lookups for idle threads that are still waking up; at most one for each such thread.
     handed_over: VecDeque<(LookupQuestion, usize)>,
+    /// Replies that the engine has not taken yet, each with the token that waits for it.
     replies: Vec<(usize, TimedReply)>,
     next_id: usize,
 }
@@ -87,22 +92,22 @@ struct ResolverState {
 struct SystemCall {
     id: usize,
     began: Instant,
-    /// Tokens that wait for the answer; empty if the time of all of them is over.
+    /// Tokens that wait for the reply; empty if all their checks have ended.
     tokens: Vec<usize>,
 }
 
 impl Resolver {
-    /// Makes a resolver that ends a turn of `waker`'s loop when an answer has come.
+    /// Makes a resolver that wakes the engine by `waker` when a reply has come.
     pub fn new(waker: MultiWaker) -> Resolver {
         Resolver(Arc::new(SharedResolver { state: Mutex::default(), work: Condvar::new(), waker }))
     }
 
-    /// Starts the lookup of a name, or joins one that is under way. The answer carries `token`.
+    /// Starts a lookup, or joins one that is under way. The reply will carry `token`.
     pub fn ask(&self, question: LookupQuestion, token: usize, now: Instant) {
         let mut state = self.0.state();
         let Some(id) = state.enqueue(&question, token, now) else {
             if !state.replies.is_empty() {
-                // The lookup was left out, which is an answer.
+                // The lookup was left out; that is a reply too.
                 let _ = self.0.waker.wakeup();
             }
             return;
@@ -134,25 +139,24 @@ impl Resolver {
                 &TimedReply { kind: question.kind, reply, began: now, ended: now },
             );
             drop(state);
-            // An engine that is gone needs no answer.
+            // An engine that has ended needs no reply.
             let _ = self.0.waker.wakeup();
         }
     }
 
-    /// Takes the answers that have come, each with its token.
+    /// Takes the replies that have come, each with its token.
     pub fn take_replies(&self) -> Vec<(usize, TimedReply)> {
         std::mem::take(&mut self.0.state().replies)
     }
 
-    /// Returns the start of the lookup that `token` waits for; none if it has not started.
+    /// Returns the start of the lookup that `token` waits for; none if the lookup has not started.
     pub fn start_of(&self, question: &LookupQuestion, token: usize) -> Option<Instant> {
         let state = self.0.state();
         let mut lookups = state.under_way.get(question).into_iter().flatten();
         lookups.find(|lookup| lookup.tokens.contains(&token)).map(|lookup| lookup.began)
     }
 
-    /// Drops the questions and answers of `token`. Returns false if one of its questions still waited for
-    /// a thread.
+    /// Drops the questions and replies of `token`. Returns false if one of its questions still waited for a thread.
     pub fn forget(&self, questions: &[LookupQuestion], token: usize) -> bool {
         let mut state = self.0.state();
         for question in questions {
@@ -168,8 +172,8 @@ impl Resolver {
 }
 
 impl ResolverState {
-    /// Makes `token` wait for the answer to `question`: with a new lookup, with one that is under way, or in
-    /// the queue. Returns the number of the new lookup, which the caller must start.
+    /// Makes `token` wait for the reply to `question`: by a new lookup, by one that is under way, or in the queue.
+    /// Returns the number of the new lookup, which the caller must start; none if there is no new one.
     fn enqueue(&mut self, question: &LookupQuestion, token: usize, now: Instant) -> Option<usize> {
         let known = self.under_way.get_mut(question);
         let hang = known.as_deref().map_or(0, |all| {
@@ -190,7 +194,7 @@ impl ResolverState {
             self.under_way.entry(question.clone()).or_default().push(lookup);
             return Some(id);
         }
-        // Join the newest lookup: its answer is the freshest.
+        // Join the newest lookup, whose reply will be the newest.
         match known.and_then(|all| all.last_mut()) {
             Some(newest) => newest.tokens.push(token),
             None if is_extra(question) => {
@@ -207,7 +211,7 @@ impl ResolverState {
         if is_extra(question) { &mut self.extra_threads } else { &mut self.threads }
     }
 
-    /// Ends the lookup `id`: adds its answer for every token that waits for it.
+    /// Ends the lookup `id`, and adds its reply for every token that waits for it.
     fn finish(&mut self, question: &LookupQuestion, id: usize, reply: &TimedReply) {
         if let Some(all) = self.under_way.get_mut(question) {
             let ended = all.extract_if(.., |lookup| lookup.id == id);
@@ -219,9 +223,9 @@ impl ResolverState {
         }
     }
 
-    /// Returns the next lookup for a thread that is free, if a question waits; counts the thread as busy.
+    /// Returns the next lookup for a free thread, and counts the thread as busy. None if no question waits.
     fn next(&mut self) -> Option<(LookupQuestion, usize)> {
-        // While a thread is free, `begin` puts no question back into the queue.
+        // A question does not come back into the queue: a thread is free.
         while self.threads < LOOKUPS_MAX
             && let Some((next, token)) = self.waiting.pop_front()
         {
@@ -239,7 +243,8 @@ impl SharedResolver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a thread: makes lookups until there is no work for [`IDLE_TIME`], or [`IDLE_MAX`] others are idle.
+    /// Runs a thread, which makes lookups. Returns after [`IDLE_TIME`] without work, or if [`IDLE_MAX`] other threads
+    /// have no work either.
     fn work(&self, question: LookupQuestion, id: usize) {
         let mut next = Some((question, id));
         while let Some((question, id)) = next.take() {
@@ -253,7 +258,7 @@ impl SharedResolver {
             let stays = next.is_none() && state.idle < IDLE_MAX;
             state.idle += usize::from(stays);
             drop(state);
-            // An engine that is gone needs no answer.
+            // An engine that has ended needs no reply.
             let _ = self.waker.wakeup();
             if stays {
                 next = self.idle();
@@ -261,7 +266,7 @@ impl SharedResolver {
         }
     }
 
-    /// Waits for the next lookup of an idle thread; none after [`IDLE_TIME`] without one.
+    /// Waits for the next lookup of an idle thread. Returns none after [`IDLE_TIME`].
     fn idle(&self) -> Option<(LookupQuestion, usize)> {
         let mut state = self.state();
         let until = Instant::now() + IDLE_TIME;
@@ -281,12 +286,12 @@ impl SharedResolver {
     }
 }
 
-/// Returns true for a lookup that runs beside a first one.
+/// Returns true for an extra lookup, which runs next to a first one.
 fn is_extra(question: &LookupQuestion) -> bool {
     !matches!(question.kind, LookupKind::First(_))
 }
 
-/// Returns the answer of a lookup that was left out.
+/// Returns the reply of a lookup that was left out.
 fn no_reply(question: &LookupQuestion) -> LookupReply {
     match question.kind {
         LookupKind::NameServers(_) => LookupReply::Servers(None),

@@ -1,7 +1,8 @@
-//! Decodes the bytes of a body to text, as a browser would: a byte order mark decides the charset, else the
-//! header Content-Type; else a body that is UTF-8 is read as such; else the page's own declaration counts,
-//! `<meta charset>` or XML. UTF-8, UTF-16, and the charsets of one byte a character are known; labels are
-//! those of the WHATWG's Encoding Standard, where `iso-8859-1` means windows-1252.
+//! Decodes a body to text, as a browser does. The charset is found in this order: a byte order mark; the charset of the
+//! header Content-Type; UTF-8, if the body is valid UTF-8; the page's own declaration, `<meta charset>` or XML's.
+//!
+//! UTF-8, UTF-16 and the charsets with one byte for each character are known. Their labels are those of the WHATWG's
+//! Encoding Standard, where `iso-8859-1` means windows-1252.
 
 mod tables;
 
@@ -9,31 +10,31 @@ use std::borrow::Cow;
 
 use self::tables::TABLES;
 
-/// Bytes of a page that are searched for its own declaration, from the start.
+/// Search the first bytes of a page, this many, for its own declaration.
 const DECLARED_WITHIN: usize = 1024;
-/// Longest label that is repeated in an error, in characters.
+/// Cut a label to this number of characters in an error.
 const LABEL_MAX: usize = 40;
 
 /// A body as text.
 pub struct DecodedText<'a> {
-    /// Text without a byte order mark; U+FFFD stands for each character that cannot be known.
+    /// Text without a byte order mark. U+FFFD stands for each character that cannot be decoded.
     pub text: Cow<'a, str>,
-    /// Reason for which letters outside ASCII are not known, in words that follow `the body`.
+    /// Reason why letters outside ASCII are not known, as words that follow `the body`; none if they are known.
     pub unknown: Option<String>,
 }
 
-/// Ways in which bytes stand for characters.
+/// Charset: the way in which bytes stand for characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Charset {
     Utf8,
     Utf16 {
         is_big: bool,
     },
-    /// One byte a character, with the characters listed in [`TABLES`].
+    /// One byte for each character; with the characters of the last bytes, from [`TABLES`].
     Single(&'static str),
 }
 
-/// Decodes `body`, which came with that Content-Type header.
+/// Decodes `body`. `content_type` is the value of the header Content-Type.
 pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> DecodedText<'a> {
     const MARKS: [(&[u8], Charset); 3] = [
         (b"\xef\xbb\xbf", Charset::Utf8),
@@ -97,7 +98,7 @@ impl Charset {
                 let unit = |pair: &[u8]| match pair {
                     [a, b] if is_big => u16::from_be_bytes([*a, *b]),
                     [a, b] => u16::from_le_bytes([*a, *b]),
-                    // Half a character at the end.
+                    // A single byte at the end.
                     _ => 0xfffd,
                 };
                 let units = char::decode_utf16(body.chunks(2).map(unit));
@@ -119,8 +120,8 @@ impl Charset {
     }
 }
 
-/// Returns true if a body without a label is UTF-8: it holds more characters of several bytes than wrong
-/// byte sequences. So a body that is cut off, or has a stray byte, still is UTF-8.
+/// Returns true if a body is UTF-8: it has more characters of several bytes than wrong byte sequences. So a body that
+/// was cut, or that has a single wrong byte, is UTF-8 too.
 fn is_utf8(body: &[u8]) -> bool {
     if std::str::from_utf8(body).is_ok() {
         return true;
@@ -134,10 +135,10 @@ fn is_utf8(body: &[u8]) -> bool {
     right > wrong
 }
 
-/// Returns the value of the parameter `name` in `text`: after `name=`, in quotes or up to a blank, comma,
-/// quote or one of `;>?/`.
+/// Returns the value of the parameter `name` in `text`. The value follows `name=`; it is in quotes, or ends at a blank, a
+/// comma, a quote or one of `;>?/`.
 fn label_of(text: &str, name: &str) -> Option<String> {
-    // Only ASCII letters change, so byte offsets stay the same.
+    // Byte offsets stay the same, since only ASCII letters change.
     let lower = text.to_ascii_lowercase();
     for (at, _) in lower.match_indices(name) {
         let Some(value) = text[at + name.len()..].trim_start().strip_prefix('=') else { continue };
@@ -156,7 +157,7 @@ fn label_of(text: &str, name: &str) -> Option<String> {
     None
 }
 
-/// Returns the charset that a page declares itself, if the page may be HTML or XML.
+/// Returns the charset that a page declares. None if the page declares none, or is neither HTML nor XML.
 fn declared(body: &[u8], content_type: &str) -> Option<String> {
     let kind = content_type.to_ascii_lowercase();
     if !kind.is_empty() && !["html", "xml"].iter().any(|word| kind.contains(word)) {
@@ -171,7 +172,7 @@ fn declared(body: &[u8], content_type: &str) -> Option<String> {
         })
     };
     let label = tag("<?xml", "encoding").or_else(|| tag("<meta", "charset"))?;
-    // A page that could be read up to here as ASCII is not in UTF-16.
+    // The page cannot be UTF-16, since its declaration was read as ASCII.
     let is_wide = matches!(Charset::of(&label), Some(Charset::Utf16 { .. }));
     Some(if is_wide { "utf-8".to_owned() } else { label })
 }
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_word_on_the_charset_counts() {
+    fn the_first_source_that_names_a_charset_decides() {
         let meta = |of: &str| [of.as_bytes(), b"\xee\xf8"].concat();
         for (body, content_type, want) in [
             (&b"\xef\xbb\xbfab"[..], "text/html; charset=koi8-r", "ab"),

@@ -1,4 +1,4 @@
-//! Settings that all requests of a check share: the way to the target, and our identity there.
+//! Settings of a target's connections: addresses, proxy, TLS, version of HTTP.
 
 use core::net::IpAddr;
 use std::path::PathBuf;
@@ -9,43 +9,44 @@ use url::Url;
 use super::secret::{Login, Secret};
 use crate::words::words;
 
-/// Settings of a target's connections. By default any way is allowed.
+/// Settings of a target's connections. By default nothing is restricted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connect {
-    /// Family of addresses that are tried.
+    /// Address family to use.
     pub family: Family,
-    /// Address to use for the URL's host, instead of a look-up of its name.
+    /// Address to use for the URL's host, instead of looking up its name.
     pub resolve: Option<IpAddr>,
-    /// Address of this host, or name of an interface, from which the connection is made.
+    /// Address of this host, or name of an interface, to connect from.
     pub interface: Option<String>,
-    /// Proxy to connect through; shared by the targets that have it from `[defaults]`.
+    /// Proxy to connect through. Targets share the one of `[defaults]`.
     pub proxy: Option<Arc<Proxy>>,
-    /// Certificate shown to the target's own origin if the origin asks; shared likewise.
+    /// Client certificate, shown only to the target's own origin, and only if the origin asks for one. Targets share
+    /// the one of `[defaults]`.
     pub identity: Option<Arc<Identity>>,
     /// Name that TLS asks for and verifies, instead of the URL's host.
     pub server_name: Option<String>,
-    /// Oldest TLS version that is spoken.
+    /// Oldest version of TLS that is accepted.
     pub tls_min: TlsVersion,
     /// Accept sites that do not know secure renegotiation (RFC 5746).
     pub tls_legacy: bool,
-    /// HTTP version that is spoken.
+    /// Version of HTTP to use.
     pub http: HttpVersion,
-    /// For `tcp` alone: speak TLS from the first byte on.
+    /// Use TLS from the first byte on; only for `tcp`.
     pub tls: bool,
-    /// Keep the connection from check to check.
+    /// Keep the connection open for the next check.
     pub reuse: bool,
 }
 
 words! {
-    /// Families of addresses.
+    /// Address families.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum Family {
-        /// Both, IPv6 with a head start (RFC 8305).
+        /// Both; IPv6 has a head start (RFC 8305).
         #[default]
         Any = "any",
-        /// IPv4 alone.
+        /// Only IPv4.
         V4 = "4",
-        /// IPv6 alone.
+        /// Only IPv6.
         V6 = "6",
     }
 }
@@ -77,12 +78,12 @@ words! {
     /// Versions of HTTP.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum HttpVersion {
-        /// The site's choice: with TLS 2 or 1.1, without TLS 1.1.
+        /// With TLS, 2 or 1.1 as the site chooses; without TLS, 1.1.
         #[default]
         Auto = "auto",
-        /// 1.1 alone.
+        /// Only 1.1.
         V1_1 = "1.1",
-        /// 2 alone; without TLS too, by prior knowledge (RFC 9113, 3.3).
+        /// Only 2; without TLS by prior knowledge (RFC 9113, section 3.3).
         V2 = "2",
     }
 }
@@ -90,20 +91,20 @@ words! {
 /// A proxy that forwards our requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// URL with the scheme `http`, `socks5` (we look names up) or `socks5h` (the proxy does), host and
-    /// port; never holds a user or a password.
+    /// URL with host and port; never with a user or a password. The scheme is `http`, `socks5` (we look up the names of
+    /// sites) or `socks5h` (the proxy does).
     pub url: Url,
     /// User and password for the proxy.
     pub login: Option<Login>,
 }
 
-/// A certificate of ours, to identify us to a site.
+/// Client certificate, which identifies us to a site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// File in PEM with the certificate, followed by its chain.
+    /// PEM file with the certificate, followed by its chain.
     pub cert_file: PathBuf,
-    /// File in PEM with the key.
+    /// PEM file with the key.
     pub key_file: PathBuf,
-    /// Password that opens the key.
+    /// Password of the key file; none if the key is not encrypted.
     pub key_password: Option<Secret>,
 }

@@ -1,6 +1,5 @@
-//! Cookies within one check, by RFC 6265: a site may set a cookie along with a redirect and expect the
-//! cookie at the next hop. We do not use libcurl's cookies: its hops share nothing here, and its cookies
-//! cost more than they are worth. Our cookies end with the check.
+//! Keeps the cookies of one check, by RFC 6265: a site may set a cookie with a redirect and expect the cookie at the next
+//! hop. libcurl's cookies are not used, since each hop has a handle of its own. The cookies are dropped with the check.
 
 mod date;
 
@@ -9,11 +8,11 @@ use url::{Host, Url};
 /// Most cookies that are kept; further ones are ignored.
 const COOKIES_MAX: usize = 50;
 
-/// Most bytes of one cookie's name and value together (RFC 6265, 6.1); a longer cookie is ignored.
+/// Most bytes of the name and the value of one cookie together (RFC 6265, section 6.1); a longer cookie is ignored.
 const COOKIE_BYTES_MAX: usize = 4096;
 
-/// Most bytes of all cookies together, with their domains and paths; cookies beyond are ignored.
-/// Servers refuse such requests long before.
+/// Most bytes of all cookies together, with their domains and paths; further cookies are ignored. Servers refuse such
+/// requests long before.
 const JAR_BYTES_MAX: usize = 16 * 1024;
 
 /// Cookies of one check.
@@ -29,19 +28,19 @@ struct Cookie {
     value: String,
     /// Host that set the cookie, or the domain that the host set it for.
     domain: String,
-    /// The cookie is sent to that host alone, and to none below.
+    /// True if the cookie is sent only to that host, and not to its subdomains.
     is_host_only: bool,
     path: String,
-    /// The cookie is sent over TLS alone.
+    /// True if the cookie is sent only over TLS.
     is_secure: bool,
-    /// End of the cookie, in seconds since 1970; none if it ends with the check.
+    /// Time at which the cookie expires, in seconds since 1970; none if never.
     expires_s: Option<i64>,
 }
 
-/// Destination of a request, as cookies see it: without the port.
+/// Destination of a request, by which cookies are chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct Destination<'a> {
-    /// Name or address of the host, as in a URL: in lower case, names in ASCII.
+    /// Name or address of the host, without a port; as in a URL, names are in lower case and in ASCII.
     pub host: &'a str,
     /// URL of the request.
     pub url: &'a Url,
@@ -53,8 +52,8 @@ impl Jar {
         self.cookies.is_empty()
     }
 
-    /// Takes one `Set-Cookie` line of a reply from `here`, at `now_s`. A wrong line or attribute is
-    /// ignored, as RFC 6265 demands.
+    /// Stores the cookie of one `Set-Cookie` line, in a reply from `here` at `now_s` (seconds since 1970). Ignores a wrong
+    /// line or attribute, as RFC 6265 demands.
     pub fn set(&mut self, line: &[u8], here: Destination<'_>, now_s: i64) {
         let Some(mut cookie) = read(line, here, now_s) else { return };
         let old = self.cookies.iter().position(|old| old.is_same(&cookie));
@@ -73,16 +72,15 @@ impl Jar {
         }
     }
 
-    /// Returns the value of `Cookie` for a request to `there`, at `now_s`: the user's cookies, `own`, and
-    /// then the site's. If the site has set a cookie of the same name, the user's is left out. None if
-    /// there is no cookie to send.
+    /// Returns the value of `Cookie` for a request to `there` at `now_s` (seconds since 1970): the user's cookies in `own`,
+    /// then the site's. A cookie of the site replaces one of the user with the same name. None without any cookie.
     pub fn header(&self, there: Destination<'_>, own: Option<&str>, now_s: i64) -> Option<String> {
         let fits = |cookie: &&Cookie| cookie.fits(there) && !cookie.is_over(now_s);
         let mut ours: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
         if ours.is_empty() {
             return own.map(str::to_owned);
         }
-        // Longer paths first: RFC 6265, 5.4. The sort is stable: equal lengths keep their order.
+        // Longer paths come first (RFC 6265, section 5.4). Paths of the same length keep their order.
         ours.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         let is_set = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default().trim();
@@ -99,7 +97,7 @@ impl Jar {
 }
 
 impl Cookie {
-    /// Returns true if one cookie replaces the other.
+    /// Returns true if a new cookie replaces the other one.
     fn is_same(&self, other: &Cookie) -> bool {
         self.name == other.name && self.domain == other.domain && self.path == other.path
     }
@@ -126,9 +124,9 @@ impl Cookie {
     }
 }
 
-/// Reads one `Set-Cookie` line, by RFC 6265, 5.2 and 5.3. None if it is to be ignored.
+/// Reads one `Set-Cookie` line by RFC 6265, sections 5.2 and 5.3. Returns none if the line must be ignored.
 fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
-    // Bytes that are not UTF-8 could not be sent back unchanged.
+    // Ignore bytes that are not UTF-8: they could not be sent back unchanged.
     let line = std::str::from_utf8(line).ok()?;
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return None;
@@ -170,7 +168,7 @@ fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
                 continue;
             }
             let Ok(Host::Domain(domain)) = Host::parse(value) else {
-                // An address as domain must be the host's own; any other is wrong.
+                // The domain is an address: it must be the host's own, which is checked below.
                 (cookie.domain, cookie.is_host_only) = (value.to_owned(), true);
                 continue;
             };
@@ -182,9 +180,8 @@ fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
             cookie.is_secure = true;
         }
     }
-    // A top-level domain, such as `com`, belongs to nobody. (So do others, such as `co.uk`, but to know
-    // them takes a list of 200 kB; a site that sets a cookie for one of them gives away only its own
-    // cookie.)
+    // A top-level domain such as `com` has no owner: send its cookie only to this host. (`co.uk` has none either, but to
+    // know such domains takes a list of 200 kB. A site that sets a cookie for them gives away only its own cookie.)
     if !cookie.domain.contains('.') {
         cookie.is_host_only = true;
     }
@@ -195,7 +192,8 @@ fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
     is_its_own.then_some(cookie)
 }
 
-/// Reads the seconds of `Max-Age`: a number too large is for ever, a negative one ends the cookie at once.
+/// Reads the seconds of `Max-Age`. A number that is too large means for ever; a negative one means that the cookie has
+/// expired.
 fn seconds(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -205,7 +203,7 @@ fn seconds(text: &str) -> Option<i64> {
     Some(if is_negative { i64::MIN } else { digits.parse().unwrap_or(i64::MAX) })
 }
 
-/// Returns the path of a cookie that names none: the URL's path, up to its last slash.
+/// Returns the path of a cookie without a `Path`: the path of the URL, up to its last slash.
 fn default_path(url: &Url) -> &str {
     match url.path().rfind('/') {
         None | Some(0) => "/",
@@ -213,7 +211,7 @@ fn default_path(url: &Url) -> &str {
     }
 }
 
-/// Returns true if a host is the domain itself or below. Both are in lower case.
+/// Returns true if a host is the domain or one of its subdomains. Both are in lower case.
 fn is_below(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

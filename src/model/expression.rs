@@ -1,4 +1,4 @@
-//! Regular expressions on a site's reply, bounded so that no search takes minutes.
+//! Searches the reply of a site with regular expressions, whose size is bounded so that no search takes minutes.
 
 use std::sync::Arc;
 
@@ -17,13 +17,12 @@ pub struct Expression(Form);
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// Text without any special character: searched as text, which is cheaper, and no compiled form is
-    /// kept.
+    /// Text without any special character. A search for plain text is faster, and needs no compiled form.
     Plain(Arc<str>),
-    /// Expression that is searched from the first place where a match may begin, and not at all if some
-    /// text that every match needs is missing.
+    /// Compiled expression, with the text that every match must have: the search begins at the first place where a match
+    /// can begin, and there is no search if the text is missing.
     Compiled(Regex, Arc<Literals>),
-    /// Expression as written, and its compiled form with letters outside ASCII in each case.
+    /// Expression as written, and a compiled form that has each letter outside ASCII in both cases.
     Folded(Arc<str>, Regex),
 }
 
@@ -31,8 +30,8 @@ impl Expression {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// The syntax is wrong, in the words of `regex-lite`; or the compiled form is larger than
-    /// `EXPRESSION_MAX`; or the cases of its letters outside ASCII cannot be followed.
+    /// The syntax is wrong, in the words of `regex-lite`; the compiled form is larger than `EXPRESSION_MAX`; or the
+    /// expression ignores case in a way that cannot be extended to letters outside ASCII.
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
@@ -63,10 +62,9 @@ impl Expression {
                 let at = text.find(&**plain)?;
                 text.get(at..at + plain.len())
             }
-            // A regex keeps the memory of its first search for the next, 1 KB and more. So a clone
-            // searches, and its memory is freed with it.
+            // Search with a clone and drop it: a regex keeps the memory of its first search, 1 KB or more.
             Form::Compiled(regex, literals) => {
-                let begin = literals.begin(text)?;
+                let begin = literals.first_offset(text)?;
                 regex.clone().find_at(text, begin).map(|found| found.as_str())
             }
             Form::Folded(_, regex) => regex.clone().find(text).map(|found| found.as_str()),

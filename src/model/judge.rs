@@ -1,5 +1,5 @@
-//! Judges a reply: takes a target and its reply, returns the outcome. Status and expressions are judged
-//! apart, so that a wrong status does not hide the result of the expressions.
+//! Judges a reply: takes a target and its reply, and returns the outcome. Status and expressions have a result each, so
+//! that a wrong status does not hide that of the expressions.
 
 mod content;
 
@@ -13,23 +13,23 @@ use super::outcome::{Cause, ERROR_MAX, EXCERPT_MAX, Hop, Outcome, Phases, Verdic
 use super::target::Target;
 use super::uplink::Silence;
 
-/// Reply of a target, or as much of one as arrived.
+/// Reply of a target, or the part of a reply that has arrived.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reply {
-    /// Reason for which the reply is not whole; none if header and body, as far as it is read, arrived in
+    /// Reason why the reply is not whole; none if the header and all bytes of the body that are read have arrived in
     /// time.
     pub fault: Option<CheckFault>,
-    /// Kind of silence, if nobody answered: that may be our own network's fault.
+    /// Who was silent, if nobody answered: our own network may be the reason.
     pub silence: Option<Silence>,
-    /// Reason for which a whole reply does not count: a redirect that leads nowhere.
+    /// Reason why a whole reply does not count: a redirect that cannot be followed, or the wrong version of HTTP.
     pub unusable: Option<CheckFault>,
-    /// Status code of the last reply, if its header arrived.
+    /// Status code of the last reply; none if its header has not arrived.
     pub status: Option<u16>,
-    /// Body as far as it was read; empty if nobody wants it.
+    /// Body, up to `max_body` bytes; empty if the target has no use for it.
     pub body: Vec<u8>,
-    /// Name and value of each header of the last reply that an expression asks for.
+    /// Name and value of each header of the last reply that an expression of the target is about.
     pub headers: Vec<(String, String)>,
-    /// Bytes of decoded body that were read.
+    /// Number of decoded bytes of the body that were read.
     pub bytes: u64,
     /// Duration of each phase, summed over the hops.
     pub phases: Phases,
@@ -39,35 +39,36 @@ pub struct Reply {
     pub http: Option<&'static str>,
     /// Number of redirects followed.
     pub redirects: u32,
-    /// All requests in their order, if redirects were followed.
+    /// All hops in their order, if redirects were followed; else empty.
     pub hops: Vec<Hop>,
-    /// End of the leaf certificate's validity, in seconds since 1970; of the hop whose chain ends first.
+    /// End of the leaf certificate's validity, in seconds since 1970. Of several hops, the one counts whose chain
+    /// expires first.
     pub cert_expires_s: Option<i64>,
-    /// Earliest end of validity in the verified chain, in seconds since 1970.
+    /// Earliest end of validity in the chain of that hop, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
     /// As in [`Outcome::certificate`].
     pub certificate: Option<String>,
     /// Host that showed the certificate, if redirects were followed.
     pub certificate_host: Option<String>,
-    /// True if only kept connections of earlier checks were used; none if the target keeps no connections.
+    /// True if all hops used connections of earlier checks; none without `reuse`.
     pub reused: Option<bool>,
     /// As in [`Outcome::fell_back`].
     pub fell_back: bool,
-    /// Time that the attempt waited, after it began, for resources of this machine, in microseconds; adds
-    /// to [`Outcome::lag_us`].
+    /// Time that the attempt has waited for resources of this machine after its start, in microseconds. It is added to
+    /// [`Outcome::lag_us`].
     pub late_us: i64,
 }
 
-/// CheckFault that kept a reply from being whole, or from being accepted.
+/// Fault of a check: its cause, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckFault {
-    /// A cause of down or of unknown.
+    /// Cause; it decides between down and unknown.
     pub cause: Cause,
-    /// Reason as text for people.
+    /// Text for people.
     pub text: String,
 }
 
-/// Judges one reply, from the arguments alone: the same reply gives the same outcome.
+/// Judges one reply. The same arguments always give the same outcome.
 pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
     let responded = reply.fault.is_none();
     let status_ok = reply.status.map(|status| target.status.accepts(status));
@@ -96,7 +97,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
         })
         .or_else(|| content.fault.map(|text| CheckFault { cause: Cause::Body, text }))
         .or(unknown);
-    // Only a check without a fault gets the remark.
+    // The remark is only for a check without a fault.
     let soon = soon.filter(|_| fault.is_none());
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
     let verdict = match &fault {
@@ -139,7 +140,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
     }
 }
 
-/// Returns a remark if the chain ends in fewer days than the target asks for.
+/// Returns a remark if the chain expires in fewer days than the target allows (`min_cert_days`); else none.
 fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<CheckFault> {
     const DAY_S: i64 = 86_400;
     let wanted = i64::from(target.min_cert_days);

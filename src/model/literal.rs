@@ -1,20 +1,20 @@
-//! Finds the text that an expression cannot match without. A search for plain text is many times cheaper
-//! than the expression, and most pages of a site that is up have that text in the same place every time.
+//! Finds text that every match of an expression must have. A search for plain text is many times faster than a search
+//! with the expression, and can replace it or shorten it.
 //!
-//! Reads the syntax of `regex-lite` as far as needed. A part that it does not know for certain yields no
-//! text: then the expression alone is searched, which is slower and just as right.
+//! Only a part of the syntax of `regex-lite` is understood. Where that is not enough, no text is found: the search with
+//! the expression is then slower, and its result is the same.
 
-/// Text that an expression cannot match without.
+/// Text that every match of an expression must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Literals {
-    /// Text that every match begins with; may be empty.
+    /// Text at the start of every match; may be empty.
     pub prefix: Box<str>,
-    /// Longest text found that every match holds; may be empty.
+    /// Longest text that is in every match, as far as known; may be empty.
     pub needed: Box<str>,
 }
 
 impl Literals {
-    /// Finds the text of an expression that `regex-lite` has accepted.
+    /// Reads an expression, which `regex-lite` must have accepted.
     pub fn of(expression: &str) -> Literals {
         let mut reader = LiteralReader {
             rest: expression,
@@ -29,8 +29,8 @@ impl Literals {
         }
     }
 
-    /// Returns the earliest offset in `text` at which a match may begin; none if there can be no match.
-    pub fn begin(&self, text: &str) -> Option<usize> {
+    /// Returns the first offset in `text` at which a match can begin; none if there cannot be a match.
+    pub fn first_offset(&self, text: &str) -> Option<usize> {
         if self.needed != self.prefix && !text.contains(&*self.needed) {
             return None;
         }
@@ -41,16 +41,16 @@ impl Literals {
 /// An expression being read, at its top level.
 struct LiteralReader<'a> {
     rest: &'a str,
-    /// Characters read so far that must follow one another.
+    /// Characters that follow one another in every match, up to here.
     run: String,
-    /// No part that takes a character stands before the run.
+    /// True if no part before the run matches a character.
     begins: bool,
     prefix: String,
     needed: String,
 }
 
 impl LiteralReader<'_> {
-    /// Reads the expression to its end. None if nothing is certain.
+    /// Reads the expression to its end. Returns none if no text is certain.
     fn read(&mut self) -> Option<()> {
         while let Some(c) = self.next() {
             match c {
@@ -59,7 +59,7 @@ impl LiteralReader<'_> {
                     self.end();
                     let is_flag = self.is_flag();
                     self.skip_group()?;
-                    // A repeat behind a flag repeats the part before the flag.
+                    // A repeat after a flag repeats the part before the flag.
                     if is_flag && self.is_repeated() {
                         return None;
                     }
@@ -74,7 +74,7 @@ impl LiteralReader<'_> {
                     self.end();
                     self.begins = false;
                 }
-                // These match no character.
+                // These match a position and no character.
                 '^' | '$' => self.end(),
                 '*' | '?' | '{' => {
                     // The repeated character may be absent.
@@ -88,7 +88,7 @@ impl LiteralReader<'_> {
                 '+' => {
                     self.end();
                     self.begins = false;
-                    // If the repeat is itself repeated, the character may be absent.
+                    // If the repeat is repeated again, the character may be absent.
                     self.rest = self.rest.strip_prefix('?').unwrap_or(self.rest);
                     if self.is_repeated() {
                         return None;
@@ -120,7 +120,7 @@ impl LiteralReader<'_> {
         c
     }
 
-    /// Returns true if the group that has begun is `(?s)` or the like, which takes no character.
+    /// Returns true if the group that has begun only sets flags, like `(?s)`.
     fn is_flag(&self) -> bool {
         let Some(flags) = self.rest.strip_prefix('?') else { return false };
         flags.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '-').starts_with(')')
@@ -130,7 +130,7 @@ impl LiteralReader<'_> {
         self.rest.starts_with(['*', '+', '?', '{'])
     }
 
-    /// Ends the run.
+    /// Ends the run, and stores its text if that is the prefix or the longest text so far.
     fn end(&mut self) {
         if self.run.is_empty() {
             return;
@@ -145,8 +145,8 @@ impl LiteralReader<'_> {
         self.begins = false;
     }
 
-    /// Skips to the end of a group that has begun. None at flags that change the meaning of letters and
-    /// spaces, in this group or behind it.
+    /// Skips to the end of the group that has begun. Returns none if the group has flags that change the meaning of letters
+    /// or blanks, in this group or after it.
     fn skip_group(&mut self) -> Option<()> {
         let mut depth = 1;
         let mut begins = true;
@@ -173,8 +173,8 @@ impl LiteralReader<'_> {
         Some(())
     }
 
-    /// Skips to the end of a class that has begun: `]` as its first sign is one of its characters, and
-    /// `[:alpha:]` may stand in it.
+    /// Skips to the end of the class that has begun. As the first character, `]` belongs to the class; and `[:alpha:]` may
+    /// be in it.
     fn skip_class(&mut self) -> Option<()> {
         self.rest = self.rest.strip_prefix('^').unwrap_or(self.rest);
         self.rest = self.rest.strip_prefix(']').unwrap_or(self.rest);
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_be_there_is_found() {
+    fn text_that_every_match_has_is_found() {
         for (expression, prefix, needed) in [
             (r#""status":\s*"ok""#, "\"status\":", "\"status\":"),
             ("Add to .*basket", "Add to ", "Add to "),
@@ -310,10 +310,10 @@ mod tests {
                         ["a", "b", "A", "\n", "ä", ".", "]", " ", "*", "1"][dice(&mut seed, 10)]
                     })
                     .collect();
-                let found = literals.begin(&text).and_then(|at| regex.find_at(&text, at));
+                let found = literals.first_offset(&text).and_then(|at| regex.find_at(&text, at));
                 let range = |found: Option<regex_lite::Match<'_>>| found.map(|found| found.range());
                 assert_eq!(range(found), range(regex.find(&text)), "{expression:?} in {text:?}");
-                filtered += usize::from(literals.begin(&text).is_none());
+                filtered += usize::from(literals.first_offset(&text).is_none());
             }
         }
         assert!(filtered > 10_000, "only {filtered} texts were told without a search");

@@ -1,6 +1,6 @@
-//! Decides whether a site or our own network is at fault, from answers of targets and canaries. Pure: takes
-//! data and times, returns what to do. [`Uplink`] holds the checks that nobody answered, `round` chooses who
-//! is asked, `canary` says which answer would settle which doubt.
+//! Decides whether a site or our own network is at fault, from the answers of targets and canaries; acts by values that
+//! say what to do. [`Uplink`] holds the checks that nobody has answered, `round` chooses whom to ask, and `canary` knows
+//! which answer would settle which check.
 
 mod canary;
 mod monitor;
@@ -14,17 +14,17 @@ pub use self::canary::{CANARY_TIMEOUT, Canary, CanaryAnswer};
 pub use self::monitor::{Uplink, UplinkAction};
 pub use self::settlement::SettledCheck;
 
-/// Hosts that are asked to show that our own network is up.
+/// Hosts that prove by an answer that our own network works.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Canaries {
-    /// Canaries, as `host:port` or `[address]:port`.
+    /// Hosts, as `host:port` or `[address]:port`.
     pub hosts: Vec<String>,
-    /// Targets may stand in for the canaries.
+    /// True if targets may take the place of canaries.
     pub stands_in: bool,
 }
 
-/// Distance of an address, nearest first. An answer from farther out proves the way to all nearer
-/// addresses, never the reverse.
+/// Distance of an address, nearest first. An answer from far away proves that nearer addresses can be reached too, never
+/// the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Distance {
     /// This host.
@@ -48,7 +48,7 @@ pub fn distance(address: IpAddr) -> Distance {
     }
 }
 
-/// Returns true for 100.64.0.0/10, the addresses between a provider and its customers.
+/// Returns true for 100.64.0.0/10, which providers use between themselves and their customers.
 fn is_shared(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     a == 100 && b & 0b1100_0000 == 64
@@ -60,31 +60,30 @@ fn is_local(address: Ipv6Addr) -> bool {
     first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
 }
 
-/// Kinds of silence that may be our own network's fault as well as the site's.
+/// Kind of silence: who did not answer. Either the site or our own network may be the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
-    /// No address of the name was found: no name server answered, or none knew the name.
+    /// The name servers: none has answered, or none could find an address of the name.
     NameServers,
-    /// The site, or something on the way to the site, did not answer.
+    /// The site, or a part of the path to it.
     Path,
 }
 
-/// A check that failed in silence, with the facts to judge it by. An answer at or after the check's end
-/// proves our own network innocent. An answer that came between begin and end does not: the network may
-/// have failed in between.
+/// Check that nobody answered, with the facts to judge it by. Somebody's answer at or after the end of the check proves
+/// that our own network works. An answer during the check proves nothing: the network may have failed after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoubtfulCheck {
-    /// Begin of the check.
+    /// Start of the check.
     pub began: Instant,
     /// End of the check.
     pub since: Instant,
     /// Kind of the silence.
     pub silence: Silence,
-    /// Distance of the address that did not answer, or that the name had, as far as it is known.
+    /// Distance of the address that did not answer; or the last known distance of a name that was not found.
     pub distance: Distance,
 }
 
-/// Newest answers, by distance.
+/// Times of the newest answers, by distance.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Evidence {
     loopback: Option<Instant>,
@@ -95,8 +94,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Notes an answer from an address at that distance. `by_name`: the address was looked up, which also
-    /// proves the name servers, but not for a loopback address.
+    /// Notes an answer from an address at that distance. `by_name` says that the address was looked up, so that the name
+    /// servers have answered too; loopback addresses prove nothing about them.
     pub fn answered(&mut self, at: Instant, distance: Distance, by_name: bool) {
         let newest = match distance {
             Distance::Loopback => &mut self.loopback,
@@ -109,8 +108,8 @@ impl Evidence {
         }
     }
 
-    /// Notes that a name was found for an address at that distance. A name of our own network proves only a
-    /// server of ours, which may still be cut off from all others.
+    /// Notes that the name servers had an address at that distance for a name. A private address proves only that our
+    /// own name server works, which may be cut off from all others.
     pub fn named(&mut self, at: Instant, distance: Distance) {
         let newest = match distance {
             Distance::Loopback => return,
@@ -120,7 +119,7 @@ impl Evidence {
         *newest = (*newest).max(Some(at));
     }
 
-    /// Returns true if an answer proves our own network innocent of this doubt.
+    /// Returns true if an answer proves that our own network works, so that the site is at fault.
     pub fn clears_uplink_of(&self, doubt: &DoubtfulCheck) -> bool {
         let newest = match (doubt.silence, doubt.distance) {
             (Silence::NameServers, Distance::Loopback | Distance::Private) => {
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_near_or_far() {
+    fn addresses_have_distances() {
         for (text, want) in [
             ("127.0.0.1", Distance::Loopback),
             ("127.9.9.9", Distance::Loopback),
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nearer_proves_nothing_for_what_is_farther() {
+    fn a_near_answer_proves_nothing_about_a_far_address() {
         use Distance::{Loopback, Private, Public};
         let since = Instant::now();
         let doubt = |silence, distance| DoubtfulCheck { began: since, since, silence, distance };
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_the_end_of_the_check_proves_nothing() {
+    fn an_answer_before_the_end_of_the_check_proves_nothing() {
         let before = Instant::now();
         let since = before + Duration::from_millis(1);
         let doubt = DoubtfulCheck {

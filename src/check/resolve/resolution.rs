@@ -1,12 +1,11 @@
-//! Resolves the name of one hop: decides which lookups to make, and when the resolution is over. Pure:
-//! takes times and answers, gives questions and a result.
+//! Resolves the name of one hop: decides which lookups to make, and when the resolution is over. Pure code: takes
+//! times and replies, and returns questions and a result.
 //!
-//! The first lookup asks for addresses of both families, so that the system sorts them (RFC 6724). It
-//! ends when both families are answered. A server that is silent for one family delays that by 5 s and
-//! more, and musl finds no address at all if the lookup of one family fails. So each family is looked up
-//! alone as well, if the first lookup has no answer after [`DELAY`] or finds no address. An IPv4 address
-//! is used as soon as it has come: the lookup for both families had a head start, the «Resolution Delay»
-//! of RFC 8305.
+//! The first lookup asks the system for addresses of both families, because the system also sorts them (RFC 6724). That
+//! lookup ends when both families are answered. A name server that does not answer for one family delays it by 5 s or
+//! more, and musl then finds no address at all. So each family is also looked up alone, if the first lookup has no reply
+//! after [`RESOLUTION_DELAY`], or finds no address. An IPv4 address from such a lookup is used at once; IPv6 had its
+//! head start by the first lookup (the «Resolution Delay» of RFC 8305).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,19 +15,19 @@ use super::servers::ServerReply;
 use super::system::{LookupError, SystemReply};
 use crate::model::connect::Family;
 
-/// Head start of the lookup for both families (RFC 8305, 8); also the time that IPv6 addresses wait for
-/// an IPv4 answer when each family is looked up alone.
+/// Head start of the lookup for both families (RFC 8305, section 8). Also the time that IPv6 addresses wait for an IPv4
+/// reply, when each family is looked up alone.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// Time after which the name servers are asked why there is no answer; a quarter of the check's timeout
-/// if that is shorter.
+/// Ask the name servers why there is no answer after this time, or after a quarter of the check's timeout if that is
+/// shorter.
 const ASK_SERVERS_AFTER: Duration = Duration::from_secs(1);
 
 /// Kind of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LookupKind {
-    /// Ask the system for addresses.
+    /// Ask the system for addresses, first of all.
     First(Family),
-    /// Ask the system for addresses of one family, beside a first lookup.
+    /// Ask the system for addresses of one family, next to a first lookup.
     OneFamily(Family),
     /// Ask the name servers why there is no answer.
     NameServers(Family),
@@ -43,16 +42,16 @@ pub struct LookupQuestion {
     pub kind: LookupKind,
 }
 
-/// Reply to a question.
+/// Reply to a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupReply {
     /// Reply of the system's resolver.
     System(SystemReply),
-    /// Reply of the name servers; none if they could not be asked.
+    /// Reply of the name servers; none if nobody could be asked.
     Servers(Option<ServerReply>),
 }
 
-/// Reason for which there are no addresses.
+/// Reason why a name has no addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveError {
     /// The name does not exist.
@@ -61,20 +60,20 @@ pub enum ResolveError {
     NoAddress(Family),
     /// No name server answers.
     NoServerAnswers,
-    /// The name server failed, with this code.
+    /// A name server has answered with this error code (RFC 1035, 4.1.1).
     ServerFailed(u8),
-    /// There was no answer, and the reason is not known.
+    /// No answer has come, for a reason that is not known.
     Unknown,
-    /// This machine could not ask, for this reason (a text for people).
+    /// This machine could not ask; with the reason as a text for people.
     OutOfResources(Arc<str>),
 }
 
 /// Result of a resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolutionResult {
-    /// Addresses, at least one, in the order in which to try them; or the reason for which there are none.
+    /// Addresses, at least one, in the order in which to try them; or the reason why there are none.
     pub addresses: Result<Arc<[IpAddr]>, ResolveError>,
-    /// Start of the first lookup: it had a thread.
+    /// Start of the first lookup: from then on it had a thread.
     pub began: Instant,
     /// End of the lookup that decided the result.
     pub ended: Instant,
@@ -85,31 +84,38 @@ pub struct ResolutionResult {
 pub enum Step {
     /// Start these lookups.
     Ask(Vec<LookupKind>),
-    /// Use this result: the resolution is over.
+    /// The resolution is over, with this result.
     Done(ResolutionResult),
-    /// Do nothing until an answer comes or [`Resolution::next_at`] is reached.
+    /// Wait for a reply, or until [`Resolution::next_at`].
     Wait,
 }
 
 /// A resolution under way.
 pub struct Resolution {
     host: String,
+    /// Families of which addresses are wanted.
     wanted: Family,
+    /// Families of the first lookup.
     first: Family,
+    /// Timeout of the check.
     timeout: Duration,
+    /// Start of the first lookup; none before.
     began: Option<Instant>,
-    /// Lookups that were asked for and are not answered.
+    /// Lookups without a reply so far.
     open: Vec<LookupKind>,
+    /// Replies of the system, with the end of each lookup.
     answers: Vec<(LookupKind, SystemReply, Instant)>,
+    /// True once each family is looked up alone.
     is_split: bool,
-    /// The name servers were asked; `served` is their reply, once it has come.
+    /// True once the name servers are asked.
     has_asked_servers: bool,
+    /// Reply of the name servers; none before it has come.
     server_reply: Option<Option<ServerReply>>,
 }
 
 impl Resolution {
-    /// Begins a resolution of addresses of the `wanted` families. Addresses of the family `bound` are looked
-    /// up first: it is the only one that we can connect from. `timeout` is the check's.
+    /// Starts a resolution of addresses of the `wanted` families. The family `bound` is looked up first, since our
+    /// address to connect from is of that family. `timeout` is the check's.
     pub fn new(host: String, wanted: Family, bound: Family, timeout: Duration) -> Resolution {
         let first = if wanted == Family::Any { bound } else { wanted };
         Resolution {
@@ -126,32 +132,33 @@ impl Resolution {
         }
     }
 
-    /// Returns the lookup that the resolution begins with.
+    /// Returns the kind of the first lookup.
     pub fn first(&self) -> LookupKind {
         LookupKind::First(self.first)
     }
 
-    /// Makes the question of this resolution for one lookup.
+    /// Makes the question for one lookup of this resolution.
     pub fn question(&self, kind: LookupKind) -> LookupQuestion {
         LookupQuestion { host: self.host.clone(), kind }
     }
 
-    /// Returns the lookups that are under way.
+    /// Returns the lookups without a reply so far.
     pub fn open(&self) -> &[LookupKind] {
         &self.open
     }
 
-    /// Sets the start of the first lookup, the time at which it had a thread; a second call changes nothing.
+    /// Sets the start of the first lookup: from then on it had a thread. A second call changes nothing.
     pub fn set_start(&mut self, at: Instant) {
         self.began.get_or_insert(at);
     }
 
-    /// Returns true once the first lookup has had a thread.
+    /// Returns true once the first lookup has a thread.
     pub fn has_started(&self) -> bool {
         self.began.is_some()
     }
 
-    /// Returns the time of the next [`Resolution::step`] that is needed even if no answer comes.
+    /// Returns the time at which [`Resolution::step`] must be called even if no reply comes; none if there is no such
+    /// time.
     pub fn next_at(&self) -> Option<Instant> {
         let apart = self.split_at().filter(|_| self.may_split());
         let doubt = self.ask_servers_at().filter(|_| !self.has_asked_servers);
@@ -159,7 +166,7 @@ impl Resolution {
         [apart, doubt, late].into_iter().flatten().min()
     }
 
-    /// Takes the reply to the lookup `ask`, which began and ended at these times.
+    /// Takes the reply to a lookup, which began and ended at these times.
     pub fn take_reply(
         &mut self,
         kind: LookupKind,
@@ -199,13 +206,13 @@ impl Resolution {
         if kinds.is_empty() { Step::Wait } else { Step::Ask(kinds) }
     }
 
-    /// Returns the reason for which there is no address yet, as far as it is known.
+    /// Returns the reason why there is no address yet, if it is known.
     pub fn failure_so_far(&self) -> Option<ResolveError> {
         match self.server_reply {
             Some(Some(ServerReply::Failed(code))) => Some(ResolveError::ServerFailed(code)),
             Some(Some(ServerReply::Silent)) => Some(ResolveError::NoServerAnswers),
             Some(_) => None,
-            // The name servers have not replied either.
+            // The name servers do not reply either.
             None => self.has_asked_servers.then_some(ResolveError::NoServerAnswers),
         }
     }
@@ -214,9 +221,9 @@ impl Resolution {
         self.wanted == Family::Any && !self.is_split
     }
 
-    /// Returns the time at which each family is looked up alone if the first lookup has no answer. None if
-    /// the first lookup asks for one family: the other one is then asked only after that lookup has failed,
-    /// to tell why there is no address.
+    /// Returns the time at which each family is looked up alone, if the first lookup has no reply by then. None if the
+    /// first lookup is of one family: then the other family is looked up only after the first lookup has failed, to find
+    /// the reason.
     fn split_at(&self) -> Option<Instant> {
         self.began.filter(|_| self.first == Family::Any).map(|began| began + RESOLUTION_DELAY)
     }
@@ -237,7 +244,7 @@ impl Resolution {
         }
     }
 
-    /// Returns the IPv6 addresses that wait for the IPv4 answer.
+    /// Returns the IPv6 addresses that wait for the reply for IPv4, and the end of their lookup.
     fn waiting_ipv6(&self) -> Option<(&Arc<[IpAddr]>, Instant)> {
         self.addresses(LookupKind::OneFamily(Family::V6))
     }
@@ -264,7 +271,7 @@ impl Resolution {
         let why = match self.lookup_error()? {
             LookupError::NoName => ResolveError::NoName,
             LookupError::NoAddress => ResolveError::NoAddress(self.wanted),
-            // Another lookup may still find an address.
+            // Another lookup is under way and may find an address.
             LookupError::NoAnswer
                 if self.open.iter().any(|kind| !matches!(kind, LookupKind::NameServers(_))) =>
             {
@@ -273,16 +280,16 @@ impl Resolution {
             LookupError::NoAnswer => match self.server_reply? {
                 Some(ServerReply::Silent) => ResolveError::NoServerAnswers,
                 Some(ServerReply::Failed(code)) => ResolveError::ServerFailed(code),
-                // The server answers us now, though it did not answer the system's resolver.
+                // A server answers us, though none has answered the system's resolver.
                 Some(ServerReply::Answered) | None => ResolveError::Unknown,
             },
         };
         done(Err(why), ended)
     }
 
-    /// Returns the reason for which there is no address, once both families have none. A name without an
-    /// IPv4 address has no address only if IPv6 is answered too. In all other cases the answer for IPv4
-    /// counts, since many servers give a wrong answer for IPv6 (RFC 4074).
+    /// Returns the reason why there is no address, once both families have failed. The reply for IPv4 decides, since
+    /// many servers give a wrong answer for IPv6 (RFC 4074); with one exception: a name without an IPv4 address may
+    /// have an IPv6 address as long as IPv6 has no answer.
     fn lookup_error(&self) -> Option<LookupError> {
         let of = |family| {
             let found = self.reply_to(LookupKind::OneFamily(family));

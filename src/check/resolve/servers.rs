@@ -1,6 +1,6 @@
-//! Asks the name servers of `/etc/resolv.conf` about one name, to tell a server that fails from one
-//! that is silent: the C libraries report both alike, musl after 5 s. The addresses in the replies are
-//! not read: the system's resolver alone finds those.
+//! Asks the name servers of `/etc/resolv.conf` about one name, to find out why the system's resolver has no answer. The
+//! C libraries report a server that fails and a server that is silent in the same way, musl only after 5 s. Addresses
+//! in the replies are not read: they come only from the system's resolver.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -11,33 +11,35 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::model::connect::Family;
 
-/// Name servers that are asked, as many as both C libraries ask.
+/// Most name servers that are asked; glibc and musl ask as many.
 const SERVERS_MAX: usize = 3;
-/// Tries for each server, since packets get lost, and the time of one try.
+/// Number of tries for each server, since packets get lost.
 const TRIES: u32 = 3;
+/// Time to wait for the reply to one try.
 const TRY_TIMEOUT: Duration = Duration::from_millis(600);
-/// Bytes of a reply that are read; only the reply's header matters.
+/// Most bytes of a reply that are read; only its header is needed.
 const REPLY_BYTES: usize = 512;
 
-/// Types of records: IPv4 and IPv6 addresses.
+/// Type of a record with an IPv4 address.
 const A: u16 = 1;
+/// Type of a record with an IPv6 address.
 const AAAA: u16 = 28;
 
-/// Result of asking the servers.
+/// Reply of all servers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerReply {
     /// No server has answered.
     Silent,
-    /// A server answered with this error code (RFC 1035, 4.1.1).
+    /// A server has answered with this error code (RFC 1035, 4.1.1).
     Failed(u8),
-    /// A server answered: the name exists, or does not.
+    /// A server has answered that the name exists, or that it does not.
     Answered,
 }
 
-/// Asks the servers for the addresses of `host`. None if `host` cannot be asked for, or no server's address
-/// is known.
+/// Asks the servers for the addresses of `host`. Returns none if DNS cannot have a name like `host`, or if no address of
+/// a server is known.
 pub fn ask(host: &str, family: Family) -> Option<ServerReply> {
-    // Without this file, both C libraries ask a name server on this host.
+    // Without this file, glibc and musl ask a name server on this host.
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let types: &[u16] = match family {
         Family::Any => &[A, AAAA],
@@ -56,7 +58,8 @@ pub fn ask(host: &str, family: Family) -> Option<ServerReply> {
     Some(ask_all(&at, &queries?))
 }
 
-/// Reads the addresses of the name servers in a `resolv.conf`, without those that name an interface.
+/// Reads the addresses of the name servers in a `resolv.conf`. Leaves out addresses with an interface
+/// (`fe80::1%eth0`).
 fn servers(text: &str) -> Vec<IpAddr> {
     let words = text.lines().map(str::split_whitespace);
     let named = words.filter_map(|mut words| {
@@ -69,9 +72,9 @@ fn servers(text: &str) -> Vec<IpAddr> {
     named.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Encodes a question for the wire (RFC 1035, 4.1); none if `host` is no name.
+/// Encodes a query (RFC 1035, 4.1) for records of the type `of`; none if DNS cannot have a name like `host`.
 fn query(host: &str, of: u16, id: u16) -> Option<Vec<u8>> {
-    // Recursion desired, one question.
+    // The header: recursion desired, one question.
     let mut bytes = [id.to_be_bytes(), [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]].concat();
     for label in host.trim_end_matches('.').split('.') {
         let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
@@ -81,21 +84,21 @@ fn query(host: &str, of: u16, id: u16) -> Option<Vec<u8>> {
     bytes.push(0);
     bytes.extend(of.to_be_bytes());
     bytes.extend([0, 1]);
-    // 255 bytes of name between 12 of head and 4 of type and class.
+    // 12 bytes of header, at most 255 of the name, 4 of type and class.
     (bytes.len() <= 12 + 255 + 4).then_some(bytes)
 }
 
-/// Returns the code of a reply to the question; none if the bytes are no reply to it.
+/// Returns the code of a reply; none if the bytes are no reply to this query.
 fn code(reply: &[u8], query: &[u8]) -> Option<u8> {
     let head = reply.get(..12)?;
     (head[..2] == query[..2] && head[2] & 0x80 != 0).then_some(head[3] & 0x0f)
 }
 
-/// Server that is asked, with the codes of its replies, one for each question.
+/// Server that is asked, with the code of its reply to each query.
 struct ServerQuery {
     socket: UdpSocket,
     codes: Vec<Option<u8>>,
-    /// No program listens at the server's address.
+    /// True if no program listens at the server's address.
     is_gone: bool,
 }
 
@@ -114,7 +117,7 @@ impl ServerQuery {
     fn send(&mut self, queries: &[Vec<u8>]) {
         let open = queries.iter().zip(&self.codes).filter(|(_, code)| code.is_none());
         for (query, _) in open {
-            // The kernel reports an earlier packet that was refused here, or at the next read.
+            // If an earlier packet was refused, the kernel reports that here or at the next read.
             let sent = self.socket.send(query);
             self.is_gone |= sent.is_err();
         }
@@ -142,7 +145,7 @@ impl ServerQuery {
     }
 }
 
-/// Asks until one server has answered every question, or the time of all servers is over.
+/// Asks until one server has answered all queries, or all tries are over.
 fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> ServerReply {
     let asked = servers.iter().filter_map(|server| ServerQuery::new(*server, queries.len()));
     let mut asked: Vec<ServerQuery> = asked.collect();
@@ -161,7 +164,7 @@ fn ask_all(servers: &[SocketAddr], queries: &[Vec<u8>]) -> ServerReply {
                 break;
             }
             let left = Timespec::try_from(left).ok();
-            // If the call is interrupted, the loop makes it again.
+            // The loop makes an interrupted call again.
             let _ = poll(&mut fds, left.as_ref());
             drop(fds);
             asked.iter_mut().filter(|asked| !asked.is_gone).for_each(|one| one.receive(queries));
@@ -199,7 +202,7 @@ mod tests {
                 "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4",
                 &["192.0.2.1", "192.0.2.2", "192.0.2.3"],
             ),
-            // The address names an interface: not known here.
+            // An address with an interface is left out.
             ("nameserver fe80::1%eth0\n", &[]),
             ("nameserver\n", &[]),
         ] {
@@ -230,7 +233,7 @@ mod tests {
         assert_eq!(code(&reply, &query), None);
     }
 
-    /// A server that answers every question with one of these codes in turn; silent if there are none.
+    /// Starts a server that answers each query with the next of these codes; it is silent if there are none.
     fn server(codes: &'static [u8]) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();

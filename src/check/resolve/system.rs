@@ -1,5 +1,5 @@
-//! Makes one call of the system's resolver: `/etc/hosts`, search domains and all its other settings count
-//! here as for every other program.
+//! Makes one call of the system's resolver, so that `/etc/hosts`, search domains and all its other settings count as
+//! they do for every other program.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::check::fault::is_out_of_resources;
 use crate::model::connect::Family;
 
-/// Free descriptors that lookups under way may need.
+/// With fewer free descriptors than this, a lookup may have failed for want of one.
 const DESCRIPTORS: u64 = 16;
 
 /// Result of one lookup.
@@ -20,18 +20,18 @@ pub enum SystemReply {
     Addresses(Arc<[IpAddr]>),
     /// No address.
     Failed(LookupError),
-    /// This machine could not ask, for this reason (a text for people).
+    /// This machine could not ask; with the reason as a text for people.
     OutOfResources(Arc<str>),
 }
 
-/// Reason for which a lookup has found no address.
+/// Reason why a lookup has found no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupError {
     /// The name does not exist.
     NoName,
     /// The name exists, and has no address of the wanted family.
     NoAddress,
-    /// There was no answer: the name servers are silent, or fail.
+    /// No answer has come: the name servers are silent, or fail.
     NoAnswer,
 }
 
@@ -70,8 +70,8 @@ pub fn look_up(host: &str, family: Family) -> SystemReply {
     SystemReply::Failed(missing)
 }
 
-/// Returns true if so few descriptors are left that the resolver may have had none for its files and
-/// sockets: it then reports that the name does not exist.
+/// Returns true if so few descriptors are left that the resolver may have had none for its files and sockets. The
+/// resolver then reports that the name does not exist.
 fn is_short_of_descriptors() -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
     match std::fs::read_dir("/proc/self/fd") {

@@ -1,12 +1,12 @@
-//! Reads dates of cookies in any form that servers write, by RFC 6265, 5.1.1.
+//! Reads the dates of cookies in any form that servers write, by RFC 6265, section 5.1.1.
 
 use crate::date::seconds;
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-/// Returns the seconds since 1970 of a date somewhere in the text, with its parts in any order: a time, a
-/// day, a month's name, a year of two to four digits. None if a part is missing or wrong.
+/// Returns the seconds since 1970 of the date in a text. Its parts may come in any order: a time, a day, the name of a
+/// month, a year of two to four digits. None if a part is missing or wrong.
 pub fn read(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == ':' || !c.is_ascii();
@@ -32,7 +32,7 @@ pub fn read(text: &str) -> Option<i64> {
     seconds(year, month?, u8::try_from(day?).ok()?, hour, minute, second)
 }
 
-/// Reads `hh:mm:ss`, of one digit or two each.
+/// Reads `hh:mm:ss`, with one or two digits each.
 fn time(word: &str) -> Option<(u8, u8, u8)> {
     let mut parts = word.splitn(3, ':').map(|part| number(part, 1..=2).map(|part| part as u8));
     Some((parts.next()??, parts.next()??, parts.next()??))
@@ -45,7 +45,7 @@ fn month(word: &str) -> Option<u8> {
     Some(at as u8 + 1)
 }
 
-/// Returns the number that a word begins with, if it has so many digits there.
+/// Returns the number at the start of a word; none if its count of digits is not in `digits`.
 fn number(word: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u16> {
     let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
     if !digits.contains(&end) {

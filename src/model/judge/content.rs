@@ -13,7 +13,7 @@ pub(super) struct Content {
     pub fault: Option<String>,
 }
 
-/// Applies the expressions. `ascii_alone`: only the ASCII letters of the body are known, so expressions
+/// Applies the expressions of the target. If `ascii_alone`, only the ASCII letters of the body are known, and expressions
 /// with other letters are left out.
 pub(super) fn read(
     target: &Target,
@@ -53,7 +53,7 @@ pub(super) fn read(
     content
 }
 
-/// Returns the first fault of the headers, if they have one.
+/// Returns the first fault of the headers; none if all their expressions are fulfilled.
 fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String> {
     let find = |wanted: &HeaderExpression| {
         let own = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name));
@@ -75,7 +75,8 @@ fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String>
     })
 }
 
-/// Returns a fault if some expression cannot be judged: it names letters that are not known in the body.
+/// Returns a fault if an expression cannot be judged: it has letters outside ASCII, which are not known in the body.
+/// `why` follows the words `the body`.
 pub(super) fn unjudged(target: &Target, why: &str) -> Option<CheckFault> {
     let all = target.matches.iter().chain(&target.rejects);
     let expression = all.into_iter().find(|expression| !expression.is_ascii())?;

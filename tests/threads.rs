@@ -123,7 +123,7 @@ fn a_name_without_a_thread_to_look_it_up_is_our_trouble() {
         assert_eq!(record.text("verdict"), verdict, "{done:?}");
         if !cause.is_empty() {
             assert_eq!(record.text("cause"), cause, "{done:?}");
-            assert!(record.text("error").contains("no thread to look it up"), "{done:?}");
+            assert!(record.text("error").contains("no thread for the lookup"), "{done:?}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Callbacks {
     pub looked: Duration,
     /// Time at which the first socket was opened: by then the name has been looked up.
     pub socket_at: Option<Instant>,
-    /// All sockets so far have the same address family.
+    /// True if all sockets so far have the same address family.
     pub one_family: bool,
     /// Address family of the first socket: AF_INET or AF_INET6.
     pub family: Option<i32>,
@@ -41,7 +41,7 @@ pub struct Callbacks {
     pub tls_at: Option<Instant>,
     /// Time at which a hop without HTTP (`tcp`) was connected, through its proxy and with TLS.
     pub connected_at: Option<Instant>,
-    /// At least one byte of a reply has arrived.
+    /// True once a byte of the reply has arrived.
     pub spoke: bool,
     /// Time at which the first byte of a greeting arrived.
     pub greeted_at: Option<Instant>,

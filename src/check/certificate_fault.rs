@@ -32,9 +32,11 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
     if code == openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH {
         let text = match common_name(leaf.subject_name()) {
             Some(name) => {
-                format!("it has no names of a site, and its common name {name:?} does not count")
+                format!(
+                    "the certificate has no name of a site, and its common name {name:?} does not count"
+                )
             }
-            None => "it has no names of a site".to_owned(),
+            None => "the certificate has no name of a site".to_owned(),
         };
         return Some((Cause::CertificateName, text));
     }
@@ -65,7 +67,7 @@ pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String
             openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
             | openssl_sys::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
             Some(issuer),
-        ) => format!("issued by {issuer:?}, which is neither trusted here nor sent along"),
+        ) => format!("issued by {issuer:?}, which is not trusted here and not sent by the site"),
         (openssl_sys::X509_V_ERR_CERT_NOT_YET_VALID, _) => {
             format!("{} begins on {}", which(certificates, depth), day(at.not_before()))
         }

@@ -53,7 +53,7 @@ impl Decoder {
                 if asks_for(asked, name) {
                     break;
                 }
-                return Err(format!("the body is compressed as {name}, which was not asked for"));
+                return Err(format!("the body is compressed as {name}, which was not requested"));
             }
         }
         Ok(Decoder { layers })
@@ -292,7 +292,7 @@ mod tests {
         );
         for name in FOREIGN {
             let why = broken(&format!("gzip, {name}"), b"");
-            assert_eq!(why, format!("the body is compressed as {name}, which was not asked for"));
+            assert_eq!(why, format!("the body is compressed as {name}, which was not requested"));
         }
         broken("gzip,gzip,gzip,gzip,gzip,gzip", b"");
         assert!(asks_for("gzip, BR;q=0.5", "br") && asks_for("*", "zstd"));

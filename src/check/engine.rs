@@ -25,7 +25,7 @@ use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
 /// Most names that libcurl itself looks up at once: the names of proxies.
-const LOOKUPS: u16 = 100;
+const PROXY_LOOKUPS_MAX: u16 = 100;
 
 /// Runs checks. Each check carries a tag of the caller, of the type `T`.
 pub struct Engine<T> {
@@ -80,24 +80,20 @@ impl<T> Engine<T> {
     /// Makes an engine without checks, which trusts these roots.
     pub fn new(trust: Trust) -> Engine<T> {
         curl::init();
-        let (transfers, pools) = (HashMap::new(), HashMap::new());
-        let (awaiting_greeting, ended) = (Vec::new(), Vec::new());
         let multi = Multi::new();
-        raw::set_lookup_threads(&multi, LOOKUPS);
-        let (resolver, lookups) = (Resolver::new(multi.waker()), HashMap::new());
-        let (detector, stalled) = (StallDetector::default(), Duration::ZERO);
+        raw::set_lookup_threads(&multi, PROXY_LOOKUPS_MAX);
         Engine {
-            multi,
             trust,
-            resolver,
-            lookups,
-            transfers,
-            awaiting_greeting,
-            pools,
+            resolver: Resolver::new(multi.waker()),
+            multi,
+            lookups: HashMap::new(),
+            transfers: HashMap::new(),
+            awaiting_greeting: Vec::new(),
+            pools: HashMap::new(),
             next_token: 0,
-            detector,
-            stalled,
-            ended,
+            detector: StallDetector::default(),
+            stalled: Duration::ZERO,
+            ended: Vec::new(),
         }
     }
 
@@ -279,7 +275,8 @@ impl<T> Engine<T> {
     fn finish(&mut self, owner: ReplyOwner, mut reply: Reply, permit: Option<Permit>, tag: T) {
         let ReplyOwner { target, stalled } = owner;
         if let Some(fault) = stall::fault(&reply, stalled) {
-            (reply.fault, reply.silence) = (Some(fault), None);
+            reply.fault = Some(fault);
+            reply.silence = None;
         }
         self.ended.push(FinishedCheck { tag, target, reply, permit });
     }
@@ -308,7 +305,8 @@ impl<T> Engine<T> {
 
     /// Reads the greetings that have arrived. Returns the token and the result of each that is over.
     fn read_greetings(&mut self) -> Vec<(usize, Result<(), curl::Error>)> {
-        let (mut over, now) = (Vec::new(), Instant::now());
+        let now = Instant::now();
+        let mut over = Vec::new();
         self.awaiting_greeting.retain(|token| {
             let Some(Transfer { handle, check, .. }) = self.transfers.get_mut(token) else {
                 return false;
@@ -329,7 +327,8 @@ impl<T> Engine<T> {
 
     /// Takes the transfers that have ended by now out of libcurl. Returns false if there is none.
     fn collect_once(&mut self) -> bool {
-        let (mut results, mut connected) = (Vec::new(), Vec::new());
+        let mut results = Vec::new();
+        let mut connected = Vec::new();
         self.multi.messages(|message| {
             let Ok(token) = message.token() else { return };
             let Some(transfer) = self.transfers.get(&token) else { return };

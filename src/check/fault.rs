@@ -178,11 +178,11 @@ fn tls_words(why: &str) -> String {
         ("unexpected eof", "the connection was closed"),
         ("wrong version number", "the answer is not TLS"),
         ("packet length too long", "the answer is not TLS"),
-        ("unsupported protocol", "no version in common; ours are TLS 1.2 and 1.3"),
-        ("alert protocol version", "no version in common; ours are TLS 1.2 and 1.3"),
+        ("unsupported protocol", "no version in common: only TLS 1.2 and 1.3 are supported"),
+        ("alert protocol version", "no version in common: only TLS 1.2 and 1.3 are supported"),
         (
             "unsafe legacy renegotiation disabled",
-            "the site knows no secure renegotiation (RFC 5746): tls_legacy lets it in",
+            "the site knows no secure renegotiation (RFC 5746): set tls_legacy to allow it",
         ),
     ];
     if let Some((_, words)) = ours.iter().find(|(theirs, _)| reason.contains(theirs)) {

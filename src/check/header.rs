@@ -93,7 +93,7 @@ impl ReplyHeader {
             return None;
         }
         Some(match here.join(&ascii(location)) {
-            Err(error) => Err(format!("redirect to a URL that is none: {error}")),
+            Err(error) => Err(format!("redirect to an invalid URL: {error}")),
             Ok(next) if matches!(next.scheme(), "http" | "https") => Ok(next),
             Ok(next) => {
                 Err(format!("redirect to {}: only http and https are followed", next.scheme()))

@@ -65,7 +65,7 @@ impl ConnectionPool {
         }
         let share = Rc::new(ConnectionShare::new()?);
         origins.insert(key, PooledOrigin { share: Rc::clone(&share), connection: None });
-        Some(pool)
+        Some(share)
     }
 
     /// Returns the certificate of the open connection to the origin of `url`.

@@ -236,7 +236,7 @@ impl ActiveCheck {
 
     /// Sets the method and the body of the request.
     fn set_method(&self, easy: &mut Easy2<Callbacks>) -> Result<(), curl::Error> {
-        let body = if self.sends_body { target.body.0.as_bytes() } else { b"" };
+        let body = if self.sends_body { self.target.body.0.as_bytes() } else { b"" };
         match self.method {
             Method::Get if body.is_empty() => easy.get(true)?,
             Method::Head => easy.nobody(true)?,

@@ -126,7 +126,7 @@ impl Resolver {
         let spawned =
             thread::Builder::new().name("lookup".to_owned()).stack_size(STACK_BYTES).spawn(look);
         if let Err(error) = spawned {
-            let why = format!("no thread to look it up: {error}");
+            let why = format!("no thread for the lookup: {error}");
             let reply = match is_extra(&question) {
                 true => no_reply(&question),
                 false => LookupReply::System(SystemReply::OutOfResources(why.into())),

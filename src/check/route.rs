@@ -38,7 +38,7 @@ pub struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Makes the route of a hop to `url`, in a check of `target`.
+    /// Makes the route of a hop to `url` in a check of `target`.
     pub fn new(target: &'a Target, url: &'a Url) -> Route<'a> {
         Route {
             connect: &target.connect,
@@ -189,7 +189,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Returns the URL for libcurl: a plain connection (`tcp`) is one of HTTP, on which nothing is sent.
+    /// Returns the URL for libcurl. A `tcp` target gets an HTTP URL, since libcurl has no scheme for a connection without
+    /// a protocol; libcurl then only connects.
     fn own_url(&self) -> Cow<'a, Url> {
         if !self.is_tcp {
             return Cow::Borrowed(self.url);
@@ -197,7 +198,7 @@ impl<'a> Route<'a> {
         let scheme = if self.is_tls { "https" } else { "http" };
         let port = self.url.port().unwrap_or_default();
         let text = format!("{scheme}://{}:{port}/", host(self.url));
-        // Cannot fail: the config was read with this host and port.
+        // Cannot fail: reading the configuration has checked host and port.
         Url::parse(&text).map_or(Cow::Borrowed(self.url), Cow::Owned)
     }
 
@@ -219,7 +220,7 @@ impl<'a> Route<'a> {
     /// Returns the fault of a site that does not use HTTP/2, though the target demands it (`http = "2"`).
     pub fn http_version_fault(&self, http: Option<&str>) -> Option<CheckFault> {
         let spoken = http.filter(|http| self.connect.http == HttpVersion::V2 && *http != "2")?;
-        let text = format!("the site speaks HTTP/{spoken}, and not 2");
+        let text = format!("the site uses HTTP/{spoken} instead of 2");
         Some(CheckFault { cause: Cause::Protocol, text })
     }
 

@@ -45,7 +45,9 @@ pub fn fault(reply: &Reply, stalled: Duration) -> Option<CheckFault> {
         return None;
     }
     let seconds = stalled.as_secs_f64();
-    let text = format!("this process stood still for {seconds:.1} s or more: stopped, or starved");
+    let text = format!(
+        "this process stood still for {seconds:.1} s or more: it was stopped, or got no processor"
+    );
     Some(CheckFault { cause: Cause::Overload, text })
 }
 

@@ -23,9 +23,10 @@ impl StopReason {
     pub fn fault(&self) -> Option<CheckFault> {
         let (cause, text) = match self {
             StopReason::Full | StopReason::Redirect | StopReason::Switched => return None,
-            StopReason::NoRoom => {
-                (Cause::Overload, "no room for the body: all checks hold bodies_max".to_owned())
-            }
+            StopReason::NoRoom => (
+                Cause::Overload,
+                "no memory for the body: all checks together hold bodies_max bytes".to_owned(),
+            ),
             StopReason::Undecodable(why) => (Cause::Protocol, why.clone()),
         };
         Some(CheckFault { cause, text })

@@ -54,7 +54,7 @@ impl Trust {
         if wants_host {
             let host = Roots::read(None);
             if let Err(error) = &host {
-                log::warn!("{error}; no https check can be made without a ca_file of its own");
+                log::warn!("{error}; https checks without a ca_file are unknown");
             }
             trust.host = Some(host);
         }

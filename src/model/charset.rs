@@ -62,7 +62,7 @@ pub fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> DecodedText<'a>
     let unknown = match label {
         Some(label) => {
             let label: String = label.chars().take(LABEL_MAX).collect();
-            format!("is in {label:?}, which is not known here")
+            format!("is in {label:?}, which is not supported")
         }
         None => "is not UTF-8, and names no charset".to_owned(),
     };
@@ -252,15 +252,15 @@ mod tests {
             // Cut in the middle of a character, and a stray byte.
             (b"\xd1\x88\xd1", "", "ш\u{fffd}"),
             (b"\xd1\x88\xd1\x88 \xff", "text/html", "шш \u{fffd}"),
-            (b"", "text/html; charset=x", "!is in \"x\", which is not known here"),
+            (b"", "text/html; charset=x", "!is in \"x\", which is not supported"),
             (
                 b"\x83\x41",
                 "text/html; charset=Shift_JIS",
-                "!is in \"Shift_JIS\", which is not known here",
+                "!is in \"Shift_JIS\", which is not supported",
             ),
             (b"\xee\xf8\xe8", "text/plain", "!is not UTF-8, and names no charset"),
             (&meta("<meta charset=windows-1251>"), "text/html", "<meta charset=windows-1251>ош"),
-            (&meta("<meta charset='x-no'>"), "", "!is in \"x-no\", which is not known here"),
+            (&meta("<meta charset='x-no'>"), "", "!is in \"x-no\", which is not supported"),
             (
                 &meta("<meta charset=windows-1251>"),
                 "text/plain",

@@ -76,7 +76,7 @@ fn compile(text: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(text).size_limit(EXPRESSION_MAX).build();
     built.map_err(|error| match error.to_string() {
         text if text.contains("size limit") => {
-            "too much for a small machine: use fewer or smaller counted repeats".to_owned()
+            "too large for a small machine: use fewer or smaller counted repeats".to_owned()
         }
         text => text,
     })
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn an_expression_that_would_take_minutes_is_refused() {
         let refused = Expression::new("([a-z]{1,80}){1,40}[0-9]$").err().unwrap();
-        assert!(refused.starts_with("too much for a small machine"), "{refused}");
+        assert!(refused.starts_with("too large for a small machine"), "{refused}");
         assert!(Expression::new("(?i)(error|exception) [0-9]{3,12}: .*").is_ok());
     }
 

@@ -86,7 +86,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
     }
     let total_us = reply.phases.total_us();
 
-    let soon = soon(target, attempt.due_ms, &reply);
+    let remark = expiry_remark(target, attempt.due_ms, &reply);
     let fault = reply
         .fault
         .or(reply.unusable)
@@ -98,7 +98,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
         .or_else(|| content.fault.map(|text| CheckFault { cause: Cause::Body, text }))
         .or(unknown);
     // The remark is only for a check without a fault.
-    let soon = soon.filter(|_| fault.is_none());
+    let remark = remark.filter(|_| fault.is_none());
     let slow = target.slow_after.is_some_and(|limit| u128::from(total_us) > limit.as_micros());
     let verdict = match &fault {
         Some(fault) if fault.cause.is_ours() => Verdict::Unknown,
@@ -116,7 +116,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
         lag_us: attempt.lag_us.saturating_add(reply.late_us),
         interval_ms: target.interval_ms(),
         verdict,
-        cause: fault.as_ref().or(soon.as_ref()).map(|fault| fault.cause),
+        cause: fault.as_ref().or(remark.as_ref()).map(|fault| fault.cause),
         responded,
         status: reply.status,
         status_ok,
@@ -130,7 +130,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
         attempts: attempt.number,
         matched: content.matched,
         excerpt,
-        error: fault.or(soon).map(|fault| tidy(&fault.text, ERROR_MAX)),
+        error: fault.or(remark).map(|fault| tidy(&fault.text, ERROR_MAX)),
         cert_expires_s: reply.cert_expires_s,
         chain_expires_s: reply.chain_expires_s,
         certificate: reply.certificate,
@@ -141,7 +141,7 @@ pub fn judge(target: &Target, attempt: &Attempt, reply: Reply) -> Outcome {
 }
 
 /// Returns a remark if the chain expires in fewer days than the target allows (`min_cert_days`); else none.
-fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<CheckFault> {
+fn expiry_remark(target: &Target, now_ms: i64, reply: &Reply) -> Option<CheckFault> {
     const DAY_S: i64 = 86_400;
     let wanted = i64::from(target.min_cert_days);
     let leaf_s = reply.cert_expires_s;
@@ -152,11 +152,12 @@ fn soon(target: &Target, now_ms: i64, reply: &Reply) -> Option<CheckFault> {
     }
     let which =
         if leaf_s == Some(end_s) { "the certificate" } else { "a certificate of the chain" };
-    let whose = reply.certificate_host.as_ref().map(|host| format!(" of {host}"));
-    let whose = whose.unwrap_or_default();
+    let of_host = reply.certificate_host.as_ref().map(|host| format!(" of {host}"));
+    let of_host = of_host.unwrap_or_default();
     let days = left_s.div_euclid(DAY_S);
-    let text =
-        format!("{which}{whose} ends in {days} days; {wanted} are asked for (min_cert_days)");
+    let text = format!(
+        "{which}{of_host} ends in {days} days; at least {wanted} are wanted (min_cert_days)"
+    );
     Some(CheckFault { cause: Cause::CertificateSoon, text })
 }
 
@@ -266,7 +267,7 @@ pub(crate) mod tests {
         let fine = [("vary", "a"), ("VARY", "b"), ("X-a", "1")];
         assert_eq!(judged(&fine), (Some(true), None, String::new()));
         for (headers, text) in [
-            (&fine[1..2], "no header x-a, in which \"^1$\" is asked for"),
+            (&fine[1..2], "no header x-a, which must match \"^1$\""),
             (&[("vary", "c"), ("x-a", "1")][..], "no match of \"b\" in header Vary"),
             (
                 &[("vary", "b"), ("x-a", "1"), ("x-a", "bad")],
@@ -313,7 +314,7 @@ pub(crate) mod tests {
         target.min_cert_days = 14;
         assert_eq!(judged(&target, 14 * DAY_S, 14 * DAY_S, 200), fine);
         let soon = |text: &str| (Verdict::Up, Some(Cause::CertificateSoon), text.to_owned());
-        let text = "ends in 13 days; 14 are asked for (min_cert_days)";
+        let text = "ends in 13 days; at least 14 are wanted (min_cert_days)";
         let (end, far) = (14 * DAY_S - 1, 90 * DAY_S);
         assert_eq!(judged(&target, end, end, 200), soon(&format!("the certificate {text}")));
         let chain = format!("a certificate of the chain {text}");

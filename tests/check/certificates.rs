@@ -218,7 +218,8 @@ fn a_common_name_alone_is_no_name() {
         site.always(Script::ok("x"));
         at(name, site.url_at(host, "/"), site, want.int("cert_expires_s", leaf.ends_s()))
     };
-    let text = "it has no names of a site, and its common name \"127.0.0.1\" does not count";
+    let text =
+        "the certificate has no name of a site, and its common name \"127.0.0.1\" does not count";
     table(vec![
         row("an address", "127.0.0.1", &alone, refused().error(text)),
         row("beside a person's", "127.0.0.1", &person, refused().error(text)),

@@ -131,9 +131,9 @@ fn words_that_name_no_coding_leave_a_body_as_it_is() {
         cases.push(http(&format!("{word:?} and gzip"), both, ten()).with(["--match", "6"]));
     }
     for (word, text) in [
-        ("br", "compressed as br, which was not asked for"),
-        ("BR", "compressed as br, which was not asked for"),
-        ("zstd", "compressed as zstd, which was not asked for"),
+        ("br", "compressed as br, which was not requested"),
+        ("BR", "compressed as br, which was not requested"),
+        ("zstd", "compressed as zstd, which was not requested"),
         ("gzip, br", "compressed as br"),
         ("compress", "compressed as compress"),
     ] {

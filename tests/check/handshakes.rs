@@ -138,7 +138,7 @@ fn a_site_without_secure_renegotiation_is_let_in_where_that_is_asked_for() {
     };
     let refused = |keys: &str| {
         let site = Legacy::start(leaf);
-        let words = "knows no secure renegotiation (RFC 5746): tls_legacy lets it in";
+        let words = "knows no secure renegotiation (RFC 5746): set tls_legacy to allow it";
         at(keys, site.url("/"), site, broken("tls", "tls_us").error(words)).key(keys)
     };
     let stranger = Legacy::start(&certs::set().stranger.leaf_of(Kind::Rsa2048, &["x"], -1, 9));

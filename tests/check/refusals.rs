@@ -53,7 +53,8 @@ fn a_refused_stream_is_down() {
         row(
             "wants HTTP/1.1, which is not to be",
             reset(HTTP_1_1_REQUIRED),
-            broken("protocol", "first_byte_us").error("the site takes it over HTTP/1.1 alone"),
+            broken("protocol", "first_byte_us")
+                .error("the site accepts the request only over HTTP/1.1"),
         )
         .key("http = '2'"),
         http("an expectation that is refused", Script::status(417), down("status", 417))

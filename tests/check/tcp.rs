@@ -61,7 +61,7 @@ fn to_be_connected_is_enough_unless_a_greeting_is_expected() {
         greeted(
             "closes before",
             Greeting::silence().closes(),
-            broken("protocol", "first_byte_us").error("before anything was said"),
+            broken("protocol", "first_byte_us").error("before the site sent a byte"),
         )
         .key(EXPECT),
         greeted("by a flag", good(), connected("transfer_us").found("220"))

@@ -170,11 +170,11 @@ impl ActiveCheck {
     fn missing_reply(&self, callbacks: &Callbacks, shape: &HopShape) -> Option<CheckFault> {
         let is_tcp = self.target.is_tcp();
         let text = if is_tcp && shape.speaks && !callbacks.spoke {
-            "the connection was closed before anything was said"
+            "the connection was closed before the site sent a byte"
         } else if is_tcp || callbacks.header.final_status().is_some() {
             return None;
         } else if callbacks.header.complete {
-            "the reply is not HTTP: its status is no number of three digits"
+            "the reply is not HTTP: its status is not a number of three digits"
         } else {
             "the connection was closed without a reply"
         };

@@ -39,7 +39,7 @@ impl ActiveCheck {
                 refused("the site refused the request (HTTP/2: REFUSED_STREAM or GOAWAY)")
             }
             Repeat::RefusedUnlessHttp1 => {
-                refused("the site takes it over HTTP/1.1 alone (HTTP_1_1_REQUIRED)")
+                refused("the site accepts the request only over HTTP/1.1 (HTTP_1_1_REQUIRED)")
             }
         })
     }

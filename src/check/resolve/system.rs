@@ -65,7 +65,7 @@ pub fn look_up(host: &str, family: Family) -> SystemReply {
         },
     };
     if is_short_of_descriptors() {
-        return SystemReply::OutOfResources("too few descriptors to look a name up".into());
+        return SystemReply::OutOfResources("too few file descriptors to look up a name".into());
     }
     SystemReply::Failed(missing)
 }

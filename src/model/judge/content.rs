@@ -65,7 +65,7 @@ fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String>
         let text = expression.as_str();
         return Some(match there {
             true => format!("no match of {text:?} in header {name}"),
-            false => format!("no header {name}, in which {text:?} is asked for"),
+            false => format!("no header {name}, which must match {text:?}"),
         });
     }
     target.header_rejects.iter().find_map(|unwanted| {

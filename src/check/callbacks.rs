@@ -25,7 +25,7 @@ use crate::model::outcome::Cause;
 use crate::model::target::Target;
 
 /// Callbacks of one hop, with their notes.
-pub struct Callbacks {
+pub struct TransferCallbacks {
     /// Start of the hop; set once more just before libcurl begins. libcurl's own clock starts after that: much
     /// later, if this thread loses its processor in between.
     pub started: Instant,
@@ -82,7 +82,7 @@ pub struct ReadLimits {
     pub follow: Option<Url>,
 }
 
-impl Callbacks {
+impl TransferCallbacks {
     /// Makes the callbacks of one hop. TLS verifies the site with `roots`. `share` keeps the connection open, and
     /// `single` says whether the hop may open a new one.
     pub fn new(
@@ -91,11 +91,11 @@ impl Callbacks {
         share: Option<Rc<ConnectionShare>>,
         single: Rc<SingleRequest>,
         permit: Permit,
-    ) -> Callbacks {
+    ) -> TransferCallbacks {
         let body = Body::new(limits.max_body, limits.keep, permit);
         let chains = roots.as_ref().map(|roots| Arc::clone(&roots.chains));
         let handshake = Handshake { chains, ..Handshake::default() };
-        Callbacks {
+        TransferCallbacks {
             started: Instant::now(),
             looked: Duration::ZERO,
             socket_at: None,
@@ -155,7 +155,7 @@ impl Callbacks {
     }
 }
 
-impl Handler for Callbacks {
+impl Handler for TransferCallbacks {
     fn header(&mut self, line: &[u8]) -> bool {
         self.spoke = true;
         self.header.read_line(line, &self.limits.target);

@@ -12,7 +12,7 @@ use curl::easy::Easy2;
 use curl::multi::{Easy2Handle, Multi, MultiWaker, WaitFd};
 
 use super::budget::Permit;
-use super::callbacks::Callbacks;
+use super::callbacks::TransferCallbacks;
 use super::pool::ConnectionPool;
 use super::raw;
 use super::request::{ActiveCheck, HopEnd};
@@ -59,7 +59,7 @@ struct PendingLookup<T> {
 
 /// Hop that libcurl works on.
 struct Transfer<T> {
-    handle: Easy2Handle<Callbacks>,
+    handle: Easy2Handle<TransferCallbacks>,
     check: Box<ActiveCheck>,
     tag: T,
 }
@@ -261,7 +261,11 @@ impl<T> Engine<T> {
         }
     }
 
-    fn add(&self, easy: Easy2<Callbacks>, token: usize) -> Result<Easy2Handle<Callbacks>, Error> {
+    fn add(
+        &self,
+        easy: Easy2<TransferCallbacks>,
+        token: usize,
+    ) -> Result<Easy2Handle<TransferCallbacks>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
         // Let the request begin now and not with the next turn: else its first phase would include the wait for that

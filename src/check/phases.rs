@@ -1,17 +1,17 @@
 //! Computes the phases of one hop from libcurl's times. If a hop failed, libcurl lacks some of them; the times that
-//! [`Callbacks`] notes take their place.
+//! [`TransferCallbacks`] notes take their place.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use curl::easy::Easy2;
 
-use super::callbacks::Callbacks;
+use super::callbacks::TransferCallbacks;
 use super::raw;
 use crate::model::outcome::Phases;
 
 /// Returns true if the hop is connected by another address family than the one that was tried first.
-pub fn fell_back(callbacks: &Callbacks, address: Option<&str>) -> bool {
+pub fn fell_back(callbacks: &TransferCallbacks, address: Option<&str>) -> bool {
     const IPV6: i32 = rustix::net::AddressFamily::INET6.as_raw() as i32;
     let address = address.and_then(|text| text.parse::<IpAddr>().ok());
     match (callbacks.family, address) {
@@ -37,7 +37,7 @@ pub struct HopShape {
 /// Returns the best estimate of the start of libcurl's clock: the time that we noted for an event, less libcurl's
 /// time of the same event. Both use CLOCK_MONOTONIC, and we note an event just after libcurl has, so that the estimate
 /// is never too early.
-fn origin(easy: &mut Easy2<Callbacks>) -> Instant {
+fn origin(easy: &mut Easy2<TransferCallbacks>) -> Instant {
     let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
     let named = some(easy.namelookup_time());
     let connected = some(easy.appconnect_time()).or(some(easy.connect_time()));
@@ -48,7 +48,7 @@ fn origin(easy: &mut Easy2<Callbacks>) -> Instant {
 }
 
 /// Computes the phases of one hop.
-pub fn phases(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> Phases {
+pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
     // All times below begin at the end of our lookup.
     let looked_us = easy.get_ref().looked.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {

@@ -7,7 +7,7 @@ use curl::easy::Easy2;
 use curl_sys::CURLcode;
 use rustix::io::Errno;
 
-use super::callbacks::Callbacks;
+use super::callbacks::TransferCallbacks;
 use super::fault::{is_out_of_resources, system_words};
 use super::raw;
 use crate::model::connect::Proxy;
@@ -45,7 +45,7 @@ pub struct ProxyProgress {
 
 impl ProxyProgress {
     /// Reads the progress of a transfer that has ended.
-    pub fn of(easy: &mut Easy2<Callbacks>) -> ProxyProgress {
+    pub fn of(easy: &mut Easy2<TransferCallbacks>) -> ProxyProgress {
         let (acknowledged, received) = easy.get_ref().proxy_traffic();
         ProxyProgress {
             // Not from libcurl's connect time, which includes the path from the proxy to the site.

@@ -23,7 +23,7 @@ use url::Url;
 
 use self::hop_certificate::HopCertificate;
 use super::budget::Permit;
-use super::callbacks::{Callbacks, ReadLimits};
+use super::callbacks::{ReadLimits, TransferCallbacks};
 use super::fault::fault;
 use super::phases::HopShape;
 use super::pool::ConnectionPool;
@@ -133,7 +133,11 @@ impl ActiveCheck {
     /// # Errors
     /// The deadline has passed, the roots cannot be read, or libcurl refuses an option: returns the reply that ends
     /// the check.
-    pub fn request(&self, trust: &Trust, permit: Permit) -> Result<Easy2<Callbacks>, Box<Reply>> {
+    pub fn request(
+        &self,
+        trust: &Trust,
+        permit: Permit,
+    ) -> Result<Easy2<TransferCallbacks>, Box<Reply>> {
         let target = &*self.target;
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -157,7 +161,7 @@ impl ActiveCheck {
         };
         let share = self.pool.as_ref().and_then(|pool| pool.share(&self.url));
         let single = SingleRequest::new(!self.reuses_connection);
-        let mut callbacks = Callbacks::new(limits, roots.cloned(), share, single, permit);
+        let mut callbacks = TransferCallbacks::new(limits, roots.cloned(), share, single, permit);
         callbacks.looked = self.found.as_ref().map_or(Duration::ZERO, |found| found.looked);
         let mut easy = Easy2::new(callbacks);
         match self.configure(&mut easy, left) {
@@ -172,7 +176,11 @@ impl ActiveCheck {
         }
     }
 
-    fn configure(&self, easy: &mut Easy2<Callbacks>, left: Duration) -> Result<(), curl::Error> {
+    fn configure(
+        &self,
+        easy: &mut Easy2<TransferCallbacks>,
+        left: Duration,
+    ) -> Result<(), curl::Error> {
         let target = &*self.target;
         let mut list = List::new();
         // True if the user has not set this header.
@@ -235,7 +243,7 @@ impl ActiveCheck {
     }
 
     /// Sets the method and the body of the request.
-    fn set_method(&self, easy: &mut Easy2<Callbacks>) -> Result<(), curl::Error> {
+    fn set_method(&self, easy: &mut Easy2<TransferCallbacks>) -> Result<(), curl::Error> {
         let body = if self.sends_body { self.target.body.0.as_bytes() } else { b"" };
         match self.method {
             Method::Get if body.is_empty() => easy.get(true)?,

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use url::{Host, Url};
 
-use super::callbacks::Callbacks;
+use super::callbacks::TransferCallbacks;
 use super::proxy::{ProxyFailure, ProxyMethod, ProxyProgress, wants_login};
 use super::raw;
 use super::resolve::Resolution;
@@ -114,7 +114,7 @@ impl<'a> Route<'a> {
     /// Gives libcurl the addresses that the lookup has found.
     pub fn set_addresses(
         &self,
-        easy: &mut Easy2<Callbacks>,
+        easy: &mut Easy2<TransferCallbacks>,
         found: &[IpAddr],
     ) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
@@ -132,7 +132,7 @@ impl<'a> Route<'a> {
     /// host than the site.
     pub fn configure(
         &self,
-        easy: &mut Easy2<Callbacks>,
+        easy: &mut Easy2<TransferCallbacks>,
         headers: &mut List,
     ) -> Result<(), curl::Error> {
         let connect = self.connect;
@@ -202,7 +202,7 @@ impl<'a> Route<'a> {
         Url::parse(&text).map_or(Cow::Borrowed(self.url), Cow::Owned)
     }
 
-    fn configure_proxy(&self, easy: &mut Easy2<Callbacks>) -> Result<(), curl::Error> {
+    fn configure_proxy(&self, easy: &mut Easy2<TransferCallbacks>) -> Result<(), curl::Error> {
         // An empty text, since with no proxy set libcurl would use the one of the environment.
         let Some(proxy) = &self.connect.proxy else { return easy.proxy("") };
         let port = proxy.url.port_or_known_default().unwrap_or_default();

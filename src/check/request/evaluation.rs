@@ -5,7 +5,7 @@ use curl::easy::Easy2;
 use super::hop_certificate::HopCertificate;
 use super::repetition::RepeatDecision;
 use super::{ActiveCheck, HopEnd, hop_record};
-use crate::check::callbacks::Callbacks;
+use crate::check::callbacks::TransferCallbacks;
 use crate::check::certificate_fault;
 use crate::check::fault::{alert_fault, silence, socket_fault};
 use crate::check::handshake::Handshake;
@@ -27,7 +27,7 @@ struct TransferFacts {
 }
 
 impl TransferFacts {
-    fn of(easy: &mut Easy2<Callbacks>, shape: &HopShape) -> TransferFacts {
+    fn of(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> TransferFacts {
         TransferFacts {
             phases: phases(easy, shape),
             errno: raw::os_errno(easy),
@@ -41,7 +41,7 @@ impl ActiveCheck {
     /// Evaluates a transfer that has ended with `result`.
     pub fn end(
         mut self: Box<ActiveCheck>,
-        mut easy: Easy2<Callbacks>,
+        mut easy: Easy2<TransferCallbacks>,
         result: Result<(), curl::Error>,
     ) -> HopEnd {
         let (result, refused) = match self.decide_repeat(easy.get_ref()) {
@@ -113,7 +113,7 @@ impl ActiveCheck {
     /// not let libcurl repeat. If nobody answered, also returns who was silent.
     fn transfer_fault(
         &self,
-        callbacks: &Callbacks,
+        callbacks: &TransferCallbacks,
         result: Result<(), curl::Error>,
         refused: Option<CheckFault>,
         facts: &TransferFacts,
@@ -136,7 +136,7 @@ impl ActiveCheck {
     /// was silent.
     fn error_fault(
         &self,
-        callbacks: &Callbacks,
+        callbacks: &TransferCallbacks,
         error: &curl::Error,
         facts: &TransferFacts,
     ) -> (CheckFault, Option<Silence>) {
@@ -167,7 +167,7 @@ impl ActiveCheck {
     }
 
     /// Returns the fault of a connection that was closed without a reply that can be read.
-    fn missing_reply(&self, callbacks: &Callbacks, shape: &HopShape) -> Option<CheckFault> {
+    fn missing_reply(&self, callbacks: &TransferCallbacks, shape: &HopShape) -> Option<CheckFault> {
         let is_tcp = self.target.is_tcp();
         let text = if is_tcp && shape.speaks && !callbacks.spoke {
             "the connection was closed before the site sent a byte"
@@ -183,6 +183,6 @@ impl ActiveCheck {
 }
 
 /// Returns the address of the last connection; none if no connection was made.
-fn site_address(easy: &mut Easy2<Callbacks>) -> Option<String> {
+fn site_address(easy: &mut Easy2<TransferCallbacks>) -> Option<String> {
     easy.primary_ip().ok().flatten().filter(|ip| !ip.is_empty()).map(str::to_owned)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use curl::multi::Easy2Handle;
 
 use super::ActiveCheck;
-use crate::check::callbacks::Callbacks;
+use crate::check::callbacks::TransferCallbacks;
 use crate::check::raw;
 
 impl ActiveCheck {
@@ -18,7 +18,7 @@ impl ActiveCheck {
     /// none before.
     pub fn read_greeting(
         &self,
-        handle: &mut Easy2Handle<Callbacks>,
+        handle: &mut Easy2Handle<TransferCallbacks>,
         now: Instant,
     ) -> Option<Result<(), curl::Error>> {
         let mut buffer = [0; 4096];

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::ActiveCheck;
-use crate::check::callbacks::Callbacks;
+use crate::check::callbacks::TransferCallbacks;
 use crate::check::certificate::Summary;
 use crate::check::handshake::Handshake;
 use crate::check::pool::IdleConnection;
@@ -70,7 +70,11 @@ impl ActiveCheck {
     }
 
     /// Stores the connection that this hop has left open, for the next check (`reuse`).
-    pub fn keep_connection(&self, easy: &Easy2<Callbacks>, certificate: Option<&HopCertificate>) {
+    pub fn keep_connection(
+        &self,
+        easy: &Easy2<TransferCallbacks>,
+        certificate: Option<&HopCertificate>,
+    ) {
         let Some(pool) = &self.pool else { return };
         let Some(socket) = raw::idle_socket(easy) else { return pool.discard(&self.url) };
         let has_frames = easy.get_ref().header.http == Some("2");

@@ -2,7 +2,7 @@
 //! connection, so that the phases are those of the connection that answered.
 
 use super::ActiveCheck;
-use crate::check::callbacks::Callbacks;
+use crate::check::callbacks::TransferCallbacks;
 use crate::model::attempts::{Repeat, RequestFacts, repeat};
 use crate::model::connect::HttpVersion;
 use crate::model::judge::CheckFault;
@@ -21,7 +21,7 @@ pub enum RepeatDecision {
 impl ActiveCheck {
     /// Decides about a request that libcurl wanted to repeat, and prepares the hop to start again. None if libcurl did
     /// not want to repeat it.
-    pub fn decide_repeat(&mut self, callbacks: &Callbacks) -> Option<RepeatDecision> {
+    pub fn decide_repeat(&mut self, callbacks: &TransferCallbacks) -> Option<RepeatDecision> {
         let reason = callbacks.single.repeat_reason()?;
         let request = RequestFacts {
             has_reply: callbacks.header.final_status().is_some(),

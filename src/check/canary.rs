@@ -1,5 +1,5 @@
-//! Connects to canaries, to see whether anybody answers. [`crate::model::uplink`] decides which are asked, and
-//! what an answer shows.
+//! Connects to canaries, to find out if anybody answers. [`crate::model::uplink`] decides which canaries are asked, and
+//! what an answer means.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,9 +15,9 @@ use crate::model::connect::Family;
 use crate::model::uplink::{CANARY_TIMEOUT, Canary, CanaryAnswer, distance};
 use crate::threads;
 
-/// Most canaries being asked at once, with the look-ups that hang on a dead name server.
+/// Most threads that ask canaries at once; with those whose lookup hangs on a dead name server.
 const ASKED_MAX: usize = 64;
-/// Most addresses of a canary that are tried; they share [`CANARY_TIMEOUT`].
+/// Most addresses of a canary that are tried. They share [`CANARY_TIMEOUT`].
 const ADDRESSES_MAX: usize = 4;
 
 /// Asks canaries, each on a thread of its own, and collects their answers.
@@ -34,8 +34,8 @@ impl Default for CanaryClient {
 }
 
 impl CanaryClient {
-    /// Asks a canary for a round. Its thread may hang in a look-up for longer than anybody waits for it.
-    /// Returns false if too many are asked already, or no thread can be started: no answer comes.
+    /// Asks a canary for a round. Returns false if too many threads ask already, or no thread can be started: then no answer
+    /// comes. (The thread may hang in a lookup for longer than the round waits.)
     pub fn ask(&self, canary: Canary, round: u64) -> bool {
         // Each thread holds one sender of the channel, and so does this client.
         let answers = self.answers_in.clone();
@@ -49,7 +49,7 @@ impl CanaryClient {
         threads::named("canary").spawn(ask).is_ok()
     }
 
-    /// Waits for the next answer, at most until a time; none: without limit. Returns none once that time has
+    /// Waits for the next answer until the time `until`, or without a limit if that is none. Returns none once the time has
     /// come.
     pub async fn next_answer(&self, until: Option<Instant>) -> Option<CanaryAnswer> {
         let answer = async { self.answers.recv().await.ok() };
@@ -62,8 +62,7 @@ impl CanaryClient {
     }
 }
 
-/// Connects to a canary, and returns its answer. A refused connection counts as an answer; a proxy has to send
-/// something.
+/// Connects to a canary, and returns its answer. A refused connection is an answer too; but a proxy must send a byte.
 fn connect(canary: Canary, round: u64, answers: &Sender<CanaryAnswer>) -> CanaryAnswer {
     let found = match canary.host.parse() {
         Ok(address) => vec![address],
@@ -89,15 +88,15 @@ fn answers_request(mut stream: TcpStream, request: &[u8], within: Duration) -> b
     is_asked.is_ok() && stream.read(&mut [0]).is_ok_and(|count| count > 0)
 }
 
-/// Returns the addresses of a name, as a check finds them: a server that is silent for one family does not
-/// cost the addresses of the other. Look-ups that hang go on, and hold one sender of the channel each.
+/// Returns the addresses of a name, in the same way as for a check: if a name server is silent for one family, the
+/// addresses of the other are found. Lookups that hang keep a sender of the channel each.
 fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
     let (found_in, found) = mpsc::channel();
-    let begin = |ask: LookupKind, family: Family| {
+    let begin = |kind: LookupKind, family: Family| {
         let (host, found_in, held) = (host.to_owned(), found_in.clone(), answers.clone());
         let look = move || {
-            // Perhaps nobody waits for the result any more.
-            let _ = found_in.send((ask, LookupReply::System(look_up(&host, family))));
+            // The receiver may be gone.
+            let _ = found_in.send((kind, LookupReply::System(look_up(&host, family))));
             drop(held);
         };
         threads::named("canary").spawn(look).is_ok()
@@ -114,16 +113,16 @@ fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
             Step::Done(resolved) => {
                 return resolved.addresses.map(|all| all.to_vec()).unwrap_or_default();
             }
-            Step::Ask(asks) => {
-                for ask in asks {
-                    match ask {
+            Step::Ask(kinds) => {
+                for kind in kinds {
+                    match kind {
                         LookupKind::First(family) | LookupKind::OneFamily(family) => {
-                            // This look-up only helps: a thread that cannot be started does not matter.
-                            let _ = begin(ask, family);
+                            // The first lookup may succeed without this one.
+                            let _ = begin(kind, family);
                         }
-                        // The reason for which there is no address does not matter here.
+                        // The reason why there is no address is not needed here.
                         LookupKind::NameServers(_) => {
-                            resolution.take_reply(ask, LookupReply::Servers(None), (now, now));
+                            resolution.take_reply(kind, LookupReply::Servers(None), (now, now));
                         }
                     }
                 }
@@ -134,8 +133,8 @@ fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
                     .unwrap_or(began + CANARY_TIMEOUT)
                     .min(began + CANARY_TIMEOUT);
                 let left = until.saturating_duration_since(now);
-                if let Ok((ask, reply)) = found.recv_timeout(left) {
-                    resolution.take_reply(ask, reply, (began, Instant::now()));
+                if let Ok((kind, reply)) = found.recv_timeout(left) {
+                    resolution.take_reply(kind, reply, (began, Instant::now()));
                 }
             }
         }

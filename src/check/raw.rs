@@ -72,12 +72,12 @@ impl ConnectionShare {
         // SAFETY: the share is new and alive, and the option takes this number. Only this thread uses the share, so
         // it needs no locks.
         unsafe {
-            let share = curl_sys::curl_share_init();
-            if share.is_null() {
+            let handle = curl_sys::curl_share_init();
+            if handle.is_null() {
                 return None;
             }
-            let share = ConnectionShare(share);
-            let code = curl_sys::curl_share_setopt(share, curl_sys::CURLSHOPT_SHARE, CONNECT);
+            let share = ConnectionShare(handle);
+            let code = curl_sys::curl_share_setopt(handle, curl_sys::CURLSHOPT_SHARE, CONNECT);
             (code == curl_sys::CURLSHE_OK).then_some(share)
         }
     }

@@ -1,4 +1,4 @@
-//! Canaries: hosts that are asked, to see whether anybody answers.
+//! Hosts that are asked to find out if our own network works: canaries, targets in their place, and proxies.
 
 use core::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -7,8 +7,9 @@ use url::Url;
 
 use super::{Distance, DoubtfulCheck, Silence, distance};
 
-/// Time that a canary has to answer.
+/// Time to wait for the answer of a canary.
 pub const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Host and port to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canary {
@@ -16,10 +17,9 @@ pub struct Canary {
     pub host: String,
     /// Port to connect to.
     pub port: u16,
-    /// Distance of the host, as far as it is known.
+    /// Distance of the host; none if not known.
     pub distance: Option<Distance>,
-    /// Request to send to a proxy, whose kernel answers a connect even if the proxy hangs; empty for other
-    /// hosts.
+    /// Bytes to send to a proxy, since its kernel accepts connections even if the proxy hangs; empty for other hosts.
     pub request: &'static [u8],
 }
 
@@ -29,18 +29,18 @@ pub struct CanaryAnswer {
     pub round: u64,
     /// Host, as in [`Canary::host`].
     pub host: String,
-    /// Distance of the farthest address that the host's name led to; none: no name was found.
+    /// Distance of the farthest address of the name; none if no address was found, or the host is an address.
     pub named: Option<Distance>,
-    /// Distance of the address that answered; none: no answer.
+    /// Distance of the address that has answered; none without an answer.
     pub distance: Option<Distance>,
-    /// The canary is a proxy, and was asked as one.
+    /// True if the canary is a proxy.
     pub is_proxy: bool,
-    /// Time at which the canary answered, or was given up.
+    /// Time at which the canary has answered, or was given up.
     pub at: Instant,
 }
 
 impl Canary {
-    /// Creates the canary of a host: a name, or an address with or without brackets.
+    /// Makes the canary for a host: a name, or an address with or without brackets.
     pub fn new(host: &str, port: u16) -> Canary {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let distance = match &*host {
@@ -50,8 +50,8 @@ impl Canary {
         Canary { host, port, distance, request: b"" }
     }
 
-    /// Creates the canary of a proxy. An HTTP proxy is asked for a page of its own, which it refuses; any
-    /// other gets the greeting of SOCKS 5.
+    /// Makes the canary for a proxy. An HTTP proxy gets a request for a page of its own, which it refuses; any other proxy
+    /// gets the greeting of SOCKS 5.
     pub fn proxy(url: &Url) -> Option<Canary> {
         let canary = Canary::new(url.host_str()?, url.port_or_known_default()?);
         let request: &[u8] = match url.scheme() {
@@ -67,21 +67,22 @@ impl Canary {
         Some(Canary::new(host, port.parse().ok()?))
     }
 
-    /// Returns true if host, port and request are the same, whatever is known of the distance.
+    /// Returns true if host, port and request are the same. The distance may differ.
     pub fn is_same(&self, other: &Canary) -> bool {
         (&self.host, self.port, self.request) == (&other.host, other.port, other.request)
     }
 
-    /// Returns true if the host is a name, which has to be looked up.
+    /// Returns true if the host is a name and no address.
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Returns true if an answer from this canary would settle the doubt; `own` is the host that is in doubt.
+    /// Returns true if an answer from this canary would settle the check. `own` is the host of the check, which cannot
+    /// prove anything about itself.
     pub fn speaks_for(&self, doubt: &DoubtfulCheck, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {
-                // Names of this host itself need no name server; names of our own network need only ours.
+                // Names of this host need no name server, and names of our own network only our own one.
                 Silence::NameServers => {
                     let reaches =
                         |distance| distance > Distance::Loopback && distance >= doubt.distance;

@@ -1,11 +1,9 @@
-//! Them or us: holds back the checks that nobody answered until something shows whether our own network was
-//! to blame.
+//! Holds back the checks that nobody answered, until it is clear whether the site or our own network was the reason.
 //!
-//! While checks are held, canaries are connected to, in rounds: those that are configured, else the brokers
-//! of Kafka and some targets. An answer from far enough away settles the checks that had ended before it:
-//! they are down. Checks that a whole round could have spoken for, and did not, are unknown. Where nobody can
-//! be asked, a check is down at once; but a check whose name could not be looked up is unknown, since that is
-//! no answer about a site.
+//! While checks are held, canaries are asked in rounds: those of the configuration, else the brokers of Kafka and some
+//! targets. An answer from at least the same distance settles the checks that had ended before: they are down. A check is
+//! unknown if a whole round has brought no such answer. If nobody can be asked, a check is down at once; only a check
+//! whose name was not found is unknown, since the site itself was never asked.
 //!
 //! Nothing is done here: each call returns the actions that its caller has to carry out, in their order.
 
@@ -21,20 +19,20 @@ use crate::model::judge::{CheckFault, Reply};
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::target::{Target, is_name};
 
-/// Least time between the end of a round and the beginning of the next.
+/// Shortest time between the end of a round and the start of the next.
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// Action that the caller of [`Uplink`] has to carry out.
 #[derive(Debug)]
 pub enum UplinkAction {
-    /// Take this outcome: there is no doubt about the check any more.
+    /// Take this outcome, which is final.
     Settle(SettledCheck),
-    /// Ask this canary for the round of this number, and pass its answer to [`Uplink::advance`]. If it cannot
-    /// be asked, call [`Uplink::note_not_asked`].
+    /// Ask this canary for the round with this number, and pass its answer to [`Uplink::advance`]. If the canary cannot be
+    /// asked, call [`Uplink::note_not_asked`].
     Ask(Canary, u64),
     /// Log that the uplink is away, for this reason.
     ReportAway(String),
-    /// Log that the uplink is back, after so long.
+    /// Log that the uplink is back, after this time.
     ReportBack(Duration),
 }
 
@@ -42,26 +40,30 @@ pub enum UplinkAction {
 #[derive(Default)]
 pub struct Uplink {
     pub(super) canaries: Vec<Canary>,
-    /// Places of the targets, and the last time that each answered.
+    /// Targets without a proxy, by name, as hosts that can be asked.
     pub(super) targets: HashMap<Arc<str>, TargetContact>,
-    /// Targets may contact in for canaries.
+    /// True if targets may take the place of canaries.
     pub(super) stands_in: bool,
     evidence: Evidence,
-    /// Hosts of proxies, and the last time that each answered; few.
+    /// Hosts of proxies, and the last time that each has answered. A target has one at most, so that they are few.
     proxies: Vec<(String, Instant)>,
+    /// Checks in doubt, in the order in which they came.
     pub(super) held: Vec<HeldCheck>,
+    /// Round under way.
     pub(super) round: Option<Round>,
+    /// Number of rounds that have begun.
     pub(super) rounds: u64,
+    /// Earliest start of the next round; none: at once.
     may_begin: Option<Instant>,
-    /// No more checks come: the round that ends next is the last.
+    /// True if no more checks come: the round that ends next is the last.
     is_last: bool,
-    /// Doubt that must be settled before the uplink is back; none: the uplink is not away.
+    /// Check that must be settled before the uplink counts as back; none if the uplink is not away.
     away: Option<DoubtfulCheck>,
     /// Last time that the uplink came back.
     back: Option<Instant>,
 }
 
-/// Canary of a target, and the last time that it answered.
+/// Target as a host that can be asked, and the last time that it has answered.
 pub(super) struct TargetContact {
     pub(super) canary: Canary,
     pub(super) answered: Option<Instant>,
@@ -71,9 +73,9 @@ pub(super) struct TargetContact {
 pub(super) struct HeldCheck {
     pub(super) doubt: DoubtfulCheck,
     outcome: Outcome,
-    /// Proxy between us and the target, whose answer alone settles the check.
+    /// Proxy of the target, if there is one: only its answer settles the check.
     pub(super) via: Option<Canary>,
-    /// Number of the last round that had begun when the check came.
+    /// Number of rounds that had begun when the check came.
     pub(super) round: u64,
 }
 
@@ -84,12 +86,13 @@ pub(super) struct Round {
     pub(super) asked: Vec<Canary>,
     /// Hosts of the canaries that have answered.
     pub(super) answered: Vec<String>,
+    /// Number of canaries without an answer so far.
     pub(super) open: usize,
 }
 
 impl Uplink {
-    /// Replaces the targets and the canaries. A target that stays at the same canary keeps what is known of
-    /// it.
+    /// Replaces the targets and the canaries. For a target with the same host and port as before, the distance and the
+    /// time of the last answer are kept.
     pub fn replace_targets(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
         let mut old = std::mem::take(&mut self.targets);
         let mut contact = |target: &Arc<Target>| {
@@ -100,15 +103,14 @@ impl Uplink {
             let contact = known.unwrap_or(TargetContact { canary, answered: None });
             Some((Arc::clone(&target.name), contact))
         };
-        // With a proxy between, a connection of our own says nothing about the target.
+        // We can ask a target only directly: behind a proxy that would prove nothing.
         let eligible = targets.iter().filter(|target| target.connect.proxy.is_none());
         self.targets = eligible.filter_map(&mut contact).collect();
         self.canaries = canaries.hosts.iter().filter_map(|text| Canary::read(text)).collect();
         self.stands_in = canaries.stands_in;
     }
 
-    /// Notes the answer that a reply shows, whatever the answer said. Returns the checks that are settled by
-    /// it.
+    /// Notes that somebody has answered, if the reply shows that. Returns the checks that are settled by the answer.
     pub fn note_reply(
         &mut self,
         target: &Target,
@@ -116,8 +118,8 @@ impl Uplink {
         now: Instant,
     ) -> Vec<UplinkAction> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        // A connection that fell silent was made some time ago. A check that failed through our clock or
-        // overload may have been asleep in between. Neither shows anything about the present.
+        // Two kinds of replies prove nothing about the present: one that went silent, whose connection was made some time
+        // ago; and one that failed by our clock or overload, which may have waited for us.
         let is_ours = |fault: &CheckFault| matches!(fault.cause, Cause::Clock | Cause::Overload);
         let is_clock = reply.fault.as_ref().is_some_and(is_ours);
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
@@ -133,8 +135,8 @@ impl Uplink {
         self.settled(now)
     }
 
-    /// Takes a check as it was judged. The check is settled at once if there is no doubt about it, or nobody
-    /// to settle the doubt; else it is held, and no action is returned.
+    /// Takes a check as it was judged. Settles the check at once if there is no doubt about it, or if nobody could settle
+    /// the doubt; else holds it, and returns no action.
     pub fn settle_or_hold(
         &mut self,
         target: &Target,
@@ -153,8 +155,7 @@ impl Uplink {
         let distance = distance.unwrap_or(Distance::Public);
         let doubt = DoubtfulCheck { began, since: now, silence, distance };
         if let Some(proxy) = target.connect.proxy.as_ref().filter(|_| silence == Silence::Path) {
-            // A missing route is taken as it was reported; a proxy that was silent is asked whether it is
-            // there.
+            // A missing route needs no second opinion. A proxy that was silent is asked in the next round.
             let via = Canary::proxy(&proxy.url);
             if no_route.is_some() || via.is_none() {
                 return vec![plain(outcome).into()];
@@ -187,8 +188,7 @@ impl Uplink {
         self.held.push(HeldCheck { doubt, outcome, via, round: self.rounds });
     }
 
-    /// Has the held checks settled by one round, since no more checks come. The round begins at once if none
-    /// is under way.
+    /// Makes the round under way the last, since no more checks come; without one, the last round begins at once.
     pub fn begin_last_round(&mut self) {
         self.is_last = true;
         self.may_begin = None;
@@ -199,8 +199,8 @@ impl Uplink {
         !self.held.is_empty()
     }
 
-    /// Returns the time at which [`Uplink::advance`] must be called, even without an answer; none: there is
-    /// nothing to wait for.
+    /// Returns the time at which [`Uplink::advance`] must be called, even without an answer. None if there is nothing to
+    /// wait for.
     pub fn next_at(&self, now: Instant) -> Option<Instant> {
         match &self.round {
             Some(round) => Some(round.ends),
@@ -228,7 +228,7 @@ impl Uplink {
         settled
     }
 
-    /// Notes what a canary's answer shows, its distance included.
+    /// Notes the answer of a canary, and its distance.
     fn note(&mut self, answer: &CanaryAnswer) {
         if let Some(distance) = answer.named {
             self.evidence.named(answer.at, distance);
@@ -254,7 +254,8 @@ impl Uplink {
         }
     }
 
-    /// Returns the held checks that are settled now: down, or unknown if the uplink was away when they began.
+    /// Settles the held checks that an answer has decided: they are down, or unknown if the uplink was away at their
+    /// start.
     fn settled(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut actions = Vec::new();
         if let Some(away) = self.away.take_if(|away| self.evidence.clears_uplink_of(away)) {
@@ -278,9 +279,8 @@ impl Uplink {
         actions
     }
 
-    /// Ends a round. Of the checks that were held when it began, those that a host of the round could have
-    /// spoken for are unknown, the others down, or unknown if a name was not found. Later checks wait for the
-    /// next round.
+    /// Ends a round, and settles the checks that were held at its start. A check is unknown if some host of the round could
+    /// have settled it. Otherwise it is down, or unknown if its name was not found. Later checks wait for the next round.
     fn conclude(&mut self, round: &Round, now: Instant) -> Vec<UplinkAction> {
         let is_last = self.is_last;
         let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
@@ -310,8 +310,7 @@ impl Uplink {
                 Silence::Path => vec![plain(outcome).into()],
             };
         }
-        // In the last round, a check that came while the round was under way has no later one: an answer
-        // of some seconds ago must do.
+        // A check that came during the last round has no later round: an answer that is some seconds old has to do.
         let has_answered = |canary: &Canary| round.answered.contains(&canary.host);
         if came >= round.number && could.any(has_answered) {
             return vec![plain(outcome).into()];
@@ -319,15 +318,15 @@ impl Uplink {
         self.settle_away(unknown(outcome, NOTHING_ELSE_ANSWERS), &doubt_now)
     }
 
-    /// Settles the check as unknown, since nobody can settle its doubt.
+    /// Settles a check as unknown, since nobody can be asked.
     fn settle_unasked(&mut self, doubt: &DoubtfulCheck, outcome: Outcome) -> Vec<UplinkAction> {
         let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.distance);
-        // The outage is over once a name is found again, wherever its target turns out to be.
+        // Any name that is found again ends the outage, if the distance of this target is not known.
         let doubt = DoubtfulCheck { distance: known.unwrap_or(Distance::Private), ..*doubt };
         self.settle_away(unknown(outcome, "nobody else can tell"), &doubt)
     }
 
-    /// Settles a check that is unknown since the uplink is away, and reports that once.
+    /// Settles a check as unknown because the uplink is away; reports the first such check of an outage.
     fn settle_away(&mut self, settled: SettledCheck, doubt: &DoubtfulCheck) -> Vec<UplinkAction> {
         let mut actions = Vec::new();
         if self.away.is_none() {

@@ -1,4 +1,4 @@
-//! Choice of the hosts that are asked in a round: canaries, targets that contact in for them, and proxies.
+//! Chooses the hosts that are asked in a round: canaries, targets that take their place, and proxies.
 
 use std::time::Instant;
 
@@ -6,21 +6,21 @@ use super::canary::{CANARY_TIMEOUT, Canary};
 use super::monitor::{Round, TargetContact, Uplink, UplinkAction};
 use super::{DoubtfulCheck, Silence};
 
-/// Most targets that contact in for canaries, for names and for the way each.
+/// Most targets that take the place of canaries: so many for each kind of silence.
 const STAND_INS: usize = 3;
 
 impl Uplink {
-    /// Begins a round: chooses the hosts to ask.
+    /// Starts a round, and returns the hosts to ask.
     pub(super) fn begin_round(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut chosen = self.canaries.clone();
         for silence in [Silence::NameServers, Silence::Path] {
             if self.uses_stand_ins(silence) {
-                // A host that speaks for the farthest doubt speaks for all.
+                // A host that can settle the farthest check can settle all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);
                 let Some(doubt) = farthest.max_by_key(|doubt| doubt.distance) else { continue };
-                // The targets that answered last are chosen.
+                // Choose the targets that have answered last.
                 for _ in 0..STAND_INS {
                     let able = self.targets.values().filter(|TargetContact { canary, .. }| {
                         canary.speaks_for(doubt, None)
@@ -40,8 +40,13 @@ impl Uplink {
         let number = self.rounds;
         let actions =
             chosen.iter().map(|canary| UplinkAction::Ask(canary.clone(), number)).collect();
-        let (ends, open, answered) = (now + CANARY_TIMEOUT, chosen.len(), Vec::new());
-        self.round = Some(Round { number, ends, asked: chosen, answered, open });
+        self.round = Some(Round {
+            number,
+            ends: now + CANARY_TIMEOUT,
+            open: chosen.len(),
+            asked: chosen,
+            answered: Vec::new(),
+        });
         actions
     }
 
@@ -53,7 +58,7 @@ impl Uplink {
         }
     }
 
-    /// Returns true if anybody could settle the doubt.
+    /// Returns true if some host could settle the check of `target`.
     pub(super) fn can_settle(&self, doubt: &DoubtfulCheck, target: &str) -> bool {
         let own = self.targets.get(target).map(|contact| &*contact.canary.host);
         let stands_in = self.uses_stand_ins(doubt.silence);
@@ -61,7 +66,8 @@ impl Uplink {
         self.canaries.iter().chain(stand_ins).any(|canary| canary.speaks_for(doubt, own))
     }
 
-    /// Returns true if targets contact in for canaries; for names also where all canaries are addresses.
+    /// Returns true if targets take the place of canaries. For silent name servers that is also so if all canaries are
+    /// addresses.
     fn uses_stand_ins(&self, silence: Silence) -> bool {
         let has_no_name = || !self.canaries.iter().any(Canary::is_name);
         self.stands_in

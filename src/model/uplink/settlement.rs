@@ -1,19 +1,19 @@
-//! Checks about which there is no doubt any more.
+//! Makes the final outcome of a check that was in doubt.
 
 use super::UplinkAction;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
-/// Reason given for a check that is taken for our own network's fault.
+/// Reason in the error of a check that our own network has failed.
 pub const NOTHING_ELSE_ANSWERS: &str = "nothing else answers";
-/// Reason given for a check that is taken for its proxy's fault.
+/// Reason in the error of a check that its proxy has failed.
 pub const PROXY_IS_SILENT: &str = "nor does it answer otherwise";
 
-/// Check about which there is no doubt any more.
+/// Check with its final outcome.
 #[derive(Debug)]
 pub struct SettledCheck {
     /// Final outcome of the check.
     pub outcome: Outcome,
-    /// The log line about the uplink covers this check already.
+    /// True if the log line about the uplink covers this check.
     pub is_logged: bool,
 }
 
@@ -23,12 +23,12 @@ impl From<SettledCheck> for UplinkAction {
     }
 }
 
-/// Returns the check as it was judged.
+/// Settles a check with the outcome that it had.
 pub fn plain(outcome: Outcome) -> SettledCheck {
     SettledCheck { outcome, is_logged: false }
 }
 
-/// Returns the check as unknown, as our own network's fault; `because` is added to its error.
+/// Settles a check as unknown, since our own network has failed; appends `because` to its error.
 pub fn unknown(outcome: Outcome, because: &str) -> SettledCheck {
     let why = outcome.error.as_deref().unwrap_or_default();
     let error = Some(tidy(&format!("{why}; {because}"), ERROR_MAX));

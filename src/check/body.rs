@@ -1,5 +1,5 @@
-//! Takes the body of a reply as it arrives: decodes the bytes, checks their bounds, and stores them if the judge
-//! needs them.
+//! Takes the body of a reply as it arrives: decodes the bytes, checks their bounds, and stores them if the
+//! judge needs them.
 
 use std::ops::ControlFlow;
 

@@ -1,5 +1,5 @@
-//! Bounds the memory for bodies: all checks together hold at most `bodies_max` bytes, from the first byte of a
-//! body until the judge drops the body.
+//! Bounds the memory for bodies: all checks together hold at most `bodies_max` bytes, from the first byte of
+//! a body until the judge drops the body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,8 +33,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Grows the permit to at least `bytes`. Returns false, and changes nothing, if the budget has too few free
-    /// bytes.
+    /// Grows the permit to at least `bytes`. Returns false, and changes nothing, if the budget has too few
+    /// free bytes.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let all = &self.budget.used;

@@ -26,8 +26,8 @@ use crate::model::target::Target;
 
 /// Callbacks of one hop, with their notes.
 pub struct TransferCallbacks {
-    /// Start of the hop; set once more just before libcurl begins. libcurl's own clock starts after that: much
-    /// later, if this thread loses its processor in between.
+    /// Start of the hop; set once more just before libcurl begins. libcurl's own clock starts after that:
+    /// much later, if this thread loses its processor in between.
     pub started: Instant,
     /// Time that our lookup of the name took, before libcurl began.
     pub looked: Duration,
@@ -55,8 +55,8 @@ pub struct TransferCallbacks {
     pub stop_reason: Option<StopReason>,
     /// First error of a socket that could not be opened: a fault of this machine.
     pub no_socket: Option<std::io::Error>,
-    /// Duplicates of the sockets to a proxy. They stay open after libcurl has closed its own, so that the bytes
-    /// on them can be counted.
+    /// Duplicates of the sockets to a proxy. They stay open after libcurl has closed its own, so that the
+    /// bytes on them can be counted.
     to_proxy: Vec<Socket>,
     limits: ReadLimits,
     roots: Option<Roots>,
@@ -77,14 +77,14 @@ pub struct ReadLimits {
     pub keep: bool,
     /// Target of the check; its expressions say which headers to keep.
     pub target: Arc<Target>,
-    /// URL of the request, if a redirect will be followed: the body of the redirect is then not read. None if no
-    /// redirect will be followed.
+    /// URL of the request, if a redirect will be followed: the body of the redirect is then not read. None if
+    /// no redirect will be followed.
     pub follow: Option<Url>,
 }
 
 impl TransferCallbacks {
-    /// Makes the callbacks of one hop. TLS verifies the site with `roots`. `share` keeps the connection open, and
-    /// `single` says whether the hop may open a new one.
+    /// Makes the callbacks of one hop. TLS verifies the site with `roots`. `share` keeps the connection open,
+    /// and `single` says whether the hop may open a new one.
     pub fn new(
         limits: ReadLimits,
         roots: Option<Roots>,

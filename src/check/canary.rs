@@ -1,5 +1,5 @@
-//! Connects to canaries, to find out if anybody answers. [`crate::model::uplink`] decides which canaries are asked, and
-//! what an answer means.
+//! Connects to canaries, to find out if anybody answers. [`crate::model::uplink`] decides which canaries are
+//! asked, and what an answer means.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -34,8 +34,8 @@ impl Default for CanaryClient {
 }
 
 impl CanaryClient {
-    /// Asks a canary for a round. Returns false if too many threads ask already, or no thread can be started: then no answer
-    /// comes. (The thread may hang in a lookup for longer than the round waits.)
+    /// Asks a canary for a round. Returns false if too many threads ask already, or no thread can be started:
+    /// then no answer comes. (The thread may hang in a lookup for longer than the round waits.)
     pub fn ask(&self, canary: Canary, round: u64) -> bool {
         // Each thread holds one sender of the channel, and so does this client.
         let answers = self.answers_in.clone();
@@ -49,8 +49,8 @@ impl CanaryClient {
         threads::named("canary").spawn(ask).is_ok()
     }
 
-    /// Waits for the next answer until the time `until`, or without a limit if that is none. Returns none once the time has
-    /// come.
+    /// Waits for the next answer until the time `until`, or without a limit if that is none. Returns none
+    /// once the time has come.
     pub async fn next_answer(&self, until: Option<Instant>) -> Option<CanaryAnswer> {
         let answer = async { self.answers.recv().await.ok() };
         let Some(until) = until else { return answer.await };
@@ -62,7 +62,8 @@ impl CanaryClient {
     }
 }
 
-/// Connects to a canary, and returns its answer. A refused connection is an answer too; but a proxy must send a byte.
+/// Connects to a canary, and returns its answer. A refused connection is an answer too; but a proxy must send
+/// a byte.
 fn connect(canary: Canary, round: u64, answers: &Sender<CanaryAnswer>) -> CanaryAnswer {
     let found = match canary.host.parse() {
         Ok(address) => vec![address],
@@ -88,8 +89,8 @@ fn answers_request(mut stream: TcpStream, request: &[u8], within: Duration) -> b
     is_asked.is_ok() && stream.read(&mut [0]).is_ok_and(|count| count > 0)
 }
 
-/// Returns the addresses of a name, in the same way as for a check: if a name server is silent for one family, the
-/// addresses of the other are found. Lookups that hang keep a sender of the channel each.
+/// Returns the addresses of a name, in the same way as for a check: if a name server is silent for one
+/// family, the addresses of the other are found. Lookups that hang keep a sender of the channel each.
 fn look_up_host(host: &str, answers: &Sender<CanaryAnswer>) -> Vec<IpAddr> {
     let (found_in, found) = mpsc::channel();
     let begin = |kind: LookupKind, family: Family| {

@@ -49,8 +49,8 @@ fn names(path: &[X509]) -> Option<String> {
     Some(format!("{}, issued by {}", name_text(leaf.subject_name()), name_text(leaf.issuer_name())))
 }
 
-/// Returns true if a certificate names a site or an address as subject alternative name (RFC 9525, 2). The common
-/// name does not count: browsers ignore that, though libcurl does not.
+/// Returns true if a certificate names a site or an address as subject alternative name (RFC 9525, 2). The
+/// common name does not count: browsers ignore that, though libcurl does not.
 pub fn has_names(leaf: &X509Ref) -> bool {
     let names = leaf.subject_alt_names();
     names.iter().flatten().any(|name| name.dnsname().is_some() || name.ipaddress().is_some())
@@ -77,7 +77,8 @@ pub fn common_name(name: &X509NameRef) -> Option<String> {
 
 /// Returns a certificate's time in seconds since 1970.
 pub fn seconds(time: &Asn1TimeRef) -> Option<i64> {
-    // From a text and not from a number: on 32-bit musl, `time_t` differs between the C library and the crate.
+    // From a text and not from a number: on 32-bit musl, `time_t` differs between the C library and the
+    // crate.
     let since = Asn1Time::from_str("19700101000000Z").ok()?.diff(time).ok()?;
     Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }

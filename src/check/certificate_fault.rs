@@ -1,5 +1,5 @@
-//! Finds the fault of a certificate chain that was refused, from the one handshake of the check: its cause, and a
-//! text for people.
+//! Finds the fault of a certificate chain that was refused, from the one handshake of the check: its cause,
+//! and a text for people.
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::x509::X509;
@@ -10,13 +10,13 @@ use super::raw;
 use crate::date;
 use crate::model::outcome::Cause;
 
-/// Returns the fault of a chain that was refused: its cause, and a text for people. `why` is libcurl's text. None
-/// if the site sent no certificate.
+/// Returns the fault of a chain that was refused: its cause, and a text for people. `why` is libcurl's text.
+/// None if the site sent no certificate.
 pub fn diagnose(verification: &Verification, why: &str) -> Option<(Cause, String)> {
     let certificates = &verification.path[..];
     let leaf = certificates.first()?;
-    // Look at the dates first: an expired certificate is the better reason, but OpenSSL reports an untrusted root
-    // before it looks at the dates.
+    // Look at the dates first: an expired certificate is the better reason, but OpenSSL reports an untrusted
+    // root before it looks at the dates.
     let now = Asn1Time::days_from_now(0).ok()?;
     let expired = certificates.iter().position(|certificate| certificate.not_after() < now);
     if let Some(depth) = expired {

@@ -1,9 +1,9 @@
-//! Remembers certificate chains that were verified. A site shows the same chain at every check, and to verify the
-//! chain again took a sixth of a check's CPU time, measured with one signature on P-256.
+//! Remembers certificate chains that were verified. A site shows the same chain at every check, and to verify
+//! the chain again took a sixth of a check's CPU time, measured with one signature on P-256.
 //!
-//! A chain is found by its bytes. With the same roots its verification holds while all certificates of its path are
-//! valid; outside of that time OpenSSL verifies the chain again. Every handshake still proves that the site has the
-//! key of the leaf.
+//! A chain is found by its bytes. With the same roots its verification holds while all certificates of its
+//! path are valid; outside of that time OpenSSL verifies the chain again. Every handshake still proves that
+//! the site has the key of the leaf.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,8 @@ pub struct VerifiedChains(Mutex<HashMap<[u8; 32], VerifiedChain>>);
 struct VerifiedChain {
     /// Latest begin of validity in the path, in seconds since 1970.
     from_s: i64,
-    /// Earliest end of validity in the path, in seconds since 1970; at that second the path is no longer valid.
+    /// Earliest end of validity in the path, in seconds since 1970; at that second the path is no longer
+    /// valid.
     until_s: i64,
     /// Certificates of the path, leaf first.
     path: Vec<PathCertificate>,
@@ -33,16 +34,16 @@ struct VerifiedChain {
 
 /// A certificate of a path.
 enum PathCertificate {
-    /// Index in the chain that the site sends. Such a certificate is not stored: those of a thousand chains would
-    /// take megabytes.
+    /// Index in the chain that the site sends. Such a certificate is not stored: those of a thousand chains
+    /// would take megabytes.
     Sent(usize),
     /// One of the roots.
     Root(X509),
 }
 
 impl VerifiedChains {
-    /// Returns the path, leaf first, that was verified for a chain. None if the chain is not remembered, or its
-    /// path is not valid at `now_s` (seconds since 1970).
+    /// Returns the path, leaf first, that was verified for a chain. None if the chain is not remembered, or
+    /// its path is not valid at `now_s` (seconds since 1970).
     pub fn find(&self, sent: &StackRef<X509>, now_s: i64) -> Option<Vec<X509>> {
         let key = key(sent)?;
         let chains = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,8 +55,8 @@ impl VerifiedChains {
         chain.path.iter().map(certificate).collect()
     }
 
-    /// Remembers `path`, leaf first, as the verified path of the chain `sent`. Does nothing if a date of the path
-    /// cannot be read.
+    /// Remembers `path`, leaf first, as the verified path of the chain `sent`. Does nothing if a date of the
+    /// path cannot be read.
     pub fn insert(&self, sent: &StackRef<X509>, path: &[X509]) {
         let (Some(key), Some((from_s, until_s))) = (key(sent), certificate::validity(path)) else {
             return;
@@ -73,8 +74,8 @@ impl VerifiedChains {
     }
 }
 
-/// Returns the SHA-256 of all certificates in DER; DER begins with its length, so that no two chains share their
-/// bytes. None without memory.
+/// Returns the SHA-256 of all certificates in DER; DER begins with its length, so that no two chains share
+/// their bytes. None without memory.
 fn key(sent: &StackRef<X509>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     for certificate in sent {

@@ -1,6 +1,6 @@
-//! Decodes the content codings (`Content-Encoding`) of a body while the body arrives. libcurl's decoder is not
-//! used, for three reasons: it calls bytes after a compressed stream an error of our own, it takes a stream that
-//! was cut for a whole one, and it blames the site for every coding that libcurl does not know.
+//! Decodes the content codings (`Content-Encoding`) of a body while the body arrives. libcurl's decoder is
+//! not used, for three reasons: it calls bytes after a compressed stream an error of our own, it takes a
+//! stream that was cut for a whole one, and it blames the site for every coding that libcurl does not know.
 
 use std::ops::ControlFlow;
 
@@ -11,8 +11,8 @@ use super::stop_reason::StopReason;
 /// Most codings of one body, one inside the other.
 const LAYERS_MAX: usize = 5;
 
-/// Codings that are not decoded here. Any other unknown word is taken for a mistake in the site's header, and the
-/// body is read as it is; browsers do the same.
+/// Codings that are not decoded here. Any other unknown word is taken for a mistake in the site's header, and
+/// the body is read as it is; browsers do the same.
 const FOREIGN: [&str; 6] = ["br", "zstd", "compress", "x-compress", "dcb", "dcz"];
 
 /// First bytes of each member of a gzip file: two bytes of magic, and 8 for the method deflate.
@@ -33,8 +33,8 @@ pub struct Decoder {
 
 impl Decoder {
     /// Makes the decoder of a body. `codings` has the values of `Content-Encoding`, with commas between them.
-    /// `asked` is the `Accept-Encoding` that the user has configured: a coding that is named there and cannot be
-    /// decoded here is left as it is. Each layer reads at most `limit_bytes`.
+    /// `asked` is the `Accept-Encoding` that the user has configured: a coding that is named there and cannot
+    /// be decoded here is left as it is. Each layer reads at most `limit_bytes`.
     ///
     /// # Errors
     /// The body cannot be decoded: returns the reason as a text for people.
@@ -93,7 +93,8 @@ struct Layer {
     state: LayerState,
     /// Read a stream without a header as raw deflate, which some servers send as `deflate`.
     may_be_raw: bool,
-    /// Encoded bytes that may still be read. The bound is needed because an endless stream can decode to nothing.
+    /// Encoded bytes that may still be read. The bound is needed because an endless stream can decode to
+    /// nothing.
     left_bytes: u64,
 }
 
@@ -103,8 +104,8 @@ enum LayerState {
     Start { first: Option<u8> },
     /// In a compressed stream.
     Inside { stream: Decompress, is_gzip: bool },
-    /// After a member of a gzip file. The last `matched` bytes were the first of [`GZIP_MAGIC`], so that another
-    /// member may follow.
+    /// After a member of a gzip file. The last `matched` bytes were the first of [`GZIP_MAGIC`], so that
+    /// another member may follow.
     Between { matched: usize },
     /// After the last stream. All further bytes, padding or garbage, are ignored.
     Over,
@@ -186,8 +187,8 @@ impl Layer {
     }
 }
 
-/// Makes the state for the stream that begins with these two bytes. The bytes decide, not the name of the coding:
-/// gzip (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
+/// Makes the state for the stream that begins with these two bytes. The bytes decide, not the name of the
+/// coding: gzip (RFC 1952) and zlib (RFC 1950) have a header, raw deflate (RFC 1951) has none.
 fn stream(head: [u8; 2], may_be_raw: bool) -> LayerState {
     let [method, flags] = head;
     let is_gzip = head == GZIP_MAGIC[..2];

@@ -1,7 +1,7 @@
 //! Runs many checks at once on one thread.
 //!
-//! The owner of an [`Engine`] starts checks and calls [`Engine::turn`] again and again. A turn advances all checks and
-//! returns those that have ended. It never blocks longer than its timeout.
+//! The owner of an [`Engine`] starts checks and calls [`Engine::turn`] again and again. A turn advances all
+//! checks and returns those that have ended. It never blocks longer than its timeout.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -102,7 +102,8 @@ impl<T> Engine<T> {
         self.multi.waker()
     }
 
-    /// Replaces the roots for all later checks, and closes the connections that were verified with the old ones.
+    /// Replaces the roots for all later checks, and closes the connections that were verified with the old
+    /// ones.
     pub fn trust(&mut self, trust: Trust) {
         self.trust = trust;
         self.pools.clear();
@@ -124,8 +125,8 @@ impl<T> Engine<T> {
         Rc::clone(self.pools.entry(Arc::clone(&target.name)).or_default())
     }
 
-    /// Advances all checks, and returns those that have ended, in no particular order. If none has ended, waits for
-    /// at most `timeout`.
+    /// Advances all checks, and returns those that have ended, in no particular order. If none has ended,
+    /// waits for at most `timeout`.
     ///
     /// # Errors
     /// libcurl itself fails, for example without memory; the checks stay as they are.
@@ -144,15 +145,16 @@ impl<T> Engine<T> {
         Ok(std::mem::take(&mut self.ended))
     }
 
-    /// Returns the sum of all stalls since the last call, with one that ends now; none if the sum is less than 1 s.
+    /// Returns the sum of all stalls since the last call, with one that ends now; none if the sum is less
+    /// than 1 s.
     pub fn take_stall(&mut self) -> Option<Duration> {
         self.detect_stall(Duration::ZERO);
         let stalled = std::mem::take(&mut self.stalled);
         (stalled >= stall::STALLED).then_some(stalled)
     }
 
-    /// Notes a stall if this call comes much later than `allowed` after the last call. Adds the stall to all checks
-    /// under way, since they have waited for us.
+    /// Notes a stall if this call comes much later than `allowed` after the last call. Adds the stall to all
+    /// checks under way, since they have waited for us.
     fn detect_stall(&mut self, allowed: Duration) {
         let now = Instant::now();
         let Some(late) = self.detector.late(allowed, now) else { return };
@@ -268,9 +270,9 @@ impl<T> Engine<T> {
     ) -> Result<Easy2Handle<TransferCallbacks>, Error> {
         let mut handle = self.multi.add2(easy).cannot("add the request")?;
         handle.set_token(token).cannot("mark the request")?;
-        // Let the request begin now and not with the next turn: else its first phase would include the wait for that
-        // turn, and the starts of other checks. This call advances only new transfers and those whose timer has run
-        // out.
+        // Let the request begin now and not with the next turn: else its first phase would include the wait
+        // for that turn, and the starts of other checks. This call advances only new transfers and those
+        // whose timer has run out.
         handle.get_mut().started = Instant::now();
         self.multi.timeout().cannot("begin with the request")?;
         Ok(handle)
@@ -285,7 +287,8 @@ impl<T> Engine<T> {
         self.ended.push(FinishedCheck { tag, target, reply, permit });
     }
 
-    /// Returns the sockets to wait for, other than libcurl's own, and the longest time to wait, at most `timeout`.
+    /// Returns the sockets to wait for, other than libcurl's own, and the longest time to wait, at most
+    /// `timeout`.
     fn sockets(&self, timeout: Duration) -> (Vec<WaitFd>, Duration) {
         let greetings = self.awaiting_greeting.iter().filter_map(|token| self.transfers.get(token));
         let now = Instant::now();
@@ -323,8 +326,8 @@ impl<T> Engine<T> {
         over
     }
 
-    /// Takes all transfers that have ended out of libcurl. Repeats that until none is left, since a hop that starts may
-    /// end at once, or end others, and the turn must not wait while a transfer has ended.
+    /// Takes all transfers that have ended out of libcurl. Repeats that until none is left, since a hop that
+    /// starts may end at once, or end others, and the turn must not wait while a transfer has ended.
     fn collect(&mut self) {
         while self.advance_lookups() | self.collect_once() {}
     }

@@ -1,4 +1,5 @@
-//! Turns an error of libcurl into a fault: a cause, which depends on the phases reached, and a text for people.
+//! Turns an error of libcurl into a fault: a cause, which depends on the phases reached, and a text for
+//! people.
 
 use curl_sys::CURLcode;
 use rustix::io::Errno;
@@ -13,9 +14,9 @@ use crate::model::uplink::Silence;
 /// CURLE_TOO_LARGE, not yet in curl-sys.
 const TOO_LARGE: CURLcode = 100;
 
-/// Makes the fault of a transfer that ended with the error `code`. For certificate faults the caller finds the exact
-/// cause. `why` is libcurl's text, `errno` the system's error number. `has_route` is true if this machine has a route
-/// to one of the addresses. `phases` are those that the hop has reached.
+/// Makes the fault of a transfer that ended with the error `code`. For certificate faults the caller finds
+/// the exact cause. `why` is libcurl's text, `errno` the system's error number. `has_route` is true if this
+/// machine has a route to one of the addresses. `phases` are those that the hop has reached.
 pub fn fault(
     code: CURLcode,
     why: &str,
@@ -35,8 +36,8 @@ pub fn fault(
 fn cause(code: CURLcode, errno: i32, has_route: bool, phases: &Phases) -> Cause {
     match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Cause::Dns,
-        // Without a route of this machine the site is not at fault. With one, a router on the path has none, or
-        // the site has several addresses and libcurl reports the error of the last.
+        // Without a route of this machine the site is not at fault. With one, a router on the path has none,
+        // or the site has several addresses and libcurl reports the error of the last.
         curl_sys::CURLE_COULDNT_CONNECT if !has_route && is_no_route(errno) => Cause::Uplink,
         curl_sys::CURLE_COULDNT_CONNECT if is_out_of_resources(errno) => Cause::Overload,
         curl_sys::CURLE_COULDNT_CONNECT if Errno::PERM.raw_os_error() == errno => Cause::Internal,
@@ -44,8 +45,8 @@ fn cause(code: CURLcode, errno: i32, has_route: bool, phases: &Phases) -> Cause 
         curl_sys::CURLE_SSL_CONNECT_ERROR | curl_sys::CURLE_SSL_CIPHER => Cause::Tls,
         curl_sys::CURLE_PEER_FAILED_VERIFICATION => Cause::Certificate,
         curl_sys::CURLE_OPERATION_TIMEDOUT => Cause::Timeout,
-        // A reply that libcurl refuses, with any code, is the site's fault. (Replies that we refuse ourselves do
-        // not come here.)
+        // A reply that libcurl refuses, with any code, is the site's fault. (Replies that we refuse ourselves
+        // do not come here.)
         curl_sys::CURLE_FAILED_INIT
         | curl_sys::CURLE_WRITE_ERROR
         | curl_sys::CURLE_BAD_FUNCTION_ARGUMENT
@@ -112,8 +113,8 @@ pub fn socket_fault(error: &std::io::Error) -> CheckFault {
     CheckFault { cause, text: format!("cannot open a socket: {error}") }
 }
 
-/// Returns the fault of a site that refused us with a TLS alert before it has replied. The alert may come after the
-/// handshake: in TLS 1.3 our side has finished before the site looks at the client certificate.
+/// Returns the fault of a site that refused us with a TLS alert before it has replied. The alert may come
+/// after the handshake: in TLS 1.3 our side has finished before the site looks at the client certificate.
 pub fn alert_fault(handshake: &Handshake, phases: &Phases) -> Option<CheckFault> {
     /// Alerts for a missing client certificate before TLS 1.3: handshake failure, bad certificate.
     const MISSES: [u8; 2] = [40, 42];
@@ -130,8 +131,8 @@ pub fn alert_fault(handshake: &Handshake, phases: &Phases) -> Option<CheckFault>
     Some(CheckFault { cause: Cause::Tls, text: format!("TLS handshake failed: {why}") })
 }
 
-/// Returns who did not answer: the name servers, or the path to the site. None if somebody answered; a refusal or a
-/// reset is an answer. Our own network may be the reason for a silence.
+/// Returns who did not answer: the name servers, or the path to the site. None if somebody answered; a
+/// refusal or a reset is an answer. Our own network may be the reason for a silence.
 pub fn silence(code: CURLcode, errno: i32, phases: &Phases) -> Option<Silence> {
     match code {
         curl_sys::CURLE_COULDNT_RESOLVE_HOST => Some(Silence::NameServers),
@@ -154,8 +155,8 @@ pub fn is_out_of_resources(errno: i32) -> bool {
     all.iter().any(|of| of.raw_os_error() == errno)
 }
 
-/// Adapts libcurl's text to our style: `Recv failure: Connection reset by peer.` becomes `connection reset by peer`.
-/// A first word in capitals stays: `HTTP/2 stream 1 was reset`.
+/// Adapts libcurl's text to our style: `Recv failure: Connection reset by peer.` becomes `connection reset by
+/// peer`. A first word in capitals stays: `HTTP/2 stream 1 was reset`.
 fn plain(why: &str) -> String {
     let why = why.trim().trim_end_matches('.');
     let why = ["Recv failure: ", "Send failure: "]
@@ -196,8 +197,8 @@ fn tls_words(why: &str) -> String {
     }
 }
 
-/// Rewrites libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`: the system's words
-/// take the place of the last part.
+/// Rewrites libcurl's `Failed to connect to HOST:PORT after N ms: Could not connect to server`: the system's
+/// words take the place of the last part.
 fn cannot_connect(why: &str, errno: i32) -> String {
     let place = why.strip_prefix("Failed to connect to ").and_then(|rest| {
         let (place, _) = rest.split_once(" after ")?;

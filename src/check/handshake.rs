@@ -24,10 +24,11 @@ pub struct Handshake {
 
 /// Result of OpenSSL's verification of the site's certificates.
 pub struct Verification {
-    /// Path from the leaf to the root; as far as OpenSSL could follow it. Certificates that the site sent and that
-    /// are not on the path are left out.
+    /// Path from the leaf to the root; as far as OpenSSL could follow it. Certificates that the site sent and
+    /// that are not on the path are left out.
     pub path: Vec<X509>,
-    /// One of OpenSSL's X509_V_ numbers. 0 means that the path is valid; the leaf may still be for another host.
+    /// One of OpenSSL's X509_V_ numbers. 0 means that the path is valid; the leaf may still be for another
+    /// host.
     pub error: i32,
     /// Index in the path of the certificate with the error; 0 is the leaf.
     pub depth: usize,

@@ -85,8 +85,8 @@ impl ReplyHeader {
         matches!(self.status, Some(301 | 302 | 303 | 307 | 308))
     }
 
-    /// Returns the URL of a redirect, relative to the request's URL `here`; or a text for people that says why
-    /// the redirect cannot be followed. None if the reply is no redirect.
+    /// Returns the URL of a redirect, relative to the request's URL `here`; or a text for people that says
+    /// why the redirect cannot be followed. None if the reply is no redirect.
     pub fn redirect_url(&self, here: &Url) -> Option<Result<Url, String>> {
         let location = self.location.as_deref()?;
         if !self.is_redirect() || self.final_status().is_none() {
@@ -102,8 +102,8 @@ impl ReplyHeader {
     }
 }
 
-/// Percent-encodes every byte outside ASCII, so that we request the same bytes that the site sent, be they UTF-8
-/// or not.
+/// Percent-encodes every byte outside ASCII, so that we request the same bytes that the site sent, be they
+/// UTF-8 or not.
 fn ascii(url: &[u8]) -> String {
     percent_encode(url, &AsciiSet::EMPTY).to_string()
 }

@@ -1,5 +1,5 @@
-//! Asks the kernel for a route. A connection fails with «network is unreachable» in two cases: this machine has
-//! no route, or a router on the path reports that it has none. The kernel's answer tells which.
+//! Asks the kernel for a route. A connection fails with «network is unreachable» in two cases: this machine
+//! has no route, or a router on the path reports that it has none. The kernel's answer tells which.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,8 +11,8 @@ const PORT: u16 = 9;
 /// Error number of a kernel without this address family.
 const NO_FAMILY: i32 = Errno::AFNOSUPPORT.raw_os_error();
 
-/// Returns true if this machine has a route to the address `to`. `from` limits the answer to routes from one of
-/// this machine's addresses or interfaces. Sends no packet.
+/// Returns true if this machine has a route to the address `to`. `from` limits the answer to routes from one
+/// of this machine's addresses or interfaces. Sends no packet.
 ///
 /// # Errors
 /// The socket cannot be opened: no descriptor or no memory is left.

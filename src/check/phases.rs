@@ -1,5 +1,5 @@
-//! Computes the phases of one hop from libcurl's times. If a hop failed, libcurl lacks some of them; the times that
-//! [`TransferCallbacks`] notes take their place.
+//! Computes the phases of one hop from libcurl's times. If a hop failed, libcurl lacks some of them; the
+//! times that [`TransferCallbacks`] notes take their place.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -34,9 +34,9 @@ pub struct HopShape {
     pub speaks: bool,
 }
 
-/// Returns the best estimate of the start of libcurl's clock: the time that we noted for an event, less libcurl's
-/// time of the same event. Both use CLOCK_MONOTONIC, and we note an event just after libcurl has, so that the estimate
-/// is never too early.
+/// Returns the best estimate of the start of libcurl's clock: the time that we noted for an event, less
+/// libcurl's time of the same event. Both use CLOCK_MONOTONIC, and we note an event just after libcurl has,
+/// so that the estimate is never too early.
 fn origin(easy: &mut Easy2<TransferCallbacks>) -> Instant {
     let some = |time: Result<Duration, curl::Error>| time.ok().filter(|time| !time.is_zero());
     let named = some(easy.namelookup_time());
@@ -83,8 +83,8 @@ pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
     let total = total.unwrap_or_else(|| since(Instant::now()));
     let total = reached.iter().flatten().copied().fold(total, u64::max);
 
-    // Each phase begins at the end of the one before. The first phase without an end is the one in which the hop
-    // failed: it is the last, and lasts until the end of the hop.
+    // Each phase begins at the end of the one before. The first phase without an end is the one in which the
+    // hop failed: it is the last, and lasts until the end of the hop.
     let mut phases = Phases::default();
     let mut cursor = 0;
     let mut cut = false;

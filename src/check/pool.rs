@@ -1,5 +1,5 @@
-//! Keeps the connections of one target open between its checks (`reuse`): one for each origin, with the summary
-//! of its certificate, since a site shows its certificate only in the handshake.
+//! Keeps the connections of one target open between its checks (`reuse`): one for each origin, with the
+//! summary of its certificate, since a site shows its certificate only in the handshake.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Finds the fault of a hop through a proxy, and the text for it. The site is at fault if the proxy answers that it
-//! cannot reach the site. Our side is at fault if the proxy does not answer, or refuses us.
+//! Finds the fault of a hop through a proxy, and the text for it. The site is at fault if the proxy answers
+//! that it cannot reach the site. Our side is at fault if the proxy does not answer, or refuses us.
 
 use std::ffi::c_long;
 
@@ -157,8 +157,9 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault of a deadline that passed before the proxy had answered. A SOCKS proxy that has answered
-    /// our greeting, and our login if there is one, works: it may be waiting for the site, which is then at fault.
+    /// Returns the fault of a deadline that passed before the proxy had answered. A SOCKS proxy that has
+    /// answered our greeting, and our login if there is one, works: it may be waiting for the site, which is
+    /// then at fault.
     fn unanswered(&self) -> CheckFault {
         let (host_port, ms, received) =
             (host_port(self.proxy), self.timeout_ms, self.progress.received);
@@ -204,8 +205,8 @@ impl ProxyFailure<'_> {
         }
     }
 
-    /// Returns the fault that the proxy's SOCKS answer stands for. RFC 1928, section 6, has the numbers of such an
-    /// answer; they are read as the common servers use them:
+    /// Returns the fault that the proxy's SOCKS answer stands for. RFC 1928, section 6, has the numbers of
+    /// such an answer; they are read as the common servers use them:
     ///
     /// | number | microsocks (`connect_socks_target`) | Dante (`errno2reply`) | at fault |
     /// | --- | --- | --- | --- |
@@ -218,8 +219,8 @@ impl ProxyFailure<'_> {
     /// | 7 | a command other than CONNECT | not allowed | our side |
     /// | 8 | no such address family there | no such address family | our side |
     ///
-    /// OpenSSH (`ssh -D`) answers 0 before it tries to connect, and closes if it cannot: that looks as if the site
-    /// had closed the connection.
+    /// OpenSSH (`ssh -D`) answers 0 before it tries to connect, and closes if it cannot: that looks as if the
+    /// site had closed the connection.
     fn socks_fault(&self) -> Option<CheckFault> {
         let host_port = host_port(self.proxy);
         let cannot = |why: &str| {
@@ -255,8 +256,8 @@ pub fn wants_login(proxy: &Proxy) -> Option<CheckFault> {
     our_fault(format!("the proxy {} wants another login", host_port(proxy)))
 }
 
-/// Returns the phases of a hop that came no further than its proxy. All the time after the lookup becomes the connect
-/// phase.
+/// Returns the phases of a hop that came no further than its proxy. All the time after the lookup becomes the
+/// connect phase.
 pub fn fold_into_connect(hop: &Phases) -> Phases {
     let all_us = hop.total_us() - hop.dns_us.unwrap_or_default();
     let connect_us = hop.connect_us.map(|_| all_us);

@@ -49,8 +49,8 @@ pub fn hide_proxy_headers<H>(easy: &Easy2<H>) {
     unsafe { curl_sys::curl_easy_setopt(easy.raw(), SUPPRESS_CONNECT_HEADERS, c_long::from(1)) };
 }
 
-/// Lets `multi` look up names on `threads` threads, and end without a wait for lookups that hang, which can take half
-/// a minute.
+/// Lets `multi` look up names on `threads` threads, and end without a wait for lookups that hang, which can
+/// take half a minute.
 pub fn set_lookup_threads(multi: &Multi, threads: u16) {
     // From curl/multi.h, not yet in curl-sys; a libcurl without these options ignores them.
     const RESOLVE_THREADS_MAX: curl_sys::CURLMoption = 20;
@@ -61,7 +61,8 @@ pub fn set_lookup_threads(multi: &Multi, threads: u16) {
     }
 }
 
-/// A share of libcurl that keeps connections open, for the handles that it is attached to. For use on one thread.
+/// A share of libcurl that keeps connections open, for the handles that it is attached to. For use on one
+/// thread.
 #[derive(Debug)]
 pub struct ConnectionShare(*mut curl_sys::CURLSH);
 
@@ -69,8 +70,8 @@ impl ConnectionShare {
     /// Makes an empty share; none without memory.
     pub fn new() -> Option<ConnectionShare> {
         const CONNECT: curl_sys::curl_lock_data = curl_sys::CURL_LOCK_DATA_CONNECT;
-        // SAFETY: the share is new and alive, and the option takes this number. Only this thread uses the share, so
-        // it needs no locks.
+        // SAFETY: the share is new and alive, and the option takes this number. Only this thread uses the
+        // share, so it needs no locks.
         unsafe {
             let handle = curl_sys::curl_share_init();
             if handle.is_null() {
@@ -82,7 +83,8 @@ impl ConnectionShare {
         }
     }
 
-    /// Makes a handle take its connection from this share, and leave it there. The share must outlive the handle.
+    /// Makes a handle take its connection from this share, and leave it there. The share must outlive the
+    /// handle.
     pub fn attach_to<H>(&self, easy: &Easy2<H>) {
         // SAFETY: both are alive for the call, and the caller keeps the share alive after it.
         unsafe { curl_sys::curl_easy_setopt(easy.raw(), curl_sys::CURLOPT_SHARE, self.0) };
@@ -91,8 +93,8 @@ impl ConnectionShare {
 
 impl Drop for ConnectionShare {
     fn drop(&mut self) {
-        // SAFETY: the share came from curl_share_init, and no handle uses it any more. If one did, libcurl would
-        // refuse the call and not free the share.
+        // SAFETY: the share came from curl_share_init, and no handle uses it any more. If one did, libcurl
+        // would refuse the call and not free the share.
         unsafe { curl_sys::curl_share_cleanup(self.0) };
     }
 }
@@ -109,9 +111,9 @@ pub enum IdleState {
 
 /// Returns the state of an open connection, and leaves its bytes unread.
 pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
-    // SAFETY: the number is borrowed for one call. libcurl closes the socket only in calls of this thread, which the
-    // owner of the connection makes. Should the number belong to another socket by then, the call below would only
-    // look at that socket.
+    // SAFETY: the number is borrowed for one call. libcurl closes the socket only in calls of this thread,
+    // which the owner of the connection makes. Should the number belong to another socket by then, the call
+    // below would only look at that socket.
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     // libcurl's sockets do not block.
     match SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]) {
@@ -122,8 +124,8 @@ pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
     }
 }
 
-/// Limits the key exchange to the curves that all servers know. By default OpenSSL also makes an ML-KEM key for each
-/// connection, which protects secrets for decades and takes a tenth of a check's CPU time.
+/// Limits the key exchange to the curves that all servers know. By default OpenSSL also makes an ML-KEM key
+/// for each connection, which protects secrets for decades and takes a tenth of a check's CPU time.
 pub fn set_key_exchange_groups<H>(easy: &Easy2<H>) {
     // From curl/curl.h, not yet in curl-sys.
     const SSL_EC_CURVES: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 298;
@@ -159,8 +161,8 @@ fn active_socket(handle: *mut curl_sys::CURL) -> Option<curl_sys::curl_socket_t>
     (code == curl_sys::CURLE_OK && socket >= 0).then_some(socket)
 }
 
-/// Reads bytes that have arrived for a handle that only connects (`tcp`). Returns their number: 0 at the end of the
-/// connection, none if no byte has arrived yet.
+/// Reads bytes that have arrived for a handle that only connects (`tcp`). Returns their number: 0 at the end
+/// of the connection, none if no byte has arrived yet.
 ///
 /// # Errors
 /// The connection is broken.
@@ -169,8 +171,8 @@ pub fn receive<H>(
     buffer: &mut [u8],
 ) -> Result<Option<usize>, curl::Error> {
     let mut count = 0;
-    // SAFETY: the handle is alive and still in its multi, which owns the connection. libcurl writes at most the length
-    // of the buffer.
+    // SAFETY: the handle is alive and still in its multi, which owns the connection. libcurl writes at most
+    // the length of the buffer.
     let code = unsafe {
         curl_sys::curl_easy_recv(
             handle.raw(),
@@ -186,7 +188,8 @@ pub fn receive<H>(
     }
 }
 
-/// Returns the last error number of the system (errno) in the handle's transfer, such as ECONNREFUSED; 0 if none.
+/// Returns the last error number of the system (errno) in the handle's transfer, such as ECONNREFUSED; 0 if
+/// none.
 pub fn os_errno<H>(easy: &Easy2<H>) -> i32 {
     number(easy, curl_sys::CURLINFO_OS_ERRNO) as i32
 }
@@ -211,9 +214,9 @@ fn number<H>(easy: &Easy2<H>, info: curl_sys::CURLINFO) -> c_long {
     if code == curl_sys::CURLE_OK { number } else { 0 }
 }
 
-/// Returns how many bytes of a TCP connection the other side has acknowledged, and how many it has sent. The start of
-/// the connection counts as one acknowledged byte, its end as one received byte. None if the kernel does not count
-/// them: before Linux 4.1, and under emulation.
+/// Returns how many bytes of a TCP connection the other side has acknowledged, and how many it has sent. The
+/// start of the connection counts as one acknowledged byte, its end as one received byte. None if the kernel
+/// does not count them: before Linux 4.1, and under emulation.
 pub fn traffic(socket: &Socket) -> Option<(u64, u64)> {
     const TCP: c_int = 6;
     const TCP_INFO: c_int = 11;

@@ -1,10 +1,10 @@
-//! Makes the requests of one check. A check is a chain of hops: its first request, and one more for each redirect
-//! that it follows. Each hop is a request to one URL over a connection of its own, with a lookup of the name and a
-//! full TLS handshake, so that each phase is measured; only with `reuse` may a hop use the connection of an
-//! earlier check.
+//! Makes the requests of one check. A check is a chain of hops: its first request, and one more for each
+//! redirect that it follows. Each hop is a request to one URL over a connection of its own, with a lookup of
+//! the name and a full TLS handshake, so that each phase is measured; only with `reuse` may a hop use the
+//! connection of an earlier check.
 //!
-//! `lookup` finds the addresses of a hop, this file makes its request, `evaluation` decides about its result, and
-//! `redirect` or `repetition` start the next hop.
+//! `lookup` finds the addresses of a hop, this file makes its request, `evaluation` decides about its result,
+//! and `redirect` or `repetition` start the next hop.
 
 mod evaluation;
 mod greeting;
@@ -118,7 +118,8 @@ impl ActiveCheck {
         }
     }
 
-    /// Adds a stall of the length `late` that ends at `now`. Only the part since the start of this hop counts.
+    /// Adds a stall of the length `late` that ends at `now`. Only the part since the start of this hop
+    /// counts.
     pub fn stall(&mut self, late: Duration, now: Instant) {
         self.stalled += late.min(now.saturating_duration_since(self.began));
     }
@@ -131,8 +132,8 @@ impl ActiveCheck {
     /// Makes libcurl's handle for the request of this hop.
     ///
     /// # Errors
-    /// The deadline has passed, the roots cannot be read, or libcurl refuses an option: returns the reply that ends
-    /// the check.
+    /// The deadline has passed, the roots cannot be read, or libcurl refuses an option: returns the reply
+    /// that ends the check.
     pub fn request(
         &self,
         trust: &Trust,

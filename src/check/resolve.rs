@@ -1,13 +1,14 @@
-//! Looks up names with the system's resolver. Each lookup runs on a thread of its own, so that no lookup waits for
-//! another.
+//! Looks up names with the system's resolver. Each lookup runs on a thread of its own, so that no lookup
+//! waits for another.
 //!
-//! libcurl has such threads too, but they have one flaw. A lookup without an answer hangs for 10 s or more after its
-//! check is over, and each check of that name starts another lookup. So ten dead names occupy all threads, and all other
-//! names have to wait. Here, a name whose lookup hangs gets a second lookup and no third: later checks wait for the
-//! second one. A thread without work stays for a while, since starting a thread can take as long as a lookup.
+//! libcurl has such threads too, but they have one flaw. A lookup without an answer hangs for 10 s or more
+//! after its check is over, and each check of that name starts another lookup. So ten dead names occupy all
+//! threads, and all other names have to wait. Here, a name whose lookup hangs gets a second lookup and no
+//! third: later checks wait for the second one. A thread without work stays for a while, since starting a
+//! thread can take as long as a lookup.
 //!
-//! `resolution` decides which lookups a name needs and what their replies mean, `system` makes one lookup, and `servers`
-//! asks the name servers why there is no answer.
+//! `resolution` decides which lookups a name needs and what their replies mean, `system` makes one lookup,
+//! and `servers` asks the name servers why there is no answer.
 
 mod resolution;
 mod servers;
@@ -30,11 +31,11 @@ use self::system::{LookupError, SystemReply};
 const LOOKUPS_MAX: usize = 100;
 /// A lookup that takes longer than this counts as hanging.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-/// Most first lookups of one name that may hang at once. The second one starts only while fewer than half of the
-/// [`LOOKUPS_MAX`] threads are busy.
+/// Most first lookups of one name that may hang at once. The second one starts only while fewer than half of
+/// the [`LOOKUPS_MAX`] threads are busy.
 const HANGING_MAX: usize = 2;
-/// Most extra lookups at once: those of one family, or of the name servers. An extra lookup without a free thread is
-/// left out, since the first lookup can succeed without it.
+/// Most extra lookups at once: those of one family, or of the name servers. An extra lookup without a free
+/// thread is left out, since the first lookup can succeed without it.
 const EXTRA_MAX: usize = 100;
 /// Most extra lookups for the same question that may hang at once.
 const EXTRA_HANGING_MAX: usize = 1;
@@ -72,8 +73,8 @@ struct SharedResolver {
 struct ResolverState {
     /// Lookups that run, by question; those of one question in the order of their start.
     under_way: HashMap<LookupQuestion, Vec<SystemCall>>,
-    /// Questions that wait for a free thread, each with its token; the oldest first, without a bound of their own: the
-    /// engine has at most one for each check.
+    /// Questions that wait for a free thread, each with its token; the oldest first, without a bound of their
+    /// own: the engine has at most one for each check.
     waiting: VecDeque<(LookupQuestion, usize)>,
     /// Number of threads for first lookups, at most [`LOOKUPS_MAX`].
     threads: usize,
@@ -156,7 +157,8 @@ impl Resolver {
         lookups.find(|lookup| lookup.tokens.contains(&token)).map(|lookup| lookup.began)
     }
 
-    /// Drops the questions and replies of `token`. Returns false if one of its questions still waited for a thread.
+    /// Drops the questions and replies of `token`. Returns false if one of its questions still waited for a
+    /// thread.
     pub fn forget(&self, questions: &[LookupQuestion], token: usize) -> bool {
         let mut state = self.0.state();
         for question in questions {
@@ -172,8 +174,8 @@ impl Resolver {
 }
 
 impl ResolverState {
-    /// Makes `token` wait for the reply to `question`: by a new lookup, by one that is under way, or in the queue.
-    /// Returns the number of the new lookup, which the caller must start; none if there is no new one.
+    /// Makes `token` wait for the reply to `question`: by a new lookup, by one that is under way, or in the
+    /// queue. Returns the number of the new lookup, which the caller must start; none if there is no new one.
     fn enqueue(&mut self, question: &LookupQuestion, token: usize, now: Instant) -> Option<usize> {
         let known = self.under_way.get_mut(question);
         let hang = known.as_deref().map_or(0, |all| {
@@ -243,8 +245,8 @@ impl SharedResolver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a thread, which makes lookups. Returns after [`IDLE_TIME`] without work, or if [`IDLE_MAX`] other threads
-    /// have no work either.
+    /// Runs a thread, which makes lookups. Returns after [`IDLE_TIME`] without work, or if [`IDLE_MAX`] other
+    /// threads have no work either.
     fn work(&self, question: LookupQuestion, id: usize) {
         let mut next = Some((question, id));
         while let Some((question, id)) = next.take() {

@@ -72,8 +72,8 @@ impl<'a> Route<'a> {
         name.filter(|_| self.is_its_host && self.is_tls)
     }
 
-    /// Returns true if a name has to be looked up before the first socket is opened: the name of the proxy if there is
-    /// one, else the name of the site.
+    /// Returns true if a name has to be looked up before the first socket is opened: the name of the proxy if
+    /// there is one, else the name of the site.
     pub fn looks_up(&self) -> bool {
         match &self.connect.proxy {
             Some(proxy) => is_name(&proxy.url),
@@ -81,9 +81,9 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Starts the resolution of the site's name. None if there is nothing for us to look up: the URL has an address;
-    /// the name always means this host (`localhost`), which libcurl knows; or the proxy looks up the site's name,
-    /// as all proxies but `socks5` do. (libcurl looks up the names of proxies.)
+    /// Starts the resolution of the site's name. None if there is nothing for us to look up: the URL has an
+    /// address; the name always means this host (`localhost`), which libcurl knows; or the proxy looks up the
+    /// site's name, as all proxies but `socks5` do. (libcurl looks up the names of proxies.)
     pub fn resolution(&self, timeout: Duration) -> Option<Resolution> {
         let host = self.url.host_str()?;
         let plain = host.trim_end_matches('.');
@@ -128,8 +128,8 @@ impl<'a> Route<'a> {
         easy.resolve(list)
     }
 
-    /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL that libcurl gets has another
-    /// host than the site.
+    /// Sets the URL and the route in `easy`. Adds a `Host` line to `headers` if the URL that libcurl gets has
+    /// another host than the site.
     pub fn configure(
         &self,
         easy: &mut Easy2<TransferCallbacks>,
@@ -139,7 +139,8 @@ impl<'a> Route<'a> {
         let own = self.own_url();
         match self.server_name() {
             None => easy.url(own.as_str())?,
-            // libcurl takes the name for TLS from the URL: put the name there, and the site's host into `Host`.
+            // libcurl takes the name for TLS from the URL: put the name there, and the site's host into
+            // `Host`.
             Some(name) => {
                 let mut url = own.into_owned();
                 // Cannot fail: reading the configuration has checked that the name is a host.
@@ -189,8 +190,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Returns the URL for libcurl. A `tcp` target gets an HTTP URL, since libcurl has no scheme for a connection without
-    /// a protocol; libcurl then only connects.
+    /// Returns the URL for libcurl. A `tcp` target gets an HTTP URL, since libcurl has no scheme for a
+    /// connection without a protocol; libcurl then only connects.
     fn own_url(&self) -> Cow<'a, Url> {
         if !self.is_tcp {
             return Cow::Borrowed(self.url);
@@ -234,8 +235,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Returns the fault of an address to connect from that cannot reach the site: all sockets were of the address
-    /// family `family`, which is not the family of that address.
+    /// Returns the fault of an address to connect from that cannot reach the site: all sockets were of the
+    /// address family `family`, which is not the family of that address.
     pub fn family_mismatch(&self, code: CURLcode, family: Option<i32>) -> Option<CheckFault> {
         let from = self.bind_address().filter(|_| code == curl_sys::CURLE_COULDNT_CONNECT)?;
         let (own, other) = match from {

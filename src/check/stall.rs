@@ -1,5 +1,5 @@
-//! Detects stalls: this process got no processor for a while, or was stopped, for example by SIGSTOP. During a
-//! stall the checks under way wait for us, not for their sites.
+//! Detects stalls: this process got no processor for a while, or was stopped, for example by SIGSTOP. During
+//! a stall the checks under way wait for us, not for their sites.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ pub struct StallDetector {
 
 impl StallDetector {
     /// Returns the delay of this turn: the time since the last call, less the longest wait `allowed`. None if
-    /// the delay is below [`LATE`]. The true delay may be longer, since an event may have ended the wait early.
+    /// the delay is below [`LATE`]. The true delay may be longer, since an event may have ended the wait
+    /// early.
     pub fn late(&mut self, allowed: Duration, now: Instant) -> Option<Duration> {
         let went = now.saturating_duration_since(self.last_turn.replace(now)?);
         Some(went.saturating_sub(allowed)).filter(|late| *late >= LATE)

@@ -1,4 +1,5 @@
-//! Reasons to stop reading a reply. They have a file of their own, since header, body and decoder all may stop.
+//! Reasons to stop reading a reply. They have a file of their own, since header, body and decoder all may
+//! stop.
 
 use crate::model::judge::CheckFault;
 use crate::model::outcome::Cause;

@@ -1,5 +1,5 @@
-//! Root certificates that checks trust. They are parsed once and shared by all connections: to parse the usual
-//! 140 roots for each connection takes 4 ms of CPU.
+//! Root certificates that checks trust. They are parsed once and shared by all connections: to parse the
+//! usual 140 roots for each connection takes 4 ms of CPU.
 //!
 //! `crate::roots` finds the roots of this host. A target with a `ca_file` of its own trusts only that file.
 
@@ -37,8 +37,8 @@ impl Trust {
     /// Reads the roots that `targets` need.
     ///
     /// # Errors
-    /// A `ca_file` cannot be read or holds no certificate. Roots of the host that cannot be read are no error,
-    /// but a warning: the https checks that need them are `unknown`, with this reason.
+    /// A `ca_file` cannot be read or holds no certificate. Roots of the host that cannot be read are no
+    /// error, but a warning: the https checks that need them are `unknown`, with this reason.
     pub fn read<'a>(targets: impl Iterator<Item = &'a Target>) -> Result<Trust, Error> {
         let mut trust = Trust::default();
         let mut wants_host = false;

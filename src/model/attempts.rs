@@ -1,6 +1,6 @@
-//! Decides when something is tried again, in two places. A check is attempted again if it was down and has attempts
-//! left. Inside one attempt, a request is made a second time only if the first one cannot count as an answer of the
-//! site.
+//! Decides when something is tried again, in two places. A check is attempted again if it was down and has
+//! attempts left. Inside one attempt, a request is made a second time only if the first one cannot count as
+//! an answer of the site.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ impl Attempt {
         self.number < target.attempts
     }
 
-    /// Returns the attempt that follows this one, which ended with `verdict`. None if the check is over: only a check
-    /// that is down is attempted again, since an `unknown` one says nothing about the site.
+    /// Returns the attempt that follows this one, which ended with `verdict`. None if the check is over: only
+    /// a check that is down is attempted again, since an `unknown` one says nothing about the site.
     pub fn next(&self, target: &Target, verdict: Verdict) -> Option<Attempt> {
         let is_tried_again = verdict == Verdict::Down && self.may_repeat(target);
         is_tried_again.then(|| Attempt { number: self.number + 1, ..self.clone() })
@@ -58,13 +58,14 @@ pub struct RequestFacts {
     pub may_use_http_1: bool,
 }
 
-/// Decision about a request that libcurl wants to make once more. A second request is part of the same attempt.
+/// Decision about a request that libcurl wants to make once more. A second request is part of the same
+/// attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// Use the reply that has arrived.
     KeepReply,
-    /// Make the request again over a new connection. The site has closed the old one, or takes no more requests on
-    /// it: that happened between two checks, and is no fault.
+    /// Make the request again over a new connection. The site has closed the old one, or takes no more
+    /// requests on it: that happened between two checks, and is no fault.
     NewConnection,
     /// Make the request again over HTTP/1.1.
     Http1,
@@ -74,8 +75,8 @@ pub enum Repeat {
     RefusedUnlessHttp1,
 }
 
-/// Decides whether a request is made once more. Each kind of repeat happens at most once for a request: the second
-/// request uses a new connection and, after `Http1`, is HTTP/1.1 already.
+/// Decides whether a request is made once more. Each kind of repeat happens at most once for a request: the
+/// second request uses a new connection and, after `Http1`, is HTTP/1.1 already.
 pub fn repeat(reason: RepeatReason, request: RequestFacts) -> Repeat {
     match reason {
         _ if request.has_reply => Repeat::KeepReply,

@@ -1,8 +1,9 @@
-//! Decodes a body to text, as a browser does. The charset is found in this order: a byte order mark; the charset of the
-//! header Content-Type; UTF-8, if the body is valid UTF-8; the page's own declaration, `<meta charset>` or XML's.
+//! Decodes a body to text, as a browser does. The charset is found in this order: a byte order mark; the
+//! charset of the header Content-Type; UTF-8, if the body is valid UTF-8; the page's own declaration, `<meta
+//! charset>` or XML's.
 //!
-//! UTF-8, UTF-16 and the charsets with one byte for each character are known. Their labels are those of the WHATWG's
-//! Encoding Standard, where `iso-8859-1` means windows-1252.
+//! UTF-8, UTF-16 and the charsets with one byte for each character are known. Their labels are those of the
+//! WHATWG's Encoding Standard, where `iso-8859-1` means windows-1252.
 
 mod tables;
 
@@ -19,7 +20,8 @@ const LABEL_MAX: usize = 40;
 pub struct DecodedText<'a> {
     /// Text without a byte order mark. U+FFFD stands for each character that cannot be decoded.
     pub text: Cow<'a, str>,
-    /// Reason why letters outside ASCII are not known, as words that follow `the body`; none if they are known.
+    /// Reason why letters outside ASCII are not known, as words that follow `the body`; none if they are
+    /// known.
     pub unknown: Option<String>,
 }
 
@@ -120,8 +122,8 @@ impl Charset {
     }
 }
 
-/// Returns true if a body is UTF-8: it has more characters of several bytes than wrong byte sequences. So a body that
-/// was cut, or that has a single wrong byte, is UTF-8 too.
+/// Returns true if a body is UTF-8: it has more characters of several bytes than wrong byte sequences. So a
+/// body that was cut, or that has a single wrong byte, is UTF-8 too.
 fn is_utf8(body: &[u8]) -> bool {
     if std::str::from_utf8(body).is_ok() {
         return true;
@@ -135,8 +137,8 @@ fn is_utf8(body: &[u8]) -> bool {
     right > wrong
 }
 
-/// Returns the value of the parameter `name` in `text`. The value follows `name=`; it is in quotes, or ends at a blank, a
-/// comma, a quote or one of `;>?/`.
+/// Returns the value of the parameter `name` in `text`. The value follows `name=`; it is in quotes, or ends
+/// at a blank, a comma, a quote or one of `;>?/`.
 fn label_of(text: &str, name: &str) -> Option<String> {
     // Byte offsets stay the same, since only ASCII letters change.
     let lower = text.to_ascii_lowercase();

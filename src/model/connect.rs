@@ -20,8 +20,8 @@ pub struct Connect {
     pub interface: Option<String>,
     /// Proxy to connect through. Targets share the one of `[defaults]`.
     pub proxy: Option<Arc<Proxy>>,
-    /// Client certificate, shown only to the target's own origin, and only if the origin asks for one. Targets share
-    /// the one of `[defaults]`.
+    /// Client certificate, shown only to the target's own origin, and only if the origin asks for one.
+    /// Targets share the one of `[defaults]`.
     pub identity: Option<Arc<Identity>>,
     /// Name that TLS asks for and verifies, instead of the URL's host.
     pub server_name: Option<String>,
@@ -91,8 +91,8 @@ words! {
 /// A proxy that forwards our requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// URL with host and port; never with a user or a password. The scheme is `http`, `socks5` (we look up the names of
-    /// sites) or `socks5h` (the proxy does).
+    /// URL with host and port; never with a user or a password. The scheme is `http`, `socks5` (we look up
+    /// the names of sites) or `socks5h` (the proxy does).
     pub url: Url,
     /// User and password for the proxy.
     pub login: Option<Login>,

@@ -1,5 +1,6 @@
-//! Keeps the cookies of one check, by RFC 6265: a site may set a cookie with a redirect and expect the cookie at the next
-//! hop. libcurl's cookies are not used, since each hop has a handle of its own. The cookies are dropped with the check.
+//! Keeps the cookies of one check, by RFC 6265: a site may set a cookie with a redirect and expect the cookie
+//! at the next hop. libcurl's cookies are not used, since each hop has a handle of its own. The cookies are
+//! dropped with the check.
 
 mod date;
 
@@ -8,11 +9,12 @@ use url::{Host, Url};
 /// Most cookies that are kept; further ones are ignored.
 const COOKIES_MAX: usize = 50;
 
-/// Most bytes of the name and the value of one cookie together (RFC 6265, section 6.1); a longer cookie is ignored.
+/// Most bytes of the name and the value of one cookie together (RFC 6265, section 6.1); a longer cookie is
+/// ignored.
 const COOKIE_BYTES_MAX: usize = 4096;
 
-/// Most bytes of all cookies together, with their domains and paths; further cookies are ignored. Servers refuse such
-/// requests long before.
+/// Most bytes of all cookies together, with their domains and paths; further cookies are ignored. Servers
+/// refuse such requests long before.
 const JAR_BYTES_MAX: usize = 16 * 1024;
 
 /// Cookies of one check.
@@ -52,8 +54,8 @@ impl Jar {
         self.cookies.is_empty()
     }
 
-    /// Stores the cookie of one `Set-Cookie` line, in a reply from `here` at `now_s` (seconds since 1970). Ignores a wrong
-    /// line or attribute, as RFC 6265 demands.
+    /// Stores the cookie of one `Set-Cookie` line, in a reply from `here` at `now_s` (seconds since 1970).
+    /// Ignores a wrong line or attribute, as RFC 6265 demands.
     pub fn set(&mut self, line: &[u8], here: Destination<'_>, now_s: i64) {
         let Some(mut cookie) = read(line, here, now_s) else { return };
         let old = self.cookies.iter().position(|old| old.is_same(&cookie));
@@ -72,8 +74,9 @@ impl Jar {
         }
     }
 
-    /// Returns the value of `Cookie` for a request to `there` at `now_s` (seconds since 1970): the user's cookies in `own`,
-    /// then the site's. A cookie of the site replaces one of the user with the same name. None without any cookie.
+    /// Returns the value of `Cookie` for a request to `there` at `now_s` (seconds since 1970): the user's
+    /// cookies in `own`, then the site's. A cookie of the site replaces one of the user with the same name.
+    /// None without any cookie.
     pub fn header(&self, there: Destination<'_>, own: Option<&str>, now_s: i64) -> Option<String> {
         let fits = |cookie: &&Cookie| cookie.fits(there) && !cookie.is_over(now_s);
         let mut ours: Vec<&Cookie> = self.cookies.iter().filter(fits).collect();
@@ -180,8 +183,9 @@ fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
             cookie.is_secure = true;
         }
     }
-    // A top-level domain such as `com` has no owner: send its cookie only to this host. (`co.uk` has none either, but to
-    // know such domains takes a list of 200 kB. A site that sets a cookie for them gives away only its own cookie.)
+    // A top-level domain such as `com` has no owner: send its cookie only to this host. (`co.uk` has none
+    // either, but to know such domains takes a list of 200 kB. A site that sets a cookie for them gives away
+    // only its own cookie.)
     if !cookie.domain.contains('.') {
         cookie.is_host_only = true;
     }
@@ -192,8 +196,8 @@ fn read(line: &[u8], here: Destination<'_>, now_s: i64) -> Option<Cookie> {
     is_its_own.then_some(cookie)
 }
 
-/// Reads the seconds of `Max-Age`. A number that is too large means for ever; a negative one means that the cookie has
-/// expired.
+/// Reads the seconds of `Max-Age`. A number that is too large means for ever; a negative one means that the
+/// cookie has expired.
 fn seconds(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

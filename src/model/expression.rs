@@ -1,4 +1,5 @@
-//! Searches the reply of a site with regular expressions, whose size is bounded so that no search takes minutes.
+//! Searches the reply of a site with regular expressions, whose size is bounded so that no search takes
+//! minutes.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub struct Expression(Form);
 enum Form {
     /// Text without any special character. A search for plain text is faster, and needs no compiled form.
     Plain(Arc<str>),
-    /// Compiled expression, with the text that every match must have: the search begins at the first place where a match
-    /// can begin, and there is no search if the text is missing.
+    /// Compiled expression, with the text that every match must have: the search begins at the first place
+    /// where a match can begin, and there is no search if the text is missing.
     Compiled(Regex, Arc<Literals>),
     /// Expression as written, and a compiled form that has each letter outside ASCII in both cases.
     Folded(Arc<str>, Regex),
@@ -30,8 +31,8 @@ impl Expression {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// The syntax is wrong, in the words of `regex-lite`; the compiled form is larger than `EXPRESSION_MAX`; or the
-    /// expression ignores case in a way that cannot be extended to letters outside ASCII.
+    /// The syntax is wrong, in the words of `regex-lite`; the compiled form is larger than `EXPRESSION_MAX`;
+    /// or the expression ignores case in a way that cannot be extended to letters outside ASCII.
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));

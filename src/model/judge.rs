@@ -1,5 +1,5 @@
-//! Judges a reply: takes a target and its reply, and returns the outcome. Status and expressions have a result each, so
-//! that a wrong status does not hide that of the expressions.
+//! Judges a reply: takes a target and its reply, and returns the outcome. Status and expressions have a
+//! result each, so that a wrong status does not hide that of the expressions.
 
 mod content;
 
@@ -16,12 +16,13 @@ use super::uplink::Silence;
 /// Reply of a target, or the part of a reply that has arrived.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reply {
-    /// Reason why the reply is not whole; none if the header and all bytes of the body that are read have arrived in
-    /// time.
+    /// Reason why the reply is not whole; none if the header and all bytes of the body that are read have
+    /// arrived in time.
     pub fault: Option<CheckFault>,
     /// Who was silent, if nobody answered: our own network may be the reason.
     pub silence: Option<Silence>,
-    /// Reason why a whole reply does not count: a redirect that cannot be followed, or the wrong version of HTTP.
+    /// Reason why a whole reply does not count: a redirect that cannot be followed, or the wrong version of
+    /// HTTP.
     pub unusable: Option<CheckFault>,
     /// Status code of the last reply; none if its header has not arrived.
     pub status: Option<u16>,
@@ -41,8 +42,8 @@ pub struct Reply {
     pub redirects: u32,
     /// All hops in their order, if redirects were followed; else empty.
     pub hops: Vec<Hop>,
-    /// End of the leaf certificate's validity, in seconds since 1970. Of several hops, the one counts whose chain
-    /// expires first.
+    /// End of the leaf certificate's validity, in seconds since 1970. Of several hops, the one counts whose
+    /// chain expires first.
     pub cert_expires_s: Option<i64>,
     /// Earliest end of validity in the chain of that hop, in seconds since 1970.
     pub chain_expires_s: Option<i64>,
@@ -54,8 +55,8 @@ pub struct Reply {
     pub reused: Option<bool>,
     /// As in [`Outcome::fell_back`].
     pub fell_back: bool,
-    /// Time that the attempt has waited for resources of this machine after its start, in microseconds. It is added to
-    /// [`Outcome::lag_us`].
+    /// Time that the attempt has waited for resources of this machine after its start, in microseconds. It is
+    /// added to [`Outcome::lag_us`].
     pub late_us: i64,
 }
 

@@ -1,8 +1,8 @@
-//! Finds text that every match of an expression must have. A search for plain text is many times faster than a search
-//! with the expression, and can replace it or shorten it.
+//! Finds text that every match of an expression must have. A search for plain text is many times faster than
+//! a search with the expression, and can replace it or shorten it.
 //!
-//! Only a part of the syntax of `regex-lite` is understood. Where that is not enough, no text is found: the search with
-//! the expression is then slower, and its result is the same.
+//! Only a part of the syntax of `regex-lite` is understood. Where that is not enough, no text is found: the
+//! search with the expression is then slower, and its result is the same.
 
 /// Text that every match of an expression must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,8 +145,8 @@ impl LiteralReader<'_> {
         self.begins = false;
     }
 
-    /// Skips to the end of the group that has begun. Returns none if the group has flags that change the meaning of letters
-    /// or blanks, in this group or after it.
+    /// Skips to the end of the group that has begun. Returns none if the group has flags that change the
+    /// meaning of letters or blanks, in this group or after it.
     fn skip_group(&mut self) -> Option<()> {
         let mut depth = 1;
         let mut begins = true;
@@ -173,8 +173,8 @@ impl LiteralReader<'_> {
         Some(())
     }
 
-    /// Skips to the end of the class that has begun. As the first character, `]` belongs to the class; and `[:alpha:]` may
-    /// be in it.
+    /// Skips to the end of the class that has begun. As the first character, `]` belongs to the class; and
+    /// `[:alpha:]` may be in it.
     fn skip_class(&mut self) -> Option<()> {
         self.rest = self.rest.strip_prefix('^').unwrap_or(self.rest);
         self.rest = self.rest.strip_prefix(']').unwrap_or(self.rest);

@@ -1,6 +1,6 @@
-//! Decides whether a site or our own network is at fault, from the answers of targets and canaries; acts by values that
-//! say what to do. [`Uplink`] holds the checks that nobody has answered, `round` chooses whom to ask, and `canary` knows
-//! which answer would settle which check.
+//! Decides whether a site or our own network is at fault, from the answers of targets and canaries; acts by
+//! values that say what to do. [`Uplink`] holds the checks that nobody has answered, `round` chooses whom to
+//! ask, and `canary` knows which answer would settle which check.
 
 mod canary;
 mod monitor;
@@ -23,8 +23,8 @@ pub struct Canaries {
     pub stands_in: bool,
 }
 
-/// Distance of an address, nearest first. An answer from far away proves that nearer addresses can be reached too, never
-/// the reverse.
+/// Distance of an address, nearest first. An answer from far away proves that nearer addresses can be reached
+/// too, never the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Distance {
     /// This host.
@@ -69,8 +69,9 @@ pub enum Silence {
     Path,
 }
 
-/// Check that nobody answered, with the facts to judge it by. Somebody's answer at or after the end of the check proves
-/// that our own network works. An answer during the check proves nothing: the network may have failed after it.
+/// Check that nobody answered, with the facts to judge it by. Somebody's answer at or after the end of the
+/// check proves that our own network works. An answer during the check proves nothing: the network may have
+/// failed after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoubtfulCheck {
     /// Start of the check.
@@ -94,8 +95,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Notes an answer from an address at that distance. `by_name` says that the address was looked up, so that the name
-    /// servers have answered too; loopback addresses prove nothing about them.
+    /// Notes an answer from an address at that distance. `by_name` says that the address was looked up, so
+    /// that the name servers have answered too; loopback addresses prove nothing about them.
     pub fn answered(&mut self, at: Instant, distance: Distance, by_name: bool) {
         let newest = match distance {
             Distance::Loopback => &mut self.loopback,
@@ -108,8 +109,8 @@ impl Evidence {
         }
     }
 
-    /// Notes that the name servers had an address at that distance for a name. A private address proves only that our
-    /// own name server works, which may be cut off from all others.
+    /// Notes that the name servers had an address at that distance for a name. A private address proves only
+    /// that our own name server works, which may be cut off from all others.
     pub fn named(&mut self, at: Instant, distance: Distance) {
         let newest = match distance {
             Distance::Loopback => return,

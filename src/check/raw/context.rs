@@ -67,9 +67,9 @@ pub fn set_roots(context: *mut c_void, store: &X509Store) -> bool {
     if context.is_null() {
         return false;
     }
-    // SAFETY: by libcurl's contract, `context` is the SSL_CTX of the connection, made by the one OpenSSL that is linked
-    // into this program. The store is alive. The context becomes another owner of the store: its count is raised
-    // first.
+    // SAFETY: by libcurl's contract, `context` is the SSL_CTX of the connection, made by the one OpenSSL that
+    // is linked into this program. The store is alive. The context becomes another owner of the store: its
+    // count is raised first.
     unsafe {
         if X509_STORE_up_ref(store.as_ptr()) != 1 {
             return false;
@@ -94,20 +94,20 @@ pub fn allow_legacy_renegotiation(context: *mut c_void) {
     }
 }
 
-/// Index of the `SharedHandshake` in the extra data that OpenSSL keeps for a context. The handshake is freed with the
-/// context, or by [`clear`].
+/// Index of the `SharedHandshake` in the extra data that OpenSSL keeps for a context. The handshake is freed
+/// with the context, or by [`clear`].
 static INDEX: OnceLock<Option<Index<SslContext, SharedHandshake>>> = OnceLock::new();
 
-/// Makes a TLS context note its handshake in `handshake`, even if that fails. `context`: as in [`set_roots`]. Returns
-/// false if the context cannot keep the notes. (libcurl has an option for certificates, CURLOPT_CERTINFO, but it writes
-/// all of them as text, which takes an eighth of a check's CPU time.)
+/// Makes a TLS context note its handshake in `handshake`, even if that fails. `context`: as in [`set_roots`].
+/// Returns false if the context cannot keep the notes. (libcurl has an option for certificates,
+/// CURLOPT_CERTINFO, but it writes all of them as text, which takes an eighth of a check's CPU time.)
 pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bool {
     let index = INDEX.get_or_init(|| SslContext::new_ex_index().ok());
     let (Some(index), false) = (index, context.is_null()) else { return false };
     let handshake = Box::into_raw(Box::new(Arc::clone(handshake)));
-    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which OpenSSL drops with
-    // the context. The callbacks find it by the index; they are called only in handshakes and reads, during which the
-    // context is alive.
+    // SAFETY: `context` is an SSL_CTX, as above. The index was made for a `Box` of this type, which OpenSSL
+    // drops with the context. The callbacks find it by the index; they are called only in handshakes and
+    // reads, during which the context is alive.
     unsafe {
         let context = context.cast();
         if openssl_sys::SSL_CTX_set_ex_data(context, index.as_raw(), handshake.cast()) != 1 {
@@ -121,15 +121,16 @@ pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bo
     true
 }
 
-/// Undoes the settings of libcurl and of this file in a TLS context, so that another connection can use the context.
-/// Settings that libcurl makes for every connection (versions, groups, modes) stay. Returns false without memory: then
-/// the context must not be used again.
+/// Undoes the settings of libcurl and of this file in a TLS context, so that another connection can use the
+/// context. Settings that libcurl makes for every connection (versions, groups, modes) stay. Returns false
+/// without memory: then the context must not be used again.
 ///
 /// # Safety
 /// `context` is an SSL_CTX that no connection uses.
 pub unsafe fn clear(context: *mut openssl_sys::SSL_CTX) -> bool {
-    // SAFETY: the caller promises that the context is alive; it becomes the owner of the new store. At the index is
-    // null, or the `Box` that `record_handshake` put there; the callbacks that use it are removed first.
+    // SAFETY: the caller promises that the context is alive; it becomes the owner of the new store. At the
+    // index is null, or the `Box` that `record_handshake` put there; the callbacks that use it are removed
+    // first.
     unsafe {
         let store = openssl_sys::X509_STORE_new();
         if store.is_null() {
@@ -168,7 +169,8 @@ unsafe fn note(ssl: *const openssl_sys::SSL, change: impl FnOnce(&mut Handshake)
     if ssl.is_null() {
         return;
     }
-    // SAFETY: a connection keeps its context alive. At the index is what `record_handshake` put there, or null.
+    // SAFETY: a connection keeps its context alive. At the index is what `record_handshake` put there, or
+    // null.
     let handshake = unsafe {
         let context = openssl_sys::SSL_get_SSL_CTX(ssl);
         openssl_sys::SSL_CTX_get_ex_data(context, index.as_raw()).cast::<SharedHandshake>().as_ref()
@@ -191,11 +193,11 @@ pub fn alert_words(number: u8) -> &'static str {
     text.to_str().unwrap_or_default()
 }
 
-/// Verifies a chain as OpenSSL does, unless the same chain was verified before; notes the path. Refuses a leaf without
-/// names, for which libcurl would accept the common name.
+/// Verifies a chain as OpenSSL does, unless the same chain was verified before; notes the path. Refuses a
+/// leaf without names, for which libcurl would accept the common name.
 extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL passes a context that is ready to be verified, of a connection that is alive. The certificates that
-    // the site has sent belong to the context.
+    // SAFETY: OpenSSL passes a context that is ready to be verified, of a connection that is alive. The
+    // certificates that the site has sent belong to the context.
     unsafe {
         let index = openssl_sys::SSL_get_ex_data_X509_STORE_CTX_idx();
         let ssl = openssl_sys::X509_STORE_CTX_get_ex_data(context, index).cast();
@@ -231,8 +233,8 @@ unsafe fn verify_anew(
     context: *mut openssl_sys::X509_STORE_CTX,
     sent: Option<&StackRef<X509>>,
 ) -> Verification {
-    // SAFETY: as the caller promises. The path belongs to the context; the copies of its certificates are further
-    // owners.
+    // SAFETY: as the caller promises. The path belongs to the context; the copies of its certificates are
+    // further owners.
     unsafe {
         let is_verified = openssl_sys::X509_verify_cert(context) == 1;
         let found = openssl_sys::X509_STORE_CTX_get0_chain(context);

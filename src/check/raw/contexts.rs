@@ -1,11 +1,11 @@
-//! Keeps TLS contexts for the next connection. libcurl makes one for each connection (`SSL_CTX_new`); for that,
-//! OpenSSL looks up every cipher, digest, group and signature algorithm, which takes a seventh of the CPU time of an
-//! HTTPS check.
+//! Keeps TLS contexts for the next connection. libcurl makes one for each connection (`SSL_CTX_new`); for
+//! that, OpenSSL looks up every cipher, digest, group and signature algorithm, which takes a seventh of the
+//! CPU time of an HTTPS check.
 //!
-//! `cross/tools/sitewatch-libcurl.h` makes libcurl call the two functions here instead of OpenSSL's. A context belongs
-//! to one connection at a time. The next connection gets it as OpenSSL made it: with the first options, an empty store
-//! and no callback of ours. A context with a client certificate is freed. A build without that header works too, and
-//! takes more CPU time.
+//! `cross/tools/sitewatch-libcurl.h` makes libcurl call the two functions here instead of OpenSSL's. A
+//! context belongs to one connection at a time. The next connection gets it as OpenSSL made it: with the
+//! first options, an empty store and no callback of ours. A context with a client certificate is freed. A
+//! build without that header works too, and takes more CPU time.
 
 #![expect(
     unsafe_code,
@@ -55,8 +55,8 @@ unsafe extern "C" fn sitewatch_ssl_ctx_new(method: *const SSL_METHOD) -> *mut SS
     unsafe { openssl_sys::SSL_CTX_new(method) }
 }
 
-/// Replaces `SSL_CTX_free` in libcurl, which frees the connection of the context before. Keeps the context for the next
-/// connection, or frees it.
+/// Replaces `SSL_CTX_free` in libcurl, which frees the connection of the context before. Keeps the context
+/// for the next connection, or frees it.
 ///
 /// # Safety
 /// `context` is null, or came from [`sitewatch_ssl_ctx_new`] and is not used after this call.

@@ -10,8 +10,8 @@ use curl::easy::Easy2;
 
 use crate::model::attempts::RepeatReason;
 
-/// Limit to one request over one connection. By itself libcurl repeats a request if an open connection has died, if a
-/// stream of HTTP/2 was refused, or if a status demands it.
+/// Limit to one request over one connection. By itself libcurl repeats a request if an open connection has
+/// died, if a stream of HTTP/2 was refused, or if a status demands it.
 pub struct SingleRequest {
     may_connect: Cell<bool>,
     may_ask: Cell<bool>,
@@ -31,8 +31,8 @@ impl SingleRequest {
         })
     }
 
-    /// Returns true if a socket may be opened: only for a new connection, and before the request is sent. A refusal is
-    /// noted as a [`RepeatReason`].
+    /// Returns true if a socket may be opened: only for a new connection, and before the request is sent. A
+    /// refusal is noted as a [`RepeatReason`].
     pub fn permits_connection(&self) -> bool {
         self.permits(self.may_connect.get())
     }
@@ -69,8 +69,8 @@ impl SingleRequest {
         unsafe { *self.error.get() }
     }
 
-    /// Makes a handle ask this limit before it connects and before it sends its request. The handler of the handle must
-    /// keep `self` alive.
+    /// Makes a handle ask this limit before it connects and before it sends its request. The handler of the
+    /// handle must keep `self` alive.
     pub fn attach_to<H>(self: &Rc<SingleRequest>, easy: &Easy2<H>) {
         // From curl/curl.h, not yet in curl-sys.
         const RESOLVER_START_FUNCTION: curl_sys::CURLoption =
@@ -82,9 +82,9 @@ impl SingleRequest {
         type Request = extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
         let (resolve, request): (Resolve, Request) = (may_resolve, may_request);
         let (own, handle) = (Rc::as_ptr(self), easy.raw());
-        // SAFETY: the handle is alive for the calls. The callbacks come only while the handle is alive, and its handler,
-        // which keeps `self` at its address, is dropped after the handle. The functions have the types of curl.h, and
-        // the buffer has the size of curl.h.
+        // SAFETY: the handle is alive for the calls. The callbacks come only while the handle is alive, and
+        // its handler, which keeps `self` at its address, is dropped after the handle. The functions have the
+        // types of curl.h, and the buffer has the size of curl.h.
         unsafe {
             curl_sys::curl_easy_setopt(handle, curl_sys::CURLOPT_ERRORBUFFER, (*own).error.get());
             curl_sys::curl_easy_setopt(handle, RESOLVER_START_FUNCTION, resolve);

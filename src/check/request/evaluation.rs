@@ -109,8 +109,8 @@ impl ActiveCheck {
         HopEnd::Reply(Box::new(reply), permit)
     }
 
-    /// Returns the fault of a transfer; none if its reply is whole. `refused` is the fault of a request that we did
-    /// not let libcurl repeat. If nobody answered, also returns who was silent.
+    /// Returns the fault of a transfer; none if its reply is whole. `refused` is the fault of a request that
+    /// we did not let libcurl repeat. If nobody answered, also returns who was silent.
     fn transfer_fault(
         &self,
         callbacks: &TransferCallbacks,
@@ -132,8 +132,8 @@ impl ActiveCheck {
         (Some(fault), silence)
     }
 
-    /// Returns the fault of a transfer that libcurl has ended with an error. If nobody answered, also returns who
-    /// was silent.
+    /// Returns the fault of a transfer that libcurl has ended with an error. If nobody answered, also returns
+    /// who was silent.
     fn error_fault(
         &self,
         callbacks: &TransferCallbacks,

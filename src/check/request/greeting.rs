@@ -9,13 +9,14 @@ use crate::check::callbacks::TransferCallbacks;
 use crate::check::raw;
 
 impl ActiveCheck {
-    /// Returns true if the hop has to wait for a greeting: the target is `tcp` and has an expression to match.
+    /// Returns true if the hop has to wait for a greeting: the target is `tcp` and has an expression to
+    /// match.
     pub fn awaits_greeting(&self) -> bool {
         self.target.is_tcp() && !self.target.matches.is_empty()
     }
 
-    /// Reads the bytes of the greeting that have arrived. Returns the result of the hop once the greeting is over;
-    /// none before.
+    /// Reads the bytes of the greeting that have arrived. Returns the result of the hop once the greeting is
+    /// over; none before.
     pub fn read_greeting(
         &self,
         handle: &mut Easy2Handle<TransferCallbacks>,

@@ -37,8 +37,8 @@ impl HopCertificate {
 }
 
 impl ActiveCheck {
-    /// Returns the certificate of this hop: from its handshake, or from the handshake of the earlier check whose
-    /// connection it uses.
+    /// Returns the certificate of this hop: from its handshake, or from the handshake of the earlier check
+    /// whose connection it uses.
     pub fn certificate(&self, handshake: &Handshake) -> Option<HopCertificate> {
         let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
         let known =
@@ -47,8 +47,8 @@ impl ActiveCheck {
         Some(HopCertificate::new(&self.url, summary))
     }
 
-    /// Adds a certificate to the reply: the one that caused the fault, else the one that expires first. `last` is
-    /// the certificate of the last hop.
+    /// Adds a certificate to the reply: the one that caused the fault, else the one that expires first.
+    /// `last` is the certificate of the last hop.
     pub fn report_certificate(&self, reply: &mut Reply, last: Option<HopCertificate>) {
         let is_fault = reply.fault.as_ref().is_some_and(|fault| {
             matches!(

@@ -12,8 +12,8 @@ use crate::model::outcome::{Cause, Phases};
 use crate::model::uplink::Silence;
 
 impl ActiveCheck {
-    /// Starts the resolution of the hop's name. None if no name has to be looked up: a connection of an earlier
-    /// check is used, or the address is known.
+    /// Starts the resolution of the hop's name. None if no name has to be looked up: a connection of an
+    /// earlier check is used, or the address is known.
     pub fn resolution(&mut self) -> Option<Resolution> {
         let now_s = clock::now_ms().div_euclid(1000);
         self.reuses_connection =
@@ -21,8 +21,9 @@ impl ActiveCheck {
         if self.reuses_connection { None } else { self.route().resolution(self.target.timeout) }
     }
 
-    /// Sets the start of the lookup. The time that it has waited for a free thread counts as our lag and moves the
-    /// deadline, by at most the check's timeout in all hops together. Returns true if the deadline has moved.
+    /// Sets the start of the lookup. The time that it has waited for a free thread counts as our lag and
+    /// moves the deadline, by at most the check's timeout in all hops together. Returns true if the deadline
+    /// has moved.
     pub fn set_lookup_start(&mut self, at: Instant) -> bool {
         let late = at.saturating_duration_since(self.began);
         let more = late.min(self.target.timeout.saturating_sub(self.lookup_lag));
@@ -61,8 +62,8 @@ impl ActiveCheck {
         Err(self.no_address(looked, CheckFault { cause, text }, silence))
     }
 
-    /// Makes the reply of a check whose deadline has passed during the lookup. `is_asked` is false if no thread was
-    /// free for the lookup. `failure` says why no answer has come, if that is known.
+    /// Makes the reply of a check whose deadline has passed during the lookup. `is_asked` is false if no
+    /// thread was free for the lookup. `failure` says why no answer has come, if that is known.
     pub fn lookup_timeout(&mut self, is_asked: bool, failure: Option<&ResolveError>) -> Box<Reply> {
         let looked = self.began.elapsed();
         if !is_asked {

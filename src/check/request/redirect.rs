@@ -13,8 +13,8 @@ use crate::model::outcome::Cause;
 use crate::model::target::Method;
 
 impl ActiveCheck {
-    /// Follows the redirect in the header of this hop's reply. Returns false if the reply is no redirect, or if the
-    /// target follows none (`max_redirects = 0`).
+    /// Follows the redirect in the header of this hop's reply. Returns false if the reply is no redirect, or
+    /// if the target follows none (`max_redirects = 0`).
     ///
     /// # Errors
     /// The redirect cannot be followed, or is one too many.
@@ -39,8 +39,8 @@ impl ActiveCheck {
     /// # Errors
     /// The redirect would send our body, which may hold secrets, to another origin.
     fn follow(&mut self, next: Url, status: Option<u16>) -> Result<(), CheckFault> {
-        // RFC 9110, 15.4: 303 turns every request but HEAD into a GET. 301 and 302 turn only a POST into a GET, as
-        // all clients do.
+        // RFC 9110, 15.4: 303 turns every request but HEAD into a GET. 301 and 302 turn only a POST into a
+        // GET, as all clients do.
         let changes = match status {
             Some(303) => self.method != Method::Head,
             Some(301 | 302) => self.method == Method::Post,
@@ -71,8 +71,8 @@ impl ActiveCheck {
         }
     }
 
-    /// Appends the headers that the user has configured, and the cookies of this check. An origin other than the
-    /// target's gets only the headers that cannot hold a secret.
+    /// Appends the headers that the user has configured, and the cookies of this check. An origin other than
+    /// the target's gets only the headers that cannot hold a secret.
     pub(super) fn append_user_headers(
         &self,
         is_at_home: bool,
@@ -94,8 +94,8 @@ impl ActiveCheck {
         Ok(())
     }
 
-    /// Returns the value of `Cookie` for this hop: the user's own cookies, then those of the site. None if no site
-    /// has set a cookie.
+    /// Returns the value of `Cookie` for this hop: the user's own cookies, then those of the site. None if no
+    /// site has set a cookie.
     fn cookies(&self) -> Option<String> {
         if self.cookies.is_empty() {
             return None;
@@ -109,7 +109,8 @@ impl ActiveCheck {
         self.cookies.header(there, Some(&*own).filter(|own| !own.is_empty()), now_s)
     }
 
-    /// Returns the host that cookies belong to: the one of the user's `Host` header, else the host of the URL.
+    /// Returns the host that cookies belong to: the one of the user's `Host` header, else the host of the
+    /// URL.
     fn cookie_host(&self) -> String {
         let is_own = is_at_home(&self.target, &self.url);
         let own = self.target.headers.iter().find(|h| h.name.eq_ignore_ascii_case("host"));

@@ -1,5 +1,5 @@
-//! Repeats a request where [`repeat`] decides so. libcurl may not repeat by itself: each hop is one request over one
-//! connection, so that the phases are those of the connection that answered.
+//! Repeats a request where [`repeat`] decides so. libcurl may not repeat by itself: each hop is one request
+//! over one connection, so that the phases are those of the connection that answered.
 
 use super::ActiveCheck;
 use crate::check::callbacks::TransferCallbacks;
@@ -19,8 +19,8 @@ pub enum RepeatDecision {
 }
 
 impl ActiveCheck {
-    /// Decides about a request that libcurl wanted to repeat, and prepares the hop to start again. None if libcurl did
-    /// not want to repeat it.
+    /// Decides about a request that libcurl wanted to repeat, and prepares the hop to start again. None if
+    /// libcurl did not want to repeat it.
     pub fn decide_repeat(&mut self, callbacks: &TransferCallbacks) -> Option<RepeatDecision> {
         let reason = callbacks.single.repeat_reason()?;
         let request = RequestFacts {

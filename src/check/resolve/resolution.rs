@@ -1,11 +1,12 @@
-//! Resolves the name of one hop: decides which lookups to make, and when the resolution is over. Pure code: takes
-//! times and replies, and returns questions and a result.
+//! Resolves the name of one hop: decides which lookups to make, and when the resolution is over. Pure code:
+//! takes times and replies, and returns questions and a result.
 //!
-//! The first lookup asks the system for addresses of both families, because the system also sorts them (RFC 6724). That
-//! lookup ends when both families are answered. A name server that does not answer for one family delays it by 5 s or
-//! more, and musl then finds no address at all. So each family is also looked up alone, if the first lookup has no reply
-//! after [`RESOLUTION_DELAY`], or finds no address. An IPv4 address from such a lookup is used at once; IPv6 had its
-//! head start by the first lookup (the «Resolution Delay» of RFC 8305).
+//! The first lookup asks the system for addresses of both families, because the system also sorts them (RFC
+//! 6724). That lookup ends when both families are answered. A name server that does not answer for one family
+//! delays it by 5 s or more, and musl then finds no address at all. So each family is also looked up alone,
+//! if the first lookup has no reply after [`RESOLUTION_DELAY`], or finds no address. An IPv4 address from
+//! such a lookup is used at once; IPv6 had its head start by the first lookup (the «Resolution Delay» of RFC
+//! 8305).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use super::servers::ServerReply;
 use super::system::{LookupError, SystemReply};
 use crate::model::connect::Family;
 
-/// Head start of the lookup for both families (RFC 8305, section 8). Also the time that IPv6 addresses wait for an IPv4
-/// reply, when each family is looked up alone.
+/// Head start of the lookup for both families (RFC 8305, section 8). Also the time that IPv6 addresses wait
+/// for an IPv4 reply, when each family is looked up alone.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// Ask the name servers why there is no answer after this time, or after a quarter of the check's timeout if that is
-/// shorter.
+/// Ask the name servers why there is no answer after this time, or after a quarter of the check's timeout if
+/// that is shorter.
 const ASK_SERVERS_AFTER: Duration = Duration::from_secs(1);
 
 /// Kind of a lookup.
@@ -114,8 +115,8 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// Starts a resolution of addresses of the `wanted` families. The family `bound` is looked up first, since our
-    /// address to connect from is of that family. `timeout` is the check's.
+    /// Starts a resolution of addresses of the `wanted` families. The family `bound` is looked up first,
+    /// since our address to connect from is of that family. `timeout` is the check's.
     pub fn new(host: String, wanted: Family, bound: Family, timeout: Duration) -> Resolution {
         let first = if wanted == Family::Any { bound } else { wanted };
         Resolution {
@@ -157,8 +158,8 @@ impl Resolution {
         self.began.is_some()
     }
 
-    /// Returns the time at which [`Resolution::step`] must be called even if no reply comes; none if there is no such
-    /// time.
+    /// Returns the time at which [`Resolution::step`] must be called even if no reply comes; none if there is
+    /// no such time.
     pub fn next_at(&self) -> Option<Instant> {
         let apart = self.split_at().filter(|_| self.may_split());
         let doubt = self.ask_servers_at().filter(|_| !self.has_asked_servers);
@@ -221,9 +222,9 @@ impl Resolution {
         self.wanted == Family::Any && !self.is_split
     }
 
-    /// Returns the time at which each family is looked up alone, if the first lookup has no reply by then. None if the
-    /// first lookup is of one family: then the other family is looked up only after the first lookup has failed, to find
-    /// the reason.
+    /// Returns the time at which each family is looked up alone, if the first lookup has no reply by then.
+    /// None if the first lookup is of one family: then the other family is looked up only after the first
+    /// lookup has failed, to find the reason.
     fn split_at(&self) -> Option<Instant> {
         self.began.filter(|_| self.first == Family::Any).map(|began| began + RESOLUTION_DELAY)
     }
@@ -287,9 +288,9 @@ impl Resolution {
         done(Err(why), ended)
     }
 
-    /// Returns the reason why there is no address, once both families have failed. The reply for IPv4 decides, since
-    /// many servers give a wrong answer for IPv6 (RFC 4074); with one exception: a name without an IPv4 address may
-    /// have an IPv6 address as long as IPv6 has no answer.
+    /// Returns the reason why there is no address, once both families have failed. The reply for IPv4
+    /// decides, since many servers give a wrong answer for IPv6 (RFC 4074); with one exception: a name
+    /// without an IPv4 address may have an IPv6 address as long as IPv6 has no answer.
     fn lookup_error(&self) -> Option<LookupError> {
         let of = |family| {
             let found = self.reply_to(LookupKind::OneFamily(family));

@@ -1,6 +1,6 @@
-//! Asks the name servers of `/etc/resolv.conf` about one name, to find out why the system's resolver has no answer. The
-//! C libraries report a server that fails and a server that is silent in the same way, musl only after 5 s. Addresses
-//! in the replies are not read: they come only from the system's resolver.
+//! Asks the name servers of `/etc/resolv.conf` about one name, to find out why the system's resolver has no
+//! answer. The C libraries report a server that fails and a server that is silent in the same way, musl only
+//! after 5 s. Addresses in the replies are not read: they come only from the system's resolver.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -36,8 +36,8 @@ pub enum ServerReply {
     Answered,
 }
 
-/// Asks the servers for the addresses of `host`. Returns none if DNS cannot have a name like `host`, or if no address of
-/// a server is known.
+/// Asks the servers for the addresses of `host`. Returns none if DNS cannot have a name like `host`, or if no
+/// address of a server is known.
 pub fn ask(host: &str, family: Family) -> Option<ServerReply> {
     // Without this file, glibc and musl ask a name server on this host.
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();

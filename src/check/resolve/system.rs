@@ -1,5 +1,5 @@
-//! Makes one call of the system's resolver, so that `/etc/hosts`, search domains and all its other settings count as
-//! they do for every other program.
+//! Makes one call of the system's resolver, so that `/etc/hosts`, search domains and all its other settings
+//! count as they do for every other program.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,8 +70,8 @@ pub fn look_up(host: &str, family: Family) -> SystemReply {
     SystemReply::Failed(missing)
 }
 
-/// Returns true if so few descriptors are left that the resolver may have had none for its files and sockets. The
-/// resolver then reports that the name does not exist.
+/// Returns true if so few descriptors are left that the resolver may have had none for its files and sockets.
+/// The resolver then reports that the name does not exist.
 fn is_short_of_descriptors() -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
     match std::fs::read_dir("/proc/self/fd") {

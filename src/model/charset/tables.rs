@@ -1,11 +1,11 @@
-//! Lists the charsets with one byte for each character, with their labels in the WHATWG's Encoding Standard. Made from
-//! Python's codecs. Some bytes have no character in a charset: in a Windows charset, such a byte below 0xa0 is the control
-//! character with its number; any other is U+FFFD. The standard says so too.
+//! Lists the charsets with one byte for each character, with their labels in the WHATWG's Encoding Standard.
+//! Made from Python's codecs. Some bytes have no character in a charset: in a Windows charset, such a byte
+//! below 0xa0 is the control character with its number; any other is U+FFFD. The standard says so too.
 
-/// Labels and characters of each charset. Labels are separated by blanks; they are in lower case, have only letters and
-/// digits, and lack a leading `windows`, `cp` or `xcp`. The characters are those of the last bytes, up to 0xff: 128 of
-/// them begin at 0x80. 96 of them begin at 0xa0, and the bytes from 0x80 to 0x9f are then the control characters with
-/// the same numbers.
+/// Labels and characters of each charset. Labels are separated by blanks; they are in lower case, have only
+/// letters and digits, and lack a leading `windows`, `cp` or `xcp`. The characters are those of the last
+/// bytes, up to 0xff: 128 of them begin at 0x80. 96 of them begin at 0xa0, and the bytes from 0x80 to 0x9f
+/// are then the control characters with the same numbers.
 pub(super) const TABLES: [(&str, &str); 25] = [
     (
         "866 csibm866 ibm866",

@@ -5,8 +5,8 @@ use crate::date::seconds;
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-/// Returns the seconds since 1970 of the date in a text. Its parts may come in any order: a time, a day, the name of a
-/// month, a year of two to four digits. None if a part is missing or wrong.
+/// Returns the seconds since 1970 of the date in a text. Its parts may come in any order: a time, a day, the
+/// name of a month, a year of two to four digits. None if a part is missing or wrong.
 pub fn read(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == ':' || !c.is_ascii();

@@ -13,8 +13,8 @@ pub(super) struct Content {
     pub fault: Option<String>,
 }
 
-/// Applies the expressions of the target. If `ascii_alone`, only the ASCII letters of the body are known, and expressions
-/// with other letters are left out.
+/// Applies the expressions of the target. If `ascii_alone`, only the ASCII letters of the body are known, and
+/// expressions with other letters are left out.
 pub(super) fn read(
     target: &Target,
     body: &str,
@@ -75,8 +75,8 @@ fn read_headers(target: &Target, headers: &[(String, String)]) -> Option<String>
     })
 }
 
-/// Returns a fault if an expression cannot be judged: it has letters outside ASCII, which are not known in the body.
-/// `why` follows the words `the body`.
+/// Returns a fault if an expression cannot be judged: it has letters outside ASCII, which are not known in
+/// the body. `why` follows the words `the body`.
 pub(super) fn unjudged(target: &Target, why: &str) -> Option<CheckFault> {
     let all = target.matches.iter().chain(&target.rejects);
     let expression = all.into_iter().find(|expression| !expression.is_ascii())?;

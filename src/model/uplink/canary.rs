@@ -19,7 +19,8 @@ pub struct Canary {
     pub port: u16,
     /// Distance of the host; none if not known.
     pub distance: Option<Distance>,
-    /// Bytes to send to a proxy, since its kernel accepts connections even if the proxy hangs; empty for other hosts.
+    /// Bytes to send to a proxy, since its kernel accepts connections even if the proxy hangs; empty for
+    /// other hosts.
     pub request: &'static [u8],
 }
 
@@ -50,8 +51,8 @@ impl Canary {
         Canary { host, port, distance, request: b"" }
     }
 
-    /// Makes the canary for a proxy. An HTTP proxy gets a request for a page of its own, which it refuses; any other proxy
-    /// gets the greeting of SOCKS 5.
+    /// Makes the canary for a proxy. An HTTP proxy gets a request for a page of its own, which it refuses;
+    /// any other proxy gets the greeting of SOCKS 5.
     pub fn proxy(url: &Url) -> Option<Canary> {
         let canary = Canary::new(url.host_str()?, url.port_or_known_default()?);
         let request: &[u8] = match url.scheme() {
@@ -77,8 +78,8 @@ impl Canary {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Returns true if an answer from this canary would settle the check. `own` is the host of the check, which cannot
-    /// prove anything about itself.
+    /// Returns true if an answer from this canary would settle the check. `own` is the host of the check,
+    /// which cannot prove anything about itself.
     pub fn speaks_for(&self, doubt: &DoubtfulCheck, own: Option<&str>) -> bool {
         own != Some(&*self.host)
             && match doubt.silence {

@@ -1,9 +1,10 @@
-//! Holds back the checks that nobody answered, until it is clear whether the site or our own network was the reason.
+//! Holds back the checks that nobody answered, until it is clear whether the site or our own network was the
+//! reason.
 //!
-//! While checks are held, canaries are asked in rounds: those of the configuration, else the brokers of Kafka and some
-//! targets. An answer from at least the same distance settles the checks that had ended before: they are down. A check is
-//! unknown if a whole round has brought no such answer. If nobody can be asked, a check is down at once; only a check
-//! whose name was not found is unknown, since the site itself was never asked.
+//! While checks are held, canaries are asked in rounds: those of the configuration, else the brokers of Kafka
+//! and some targets. An answer from at least the same distance settles the checks that had ended before: they
+//! are down. A check is unknown if a whole round has brought no such answer. If nobody can be asked, a check
+//! is down at once; only a check whose name was not found is unknown, since the site itself was never asked.
 //!
 //! Nothing is done here: each call returns the actions that its caller has to carry out, in their order.
 
@@ -27,8 +28,8 @@ const PAUSE: Duration = Duration::from_secs(3);
 pub enum UplinkAction {
     /// Take this outcome, which is final.
     Settle(SettledCheck),
-    /// Ask this canary for the round with this number, and pass its answer to [`Uplink::advance`]. If the canary cannot be
-    /// asked, call [`Uplink::note_not_asked`].
+    /// Ask this canary for the round with this number, and pass its answer to [`Uplink::advance`]. If the
+    /// canary cannot be asked, call [`Uplink::note_not_asked`].
     Ask(Canary, u64),
     /// Log that the uplink is away, for this reason.
     ReportAway(String),
@@ -45,7 +46,8 @@ pub struct Uplink {
     /// True if targets may take the place of canaries.
     pub(super) stands_in: bool,
     evidence: Evidence,
-    /// Hosts of proxies, and the last time that each has answered. A target has one at most, so that they are few.
+    /// Hosts of proxies, and the last time that each has answered. A target has one at most, so that they are
+    /// few.
     proxies: Vec<(String, Instant)>,
     /// Checks in doubt, in the order in which they came.
     pub(super) held: Vec<HeldCheck>,
@@ -91,8 +93,8 @@ pub(super) struct Round {
 }
 
 impl Uplink {
-    /// Replaces the targets and the canaries. For a target with the same host and port as before, the distance and the
-    /// time of the last answer are kept.
+    /// Replaces the targets and the canaries. For a target with the same host and port as before, the
+    /// distance and the time of the last answer are kept.
     pub fn replace_targets(&mut self, targets: &[Arc<Target>], canaries: &Canaries) {
         let mut old = std::mem::take(&mut self.targets);
         let mut contact = |target: &Arc<Target>| {
@@ -110,7 +112,8 @@ impl Uplink {
         self.stands_in = canaries.stands_in;
     }
 
-    /// Notes that somebody has answered, if the reply shows that. Returns the checks that are settled by the answer.
+    /// Notes that somebody has answered, if the reply shows that. Returns the checks that are settled by the
+    /// answer.
     pub fn note_reply(
         &mut self,
         target: &Target,
@@ -118,8 +121,8 @@ impl Uplink {
         now: Instant,
     ) -> Vec<UplinkAction> {
         let address = reply.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        // Two kinds of replies prove nothing about the present: one that went silent, whose connection was made some time
-        // ago; and one that failed by our clock or overload, which may have waited for us.
+        // Two kinds of replies prove nothing about the present: one that went silent, whose connection was
+        // made some time ago; and one that failed by our clock or overload, which may have waited for us.
         let is_ours = |fault: &CheckFault| matches!(fault.cause, Cause::Clock | Cause::Overload);
         let is_clock = reply.fault.as_ref().is_some_and(is_ours);
         let is_news = reply.silence.is_none() && !is_clock && target.connect.proxy.is_none();
@@ -135,8 +138,8 @@ impl Uplink {
         self.settled(now)
     }
 
-    /// Takes a check as it was judged. Settles the check at once if there is no doubt about it, or if nobody could settle
-    /// the doubt; else holds it, and returns no action.
+    /// Takes a check as it was judged. Settles the check at once if there is no doubt about it, or if nobody
+    /// could settle the doubt; else holds it, and returns no action.
     pub fn settle_or_hold(
         &mut self,
         target: &Target,
@@ -188,7 +191,8 @@ impl Uplink {
         self.held.push(HeldCheck { doubt, outcome, via, round: self.rounds });
     }
 
-    /// Makes the round under way the last, since no more checks come; without one, the last round begins at once.
+    /// Makes the round under way the last, since no more checks come; without one, the last round begins at
+    /// once.
     pub fn begin_last_round(&mut self) {
         self.is_last = true;
         self.may_begin = None;
@@ -199,8 +203,8 @@ impl Uplink {
         !self.held.is_empty()
     }
 
-    /// Returns the time at which [`Uplink::advance`] must be called, even without an answer. None if there is nothing to
-    /// wait for.
+    /// Returns the time at which [`Uplink::advance`] must be called, even without an answer. None if there is
+    /// nothing to wait for.
     pub fn next_at(&self, now: Instant) -> Option<Instant> {
         match &self.round {
             Some(round) => Some(round.ends),
@@ -254,8 +258,8 @@ impl Uplink {
         }
     }
 
-    /// Settles the held checks that an answer has decided: they are down, or unknown if the uplink was away at their
-    /// start.
+    /// Settles the held checks that an answer has decided: they are down, or unknown if the uplink was away
+    /// at their start.
     fn settled(&mut self, now: Instant) -> Vec<UplinkAction> {
         let mut actions = Vec::new();
         if let Some(away) = self.away.take_if(|away| self.evidence.clears_uplink_of(away)) {
@@ -279,8 +283,9 @@ impl Uplink {
         actions
     }
 
-    /// Ends a round, and settles the checks that were held at its start. A check is unknown if some host of the round could
-    /// have settled it. Otherwise it is down, or unknown if its name was not found. Later checks wait for the next round.
+    /// Ends a round, and settles the checks that were held at its start. A check is unknown if some host of
+    /// the round could have settled it. Otherwise it is down, or unknown if its name was not found. Later
+    /// checks wait for the next round.
     fn conclude(&mut self, round: &Round, now: Instant) -> Vec<UplinkAction> {
         let is_last = self.is_last;
         let held = self.held.extract_if(.., |held| is_last || held.round < round.number);
@@ -310,7 +315,8 @@ impl Uplink {
                 Silence::Path => vec![plain(outcome).into()],
             };
         }
-        // A check that came during the last round has no later round: an answer that is some seconds old has to do.
+        // A check that came during the last round has no later round: an answer that is some seconds old has
+        // to do.
         let has_answered = |canary: &Canary| round.answered.contains(&canary.host);
         if came >= round.number && could.any(has_answered) {
             return vec![plain(outcome).into()];

@@ -66,8 +66,8 @@ impl Uplink {
         self.canaries.iter().chain(stand_ins).any(|canary| canary.speaks_for(doubt, own))
     }
 
-    /// Returns true if targets take the place of canaries. For silent name servers that is also so if all canaries are
-    /// addresses.
+    /// Returns true if targets take the place of canaries. For silent name servers that is also so if all
+    /// canaries are addresses.
     fn uses_stand_ins(&self, silence: Silence) -> bool {
         let has_no_name = || !self.canaries.iter().any(Canary::is_name);
         self.stands_in

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
-use super::Mode;
 use super::fault::Fault;
 use super::migrate::quoted;
 use super::patience::{silence, until};
@@ -26,6 +25,15 @@ const VERSION_MIN: u32 = 140_000;
 /// Longest time to connect by TCP if `connect_timeout` is not set. TLS and the login together may take as
 /// long again, and so may the first query.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Purpose of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Each call is a transaction of its own.
+    Write,
+    /// Everything is read from one snapshot, taken by the first call.
+    Read,
+}
 
 /// One way to reach a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

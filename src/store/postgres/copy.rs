@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::session::Session;
 use crate::model::outcome::{Cause, Hop, Outcome, tidy};
 use crate::model::wire::encode_hops;
+use crate::store::columns::signed;
 
 /// Size of the pieces in which rows are sent, about, in bytes; at most three are held at once.
 const PIECE: usize = 128 * 1024;
@@ -179,11 +180,6 @@ fn hops(hops: &[Hop]) -> Option<String> {
         hop.address = hop.address.as_deref().map(|address| tidy(address, usize::MAX));
     }
     Some(encode_hops(&clean))
-}
-
-/// Converts to PostgreSQL's signed integers; our numbers never come near the end.
-pub fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn count(number: u32) -> i32 {

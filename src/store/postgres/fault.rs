@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// A fault with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,35 +1,16 @@
-//! Ids of names, and hours that have a partition, as far as one connection has needed them. Both are made
-//! before a batch's transaction and committed at once: while a batch is sent, no lock is held that others
-//! may wait for.
+//! Looks up the ids of names. New names are made before a batch's transaction and committed at once: while a
+//! batch is sent, no lock is held that others may wait for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::cache::Table;
 use super::fault::{Fault, Kind};
 use super::session::Session;
 use crate::model::outcome::tidy;
 
 /// Most names of a kind that are remembered; past that all are asked for again.
 const KNOWN_MAX: usize = 100_000;
-
-/// Names and hours that are known to exist. Another session may drop a partition; the database then reports
-/// that.
-#[derive(Default)]
-pub struct Names {
-    targets: HashMap<Arc<str>, i32>,
-    nodes: HashMap<Arc<str>, i32>,
-    /// Begins of hours, in milliseconds since 1970.
-    hours: BTreeSet<i64>,
-}
-
-/// Tables of names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// Names of targets.
-    Target,
-    /// Names of nodes.
-    Node,
-}
 
 impl Table {
     fn select(self) -> &'static str {
@@ -67,21 +48,19 @@ impl Table {
     }
 }
 
-impl Names {
-    /// Returns the id of a name that was looked up before.
-    pub fn id(&self, table: Table, name: &str) -> Option<i32> {
-        match table {
-            Table::Target => self.targets.get(name).copied(),
-            Table::Node => self.nodes.get(name).copied(),
-        }
-    }
+/// Returns the id of a target whose name was looked up before.
+pub fn target_id(session: &Session, name: &str) -> Result<i32, Fault> {
+    id(session, Table::Target, name)
+}
 
-    fn of(&mut self, table: Table) -> &mut HashMap<Arc<str>, i32> {
-        match table {
-            Table::Target => &mut self.targets,
-            Table::Node => &mut self.nodes,
-        }
-    }
+/// Returns the id of a node whose name was looked up before.
+pub fn node_id(session: &Session, name: &str) -> Result<i32, Fault> {
+    id(session, Table::Node, name)
+}
+
+fn id(session: &Session, table: Table, name: &str) -> Result<i32, Fault> {
+    let id = session.names.id(table, name);
+    id.ok_or_else(|| Fault::away(format!("the name {name:?} was forgotten")))
 }
 
 /// Looks up the ids of all these names; a new name gets an id.
@@ -172,43 +151,4 @@ pub async fn hold<'a>(
 /// Returns a name as a text column can hold it.
 fn stored(name: &str) -> String {
     tidy(name, usize::MAX)
-}
-
-/// Hours after the present one that get a partition ahead: so at least 6 whole hours have one at any time.
-const HOURS_AHEAD: i64 = 7;
-const HOUR_MS: i64 = 3_600_000;
-
-/// Makes sure that the next hours have a partition, unless another session holds the table.
-pub async fn open_hours_ahead(session: &mut Session, now_ms: i64) -> Result<(), Fault> {
-    let this_ms = now_ms - now_ms.rem_euclid(HOUR_MS);
-    for hour in (0..=HOURS_AHEAD).map(|hours| this_ms + hours * HOUR_MS) {
-        if session.names.hours.contains(&hour) {
-            continue;
-        }
-        session.client().batch_execute("BEGIN; SET LOCAL lock_timeout = '300ms'").await?;
-        match session.execute("SELECT make_hour($1)", &[&hour]).await {
-            Ok(_) => session.client().batch_execute("COMMIT").await?,
-            Err(fault) if fault.kind == Kind::Lost => return Err(fault),
-            Err(_) => {
-                session.client().batch_execute("ROLLBACK").await?;
-                break;
-            }
-        }
-        session.names.hours.insert(hour);
-    }
-    Ok(())
-}
-
-/// Makes sure that these hours have a partition.
-pub async fn open_hours(
-    session: &mut Session,
-    hours: impl Iterator<Item = i64>,
-) -> Result<(), Fault> {
-    for hour in hours {
-        if !session.names.hours.contains(&hour) {
-            session.execute("SELECT make_hour($1)", &[&hour]).await?;
-            session.names.hours.insert(hour);
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Reads rows as the values that the reports are made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use crate::model::anchor::Anchors;
 use crate::model::outcome::{Gap, GapCause, Verdict};
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::{Labels, Position};
+use crate::store::batch::Position;
+use crate::store::columns::NamesById;
+use crate::store::engine::Labels;
 
 const POSITIONS: &str = "SELECT partition, next, anchors FROM kafka_offset
     WHERE cluster = $1 AND topic = $2";
@@ -99,7 +101,7 @@ pub async fn checks(
     until_ms: i64,
     take: &mut dyn FnMut(&Who, &Check),
 ) -> Result<(), Fault> {
-    let mut names = Names::read(session).await?;
+    let mut names = self::names(session).await?;
     let statement = session.statement(CHECKS).await?;
     let window: [&(dyn ToSql + Sync); 2] = [&from_ms, &until_ms];
     let mut rows = pin!(session.client().query_raw(&statement, window).await?);
@@ -113,7 +115,7 @@ pub async fn checks(
             match_ok: get(&row, 7)?,
             total_us: get::<i64>(&row, 8)?.max(0) as u64,
         };
-        take(names.who(get(&row, 0)?, get(&row, 1)?), &check);
+        take(names.pair(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()), &check);
     }
     Ok(())
 }
@@ -125,9 +127,10 @@ pub async fn gaps(
     until_ms: i64,
     take: &mut dyn FnMut(&Gap),
 ) -> Result<(), Fault> {
-    let mut names = Names::read(session).await?;
+    let mut names = self::names(session).await?;
     for row in session.query(GAPS, &[&from_ms, &until_ms]).await? {
-        let (target, node) = names.who(get(&row, 0)?, get(&row, 1)?).clone();
+        let (target, node) =
+            names.pair(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()).clone();
         take(&Gap {
             target,
             node,
@@ -155,34 +158,15 @@ pub async fn losses(
     Ok(losses)
 }
 
-/// Names of ids; each pair of names is made once.
-struct Names {
-    targets: HashMap<i32, Arc<str>>,
-    nodes: HashMap<i32, Arc<str>>,
-    pairs: HashMap<(i32, i32), Who>,
-}
-
-impl Names {
-    async fn read(session: &mut Session) -> Result<Names, Fault> {
-        let mut names =
-            Names { targets: HashMap::new(), nodes: HashMap::new(), pairs: HashMap::new() };
-        for row in session.query("SELECT id, name FROM target", &[]).await? {
-            names.targets.insert(get(&row, 0)?, text(&row, 1)?);
-        }
-        for row in session.query("SELECT id, name FROM node", &[]).await? {
-            names.nodes.insert(get(&row, 0)?, text(&row, 1)?);
-        }
-        Ok(names)
+async fn names(session: &mut Session) -> Result<NamesById, Fault> {
+    let mut names = NamesById::default();
+    for row in session.query("SELECT id, name FROM target", &[]).await? {
+        names.add_target(get::<i32>(&row, 0)?.into(), text(&row, 1)?);
     }
-
-    fn who(&mut self, target: i32, node: i32) -> &Who {
-        self.pairs.entry((target, node)).or_insert_with(|| {
-            let name = |of: &HashMap<i32, Arc<str>>, id| {
-                of.get(&id).cloned().unwrap_or_else(|| Arc::from(""))
-            };
-            (name(&self.targets, target), name(&self.nodes, node))
-        })
+    for row in session.query("SELECT id, name FROM node", &[]).await? {
+        names.add_node(get::<i32>(&row, 0)?.into(), text(&row, 1)?);
     }
+    Ok(names)
 }
 
 fn get<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Fault> {

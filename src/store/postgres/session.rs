@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
+use super::cache::Names;
 use super::fault::{Fault, Kind};
-use super::names::Names;
 use super::patience::until;
 
 /// Future that moves the bytes of a connection; ends when the connection does.

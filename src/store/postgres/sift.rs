@@ -3,12 +3,14 @@
 
 use std::ops::Range;
 
+use super::client::{Postgres, WRITING};
 use super::fault::{Fault, Kind};
+use super::records::Batch;
 use super::session::Session;
-use super::write::{self, Batch};
-use super::{Postgres, WRITING};
+use super::write;
 use crate::model::record::Record;
-use crate::store::{Parcel, StoreError};
+use crate::store::batch::Parcel;
+use crate::store::error::StoreError;
 
 /// A record that the tables refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 
 use super::copy::Key;
 use super::fault::Fault;
+use super::records::Given;
 use super::session::Session;
-use super::write::Given;
 use crate::model::outcome::Verdict;
 use crate::model::state::State;
 

@@ -1,10 +1,11 @@
 //! Looks after the database, beside the storing of parcels: checks that the server answers, asks for its
 //! time, makes partitions ahead, and drops rows that were kept for long enough.
 
+use super::client::{KNOCKING, Postgres, WRITING};
 use super::retain::{self, Retained};
-use super::{KNOCKING, Postgres, WRITING, names, read};
+use super::{partitions, read};
 use crate::config::Retention;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 impl Postgres {
     /// Checks that the server answers.
@@ -52,7 +53,7 @@ impl Postgres {
     /// The server is away.
     pub fn make_hours(&mut self, now_ms: i64) -> Result<(), StoreError> {
         self.run("make partitions in", WRITING, true, async |session, _| {
-            names::open_hours_ahead(session, now_ms).await
+            partitions::open_hours_ahead(session, now_ms).await
         })
     }
 

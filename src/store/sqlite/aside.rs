@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::StoreError;
-use super::open::beside;
+use super::files::beside;
+use crate::store::error::StoreError;
 
 /// Most damaged files that are kept.
 const KEPT_MAX: usize = 3;

@@ -3,27 +3,19 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
-use rustix::fs::{Access, access};
-use rustix::io::Errno;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::super::StoreError;
-use super::{ELSEWHERE, away, read_only, words};
-use crate::clock;
+use super::error::{ELSEWHERE, away, foreign, read_only, unfit};
+use super::files::{beside, has_log, is_ours};
+use super::migrate::{self, APPLICATION};
+use crate::store::error::StoreError;
 
-/// `application_id` of our files: "site" in ASCII.
-const APPLICATION: i32 = 0x7369_7465;
-/// SQL that makes each `user_version` of our files from the one before; the first makes version 1.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("hops.sql"), include_str!("loss.sql")];
 /// Size of the smallest SQLite file, in bytes.
 const SMALLEST: u64 = 512;
-/// Ending of the lock file's name, which [`super::Sqlite::claim`] leaves beside a database.
-pub const LOCK: &str = ".lock";
 /// Longest wait for another process to release the file.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -62,7 +54,7 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512;",
         )
         .map_err(unfit)?;
-    migrate(&mut connection, is_new).map_err(|error| away("prepare", path, &error))?;
+    migrate::migrate(&mut connection, is_new).map_err(|error| away("prepare", path, &error))?;
     Ok(connection)
 }
 
@@ -177,30 +169,10 @@ fn look(path: &Path) -> Result<(), StoreError> {
 
 /// Accepts the version of our tables, if we know it.
 fn known(path: &Path, version: i32) -> Result<(), StoreError> {
-    if usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len()) {
+    if usize::try_from(version).is_ok_and(|version| version <= migrate::LATEST) {
         return Ok(());
     }
     Err(foreign(path, "a newer sitewatch made it"))
-}
-
-fn foreign(path: &Path, why: &str) -> StoreError {
-    let text = format!("cannot use {}: {why}; it was not touched", path.display());
-    StoreError::Unfit { text }
-}
-
-/// Returns true if a write-ahead log that is not empty stands beside the file.
-fn has_log(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
-}
-
-/// Returns the reason for which the system does not let us write the file, or make files beside it, if
-/// there is one. Nothing is opened for that: to close it again would lose the locks of our connections.
-pub fn refusal(path: &Path) -> Option<std::io::Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK);
-    let file = access(path, Access::READ_OK | Access::WRITE_OK);
-    let refused = file.err().filter(|error| *error != Errno::NOENT).or(folder.err());
-    refused.map(std::io::Error::from)
 }
 
 /// Closes a file that is damaged, and leaves its log as it is.
@@ -208,13 +180,6 @@ pub fn leave(connection: Connection) {
     // If SQLite refuses the setting, the log may be moved into the file, which harms nobody.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     drop(connection);
-}
-
-/// Returns `path` with `end` behind its name: a file that SQLite or we put beside the database.
-pub fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -270,48 +235,4 @@ fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::R
 /// Returns the journal in use, such as `wal` or `delete`.
 pub fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))
-}
-
-/// Brings the tables up to date, each step and its number in one transaction. If another process starts at
-/// the same moment, a step that it has done already is left out.
-fn migrate(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
-    if is_new {
-        connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
-    }
-    let version = |connection: &Connection| -> rusqlite::Result<usize> {
-        connection
-            .query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))
-            .map(|v| v as usize)
-    };
-    for (index, sql) in MIGRATIONS.iter().enumerate().skip(version(connection)?) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if version(&transaction)? > index {
-            continue;
-        }
-        transaction.execute_batch(sql)?;
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", index + 1))?;
-        transaction.execute(
-            "INSERT INTO migration (version, applied_ms) VALUES (?, ?)",
-            (index as i64 + 1, clock::now_ms()),
-        )?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-/// Makes the error for a file that cannot be opened. Only files of ours count as damaged.
-fn unfit(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let text = format!("cannot open {}: {}", path.display(), words(path, error));
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) if is_ours(path) => {
-            StoreError::Damaged { text }
-        }
-        _ => StoreError::Unfit { text },
-    }
-}
-
-/// Returns true if the file is ours, even if its first bytes no longer say so: `run` has left its lock
-/// beside it.
-fn is_ours(path: &Path) -> bool {
-    beside(path, LOCK).exists()
 }

@@ -1,6 +1,6 @@
 //! Reads rows as the values that the reports are made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::Type;
@@ -9,7 +9,8 @@ use rusqlite::{Connection, Row};
 use crate::model::outcome::{Gap, GapCause, Verdict};
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::Labels;
+use crate::store::columns::NamesById;
+use crate::store::engine::Labels;
 
 /// Returns the newest due time of each target on a node.
 pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
@@ -59,7 +60,7 @@ pub fn checks(
     until_ms: i64,
     take: &mut dyn FnMut(&Who, &Check),
 ) -> rusqlite::Result<()> {
-    let mut names = Names::read(connection)?;
+    let mut names = self::names(connection)?;
     let mut statement = connection.prepare(
         "SELECT target_id, node_id, due_ms, interval_ms, verdict, responded, status_ok, match_ok,
                 total_us
@@ -77,7 +78,7 @@ pub fn checks(
             match_ok: row.get(7)?,
             total_us: row.get::<_, i64>(8)?.max(0) as u64,
         };
-        take(names.who(row.get(0)?, row.get(1)?), &check);
+        take(names.pair(row.get(0)?, row.get(1)?), &check);
     }
     Ok(())
 }
@@ -89,14 +90,14 @@ pub fn gaps(
     until_ms: i64,
     take: &mut dyn FnMut(&Gap),
 ) -> rusqlite::Result<()> {
-    let mut names = Names::read(connection)?;
+    let mut names = self::names(connection)?;
     let mut statement = connection.prepare(
         "SELECT target_id, node_id, run, from_ms, to_ms, count, interval_ms, cause
          FROM gap WHERE from_ms < ?2 AND to_ms >= ?1 ORDER BY from_ms",
     )?;
     let mut rows = statement.query([from_ms, until_ms])?;
     while let Some(row) = rows.next()? {
-        let (target, node) = names.who(row.get(0)?, row.get(1)?).clone();
+        let (target, node) = names.pair(row.get(0)?, row.get(1)?).clone();
         let cause: String = row.get(7)?;
         take(&Gap {
             target,
@@ -127,30 +128,19 @@ pub fn losses(
     rows.collect()
 }
 
-/// Names of ids; each pair of names is made once.
-struct Names {
-    targets: HashMap<i64, Arc<str>>,
-    nodes: HashMap<i64, Arc<str>>,
-    pairs: HashMap<(i64, i64), Who>,
-}
-
-impl Names {
-    fn read(connection: &Connection) -> rusqlite::Result<Names> {
-        let names = |table: &str| -> rusqlite::Result<HashMap<i64, Arc<str>>> {
-            let mut statement = connection.prepare(&format!("SELECT id, name FROM {table}"))?;
-            statement.query_map([], |row| Ok((row.get(0)?, text(row, 1)?)))?.collect()
-        };
-        Ok(Names { targets: names("target")?, nodes: names("node")?, pairs: HashMap::new() })
+fn names(connection: &Connection) -> rusqlite::Result<NamesById> {
+    let mut names = NamesById::default();
+    let mut statement = connection.prepare("SELECT id, name FROM target")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        names.add_target(row.get(0)?, text(row, 1)?);
     }
-
-    fn who(&mut self, target: i64, node: i64) -> &Who {
-        self.pairs.entry((target, node)).or_insert_with(|| {
-            let name = |of: &HashMap<i64, Arc<str>>, id| {
-                of.get(&id).cloned().unwrap_or_else(|| Arc::from(""))
-            };
-            (name(&self.targets, target), name(&self.nodes, node))
-        })
+    let mut statement = connection.prepare("SELECT id, name FROM node")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        names.add_node(row.get(0)?, text(row, 1)?);
     }
+    Ok(names)
 }
 
 fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<Arc<str>> {

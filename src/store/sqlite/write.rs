@@ -1,36 +1,32 @@
 //! Writes records as rows: one transaction a batch, keys that absorb repeats, and the largest size.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{
-    Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params};
 
-use super::Sqlite;
-use crate::model::outcome::{Cause, Gap, Loss, LossCause, Outcome};
+use super::expire::expire;
+use super::ids::RowIds;
+use crate::model::outcome::{Cause, Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::state::AHEAD_MS;
 use crate::model::wire::{encode_hops, encode_labels};
-use crate::store::Written;
-
-/// Most checks that are deleted at once when the file is too large, unless one moment has more.
-const EXPIRE: i64 = 2000;
+use crate::store::batch::Written;
+use crate::store::columns::signed;
 
 /// Stores records, and brings the file back within its largest size.
 pub fn records(
-    store: &mut Sqlite,
+    connection: &mut Connection,
+    known: &mut RowIds,
+    max_size: u64,
     records: &mut dyn Iterator<Item = &Record>,
     now_ms: i64,
 ) -> rusqlite::Result<Written> {
     let mut written = Written::default();
-    let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Ids made in a transaction are valid only once it is committed: if it fails, all remembered ids are
-    // dropped.
-    let mut targets = std::mem::take(&mut store.targets);
-    let mut nodes = std::mem::take(&mut store.nodes);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // If the transaction fails, all remembered ids are dropped.
+    let mut ids = std::mem::take(known);
     {
-        let mut rows = Rows::new(&transaction, &mut targets, &mut nodes)?;
+        let mut rows = Rows::new(&transaction, &mut ids)?;
         let mut last = None;
         for record in records {
             rows.put(record, now_ms, &mut written)?;
@@ -41,11 +37,11 @@ pub fn records(
         if let Some((node, run)) = last {
             let node = rows.node_id(&node)?;
             transaction.execute("UPDATE node SET seen_ms = ? WHERE id = ?", (now_ms, node))?;
-            written.expired = expire(&transaction, store.max_size, node, run)?;
+            written.expired = expire(&transaction, max_size, node, run)?;
         }
     }
     transaction.commit()?;
-    (store.targets, store.nodes) = (targets, nodes);
+    *known = ids;
     Ok(written)
 }
 
@@ -58,16 +54,11 @@ struct Rows<'c> {
     connection: &'c Connection,
     outcome: Statement<'c>,
     state: Statement<'c>,
-    targets: &'c mut HashMap<Arc<str>, i64>,
-    nodes: &'c mut HashMap<Arc<str>, i64>,
+    ids: &'c mut RowIds,
 }
 
 impl<'c> Rows<'c> {
-    fn new(
-        connection: &'c Transaction<'_>,
-        targets: &'c mut HashMap<Arc<str>, i64>,
-        nodes: &'c mut HashMap<Arc<str>, i64>,
-    ) -> rusqlite::Result<Rows<'c>> {
+    fn new(connection: &'c Transaction<'_>, ids: &'c mut RowIds) -> rusqlite::Result<Rows<'c>> {
         let outcome = connection.prepare(
             "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
              ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, \
@@ -87,7 +78,7 @@ impl<'c> Rows<'c> {
                first_due_ms = min(first_due_ms, excluded.first_due_ms)"
             .replace("LATE", LATE);
         let state = connection.prepare(&state)?;
-        Ok(Rows { connection, outcome, state, targets, nodes })
+        Ok(Rows { connection, outcome, state, ids })
     }
 
     fn put(&mut self, record: &Record, now_ms: i64, written: &mut Written) -> rusqlite::Result<()> {
@@ -225,30 +216,12 @@ impl<'c> Rows<'c> {
     }
 
     fn target_id(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
-        id(self.connection, "target", name, self.targets)
+        self.ids.target(self.connection, name)
     }
 
     fn node_id(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
-        id(self.connection, "node", name, self.nodes)
+        self.ids.node(self.connection, name)
     }
-}
-
-/// Returns the id of a name in a table of names; a new name gets an id.
-fn id(
-    connection: &Connection,
-    table: &'static str,
-    name: &Arc<str>,
-    known: &mut HashMap<Arc<str>, i64>,
-) -> rusqlite::Result<i64> {
-    if let Some(id) = known.get(name) {
-        return Ok(*id);
-    }
-    let insert = format!("INSERT INTO {table} (name) VALUES (?) ON CONFLICT DO NOTHING");
-    connection.execute(&insert, [&**name])?;
-    let select = format!("SELECT id FROM {table} WHERE name = ?");
-    let id = connection.query_row(&select, [&**name], |row| row.get(0))?;
-    known.insert(Arc::clone(name), id);
-    Ok(id)
 }
 
 /// Stores a loss; a stored loss of the same key grows.
@@ -269,65 +242,4 @@ fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result
         ],
     )?;
     Ok(())
-}
-
-/// Deletes the oldest checks, and the gaps among them, until the file's content is within `max_size`;
-/// counts them as one loss of the run. Returns how many checks were deleted. The newest moment stays, even
-/// if its checks alone are too large.
-fn expire(connection: &Connection, max_size: u64, node: i64, run: u32) -> rusqlite::Result<u64> {
-    let mut expired = 0;
-    while used(connection)? > max_size {
-        let Some((from_ms, until_ms)) = oldest(connection)? else { break };
-        let count = connection.execute("DELETE FROM outcome WHERE due_ms < ?", [until_ms])? as u64;
-        connection.execute("DELETE FROM gap WHERE to_ms < ?", [until_ms])?;
-        expired += count;
-        let cause = LossCause::Expired.as_str();
-        let grown = connection.execute(
-            "UPDATE loss SET to_ms = ?, count = count + ? WHERE node_id = ? AND run = ? AND cause = ?",
-            params![until_ms - 1, signed(count), node, run, cause],
-        )?;
-        if grown == 0 {
-            connection.execute(
-                "INSERT INTO loss (node_id, run, from_ms, cause, to_ms, count)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-                params![node, run, from_ms, cause, until_ms - 1, signed(count)],
-            )?;
-        }
-    }
-    Ok(expired)
-}
-
-/// Returns the first due time of the oldest checks and the due time up to which to delete: an eighth of all
-/// checks, at most [`EXPIRE`], and at least one moment. None if only one moment is left.
-fn oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
-    let rows: i64 = connection.query_row(
-        "SELECT count(*) FROM (SELECT 1 FROM outcome LIMIT ?)",
-        [8 * EXPIRE],
-        |row| row.get(0),
-    )?;
-    let due = |query: &str, argument: i64| {
-        connection.query_row(query, [argument], |row| row.get::<_, i64>(0)).optional()
-    };
-    let nth = "SELECT due_ms FROM outcome ORDER BY due_ms LIMIT 1 OFFSET ?";
-    let Some(from_ms) = due(nth, 0)? else { return Ok(None) };
-    let until_ms = match due(nth, rows / 8)? {
-        Some(until_ms) if until_ms > from_ms => Some(until_ms),
-        _ => due("SELECT due_ms FROM outcome WHERE due_ms > ? ORDER BY due_ms LIMIT 1", from_ms)?,
-    };
-    Ok(until_ms.map(|until_ms| (from_ms, until_ms)))
-}
-
-/// Returns the bytes of the file that are in use.
-fn used(connection: &Connection) -> rusqlite::Result<u64> {
-    let number = |pragma: &str| -> rusqlite::Result<u64> {
-        connection
-            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
-            .map(|n| n.max(0) as u64)
-    };
-    Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
-}
-
-/// Converts to SQLite's signed integers; our numbers never come near the end.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,94 @@
+//! Compares a parcel's marks with the stored marks, and moves those.
+
+use std::collections::BTreeMap;
+
+use super::fault::Fault;
+use super::session::Session;
+use crate::model::anchor::{Anchor, Anchors};
+use crate::store::batch::{Mark, Parcel, Position};
+
+const MARKS: &str = "SELECT partition, next, anchors FROM kafka_offset
+    WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
+
+const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new.anchors
+    FROM unnest($3::int4[], $4::int8[], $5::text[]) AS new (partition, next, anchors)
+    WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
+
+/// For partitions that had no mark; another writer may just have made one.
+const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
+    SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[], $5::text[])
+    ON CONFLICT (cluster, topic, partition) DO UPDATE
+        SET next = excluded.next, anchors = excluded.anchors
+        WHERE kafka_offset.next < excluded.next";
+
+/// Marks of a parcel, compared with the stored marks.
+#[derive(Default)]
+pub struct Marked {
+    /// Partitions whose stored mark is below the start of the parcel, and that mark.
+    pub older: Vec<(i32, i64)>,
+    /// Partitions whose mark is locked, and their new position.
+    locked: Vec<(i32, Position)>,
+    /// Partitions that have no mark yet, and their first position.
+    absent: Vec<(i32, Position)>,
+}
+
+/// Compares the marks of a parcel with the stored marks, which are locked: another writer of the same
+/// partitions waits here.
+pub async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
+    let mut marked = Marked::default();
+    if parcel.marks.is_empty() {
+        return Ok(marked);
+    }
+    let partitions: Vec<i32> = parcel.marks.iter().map(|mark| mark.partition).collect();
+    let rows = session.query(MARKS, &[&parcel.cluster, &parcel.topic, &partitions]).await?;
+    let mut stored = BTreeMap::new();
+    for row in rows {
+        let (next, anchors) = (row.try_get(1)?, Anchors::parse(row.try_get(2)?));
+        stored.insert(row.try_get::<_, i32>(0)?, Position { next, anchors });
+    }
+    for mark in &parcel.marks {
+        match stored.remove(&mark.partition) {
+            Some(stored) if stored.next < mark.from => {
+                marked.older.push((mark.partition, stored.next));
+            }
+            None if mark.from > 0 => marked.older.push((mark.partition, 0)),
+            Some(stored) => marked.locked.push((mark.partition, advanced(stored, mark))),
+            None => marked.absent.push((mark.partition, advanced(Position::default(), mark))),
+        }
+    }
+    Ok(marked)
+}
+
+/// Returns the position after a parcel with this mark. A parcel that comes late changes nothing.
+fn advanced(stored: Position, mark: &Mark) -> Position {
+    let Position { mut next, mut anchors } = stored;
+    if let Some(reset) = mark.reset {
+        next = reset;
+        anchors.cut(reset);
+    }
+    if mark.next > next {
+        next = mark.next;
+        if let Some(hash) = mark.hash {
+            anchors.add(Anchor { offset: next - 1, hash });
+        }
+    }
+    Position { next, anchors }
+}
+
+impl Marked {
+    /// Moves the stored marks to those of the parcel.
+    pub async fn advance(&self, session: &mut Session, parcel: &Parcel) -> Result<(), Fault> {
+        for (sql, marks) in [(MOVE_MARKS, &self.locked), (NEW_MARKS, &self.absent)] {
+            if marks.is_empty() {
+                continue;
+            }
+            let partitions: Vec<i32> = marks.iter().map(|(partition, _)| *partition).collect();
+            let next: Vec<i64> = marks.iter().map(|(_, position)| position.next).collect();
+            let anchors: Vec<String> =
+                marks.iter().map(|(_, position)| position.anchors.to_string()).collect();
+            let (cluster, topic) = (&parcel.cluster, &parcel.topic);
+            session.execute(sql, &[cluster, topic, &partitions, &next, &anchors]).await?;
+        }
+        Ok(())
+    }
+}

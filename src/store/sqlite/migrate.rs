@@ -8,9 +8,9 @@ use crate::clock;
 
 /// `application_id` of our files: "site" in ASCII.
 pub const APPLICATION: i32 = 0x7369_7465;
-/// SQL that makes each `user_version` of our files from the one before; the first makes version 1.
+/// Migrations in their order; the first is number 1.
 const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("hops.sql"), include_str!("loss.sql")];
+    [include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
 /// Number of the newest migration.
 pub const LATEST: usize = MIGRATIONS.len();
 

@@ -1,4 +1,4 @@
--- Version 2: the hops of redirects, and what a node tells of itself.
+-- Migration 2: the hops of redirects, and the run before of each node, its spool and its clock.
 
 ALTER TABLE outcome ADD COLUMN reused INTEGER;
 ALTER TABLE outcome ADD COLUMN hops TEXT;               -- a JSON array of objects

@@ -1,4 +1,4 @@
--- Losses of one node, run, start and cause are told apart by a number; those of before have 0.
+-- Migration 3: losses of one node, run, start and cause are told apart by a number; earlier losses have 0.
 CREATE TABLE loss_by_sequence (
     node_id  INTEGER NOT NULL REFERENCES node (id),
     run      INTEGER NOT NULL,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::names::{node_id, target_id};
 use super::session::Session;
 use crate::model::outcome::tidy;

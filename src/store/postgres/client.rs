@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::connect::{self, Mode};
-use super::fault::{Fault, Kind};
+use super::deadline::{Patience, until};
+use super::error::{Fault, Kind};
 use super::migrate::{self, Ready};
-use super::patience::{Patience, until};
 use super::session::{Link, Session};
 use crate::config;
 use crate::config::Retention;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
-use super::fault::Fault;
+use super::deadline::{silence, until};
+use super::error::Fault;
 use super::migrate::quoted;
-use super::patience::{silence, until};
 use super::session::{Link, Session};
 use super::tls::Connector;
 use crate::config::{Postgres, SslMode};

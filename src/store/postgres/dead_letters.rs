@@ -1,6 +1,6 @@
 //! Stores messages that could not be read, for a person to look into.
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
 use crate::model::outcome::tidy;
 use crate::store::batch::{DeadLetter, Parcel};

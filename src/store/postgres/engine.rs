@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::client::{Postgres, READING, WRITING};
 use super::connect::Mode;
-use super::fault::{Fault, Kind};
+use super::error::{Fault, Kind};
 use super::records::Batch;
 use super::session::Session;
 use super::{read, retain, write};

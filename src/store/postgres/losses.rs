@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::types::ToSql;
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::names::{node_id, target_id};
 use super::session::Session;
 use crate::model::outcome::{Gap, Loss};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
 use crate::model::anchor::{Anchor, Anchors};
 use crate::store::batch::{Mark, Parcel, Position};

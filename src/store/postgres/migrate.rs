@@ -3,7 +3,7 @@
 //! Migrations are numbered files. Each runs once, in a transaction with its number, under an advisory lock
 //! of the schema, so that two writers that start at once both succeed.
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
 use crate::clock;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cache::Table;
-use super::fault::{Fault, Kind};
+use super::error::{Fault, Kind};
 use super::session::Session;
 use crate::model::outcome::tidy;
 

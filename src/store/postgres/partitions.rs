@@ -1,7 +1,7 @@
 //! Makes the partitions of hours before a batch's transaction, each committed at once: while a batch is sent,
 //! no lock is held that others may wait for.
 
-use super::fault::{Fault, Kind};
+use super::error::{Fault, Kind};
 use super::session::Session;
 
 /// Hours after the present one that get a partition ahead: so at least 6 whole hours have one at any time.

@@ -8,9 +8,9 @@ use smol::stream::StreamExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
-use super::states;
+use super::state_table;
 use crate::model::anchor::Anchors;
 use crate::model::outcome::{Gap, GapCause, Verdict};
 use crate::model::report::{State, Who};
@@ -78,7 +78,7 @@ pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String
 pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, Fault> {
     let mut states = BTreeMap::new();
     for row in session.query(STATES, &[]).await? {
-        states.insert((text(&row, 0)?, text(&row, 1)?), states::read(&row)?);
+        states.insert((text(&row, 0)?, text(&row, 1)?), state_table::read(&row)?);
     }
     Ok(states)
 }
@@ -178,5 +178,5 @@ fn text(row: &Row, index: usize) -> Result<Arc<str>, Fault> {
 }
 
 fn verdict(row: &Row, index: usize) -> Result<Verdict, Fault> {
-    states::verdict(get(row, index)?)
+    state_table::verdict(get(row, index)?)
 }

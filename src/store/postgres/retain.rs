@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
 use crate::config::Retention;
 

@@ -11,8 +11,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::cache::Names;
-use super::fault::{Fault, Kind};
-use super::patience::until;
+use super::deadline::until;
+use super::error::{Fault, Kind};
 
 /// Future that moves the bytes of a connection; ends when the connection does.
 type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;

@@ -14,7 +14,7 @@ use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslNegotiation};
 
-use super::fault::Fault;
+use super::error::Fault;
 use crate::config::{Dsn, SslMode};
 use crate::error::{Context, Error};
 use crate::roots;

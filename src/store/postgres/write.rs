@@ -11,13 +11,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::cache::Table;
-use super::copy::{self, Key};
-use super::fault::Fault;
+use super::error::Fault;
 use super::marks::{self, Marked};
 use super::names;
 use super::records::{Batch, Given, is_kept, kept};
 use super::session::Session;
-use super::{announcements, dead_letters, losses, partitions, states};
+use super::staging::{self, Key};
+use super::{announcements, dead_letters, losses, partitions, state_table};
 use crate::model::record::Record;
 use crate::store::batch::{Stored, Written};
 
@@ -40,7 +40,7 @@ pub async fn store(session: &mut Session, batch: &Batch<'_>) -> Result<Stored, F
     if !keys.is_empty() {
         let hours: BTreeSet<i64> = keys.iter().map(hour).collect();
         partitions::open_hours(session, hours.into_iter()).await?;
-        copy::prepare(session).await?;
+        staging::prepare(session).await?;
     }
     let parts = parts(keys);
     let (last, before) = parts.split_last().unwrap_or((&keys, &[]));
@@ -137,7 +137,7 @@ async fn begin(
     session.client().batch_execute(begin).await?;
     if !keys.is_empty() {
         let rows = keys.iter().filter_map(|key| Some((*key, given.check(key.index)?)));
-        copy::stage(session, rows).await?;
+        staging::stage(session, rows).await?;
     }
     names::hold(session, Table::Target, kept(batch).filter_map(Record::target)).await?;
     names::hold(session, Table::Node, kept(batch).map(Record::node)).await
@@ -162,16 +162,16 @@ async fn insert(
     }
     let new = if batch.careful {
         let mut new: HashSet<(i64, i32, i32, i32)> = HashSet::new();
-        for row in session.query(copy::MOVE_NEW, &[]).await? {
+        for row in session.query(staging::MOVE_NEW, &[]).await? {
             new.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
         }
         let is_new = |key: &&Key| new.contains(&(key.due_ms, key.target, key.node, key.run));
         keys.iter().filter(is_new).copied().collect()
     } else {
-        session.execute(copy::MOVE, &[]).await?;
+        session.execute(staging::MOVE, &[]).await?;
         keys.to_vec()
     };
     let count = new.len() as u64;
-    states::states(session, new, given, batch.now_ms).await?;
+    state_table::states(session, new, given, batch.now_ms).await?;
     Ok(count)
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::error::{ELSEWHERE, away};
 use super::ids::RowIds;
-use super::{aside, files, open, read, write};
+use super::{files, open, quarantine, read, write};
 use crate::model::outcome::Gap;
 use crate::model::record::Record;
 use crate::model::report::{State, Who};
@@ -70,7 +70,7 @@ impl Sqlite {
             None => Sqlite::claim(path)?,
         };
         if let Err(error) = &created {
-            aside::set_aside(path, error)?;
+            quarantine::set_aside(path, error)?;
             created = Sqlite::create(path, max_size);
         }
         let mut store = created?;
@@ -215,7 +215,7 @@ impl Sqlite {
         let none = Connection::open_in_memory().map_err(|e| away("leave", &self.path, &e))?;
         // Close the file before the rename: SQLite removes its log by name.
         open::leave(std::mem::replace(&mut self.connection, none));
-        aside::set_aside(&self.path, error)?;
+        quarantine::set_aside(&self.path, error)?;
         self.connection = Sqlite::connect(&self.path, self.max_size)?;
         self.ids = RowIds::default();
         Ok(())

@@ -1,8 +1,7 @@
-//! SQLite: one file, and nothing to install. `open` decides whether a file is ours, `aside` moves a damaged
+//! SQLite: one file, and nothing to install. `open` decides whether a file is ours, `quarantine` moves a damaged
 //! file out of the way, `migrate` makes the tables; `expire` keeps the file
 //! within its largest size; `database` implements the trait by `write` and `read`.
 
-mod aside;
 mod database;
 mod error;
 mod expire;
@@ -10,6 +9,7 @@ mod files;
 mod ids;
 mod migrate;
 mod open;
+mod quarantine;
 mod read;
 mod write;
 

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::fault::Fault;
+use super::error::Fault;
 use crate::stop::Stop;
 
 /// Pause between two looks at whether we are to stop.

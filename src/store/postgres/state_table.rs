@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
-use super::copy::Key;
-use super::fault::Fault;
+use super::error::Fault;
 use super::records::Given;
 use super::session::Session;
+use super::staging::Key;
 use crate::model::outcome::Verdict;
 use crate::model::state::State;
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::client::{Postgres, WRITING};
-use super::fault::{Fault, Kind};
+use super::error::{Fault, Kind};
 use super::records::Batch;
 use super::session::Session;
 use super::write;

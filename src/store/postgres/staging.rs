@@ -11,7 +11,7 @@ use std::pin::Pin;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
-use super::fault::Fault;
+use super::error::Fault;
 use super::session::Session;
 use crate::model::outcome::{Cause, Hop, Outcome, tidy};
 use crate::model::wire::encode_hops;

@@ -113,7 +113,7 @@ fn a_file_that_is_sound_but_cannot_be_used_is_not_set_aside() {
         let folder = Temp::new();
         let path = folder.join("sitewatch.db");
         // Its lock stays beside it, as after every run.
-        drop(Sqlite::replacing(&path, u64::MAX).unwrap());
+        drop(Sqlite::create_or_replace(&path, u64::MAX).unwrap());
         Connection::open(&path).unwrap().execute_batch(change).unwrap();
         let before = files(folder.path());
         let config = format!("state_dir = '{}'\ntargets = ['127.0.0.1']", folder.path().display());

@@ -11,7 +11,7 @@ mod rights;
 mod views;
 
 use sitewatch::config::{self, Environment, Need};
-use sitewatch::store::{Postgres, Ready};
+use sitewatch::store::{Postgres, Readiness};
 
 use crate::harness;
 use crate::harness::Temp;
@@ -33,7 +33,7 @@ pub struct Fresh {
 impl Fresh {
     pub fn new() -> Fresh {
         let fresh = Fresh { database: harness::Postgres::database() };
-        assert_eq!(fresh.writer().prepare(), Ok(Ready::Yes));
+        assert_eq!(fresh.writer().prepare(), Ok(Readiness::Ready));
         fresh
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sitewatch::model::outcome::{Cause, Gap, GapCause, Loss, LossCause, Outcome, Phases, Verdict};
 use sitewatch::model::record::{Record, TargetState};
-use sitewatch::store::{Store, StoreError, Written};
+use sitewatch::store::{Store, StoreError, WriteCounts};
 
 use crate::harness::clock::hour_ms;
 
@@ -107,6 +107,6 @@ pub fn target(site: &str, node: &str, sent_ms: i64, labels: &[(&str, &str)]) -> 
 }
 
 /// Stores these, now being [`now`].
-pub fn put(store: &mut dyn Store, records: &[Record]) -> Result<Written, StoreError> {
+pub fn put(store: &mut dyn Store, records: &[Record]) -> Result<WriteCounts, StoreError> {
     store.write(&mut records.iter(), now())
 }

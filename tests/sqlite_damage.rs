@@ -173,7 +173,7 @@ fn after_a_power_cut_the_file_opens_with_every_row_that_was_committed() {
         let _ = clear();
         recording.cut(2, moment, &mut dice).write(&paths);
         let words = format!("cut {i}, after change {moment}");
-        let (store, _claim) = Sqlite::replacing(&paths[0], u64::MAX).expect(&words);
+        let (store, _claim) = Sqlite::create_or_replace(&paths[0], u64::MAX).expect(&words);
         drop(store);
         assert!(!scratch.join("s.db.damaged").exists(), "{words}: called damaged");
         let found = keys(&paths[0]);
@@ -227,7 +227,7 @@ fn three_damaged_files_are_kept_the_first_two_for_good() {
         if number == 3 {
             folder.write("s.db-wal", "a log of the third");
         }
-        drop(Sqlite::replacing(&path, u64::MAX).unwrap());
+        drop(Sqlite::create_or_replace(&path, u64::MAX).unwrap());
     }
     for (end, number) in [("", b'1'), ("-2", b'2'), ("-3", b'4')] {
         let kept = fs::read(folder.join(&format!("s.db.damaged{end}"))).unwrap();
@@ -242,7 +242,7 @@ fn a_log_goes_with_its_damaged_file() {
     let path = folder.write("s.db", [0xA5; 5 * PAGE]);
     folder.write("s.db.lock", "");
     let log = folder.write("s.db-wal", "no log of this file");
-    let (mut store, _claim) = Sqlite::replacing(&path, u64::MAX).unwrap();
+    let (mut store, _claim) = Sqlite::create_or_replace(&path, u64::MAX).unwrap();
     assert_eq!(put(&mut store, &checks(10)).unwrap().checks, 10);
     assert_eq!(fs::read(folder.join("s.db.damaged-wal")).unwrap(), b"no log of this file");
     assert!(fs::read(log).unwrap().len() > PAGE, "the new file's own");

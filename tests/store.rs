@@ -11,7 +11,7 @@ use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{State, Who};
 use sitewatch::model::tally::Check;
-use sitewatch::store::{Store, Written};
+use sitewatch::store::{Store, WriteCounts};
 
 use self::engine::{Engine, OnSqlite};
 use crate::postgres::Fresh;
@@ -81,8 +81,8 @@ fn state(store: &mut dyn Store, site: &str, node: &str) -> State {
     store.states().unwrap()[&who(site, node)]
 }
 
-fn stored(checks: u64, repeats: u64) -> Written {
-    Written { checks, repeats, expired: 0 }
+fn stored(checks: u64, repeats: u64) -> WriteCounts {
+    WriteCounts { checks, repeats, expired: 0 }
 }
 
 fn an_empty_store_has_nothing(engine: &dyn Engine) {
@@ -95,7 +95,7 @@ fn an_empty_store_has_nothing(engine: &dyn Engine) {
     assert!(store.losses(i64::MIN, i64::MAX).unwrap().is_empty());
     drop(store);
     let mut writer = engine.writer();
-    assert_eq!(put(&mut *writer, &[]).unwrap(), Written::default());
+    assert_eq!(put(&mut *writer, &[]).unwrap(), WriteCounts::default());
 }
 
 fn checks_read_back_as_they_were(engine: &dyn Engine) {
@@ -283,7 +283,7 @@ fn gaps_read_back_once(engine: &dyn Engine) {
         .collect();
     let records: Vec<Record> = given.iter().cloned().map(Record::Gap).collect();
     for _ in 0..2 {
-        assert_eq!(put(&mut *writer, &records).unwrap(), Written::default());
+        assert_eq!(put(&mut *writer, &records).unwrap(), WriteCounts::default());
     }
     let mut reader = engine.reader();
     assert_eq!(gaps(&mut *reader, i64::MIN, i64::MAX), given);

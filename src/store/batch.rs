@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use crate::model::anchor::Anchors;
 use crate::model::record::Record;
 
-/// Messages that a writer takes from Kafka into its store in one transaction.
+/// Records to store in one transaction. Those that come from Kafka have their origins and marks; others have
+/// neither.
 #[derive(Debug, Clone, Default)]
-pub struct Parcel {
-    /// Name of the topic.
+pub struct Batch {
+    /// Name of the topic; empty without marks.
     pub topic: String,
     /// Id of the Kafka cluster: the same topic elsewhere has other offsets.
     pub cluster: String,
-    /// Records that were read.
+    /// Records, in the order in which they came.
     pub records: Vec<Record>,
     /// Place of each record in Kafka, in the order of `records`.
     pub origins: Vec<Origin>,
@@ -21,14 +22,14 @@ pub struct Parcel {
     pub dead: Vec<DeadLetter>,
     /// Position up to which each partition was read, rising by partition.
     pub marks: Vec<Mark>,
-    /// Moment from which ages count, in milliseconds since 1970; none: the time of storing.
+    /// Time from which ages count, in milliseconds since 1970; none: the time of storing.
     pub age_ms: Option<i64>,
 }
 
-impl Parcel {
-    /// Appends a parcel of the same topic that was read after this one. Records that were read again
-    /// count once.
-    pub fn append(&mut self, later: Parcel) {
+impl Batch {
+    /// Appends a batch of the same topic that was read after this one. Records that were read again count
+    /// once.
+    pub fn append(&mut self, later: Batch) {
         let known: BTreeSet<Origin> = self.origins.iter().copied().collect();
         for (record, origin) in later.records.into_iter().zip(later.origins) {
             if !known.contains(&origin) {
@@ -39,7 +40,7 @@ impl Parcel {
         self.dead.extend(later.dead);
         for mark in later.marks {
             match self.marks.binary_search_by_key(&mark.partition, |before| before.partition) {
-                Ok(index) => self.marks[index].go_on(&mark),
+                Ok(index) => self.marks[index].advance(&mark),
                 Err(index) => self.marks.insert(index, mark),
             }
         }
@@ -53,8 +54,8 @@ pub struct Origin {
     pub partition: i32,
     /// Offset of the message.
     pub offset: i64,
-    /// Kafka's time of the message, in milliseconds since 1970: if a log was begun anew, another message
-    /// may have the same offset. 0 if it is not known.
+    /// Kafka's time of the message, in milliseconds since 1970: if a log was begun anew, another message may
+    /// have the same offset. 0 if it is not known.
     pub sent_ms: i64,
 }
 
@@ -67,7 +68,7 @@ pub struct Position {
     pub anchors: Anchors,
 }
 
-/// Mark: the position up to which a partition was read.
+/// Position up to which a partition was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
     /// The partition.
@@ -76,27 +77,28 @@ pub struct Mark {
     pub from: i64,
     /// Next offset to read.
     pub next: i64,
-    /// Offset from which on the log is another than the one read before: marks and anchors beyond no longer
-    /// count. None if the log is the same.
+    /// First offset at which the log differs from the log that was read before: later marks and anchors no
+    /// longer count. None if the log is the same.
     pub reset: Option<i64>,
     /// Fingerprint of the message before `next`; none if it is not known.
     pub hash: Option<u64>,
 }
 
 impl Mark {
-    /// Advances to a later mark of the same partition. A partition that was taken away and given back is
-    /// read again; the mark goes back only if the log was begun anew.
-    fn go_on(&mut self, later: &Mark) {
+    /// Advances to a later mark of the same partition. A partition that was taken away and given back is read
+    /// again; the mark goes back only if the log was begun anew.
+    fn advance(&mut self, later: &Mark) {
         if let Some(at) = later.reset {
             self.reset = Some(self.reset.map_or(at, |before| before.min(at)));
         }
         if later.reset.is_some() || later.next > self.next {
-            (self.next, self.hash) = (later.next, later.hash);
+            self.next = later.next;
+            self.hash = later.hash;
         }
     }
 }
 
-/// A message that could not be read or stored, and is kept for a person.
+/// A message that could not be read or stored. It is kept for a person to look into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Place of the message in Kafka.
@@ -109,19 +111,19 @@ pub struct DeadLetter {
     pub detail: String,
 }
 
-/// Result of storing a parcel.
+/// Result of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
-    /// The whole parcel is stored, with its marks.
-    Whole(Written),
-    /// Nothing was stored: the store is older than the parcel, since it was restored. These partitions go
-    /// on at these offsets.
+pub enum WriteResult {
+    /// The whole batch is stored, with its marks.
+    Stored(WriteCounts),
+    /// Nothing was stored: the database is older than the batch, since it was restored. Reading goes on at
+    /// these offsets of these partitions.
     Older(Vec<(i32, i64)>),
 }
 
-/// Result of a write.
+/// Counts of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteCounts {
     /// Number of checks that are new.
     pub checks: u64,
     /// Checks that were stored already.
@@ -138,12 +140,12 @@ mod tests {
     use super::*;
     use crate::model::record::NodeState;
 
-    fn parcel(offsets: &[i64], mark: Mark) -> Parcel {
+    fn batch(offsets: &[i64], mark: Mark) -> Batch {
         let record = |_: &i64| Record::Node(NodeState::new(&Arc::from("a"), 1, 2));
         let origin = |offset: &i64| Origin { offset: *offset, ..Origin::default() };
         let records = offsets.iter().map(record).collect();
         let origins = offsets.iter().map(origin).collect();
-        Parcel { records, origins, marks: vec![mark], ..Parcel::default() }
+        Batch { records, origins, marks: vec![mark], ..Batch::default() }
     }
 
     #[test]
@@ -155,17 +157,17 @@ mod tests {
             reset,
             hash: Some(next as u64),
         };
-        let mut joined = parcel(&[5, 6], mark(1, 5, 7, None));
-        joined.append(parcel(&[6, 7], mark(1, 7, 8, None)));
-        joined.append(parcel(&[4], mark(0, 4, 5, None)));
+        let mut joined = batch(&[5, 6], mark(1, 5, 7, None));
+        joined.append(batch(&[6, 7], mark(1, 7, 8, None)));
+        joined.append(batch(&[4], mark(0, 4, 5, None)));
         // The partition was taken away and given back.
-        joined.append(parcel(&[5, 6], mark(1, 5, 7, None)));
+        joined.append(batch(&[5, 6], mark(1, 5, 7, None)));
         let offsets: Vec<i64> = joined.origins.iter().map(|origin| origin.offset).collect();
         assert_eq!((offsets, joined.records.len()), (vec![5, 6, 7, 4], 4));
         assert_eq!(joined.marks, [mark(0, 4, 5, None), mark(1, 5, 8, None)]);
         // The log was cut, twice.
-        joined.append(parcel(&[], mark(1, 8, 7, Some(6))));
-        joined.append(parcel(&[], mark(1, 8, 9, Some(7))));
+        joined.append(batch(&[], mark(1, 8, 7, Some(6))));
+        joined.append(batch(&[], mark(1, 8, 9, Some(7))));
         assert_eq!(joined.marks[1], mark(1, 5, 9, Some(6)));
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batch::Written;
+use super::batch::WriteCounts;
 use super::error::StoreError;
 use crate::model::outcome::Gap;
 use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
-/// A store for records.
+/// Keeps records, and reads them back.
 pub trait Store: Send {
-    /// Stores records, in one transaction: all of them or none. A check or a gap whose key is stored
-    /// already changes nothing; a loss grows, and a state is replaced by a newer one.
+    /// Stores records, in one transaction: all of them or none. A check or a gap whose key is stored already
+    /// changes nothing; a loss grows, and a state is replaced by a newer one.
     ///
     /// # Errors
     /// Nothing was stored, and the same records may be given again.
@@ -21,10 +21,10 @@ pub trait Store: Send {
         &mut self,
         records: &mut dyn Iterator<Item = &Record>,
         now_ms: i64,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<WriteCounts, StoreError>;
 
-    /// Returns the newest due time that is stored of each target, as `node` checked it, in milliseconds
-    /// since 1970.
+    /// Returns the newest due time that is stored of each target, as `node` checked it, in milliseconds since
+    /// 1970.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -64,8 +64,8 @@ pub trait Store: Send {
         take: &mut dyn FnMut(&Gap),
     ) -> Result<(), StoreError>;
 
-    /// Returns how many records were dropped for each cause, from the losses that overlap [from, until);
-    /// each loss counts whole.
+    /// Returns how many records were dropped for each cause, from the losses that overlap [from, until); each
+    /// loss counts whole.
     ///
     /// # Errors
     /// The store cannot be read.

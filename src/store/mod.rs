@@ -8,8 +8,8 @@ mod error;
 mod postgres;
 mod sqlite;
 
-pub use batch::{DeadLetter, Mark, Origin, Parcel, Position, Stored, Written};
+pub use batch::{Batch, DeadLetter, Mark, Origin, Position, WriteCounts, WriteResult};
 pub use engine::{Labels, Store};
 pub use error::StoreError;
-pub use postgres::{Postgres, Ready, RefusedRecord, Retained};
+pub use postgres::{Postgres, Readiness, RefusedRecord, RetentionCounts};
 pub use sqlite::Sqlite;

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use sitewatch::config::Retention;
 use sitewatch::model::outcome::Verdict;
-use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, Stored};
+use sitewatch::store::{Batch, Mark, Postgres, Readiness, Store, WriteResult};
 
 use super::settings;
 use crate::harness::{self, Pgbouncer};
 use crate::records::{check, now};
 
-fn parcel(partition: i32, from: i64) -> Parcel {
+fn parcel(partition: i32, from: i64) -> Batch {
     let due = |i| now() + i64::from(partition) * 60_000 + i;
     let records = (from..from + 10).map(|i| check("site", "a", due(i), Verdict::Up)).collect();
     let marks = vec![Mark { partition, from, next: from + 10, ..Mark::default() }];
-    Parcel { records, marks, ..Parcel::default() }
+    Batch { records, marks, ..Batch::default() }
 }
 
 #[test]
@@ -25,14 +25,14 @@ fn session_pooling_is_all_that_writers_and_readers_need() {
     let database = harness::Postgres::database();
     let pooler = Pgbouncer::start(&database, "session");
     let settings = settings(&pooler.url());
-    assert_eq!(Postgres::connect(&settings).unwrap().prepare(), Ok(Ready::Yes));
+    assert_eq!(Postgres::connect(&settings).unwrap().prepare(), Ok(Readiness::Ready));
     thread::scope(|scope| {
         for partition in 0..4 {
             let mut store = Postgres::connect(&settings).unwrap();
             scope.spawn(move || {
                 for round in 0..10 {
                     let stored = store.store(&parcel(partition, round * 10), now());
-                    assert!(matches!(stored, Ok(Stored::Whole(_))), "{stored:?}");
+                    assert!(matches!(stored, Ok(WriteResult::Stored(_))), "{stored:?}");
                     store.make_hours(now()).unwrap();
                 }
             });
@@ -52,7 +52,7 @@ fn session_pooling_is_all_that_writers_and_readers_need() {
 fn transaction_pooling_is_named_and_stores_nothing_by_halves() {
     let database = harness::Postgres::database();
     let direct = settings(&database.url());
-    assert_eq!(Postgres::connect(&direct).unwrap().prepare(), Ok(Ready::Yes));
+    assert_eq!(Postgres::connect(&direct).unwrap().prepare(), Ok(Readiness::Ready));
     let pooler = Pgbouncer::start(&database, "transaction");
     let settings = settings(&pooler.url());
     let told: Vec<String> = thread::scope(|scope| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 use sitewatch::model::outcome::Verdict;
-use sitewatch::store::{Postgres, Ready};
+use sitewatch::store::{Postgres, Readiness};
 
 use super::settings;
 use crate::harness;
@@ -62,7 +62,7 @@ fn ask(client: &mut Client, query: &str) -> Answer {
 fn nine_dashboards_over_90_days_disturb_nobody() {
     let server = harness::Postgres::with_settings(DEFAULTS);
     let mut writer = Postgres::connect(&settings(&server.url())).unwrap();
-    assert_eq!(writer.prepare(), Ok(Ready::Yes));
+    assert_eq!(writer.prepare(), Ok(Readiness::Ready));
     let mut stored = 0;
     for day in 0..DAYS {
         let first = now() - day * 24 * HOUR;

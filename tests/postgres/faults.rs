@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use sitewatch::model::outcome::Verdict;
 use sitewatch::stop::Stop;
-use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored, Written};
+use sitewatch::store::{
+    Batch, Mark, Postgres, Readiness, Store, StoreError, WriteCounts, WriteResult,
+};
 
 use super::settings;
 use crate::harness::{self, eventually};
 use crate::records::{check, now, put};
 
-fn parcel(from: i64, next: i64) -> Parcel {
+fn parcel(from: i64, next: i64) -> Batch {
     let records = (from..next).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from, next, ..Mark::default() }];
-    Parcel { records, marks, ..Parcel::default() }
+    Batch { records, marks, ..Batch::default() }
 }
 
 #[test]
@@ -24,12 +26,12 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
     let mut reader = Postgres::connect(&settings(&server.url())).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     let mut next = 0;
     for round in 0..4 {
         let stored = store.store(&parcel(next, next + 10), now());
-        let want = Written { checks: 10, repeats: 0, expired: 0 };
-        assert_eq!(stored, Ok(Stored::Whole(want)), "round {round}");
+        let want = WriteCounts { checks: 10, repeats: 0, expired: 0 };
+        assert_eq!(stored, Ok(WriteResult::Stored(want)), "round {round}");
         next += 10;
         if round % 2 == 0 {
             server.restart();
@@ -51,7 +53,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
 fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     store.store(&parcel(0, 10), now()).unwrap();
     let mut other = server.client();
     other.batch_execute("BEGIN; LOCK TABLE sitewatch.kafka_offset").unwrap();
@@ -106,11 +108,11 @@ fn a_connection_may_end_with_its_last_answer() {
     let mut url = url::Url::parse(&database.url()).unwrap();
     url.set_port(Some(shutting_door(&database.url()))).unwrap();
     let mut store = Postgres::connect(&settings(url.as_str())).unwrap();
-    while store.prepare() != Ok(Ready::Yes) {}
+    while store.prepare() != Ok(Readiness::Ready) {}
     for i in 0..100 {
         // The end comes with the answer, or right behind it.
         let stored = store.store(&parcel(i, i + 1), now());
-        assert!(matches!(stored, Ok(Stored::Whole(_))), "{stored:?}");
+        assert!(matches!(stored, Ok(WriteResult::Stored(_))), "{stored:?}");
     }
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "100");
 }
@@ -120,7 +122,7 @@ fn a_server_that_stands_still_is_given_up() {
     let server = harness::Postgres::start();
     let url = format!("{}&connect_timeout=1", server.url());
     let mut store = Postgres::connect(&settings(&url)).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     server.pause();
     let began = Instant::now();
     let error = Postgres::connect(&settings(&url)).err().unwrap();
@@ -135,8 +137,8 @@ fn a_call_is_given_up_when_we_are_to_stop() {
     let server = harness::Postgres::start();
     let mut store = Postgres::new(&settings(&server.url())).unwrap();
     let stop = Stop::default();
-    store.heed(&stop, Duration::from_millis(700));
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    store.set_stop(&stop, Duration::from_millis(700));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     server.pause();
     let began = Instant::now();
     let (connected, fresh) = thread::scope(|scope| {
@@ -146,7 +148,7 @@ fn a_call_is_given_up_when_we_are_to_stop() {
         });
         let connected = store.store(&parcel(0, 10), now()).unwrap_err();
         let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
-        fresh.heed(&stop, Duration::ZERO);
+        fresh.set_stop(&stop, Duration::ZERO);
         (connected, fresh.positions("", "").unwrap_err())
     });
     let took = began.elapsed();
@@ -161,7 +163,7 @@ fn a_call_is_given_up_when_we_are_to_stop() {
 fn a_report_is_of_one_moment_or_of_none() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     store.store(&parcel(0, 10), now()).unwrap();
     let mut reader = Postgres::open(&settings(&server.url())).unwrap();
     assert_eq!(reader.states().unwrap().len(), 1);
@@ -212,7 +214,7 @@ fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
         )
         .unwrap();
     let began = Instant::now();
-    assert!(matches!(store.store(&parcel(5, 10), now()), Ok(Stored::Whole(_))));
+    assert!(matches!(store.store(&parcel(5, 10), now()), Ok(WriteResult::Stored(_))));
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     let limits = fresh.database.psql(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sitewatch' \

@@ -9,7 +9,7 @@ use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::{
-    DeadLetter, Mark, Origin, Parcel, Postgres, Retained, Store, Stored, Written,
+    Batch, DeadLetter, Mark, Origin, Postgres, RetentionCounts, Store, WriteCounts, WriteResult,
 };
 
 use super::Fresh;
@@ -150,10 +150,10 @@ fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
     let records: Vec<Record> =
         (0..250).rev().map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from: 0, next: 250, ..Mark::default() }];
-    let parcel = Parcel { records, marks, ..Parcel::default() };
+    let parcel = Batch { records, marks, ..Batch::default() };
     for (checks, repeats) in [(250, 0), (0, 250)] {
-        let written = Written { checks, repeats, expired: 0 };
-        assert_eq!(store.store(&parcel, now()), Ok(Stored::Whole(written)));
+        let written = WriteCounts { checks, repeats, expired: 0 };
+        assert_eq!(store.store(&parcel, now()), Ok(WriteResult::Stored(written)));
     }
     assert_eq!(hours(&fresh), partitions((0..250).map(|hour| now() - hour * HOUR)));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 250);
@@ -169,7 +169,7 @@ fn a_day_that_is_gone_is_made_again() {
     put(&mut store, &[at(0)]).unwrap();
     fresh.database.psql(&format!("DROP TABLE sitewatch.{}", partition(now())));
     let stored = put(&mut store, &[at(0), at(1)]).unwrap();
-    assert_eq!(stored, Written { checks: 2, repeats: 0, expired: 0 });
+    assert_eq!(stored, WriteCounts { checks: 2, repeats: 0, expired: 0 });
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn what_is_past_its_time_goes_and_does_not_come_back() {
     store.write(&mut records.iter(), later).unwrap();
     // The day of three days ago is not past its time yet.
     let gone = store.retain(&retention(3 * 24, 24), u64::MAX, later).unwrap();
-    assert_eq!(gone, Retained { hours: 6 * 24, ..Retained::default() });
+    assert_eq!(gone, RetentionCounts { hours: 6 * 24, ..RetentionCounts::default() });
     let left = partitions((0..4).map(|day| now() - day * DAY));
     assert_eq!(hours(&fresh), left);
     let rest = "SELECT (SELECT count(*) FROM sitewatch.gap), (SELECT count(*) FROM sitewatch.loss)";
@@ -210,12 +210,15 @@ fn what_is_past_its_time_goes_and_does_not_come_back() {
     // What comes too late is counted, and nothing is made for it.
     records.push(check("long gone", "b", now() - 8 * DAY, Verdict::Up));
     let late = store.write(&mut records.iter(), later).unwrap();
-    assert_eq!(late, Written { checks: 0, repeats: 3, expired: 8 });
+    assert_eq!(late, WriteCounts { checks: 0, repeats: 3, expired: 8 });
     assert_eq!((hours(&fresh), fresh.database.psql(rest)), (left, "1|1".to_owned()));
     let names =
         "SELECT (SELECT count(*) FROM sitewatch.target), (SELECT count(*) FROM sitewatch.node)";
     assert_eq!(fresh.database.psql(names), "1|1");
-    assert_eq!(store.retain(&retention(3 * 24, 24), u64::MAX, later), Ok(Retained::default()));
+    assert_eq!(
+        store.retain(&retention(3 * 24, 24), u64::MAX, later),
+        Ok(RetentionCounts::default())
+    );
 }
 
 #[test]
@@ -231,7 +234,7 @@ fn a_long_reader_holds_up_nobody() {
         let mut other = fresh.writer();
         let dropping = scope.spawn(move || {
             let gone = other.retain(&retention(1, 24), u64::MAX, later);
-            assert_eq!(gone, Ok(Retained { hours_left: 24, ..Retained::default() }));
+            assert_eq!(gone, Ok(RetentionCounts { hours_left: 24, ..RetentionCounts::default() }));
         });
         let mut round = 0;
         while !dropping.is_finished() {
@@ -243,7 +246,7 @@ fn a_long_reader_holds_up_nobody() {
     });
     reading.commit().unwrap();
     let gone = store.retain(&retention(1, 24), u64::MAX, later);
-    assert_eq!(gone, Ok(Retained { hours: 24, ..Retained::default() }));
+    assert_eq!(gone, Ok(RetentionCounts { hours: 24, ..RetentionCounts::default() }));
 }
 
 #[test]
@@ -306,8 +309,8 @@ fn letters(store: &mut Postgres, offsets: std::ops::Range<i64>, now_ms: i64) {
         detail: String::new(),
     };
     let dead = offsets.map(letter).collect();
-    let stored = store.store(&Parcel { dead, ..Parcel::default() }, now_ms).unwrap();
-    assert_eq!(stored, Stored::Whole(Written::default()));
+    let stored = store.store(&Batch { dead, ..Batch::default() }, now_ms).unwrap();
+    assert_eq!(stored, WriteResult::Stored(WriteCounts::default()));
 }
 
 #[test]
@@ -318,14 +321,14 @@ fn dead_letters_go_by_age_and_then_by_size() {
     letters(&mut store, 10..400, now() - HOUR);
     letters(&mut store, 400..500, now());
     let gone = store.retain(&retention(1, 24), 1 << 30, now()).unwrap();
-    assert_eq!(gone, Retained { letters_old: 10, ..Retained::default() });
+    assert_eq!(gone, RetentionCounts { letters_old: 10, ..RetentionCounts::default() });
     // Room for 200 of them; a row takes some 200 bytes beside its payload.
     let room = 200 * (1024 + 200);
     let gone = store.retain(&retention(1, 24), room, now()).unwrap();
-    assert_eq!(gone, Retained { letters_over: 290, ..Retained::default() });
+    assert_eq!(gone, RetentionCounts { letters_over: 290, ..RetentionCounts::default() });
     let left = "SELECT min(record_offset), count(*) FROM sitewatch.dead_letter";
     assert_eq!(fresh.database.psql(left), "300|200");
-    assert_eq!(store.retain(&retention(1, 24), room, now()), Ok(Retained::default()));
+    assert_eq!(store.retain(&retention(1, 24), room, now()), Ok(RetentionCounts::default()));
 }
 
 #[test]
@@ -339,7 +342,7 @@ fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
         detail: String::new(),
     };
     let dead = (0..30_000).map(letter).collect();
-    store.store(&Parcel { dead, ..Parcel::default() }, now()).unwrap();
+    store.store(&Batch { dead, ..Batch::default() }, now()).unwrap();
     let mut gone = 0;
     eventually(Duration::from_secs(20), "no more than there is room for", || {
         let retained = store.retain(&retention(1, 24), 1000 * 200, now()).unwrap();

@@ -7,7 +7,9 @@ use std::thread;
 use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
-use sitewatch::store::{DeadLetter, Mark, Origin, Parcel, Postgres, Store, Stored, Written};
+use sitewatch::store::{
+    Batch, DeadLetter, Mark, Origin, Postgres, Store, WriteCounts, WriteResult,
+};
 
 use super::Fresh;
 use crate::records::{check, gap, loss, now, outcome, target};
@@ -16,17 +18,17 @@ fn mark(partition: i32, from: i64, next: i64) -> Mark {
     Mark { partition, from, next, ..Mark::default() }
 }
 
-fn parcel(marks: &[Mark], records: Vec<Record>) -> Parcel {
+fn parcel(marks: &[Mark], records: Vec<Record>) -> Batch {
     let (topic, cluster) = ("topic".to_owned(), "cluster".to_owned());
-    Parcel { topic, cluster, records, marks: marks.to_vec(), ..Parcel::default() }
+    Batch { topic, cluster, records, marks: marks.to_vec(), ..Batch::default() }
 }
 
 fn checks(due: std::ops::Range<i64>) -> Vec<Record> {
     due.map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect()
 }
 
-fn whole(checks: u64, repeats: u64) -> Stored {
-    Stored::Whole(Written { checks, repeats, expired: 0 })
+fn whole(checks: u64, repeats: u64) -> WriteResult {
+    WriteResult::Stored(WriteCounts { checks, repeats, expired: 0 })
 }
 
 fn offsets(store: &mut Postgres) -> BTreeMap<i32, i64> {
@@ -51,7 +53,7 @@ fn marks_move_with_their_records() {
         assert_eq!(store.positions(cluster, topic), Ok(BTreeMap::new()));
         let (topic, cluster) = (topic.to_owned(), cluster.to_owned());
         let marks = vec![mark(0, 0, 1)];
-        let other = Parcel { topic, cluster, marks, ..Parcel::default() };
+        let other = Batch { topic, cluster, marks, ..Batch::default() };
         assert_eq!(store.store(&other, now()), Ok(whole(0, 0)));
     }
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 12), (3, 9)]));
@@ -65,7 +67,7 @@ fn a_parcel_from_ahead_of_the_store_is_not_stored() {
     // The store was restored from before 15 and 5 were stored.
     let marks = [mark(0, 15, 30), mark(1, 20, 25), mark(2, 5, 6)];
     let older = store.store(&parcel(&marks, checks(10..20)), now());
-    assert_eq!(older, Ok(Stored::Older(vec![(0, 10), (2, 0)])));
+    assert_eq!(older, Ok(WriteResult::Older(vec![(0, 10), (2, 0)])));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 10), (1, 20)]));
     assert_eq!(fresh.database.psql("SELECT count(*) FROM sitewatch.outcome"), "10");
     // Read again from there it fits.
@@ -98,7 +100,7 @@ fn a_log_that_began_anew_moves_its_mark_back() {
     }
     // It was stored, but we did not hear of it.
     let again = store.store(&parcel(&[reset], checks(5..8)), now());
-    assert_eq!(again, Ok(Stored::Older(vec![(0, 3)])));
+    assert_eq!(again, Ok(WriteResult::Older(vec![(0, 3)])));
 }
 
 /// All that a writer can change, as text.
@@ -163,18 +165,18 @@ fn a_dead_letter_is_kept_once() {
         letter(0, 7, b"\0\xff{", "no \0 JSON"),
         letter(0, 3, b"", "empty"),
     ];
-    let given = Parcel { dead, ..parcel(&[mark(0, 0, 8), mark(1, 0, 6)], Vec::new()) };
+    let given = Batch { dead, ..parcel(&[mark(0, 0, 8), mark(1, 0, 6)], Vec::new()) };
     for _ in 0..2 {
         assert_eq!(store.store(&given, now()), Ok(whole(0, 0)));
     }
     // Another message at the same place, in a log that was begun anew.
     let mut other = letter(1, 5, b"other", "of another time");
     other.origin.sent_ms = 6;
-    let given = Parcel { dead: vec![other.clone(), other], ..parcel(&[], Vec::new()) };
+    let given = Batch { dead: vec![other.clone(), other], ..parcel(&[], Vec::new()) };
     store.store(&given, now()).unwrap();
     // A thousand of the largest are more than one statement should carry.
     let dead = (0..100).map(|i| letter(2, i, &[b'y'; 65_536], "large")).collect();
-    store.store(&Parcel { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
+    store.store(&Batch { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
     let rows = fresh.database.psql(
         "SELECT cluster, topic, partition, record_offset, received_at AT TIME ZONE 'UTC', reason, \
          detail, length(payload), encode(substr(payload, 1, 3), 'hex') FROM sitewatch.dead_letter \
@@ -196,7 +198,7 @@ fn a_dead_letter_is_kept_once() {
 #[test]
 fn writers_that_come_for_the_same_do_not_hurt_one_another() {
     let fresh = Fresh::new();
-    let parcels: Vec<Parcel> = (0..6)
+    let parcels: Vec<Batch> = (0..6)
         .map(|round| {
             let mut records = Vec::new();
             for i in 0..300 {
@@ -221,7 +223,7 @@ fn writers_that_come_for_the_same_do_not_hurt_one_another() {
                     for parcel in &mut parcels {
                         parcel.records.rotate_left(number * 123);
                         match store.store(parcel, now()).unwrap() {
-                            Stored::Whole(written) => {
+                            WriteResult::Stored(written) => {
                                 assert_eq!(written.checks + written.repeats, 300);
                                 new += written.checks;
                             }

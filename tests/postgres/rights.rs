@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sitewatch::config::{self, Retention};
 use sitewatch::model::outcome::Verdict;
-use sitewatch::store::{Mark, Parcel, Postgres, Ready, Store, StoreError, Stored};
+use sitewatch::store::{Batch, Mark, Postgres, Readiness, Store, StoreError, WriteResult};
 
 use super::{Fresh, settings};
 use crate::harness;
@@ -50,7 +50,7 @@ impl Drop for Office {
 
 #[track_caller]
 fn missing(store: &mut Postgres, words: &[&str]) {
-    let Ok(Ready::Missing(text)) = store.prepare() else { panic!("nothing is missing") };
+    let Ok(Readiness::Missing(text)) = store.prepare() else { panic!("nothing is missing") };
     for word in words {
         assert!(text.contains(word), "{word:?} is not in {text:?}");
     }
@@ -63,7 +63,7 @@ fn the_least_rights_are_enough() {
     Postgres::connect(&office.as_owner()).unwrap().setup().unwrap();
     let (url, app) = office.hire("app", "GRANT OURS_writer TO NAME");
     let mut store = Postgres::connect(&app).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     let mark = Mark { partition: 0, from: 0, next: 5, ..Mark::default() };
     let records = vec![
         check("site", "a", now(), Verdict::Up),
@@ -77,8 +77,8 @@ fn the_least_rights_are_enough() {
             now(),
         )),
     ];
-    let parcel = Parcel { records, marks: vec![mark], ..Parcel::default() };
-    assert!(matches!(store.store(&parcel, now()), Ok(Stored::Whole(_))));
+    let parcel = Batch { records, marks: vec![mark], ..Batch::default() };
+    assert!(matches!(store.store(&parcel, now()), Ok(WriteResult::Stored(_))));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 5);
     let two = Duration::from_secs(2 * 86_400);
     let gone = store.retain(&Retention { checks: two, dead_letters: two }, 1000, now()).unwrap();
@@ -144,7 +144,7 @@ fn what_is_missing_is_said() {
     assert!(matches!(&none, StoreError::Unfit { text } if text.contains("_reader TO")), "{none:?}");
     // `setup` has seen to the temporary tables that everybody may usually have.
     office.database.psql(&format!("GRANT {}_writer TO {app_role}", office.schema));
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
     office
         .database
@@ -165,7 +165,7 @@ fn a_schema_is_made_once_by_many() {
             let mut store = Postgres::connect(&office.as_owner()).unwrap();
             scope.spawn(move || match number % 2 {
                 0 => assert_eq!(store.setup(), Ok(())),
-                _ => assert_eq!(store.prepare(), Ok(Ready::Yes)),
+                _ => assert_eq!(store.prepare(), Ok(Readiness::Ready)),
             });
         }
     });
@@ -188,7 +188,7 @@ fn the_schemas_owner_owns_all_of_it_whoever_made_it() {
     let url = office.database.url_for(&name, &format!("hush-{name}"));
     let owner = config::Postgres { schema: office.schema.clone(), ..settings(&url) };
     let mut store = Postgres::connect(&owner).unwrap();
-    assert_eq!(store.prepare(), Ok(Ready::Yes));
+    assert_eq!(store.prepare(), Ok(Readiness::Ready));
     put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();
 }
 

@@ -53,7 +53,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
     keep_own(&mut config, &node)?;
     let run = Run::begin(&node);
-    let (store, _claim) = Sqlite::replacing(&config.sqlite.path, config.sqlite.max_size)
+    let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
     let daemon = Daemon::new(&config)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {

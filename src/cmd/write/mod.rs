@@ -63,7 +63,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         kafka.brokers.join(", "),
         kafka.group,
         postgres.schema,
-        store::Postgres::place(&postgres)
+        store::Postgres::display_name(&postgres)
     );
     let writer =
         ParcelWriter::new(config, postgres, requests, replies_in, shared.clone(), stop.clone());

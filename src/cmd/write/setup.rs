@@ -23,7 +23,7 @@ pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Resu
     print(&format!(
         "PostgreSQL: schema {schema} is ready in {}; GRANT {schema}_writer to the role of \
          `sitewatch write`, {schema}_reader to those that only read\n",
-        store::Postgres::place(&postgres)
+        store::Postgres::display_name(&postgres)
     ))?;
     let reader = GroupConsumer::new(kafka, Arc::new(BrokerStatus::new(kafka)))?;
     let ensured = ensure(kafka, reader.client()).map_err(|error| {

@@ -1,11 +1,11 @@
-//! Parcel that is being gathered: records, dead letters, and the marks up to which they go.
+//! Batch that is being gathered: records, dead letters, and the marks up to which they go.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::positions::Arrival;
 use crate::model::record::Record;
-use crate::store::{DeadLetter, Mark, Origin, Parcel};
+use crate::store::{Batch, DeadLetter, Mark, Origin};
 
 /// Bytes from which on a parcel is full.
 const PARCEL_BYTES: usize = 8 << 20;
@@ -19,10 +19,10 @@ pub struct ParcelLimits {
     pub age: Duration,
 }
 
-/// Parcel under construction.
+/// Batch under construction.
 pub struct ParcelBuilder {
     limits: ParcelLimits,
-    parcel: Parcel,
+    parcel: Batch,
     marks: BTreeMap<i32, Mark>,
     gaps: BTreeMap<i32, Vec<OffsetGap>>,
     bytes: usize,
@@ -107,7 +107,7 @@ impl ParcelBuilder {
     }
 
     /// Takes the parcel out, and begins a new one.
-    pub fn take(&mut self) -> Parcel {
+    pub fn take(&mut self) -> Batch {
         (self.bytes, self.since) = (0, None);
         let mut parcel = std::mem::take(&mut self.parcel);
         parcel.marks = std::mem::take(&mut self.marks).into_values().collect();

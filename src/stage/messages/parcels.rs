@@ -1,11 +1,11 @@
 //! Messages between the stage that reads from Kafka and the one that stores in PostgreSQL.
 
-use crate::store::{Mark, Parcel, Position};
+use crate::store::{Batch, Mark, Position};
 
 /// Request of the consumer to the writer.
 pub enum StoreRequest {
-    /// Parcel to be stored.
-    Parcel(Box<Parcel>),
+    /// Batch to be stored.
+    Parcel(Box<Batch>),
     /// Request for the offsets to go on at.
     Positions(PositionRequest),
 }

@@ -26,7 +26,7 @@ use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
 use crate::stage::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
-use crate::store::{Parcel, Position, Postgres, Ready, Stored};
+use crate::store::{Batch, Position, Postgres, Readiness, WriteResult};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ pub struct ParcelWriter {
     prepared: Option<u64>,
     /// Counts of the records that were put aside.
     aside: SetAsideCounts,
-    /// Parcel that waits until it is known whether the table or its records are at fault.
+    /// Batch that waits until it is known whether the table or its records are at fault.
     doubt: Option<SuspectParcel>,
     retain_at: Instant,
 }
@@ -119,8 +119,8 @@ impl ParcelWriter {
         let settings = self.settings.clone();
         let store = self.retry_until_done(AT_ONCE, |_| Ok(Postgres::new(&settings)?));
         let mut store = store.map_err(idle)?;
-        store.keep(&self.retention);
-        store.heed(&self.stop, self.stop_timeout);
+        store.set_retention(&self.retention);
+        store.set_stop(&self.stop, self.stop_timeout);
         self.retry_until_done(AT_ONCE, |writer| writer.prepare(&mut store)).map_err(idle)?;
         self.reply(StoreReply::Ready);
         loop {
@@ -141,7 +141,7 @@ impl ParcelWriter {
                 }
                 // The table may be mended by now, or the records have waited long enough to be judged.
                 Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
-                    let answer = self.store(&mut store, Parcel::default())?;
+                    let answer = self.store(&mut store, Batch::default())?;
                     // A consumer that stops is not kept waiting for the answer that it did not get.
                     let is_due = self.is_full() && self.stop.is_told();
                     if is_due || !matches!(answer, StoreReply::Deferred) {
@@ -169,14 +169,14 @@ impl ParcelWriter {
     }
 
     /// Stores a parcel, with the one in doubt. An error has the number of their records.
-    fn store(&mut self, store: &mut Postgres, parcel: Parcel) -> Result<StoreReply, (GaveUp, u64)> {
+    fn store(&mut self, store: &mut Postgres, parcel: Batch) -> Result<StoreReply, (GaveUp, u64)> {
         let mut parcel = self.join_suspects(parcel);
         let waiting = parcel.records.len() as u64;
         self.shared.change(|health| health.waiting = waiting);
         let gave_up = |gave_up| (gave_up, waiting);
         let (mut tried, mut is_older) =
             (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, false);
-        if matches!(tried, TryResult::Done(Stored::Older(_))) {
+        if matches!(tried, TryResult::Done(WriteResult::Older(_))) {
             // The records that were read are true all the same, and may not be there to be read again: they
             // are stored without marks.
             parcel.marks.clear();
@@ -184,8 +184,8 @@ impl ParcelWriter {
                 (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, true);
         }
         let written = match tried {
-            TryResult::Done(Stored::Whole(written)) => written,
-            TryResult::Done(Stored::Older(_)) => return Ok(StoreReply::Outdated),
+            TryResult::Done(WriteResult::Stored(written)) => written,
+            TryResult::Done(WriteResult::Older(_)) => return Ok(StoreReply::Outdated),
             TryResult::Doubtful(why) => {
                 self.hold(parcel, &why);
                 return Ok(if is_older { StoreReply::Outdated } else { StoreReply::Deferred });
@@ -209,7 +209,7 @@ impl ParcelWriter {
     fn store_or_set_aside(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Parcel,
+        parcel: &mut Batch,
     ) -> Result<TryResult, GaveUp> {
         let waited = self.waited();
         self.retry_until_done(self.stop_timeout, |writer| writer.try_store(store, parcel, waited))
@@ -232,13 +232,13 @@ impl ParcelWriter {
     /// Makes sure that the store answers. Over a new connection there may be another database, or an older
     /// one: missing tables are made, and the consumer compares its marks with those there.
     fn prepare(&mut self, store: &mut Postgres) -> Result<(), StoreFault> {
-        store.knock()?;
+        store.ping()?;
         if self.prepared == Some(store.connections()) {
             return Ok(());
         }
         match store.prepare()? {
-            Ready::Yes => {}
-            Ready::Missing(text) => return Err(StoreFault::Away(text)),
+            Readiness::Ready => {}
+            Readiness::Missing(text) => return Err(StoreFault::Away(text)),
         }
         if self.prepared.replace(store.connections()).is_some() {
             self.reply(StoreReply::Reconnected);
@@ -253,7 +253,7 @@ impl ParcelWriter {
     fn now_ms(&mut self, store: &mut Postgres) -> Result<i64, StoreFault> {
         self.prepare(store)?;
         let before_ms = clock::now_ms();
-        let now_ms = store.clock()?;
+        let now_ms = store.server_time_ms()?;
         match clock_fault((before_ms, clock::now_ms()), now_ms) {
             None => Ok(now_ms),
             Some(why) => Err(StoreFault::Clock(why)),

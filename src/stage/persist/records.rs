@@ -14,7 +14,7 @@ use crate::model::backoff::Backoff;
 use crate::model::batch::{BatchLimits, BatchQueue};
 use crate::model::outage::Outage;
 use crate::model::record::Record;
-use crate::store::{Store, Written};
+use crate::store::{Store, WriteCounts};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -166,7 +166,7 @@ impl Waiting {
     }
 
     /// Logs that the oldest checks are dropped, the first time and then once an hour at most.
-    fn log_expired(&mut self, written: &Written) {
+    fn log_expired(&mut self, written: &WriteCounts) {
         self.expired += written.expired;
         let silent = self.expired_logged_at.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);
         if self.expired > 0 && !silent {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::names::{node_id, target_id};
 use super::session::Session;
 use crate::model::outcome::tidy;
@@ -45,12 +45,12 @@ const SEEN: &str = "WITH locked AS (
     )
     UPDATE node SET seen_ms = $4 FROM locked WHERE id = locked_id";
 
-/// Returns the newest state for each id, by `sent_ms`; of two equal ones the later in the batch.
+/// Returns the newest announcement for each id by `sent_ms`; of two equally new ones, the later in the batch.
 fn newest<'a, T>(
     states: &[&'a T],
-    id: impl Fn(&T) -> Result<i32, Fault>,
+    id: impl Fn(&T) -> Result<i32, PostgresError>,
     sent_ms: impl Fn(&T) -> i64,
-) -> Result<BTreeMap<i32, &'a T>, Fault> {
+) -> Result<BTreeMap<i32, &'a T>, PostgresError> {
     let mut rows: BTreeMap<i32, &T> = BTreeMap::new();
     for state in states {
         let row = rows.entry(id(state)?).or_insert(*state);
@@ -62,11 +62,11 @@ fn newest<'a, T>(
 }
 
 /// Stores the settings of targets.
-pub async fn targets(
+pub async fn store_targets(
     session: &mut Session,
     states: &[&TargetState],
     now_ms: i64,
-) -> Result<(), Fault> {
+) -> Result<(), PostgresError> {
     let rows = newest(states, |state| target_id(session, &state.target), |state| state.sent_ms)?;
     if rows.is_empty() {
         return Ok(());
@@ -102,7 +102,11 @@ pub async fn targets(
 }
 
 /// Stores the states of nodes.
-pub async fn nodes(session: &mut Session, states: &[&NodeState], now_ms: i64) -> Result<(), Fault> {
+pub async fn store_nodes(
+    session: &mut Session,
+    states: &[&NodeState],
+    now_ms: i64,
+) -> Result<(), PostgresError> {
     let rows = newest(states, |state| node_id(session, &state.node), |state| state.sent_ms)?;
     if rows.is_empty() {
         return Ok(());
@@ -136,8 +140,12 @@ pub async fn nodes(session: &mut Session, states: &[&NodeState], now_ms: i64) ->
     Ok(())
 }
 
-/// Notes that nodes had something stored just now; within a second.
-pub async fn seen(session: &mut Session, nodes: BTreeSet<i32>, now_ms: i64) -> Result<(), Fault> {
+/// Updates the time at which nodes last had something stored, at most once a second for each node.
+pub async fn touch_nodes(
+    session: &mut Session,
+    nodes: BTreeSet<i32>,
+    now_ms: i64,
+) -> Result<(), PostgresError> {
     if nodes.is_empty() {
         return Ok(());
     }

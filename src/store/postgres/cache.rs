@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Names and hours that are known to exist. Another session may drop a partition; the database then reports
 /// that.
 #[derive(Default)]
-pub struct Names {
+pub struct IdCache {
     targets: HashMap<Arc<str>, i32>,
     nodes: HashMap<Arc<str>, i32>,
     /// Begins of hours, in milliseconds since 1970.
@@ -16,27 +16,27 @@ pub struct Names {
 
 /// Tables of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
+pub enum NameTable {
     /// Names of targets.
     Target,
     /// Names of nodes.
     Node,
 }
 
-impl Names {
+impl IdCache {
     /// Returns the id of a name that was looked up before.
-    pub fn id(&self, table: Table, name: &str) -> Option<i32> {
+    pub fn id(&self, table: NameTable, name: &str) -> Option<i32> {
         match table {
-            Table::Target => self.targets.get(name).copied(),
-            Table::Node => self.nodes.get(name).copied(),
+            NameTable::Target => self.targets.get(name).copied(),
+            NameTable::Node => self.nodes.get(name).copied(),
         }
     }
 
     /// Returns the ids of a table, by name.
-    pub fn of(&mut self, table: Table) -> &mut HashMap<Arc<str>, i32> {
+    pub fn ids(&mut self, table: NameTable) -> &mut HashMap<Arc<str>, i32> {
         match table {
-            Table::Target => &mut self.targets,
-            Table::Node => &mut self.nodes,
+            NameTable::Target => &mut self.targets,
+            NameTable::Node => &mut self.nodes,
         }
     }
 }

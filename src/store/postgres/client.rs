@@ -1,4 +1,4 @@
-//! Client of one database: holds the connection, makes it anew when it has ended, and tries again when another
+//! Holds the connection to one database, makes it anew when it has ended, and tries again when another
 //! session was in the way.
 
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::connect::{self, Mode};
-use super::deadline::{Patience, until};
-use super::error::{Fault, Kind};
-use super::migrate::{self, Ready};
+use super::deadline::{Deadline, run_until};
+use super::error::{ErrorKind, PostgresError};
+use super::migrate::{self, Readiness};
 use super::session::{Link, Session};
 use crate::config;
 use crate::config::Retention;
@@ -16,11 +16,11 @@ use crate::stop::Stop;
 use crate::store::error::StoreError;
 
 /// Longest time of a call that writes.
-pub const WRITING: Duration = Duration::from_secs(6 * 60);
+pub const WRITE_LIMIT: Duration = Duration::from_secs(6 * 60);
 /// Longest time of a call that only asks for an answer.
-pub const KNOCKING: Duration = Duration::from_secs(10);
+pub const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time of a call that reads.
-pub const READING: Duration = Duration::from_secs(30 * 60);
+pub const READ_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Most tries of one call, if another session was in the way or the connection had ended before the call.
 const TRIES: u32 = 4;
 /// Stack of a thread that looks up the server's name, in bytes; by default it would be 2 MiB.
@@ -28,34 +28,43 @@ const LOOKUP_STACK: usize = 512 * 1024;
 /// Most look-ups at once: one, and earlier ones that were given up and still hang.
 const LOOKUPS_MAX: usize = 4;
 
+/// Rule for trying a work again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The work is done once.
+    Never,
+    /// The work is repeated if another session was in the way, or if a connection that was used before had
+    /// ended.
+    OnConflict,
+}
+
 /// A database of PostgreSQL, and our schema in it.
 pub struct Postgres {
     settings: config::Postgres,
     /// Purpose of the connections.
     pub(super) mode: Mode,
     /// Name of the database for errors.
-    pub(super) place: String,
+    pub(super) display_name: String,
     /// None only while the store is dropped.
     runtime: Option<Runtime>,
     link: Option<Link>,
     /// Number of connections made so far.
     pub(super) connections: u64,
-    /// Time for which checks are kept.
-    pub(super) keep: Duration,
+    /// Age past which checks are not stored.
+    pub(super) age_max: Duration,
     /// The last batch held checks that were stored already: the next may do so too.
-    pub(super) is_careful: bool,
-    patience: Patience,
+    pub(super) expects_duplicates: bool,
+    deadline: Deadline,
 }
 
 impl Postgres {
-    /// Connects to write. Checks of any age are stored, until [`Postgres::retain`] has set how long they
-    /// are kept.
+    /// Connects to write. Checks of any age are stored until [`Postgres::set_retention`] limits it.
     ///
     /// # Errors
     /// The server is away or refuses us, or it is older than PostgreSQL 14.
     pub fn connect(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::of(settings, Mode::Write)?;
-        postgres.run("connect to", WRITING, false, async |_, _| Ok(()))?;
+        let mut postgres = Postgres::with_mode(settings, Mode::Write)?;
+        postgres.run("connect to", WRITE_LIMIT, Repeat::Never, async |_, _| Ok(()))?;
         Ok(postgres)
     }
 
@@ -65,17 +74,12 @@ impl Postgres {
     /// The server is away, refuses us or is too old; or there is no schema of ours, or the schema is not of
     /// our version.
     pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::of(settings, Mode::Read)?;
+        let mut postgres = Postgres::with_mode(settings, Mode::Read)?;
         let schema = settings.schema.clone();
-        postgres.run("read", READING, false, async |session, _| {
-            migrate::look(session, &schema).await
+        postgres.run("read", READ_LIMIT, Repeat::Never, async |session, _| {
+            migrate::check_readable(session, &schema).await
         })?;
         Ok(postgres)
-    }
-
-    /// Returns the name of the database for people: the database, and its hosts with their ports.
-    pub fn place(settings: &config::Postgres) -> String {
-        connect::place(&settings.dsn.config)
     }
 
     /// Makes a store to write that connects at the first call.
@@ -83,32 +87,42 @@ impl Postgres {
     /// # Errors
     /// The system has no file descriptors left for us.
     pub fn new(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        Postgres::of(settings, Mode::Write)
+        Postgres::with_mode(settings, Mode::Write)
     }
 
-    /// Gives up calls that are still under way `rest` after `stop` asked us to end.
-    pub fn heed(&mut self, stop: &Stop, rest: Duration) {
-        self.patience = Patience::new(stop, rest);
+    /// Returns the name of the database for people: the database, and its hosts with their ports.
+    pub fn display_name(settings: &config::Postgres) -> String {
+        connect::display_name(&settings.dsn.config)
     }
 
-    fn of(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
-        let place = connect::place(&settings.dsn.config);
+    /// Ends calls that are still under way `grace` after `stop` was told.
+    pub fn set_stop(&mut self, stop: &Stop, grace: Duration) {
+        self.deadline = Deadline::new(stop, grace);
+    }
+
+    /// Sets how long checks are kept: older checks are not stored, but counted as expired.
+    pub fn set_retention(&mut self, retention: &Retention) {
+        self.age_max = retention.checks;
+    }
+
+    fn with_mode(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
+        let display_name = Postgres::display_name(settings);
         let mut runtime = Builder::new_current_thread();
         runtime.thread_stack_size(LOOKUP_STACK).max_blocking_threads(LOOKUPS_MAX);
         let runtime = runtime.enable_io().enable_time().build();
         let runtime = runtime.map_err(|error| StoreError::Away {
-            text: format!("cannot connect to {place}: {error}"),
+            text: format!("cannot connect to {display_name}: {error}"),
         })?;
         Ok(Postgres {
             settings: settings.clone(),
             mode,
-            place,
+            display_name,
             runtime: Some(runtime),
             link: None,
             connections: 0,
-            keep: Duration::MAX,
-            is_careful: false,
-            patience: Patience::default(),
+            age_max: Duration::MAX,
+            expects_duplicates: false,
+            deadline: Deadline::default(),
         })
     }
 
@@ -116,16 +130,17 @@ impl Postgres {
     ///
     /// # Errors
     /// The server is away, or the schema is another program's or a newer sitewatch's.
-    pub fn prepare(&mut self) -> Result<Ready, StoreError> {
+    pub fn prepare(&mut self) -> Result<Readiness, StoreError> {
         let schema = self.settings.schema.clone();
-        let ready = self.run("prepare", WRITING, true, async |session, _| {
-            migrate::prepare(session, &schema).await
-        })?;
-        if ready != Ready::Yes {
-            // A session may not notice that it is given rights.
+        let readiness =
+            self.run("prepare", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+                migrate::prepare(session, &schema).await
+            })?;
+        if readiness != Readiness::Ready {
+            // A session may not notice that it is granted rights.
             self.link = None;
         }
-        Ok(ready)
+        Ok(readiness)
     }
 
     /// Makes schema, tables, the roles `SCHEMA_writer` and `SCHEMA_reader` and their rights, over an
@@ -135,69 +150,75 @@ impl Postgres {
     /// The server is away or refuses, or the schema is another program's or a newer sitewatch's.
     pub fn setup(&mut self) -> Result<(), StoreError> {
         let schema = self.settings.schema.clone();
-        self.run("set up", WRITING, true, async |session, _| migrate::setup(session, &schema).await)
+        self.run("set up", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+            migrate::setup(session, &schema).await
+        })
     }
 
-    /// Sets how long checks are kept: older ones are not stored, but counted as expired.
-    pub fn keep(&mut self, retention: &Retention) {
-        self.keep = retention.checks;
-    }
-
-    /// Does some work over the connection, which is made anew if needed. If `may_repeat`, the work is tried
-    /// again, and gets the kind of the fault before.
+    /// Does some work over the connection, which is made anew if needed. A work that is repeated gets the
+    /// kind of the error before.
     pub(super) fn run<T>(
         &mut self,
         verb: &str,
         limit: Duration,
-        may_repeat: bool,
-        mut work: impl AsyncFnMut(&mut Session, Option<Kind>) -> Result<T, Fault>,
+        repeat: Repeat,
+        mut work: impl AsyncFnMut(&mut Session, Option<ErrorKind>) -> Result<T, PostgresError>,
     ) -> Result<T, StoreError> {
-        let Postgres { settings, mode, place, runtime, link, connections, patience, .. } = self;
-        let Some(runtime) = runtime else {
-            return Err(StoreError::Away { text: format!("cannot {verb} {place}: it was closed") });
-        };
         let mut before = None;
         for tried in 1.. {
-            // Taken out, so that no later call finds a half-done connection, whatever happens.
-            let found = link.take();
-            let made = runtime.block_on(async {
-                if let Some(link) = found {
-                    match link.alive().await {
-                        Some(link) => return Ok(link),
-                        // With the connection its snapshot went.
-                        None if *mode == Mode::Read => return Err(Fault::away("it has ended")),
-                        None => {}
-                    }
-                }
-                let made = until(patience.over(limit), connect::connect(settings, *mode)).await?;
-                *connections += 1;
-                Ok(made)
-            });
-            let mut made = made.map_err(|fault| match fault.kind {
-                Kind::Unfit => fault.told("connect to", place),
-                _ => Fault::away(fault.why).told("connect to", place),
-            })?;
-            let end = patience.over(limit);
-            let work = made.run(end, async |session| work(session, before).await);
-            let fault = match runtime.block_on(work) {
+            let mut link = self.connected(verb, limit)?;
+            let Some(runtime) = &self.runtime else { return Err(self.closed(verb)) };
+            let end = self.deadline.wait(limit);
+            let done = link.run(end, async |session| work(session, before).await);
+            let error = match runtime.block_on(done) {
                 Ok(value) => {
-                    made.used = true;
-                    *link = Some(made);
+                    link.used = true;
+                    self.link = Some(link);
                     return Ok(value);
                 }
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            let again = match fault.kind {
-                Kind::Crossed | Kind::NoHour | Kind::Repeat => true,
-                Kind::Lost => made.used,
-                Kind::Away | Kind::Unfit | Kind::Refused => false,
+            let may_succeed = match error.kind {
+                ErrorKind::Conflict | ErrorKind::NoPartition | ErrorKind::Duplicate => true,
+                ErrorKind::ConnectionLost => link.used,
+                ErrorKind::Away | ErrorKind::Unfit | ErrorKind::Refused => false,
             };
-            if !(again && may_repeat) || tried >= TRIES {
-                return Err(fault.told(verb, place));
+            if !may_succeed || repeat == Repeat::Never || tried >= TRIES {
+                return Err(error.into_store_error(verb, &self.display_name));
             }
-            before = Some(fault.kind);
+            before = Some(error.kind);
         }
         unreachable!("the last try returns")
+    }
+
+    /// Takes the connection out, or makes a new one. It is put back only after a call that succeeds: no call
+    /// finds a half-done connection, whatever happened before.
+    fn connected(&mut self, verb: &str, limit: Duration) -> Result<Link, StoreError> {
+        let earlier = self.link.take();
+        let Some(runtime) = &self.runtime else { return Err(self.closed(verb)) };
+        let (settings, mode, deadline) = (&self.settings, self.mode, &self.deadline);
+        let link = runtime.block_on(async {
+            if let Some(link) = earlier {
+                match link.if_alive().await {
+                    Some(link) => return Ok((link, 0)),
+                    // The snapshot has ended with the connection.
+                    None if mode == Mode::Read => return Err(PostgresError::away("it has ended")),
+                    None => {}
+                }
+            }
+            let link = run_until(deadline.wait(limit), connect::connect(settings, mode)).await?;
+            Ok((link, 1))
+        });
+        let (link, new) = link.map_err(|error| match error.kind {
+            ErrorKind::Unfit => error.into_store_error("connect to", &self.display_name),
+            _ => PostgresError::away(error.why).into_store_error("connect to", &self.display_name),
+        })?;
+        self.connections += new;
+        Ok(link)
+    }
+
+    fn closed(&self, verb: &str) -> StoreError {
+        StoreError::Away { text: format!("cannot {verb} {}: it was closed", self.display_name) }
     }
 }
 

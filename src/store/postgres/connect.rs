@@ -1,6 +1,6 @@
-//! Makes a connection, from its first packet to the point where tables can be queried: each host in turn,
-//! each way that `sslmode` allows, and a deadline for every try. The crate itself would wait for ever for a
-//! name, for TLS and for the login.
+//! Makes a connection, from its first packet to the point where tables can be queried: tries each host in
+//! turn, each transport that `sslmode` allows, and gives every try a time limit. The crate itself would wait
+//! for ever for a name, for TLS and for the login.
 
 use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
-use super::deadline::{silence, until};
-use super::error::Fault;
+use super::deadline::{run_until, timeout};
+use super::error::PostgresError;
 use super::migrate::quoted;
 use super::session::{Link, Session};
 use super::tls::Connector;
@@ -24,7 +24,7 @@ const VERSION_MIN: u32 = 140_000;
 
 /// Longest time to connect by TCP if `connect_timeout` is not set. TLS and the login together may take as
 /// long again, and so may the first query.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,27 +35,27 @@ pub enum Mode {
     Read,
 }
 
-/// One way to reach a server.
+/// Transport of a try to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Transport {
     Plain,
     Tls(Negotiated),
 }
 
-/// Returns the ways that are tried, in libpq's order.
-fn ways(mode: SslMode) -> &'static [Way] {
+/// Returns the transports to try, in libpq's order.
+fn transports(mode: SslMode) -> &'static [Transport] {
     match mode {
-        SslMode::Disable => &[Way::Plain],
-        SslMode::Allow => &[Way::Plain, Way::Tls(Negotiated::Require)],
-        SslMode::Prefer => &[Way::Tls(Negotiated::Prefer), Way::Plain],
+        SslMode::Disable => &[Transport::Plain],
+        SslMode::Allow => &[Transport::Plain, Transport::Tls(Negotiated::Require)],
+        SslMode::Prefer => &[Transport::Tls(Negotiated::Prefer), Transport::Plain],
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-            &[Way::Tls(Negotiated::Require)]
+            &[Transport::Tls(Negotiated::Require)]
         }
     }
 }
 
 /// Returns the name of the database for errors.
-pub fn place(config: &Config) -> String {
+pub fn display_name(config: &Config) -> String {
     let count = config.get_hosts().len().max(1);
     let hosts: Vec<String> = (0..count).map(|i| address(config, i)).collect();
     let hosts = hosts.join(", ");
@@ -78,46 +78,48 @@ fn address(config: &Config, index: usize) -> String {
 }
 
 /// Connects to the database, and makes sure that the server is one that we support.
-pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, Fault> {
+pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, PostgresError> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
     // tokio looks names up on a thread.
-    threads::spare(1).map_err(|error| Fault::away(format!("cannot start a thread: {error}")))?;
+    threads::spare(1)
+        .map_err(|error| PostgresError::away(format!("cannot start a thread: {error}")))?;
     let connector = Connector::new(dsn)?;
     let first = match dsn.config.get_load_balance_hosts() {
         LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,
         _ => 0,
     };
-    let mut faults: Vec<String> = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
     for index in (0..count).map(|i| (first + i) % count) {
-        let config = alone(&dsn.config, index);
-        for way in ways(dsn.ssl_mode) {
-            let fault = match reach(&config, *way, &connector).await {
+        let config = single_host(&dsn.config, index);
+        for transport in transports(dsn.ssl_mode) {
+            let error = match try_connect(&config, *transport, &connector).await {
                 Ok(mut link) => {
-                    let end = silence(patience(&config));
-                    link.run(end, async |session| greet(session, settings, mode).await).await?;
+                    let end = timeout(connect_timeout(&config));
+                    link.run(end, async |session| begin_session(session, settings, mode).await)
+                        .await?;
                     return Ok(link);
                 }
-                Err(fault) => fault,
+                Err(error) => error,
             };
             let why = match count {
-                1 => fault.why,
-                _ => format!("{}: {}", address(&dsn.config, index), fault.why),
+                1 => error.why,
+                _ => format!("{}: {}", address(&dsn.config, index), error.why),
             };
-            if !faults.contains(&why) {
-                faults.push(why);
+            if !reasons.contains(&why) {
+                reasons.push(why);
             }
         }
     }
-    Err(Fault::away(faults.join("; ")))
+    Err(PostgresError::away(reasons.join("; ")))
 }
 
-fn patience(config: &Config) -> Duration {
-    config.get_connect_timeout().copied().unwrap_or(PATIENCE)
+fn connect_timeout(config: &Config) -> Duration {
+    config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT)
 }
 
 /// Returns the configuration with only one of its hosts.
-fn alone(all: &Config, index: usize) -> Config {
+fn single_host(all: &Config, index: usize) -> Config {
     let mut config = Config::new();
     match all.get_hosts().get(index) {
         Some(Host::Tcp(name)) => config.host(name),
@@ -155,7 +157,7 @@ fn alone(all: &Config, index: usize) -> Config {
         config.keepalives_retries(retries);
     }
     config
-        .connect_timeout(patience(all))
+        .connect_timeout(connect_timeout(all))
         .keepalives(all.get_keepalives())
         .keepalives_idle(all.get_keepalives_idle())
         .ssl_negotiation(all.get_ssl_negotiation())
@@ -165,24 +167,27 @@ fn alone(all: &Config, index: usize) -> Config {
     config
 }
 
-/// Connects to one host in one way.
-async fn reach(config: &Config, way: Way, connector: &Connector) -> Result<Link, Fault> {
-    let limit = 2 * patience(config);
+/// Connects to one host over one transport.
+async fn try_connect(
+    config: &Config,
+    transport: Transport,
+    connector: &Connector,
+) -> Result<Link, PostgresError> {
+    let limit = 2 * connect_timeout(config);
     let mut config = config.clone();
-    config.ssl_mode(match way {
-        Way::Plain => Negotiated::Disable,
-        Way::Tls(mode) => mode,
+    config.ssl_mode(match transport {
+        Transport::Plain => Negotiated::Disable,
+        Transport::Tls(mode) => mode,
     });
-    // A plain connection uses the same connector: with another type the whole client would be compiled
-    // twice.
+    // A plain connection uses the same connector: with another type the whole client would be compiled twice.
     let connecting = async { Ok(config.connect(connector.tls()).await?) };
-    match until(silence(limit), connecting).await {
-        Ok((client, connection)) => Ok(Link::new(client, Box::pin(moved(connection)))),
-        Err(fault) => Err(connector.explain(&config, fault)),
+    match run_until(timeout(limit), connecting).await {
+        Ok((client, connection)) => Ok(Link::new(client, Box::pin(drive(connection)))),
+        Err(error) => Err(connector.explain(&config, error)),
     }
 }
 
-/// Moves bytes until the connection ends. Notices of the server are dropped.
+/// Moves the bytes of a connection until it ends. Notices of the server are dropped.
 async fn moved<S>(mut connection: Connection<Socket, S>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio_postgres::tls::TlsStream + Unpin,
@@ -202,9 +207,13 @@ where
     .await
 }
 
-/// Prepares a session: our schema alone, and a limit for every wait. If a writer is stopped in
-/// mid-transaction, the server itself ends its session, so that the next writer need not wait for it.
-async fn greet(session: &mut Session, settings: &Postgres, mode: Mode) -> Result<(), Fault> {
+/// Prepares a session: only our schema on the search path, and a limit for every wait. If a writer is stopped
+/// in the middle of a transaction, the server ends its session, so that the next writer does not wait for it.
+async fn begin_session(
+    session: &mut Session,
+    settings: &Postgres,
+    mode: Mode,
+) -> Result<(), PostgresError> {
     let (statement, idle) = match mode {
         Mode::Write => ("5min", "10s"),
         Mode::Read => ("30min", "30min"),
@@ -222,11 +231,11 @@ async fn greet(session: &mut Session, settings: &Postgres, mode: Mode) -> Result
         let word = |index| row.get(index).unwrap_or_default();
         if word(0).parse::<u32>().is_ok_and(|version| version < VERSION_MIN) {
             let why = format!("it is PostgreSQL {}, and 14 or later is needed", word(1));
-            return Err(Fault::unfit(why));
+            return Err(PostgresError::unfit(why));
         }
         if word(2) != "UTF8" {
             let why = format!("its encoding is {}, and UTF8 is needed", word(2));
-            return Err(Fault::unfit(why));
+            return Err(PostgresError::unfit(why));
         }
     }
     Ok(())

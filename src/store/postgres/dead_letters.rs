@@ -1,9 +1,9 @@
 //! Stores messages that could not be read, for a person to look into.
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use crate::model::outcome::tidy;
-use crate::store::batch::{DeadLetter, Parcel};
+use crate::store::batch::{Batch, DeadLetter};
 
 /// Longest payload of a dead letter that is kept, in bytes.
 const PAYLOAD_MAX: usize = 64 * 1024;
@@ -18,22 +18,22 @@ const DEAD: &str = "INSERT INTO dead_letter
     ON CONFLICT DO NOTHING";
 
 /// Stores messages that could not be read.
-pub async fn dead_letters(
+pub async fn store_dead_letters(
     session: &mut Session,
-    parcel: &Parcel,
+    batch: &Batch,
     now_ms: i64,
-) -> Result<(), Fault> {
-    let mut letters: Vec<&DeadLetter> = parcel.dead.iter().collect();
+) -> Result<(), PostgresError> {
+    let mut letters: Vec<&DeadLetter> = batch.dead.iter().collect();
     letters.sort_by_key(|letter| letter.origin);
     let mut rest = &letters[..];
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fit = rest.iter().take_while(|letter| {
-            let room = bytes < PIECE;
+        let fitting = rest.iter().take_while(|letter| {
+            let fits = bytes < PIECE;
             bytes += letter.payload.len().min(PAYLOAD_MAX) + letter.detail.len();
-            room
+            fits
         });
-        let (piece, after) = rest.split_at(fit.count());
+        let (piece, after) = rest.split_at(fitting.count());
         rest = after;
         let partitions: Vec<i32> = piece.iter().map(|letter| letter.origin.partition).collect();
         let offsets: Vec<i64> = piece.iter().map(|letter| letter.origin.offset).collect();
@@ -42,7 +42,7 @@ pub async fn dead_letters(
         let details: Vec<String> = piece.iter().map(|l| tidy(&l.detail, PAYLOAD_MAX)).collect();
         let payloads: Vec<&[u8]> =
             piece.iter().map(|l| &l.payload[..l.payload.len().min(PAYLOAD_MAX)]).collect();
-        let (cluster, topic, now_s) = (&parcel.cluster, &parcel.topic, now_ms as f64 / 1000.0);
+        let (cluster, topic, now_s) = (&batch.cluster, &batch.topic, now_ms as f64 / 1000.0);
         session
             .execute(
                 DEAD,

@@ -1,4 +1,5 @@
-//! Deadlines: each call's own limit, and the time that is left once we are to stop.
+//! Ends a call that takes too long: each call has a limit of its own, and all calls end some time after the
+//! program was told to stop.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -6,60 +7,61 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::error::Fault;
+use super::error::PostgresError;
 use crate::stop::Stop;
 
-/// Pause between two looks at whether we are to stop.
-const GLANCE: Duration = Duration::from_millis(100);
+/// Pause between two looks at `stop`.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
 
-/// Deadline of all calls, which begins to run when we are to stop.
+/// Deadline of all calls. The time begins to run when the program is told to stop.
 #[derive(Default)]
-pub struct Patience {
+pub struct Deadline {
     stop: Stop,
-    /// Time for which calls may still go on after that.
-    rest: Duration,
-    /// Moment at which we saw that we are to stop.
-    told: Cell<Option<Instant>>,
+    /// Time for which calls may still go on after the stop.
+    grace: Duration,
+    /// Time at which the stop was seen.
+    stopped_at: Cell<Option<Instant>>,
 }
 
-impl Patience {
-    /// Makes a deadline `rest` after `stop` asked us to end.
-    pub fn new(stop: &Stop, rest: Duration) -> Patience {
-        Patience { stop: stop.clone(), rest, told: Cell::new(None) }
+impl Deadline {
+    /// Makes a deadline that lies `grace` after `stop`.
+    pub fn new(stop: &Stop, grace: Duration) -> Deadline {
+        Deadline { stop: stop.clone(), grace, stopped_at: Cell::new(None) }
     }
 
-    /// Waits until `limit` has passed, or the deadline after a stop; returns the reason.
-    pub async fn over(&self, limit: Duration) -> Fault {
+    /// Waits for `limit`, or for the deadline after a stop if that comes first. Returns the error for a call
+    /// that is not done by then.
+    pub async fn wait(&self, limit: Duration) -> PostgresError {
         let began = Instant::now();
         while began.elapsed() < limit {
             if self.stop.is_told() {
-                let told = self.told.get().unwrap_or_else(Instant::now);
-                self.told.set(Some(told));
-                if told.elapsed() >= self.rest {
-                    return Fault::away("it did not answer before we had to stop");
+                let stopped_at = self.stopped_at.get().unwrap_or_else(Instant::now);
+                self.stopped_at.set(Some(stopped_at));
+                if stopped_at.elapsed() >= self.grace {
+                    return PostgresError::away("it did not answer before we had to stop");
                 }
             }
-            tokio::time::sleep(GLANCE.min(limit)).await;
+            tokio::time::sleep(POLL_PAUSE.min(limit)).await;
         }
-        silent(limit)
+        timed_out(limit)
     }
 }
 
-/// Waits for `limit`; returns the fault that no answer came.
-pub async fn silence(limit: Duration) -> Fault {
+/// Waits for `limit`. Returns the error for a call that is not done by then.
+pub async fn timeout(limit: Duration) -> PostgresError {
     tokio::time::sleep(limit).await;
-    silent(limit)
+    timed_out(limit)
 }
 
-fn silent(limit: Duration) -> Fault {
-    Fault::away(format!("no answer within {} s", limit.as_secs()))
+fn timed_out(limit: Duration) -> PostgresError {
+    PostgresError::away(format!("no answer within {} s", limit.as_secs()))
 }
 
-/// Does the work until it is done or `end` comes.
-pub async fn until<T>(
-    end: impl Future<Output = Fault>,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
+/// Does the work until it is done or `end` returns an error.
+pub async fn run_until<T>(
+    end: impl Future<Output = PostgresError>,
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
     let (mut end, mut work) = (pin!(end), pin!(work));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Pending => end.as_mut().poll(context).map(Err),

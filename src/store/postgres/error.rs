@@ -1,4 +1,4 @@
-//! Faults of PostgreSQL: their text for people, and their consequence for us.
+//! Errors of PostgreSQL: their text for people, and their consequence for the caller.
 
 use std::error::Error as _;
 use std::io;
@@ -9,85 +9,88 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::store::error::StoreError;
 
-/// A fault with its reason.
+/// An error with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Consequence of the fault.
-    pub kind: Kind,
+pub struct PostgresError {
+    /// Consequence of the error.
+    pub kind: ErrorKind,
     /// Reason; follows `cannot <verb> <place>: `.
     pub why: String,
 }
 
-/// Consequences of a fault for the caller.
+/// Consequences of an error for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Time may heal the fault.
+pub enum ErrorKind {
+    /// A later try may succeed.
     Away,
-    /// Time will not heal the fault.
+    /// No later try will succeed.
     Unfit,
     /// The data cannot be stored, here or elsewhere.
     Refused,
-    /// The connection ended.
-    Lost,
-    /// Another session was in the way: the same work, done again at once, may succeed.
-    Crossed,
-    /// The hour's partition is gone.
-    NoHour,
+    /// The connection has ended.
+    ConnectionLost,
+    /// Another session was in the way: another try at once may succeed.
+    Conflict,
+    /// The partition of a check's hour is missing.
+    NoPartition,
     /// The check is stored already.
-    Repeat,
+    Duplicate,
 }
 
-impl Fault {
-    /// Makes a fault that time may heal.
-    pub fn away(why: impl Into<String>) -> Fault {
-        Fault { kind: Kind::Away, why: why.into() }
+impl PostgresError {
+    /// Makes an error for which a later try may succeed.
+    pub fn away(why: impl Into<String>) -> PostgresError {
+        PostgresError { kind: ErrorKind::Away, why: why.into() }
     }
 
-    /// Makes a fault that time will not heal.
-    pub fn unfit(why: impl Into<String>) -> Fault {
-        Fault { kind: Kind::Unfit, why: why.into() }
+    /// Makes an error for which no later try will succeed.
+    pub fn unfit(why: impl Into<String>) -> PostgresError {
+        PostgresError { kind: ErrorKind::Unfit, why: why.into() }
     }
 
     /// Returns the error for the caller of the store.
-    pub fn told(self, verb: &str, place: &str) -> StoreError {
-        let text = format!("cannot {verb} {place}: {}", self.why);
+    pub fn into_store_error(self, verb: &str, database: &str) -> StoreError {
+        let text = format!("cannot {verb} {database}: {}", self.why);
         match self.kind {
-            Kind::Unfit => StoreError::Unfit { text },
-            Kind::Refused => StoreError::Refused { text },
+            ErrorKind::Unfit => StoreError::Unfit { text },
+            ErrorKind::Refused => StoreError::Refused { text },
             _ => StoreError::Away { text },
         }
     }
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
+impl From<Error> for PostgresError {
+    fn from(error: Error) -> PostgresError {
         if let Some(error) = error.as_db_error() {
-            return Fault { kind: kind(error), why: said(error) };
+            return PostgresError { kind: kind_of(error), why: server_text(error) };
         }
-        let is_broken = error.is_closed() || source::<io::Error>(&error).is_some();
-        let kind = if is_broken { Kind::Lost } else { Kind::Away };
-        Fault { kind, why: words(&error) }
+        let is_lost = error.is_closed() || source::<io::Error>(&error).is_some();
+        let kind = if is_lost { ErrorKind::ConnectionLost } else { ErrorKind::Away };
+        PostgresError { kind, why: client_text(&error) }
     }
 }
 
 /// Returns the consequence of a server's error.
-fn kind(error: &DbError) -> Kind {
+fn kind_of(error: &DbError) -> ErrorKind {
     let code = error.code();
     let constraint = error.constraint().unwrap_or_default();
     // Only the primary key shows a repeat; a unique index that an administrator added refuses records.
-    if *code == SqlState::UNIQUE_VIOLATION && of_outcome(error) && constraint.ends_with("_pkey") {
-        return Kind::Repeat;
+    if *code == SqlState::UNIQUE_VIOLATION
+        && is_about_outcomes(error)
+        && constraint.ends_with("_pkey")
+    {
+        return ErrorKind::Duplicate;
     }
     // A row that fits no partition breaks a constraint without a name.
-    if *code == SqlState::CHECK_VIOLATION && of_outcome(error) && constraint.is_empty() {
-        return Kind::NoHour;
+    if *code == SqlState::CHECK_VIOLATION && is_about_outcomes(error) && constraint.is_empty() {
+        return ErrorKind::NoPartition;
     }
-    let crossed = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
+    let conflicts = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
     // A target or node that we know was deleted: the next connection makes it again. Checks have no foreign
     // keys but those that an administrator added.
-    let is_gone = *code == SqlState::FOREIGN_KEY_VIOLATION && !of_outcome(error);
-    if crossed.contains(code) || is_gone {
-        return Kind::Crossed;
+    let is_gone = *code == SqlState::FOREIGN_KEY_VIOLATION && !is_about_outcomes(error);
+    if conflicts.contains(code) || is_gone {
+        return ErrorKind::Conflict;
     }
     let ended = [
         SqlState::ADMIN_SHUTDOWN,
@@ -95,23 +98,23 @@ fn kind(error: &DbError) -> Kind {
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     ];
     if ended.contains(code) {
-        return Kind::Lost;
+        return ErrorKind::ConnectionLost;
     }
     match &code.code()[..2] {
         // Data exceptions, broken constraints, values too large for an index or a type, and objections of a
         // trigger.
-        "22" | "23" | "54" | "P0" => Kind::Refused,
-        _ => Kind::Away,
+        "22" | "23" | "54" | "P0" => ErrorKind::Refused,
+        _ => ErrorKind::Away,
     }
 }
 
 /// Returns true if the error is about the checks: their table, or one of its partitions.
-fn of_outcome(error: &DbError) -> bool {
+fn is_about_outcomes(error: &DbError) -> bool {
     error.table().is_some_and(|table| table.starts_with("outcome"))
 }
 
 /// Returns the server's message, with advice where there is some.
-fn said(error: &DbError) -> String {
+fn server_text(error: &DbError) -> String {
     let message = error.message();
     let code = error.code();
     let lacks_table =
@@ -134,12 +137,12 @@ fn said(error: &DbError) -> String {
 }
 
 /// Returns the text of an error on our own side.
-fn words(error: &Error) -> String {
+fn client_text(error: &Error) -> String {
     if error.is_closed() {
         return "the connection was closed".to_owned();
     }
     if let Some(error) = source::<openssl::ssl::Error>(error) {
-        if let Some(reason) = error.ssl_error().and_then(reason) {
+        if let Some(reason) = error.ssl_error().and_then(openssl_reason) {
             return format!("TLS failed: {reason}");
         }
         if error.ssl_error().is_none() && error.io_error().is_none() {
@@ -156,8 +159,8 @@ fn words(error: &Error) -> String {
     inner.to_string()
 }
 
-/// Returns OpenSSL's own word for the last error.
-fn reason(stack: &ErrorStack) -> Option<&'static str> {
+/// Returns OpenSSL's own words for the last error.
+fn openssl_reason(stack: &ErrorStack) -> Option<&'static str> {
     stack.errors().last().and_then(openssl::error::Error::reason)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::types::ToSql;
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::names::{node_id, target_id};
 use super::session::Session;
 use crate::model::outcome::{Gap, Loss};
@@ -25,7 +25,7 @@ const LOSSES: &str = "INSERT INTO loss (node_id, run, from_ms, cause, sequence, 
         count = greatest(loss.count, excluded.count)";
 
 /// Stores gaps.
-pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
+pub async fn store_gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), PostgresError> {
     // Key: from, target, node and run.
     let mut rows: BTreeMap<(i64, i32, i32, i32), &Gap> = BTreeMap::new();
     for gap in gaps {
@@ -50,7 +50,7 @@ pub async fn gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Fault> {
 }
 
 /// Stores losses; a loss that is stored already grows.
-pub async fn losses(session: &mut Session, losses: &[&Loss]) -> Result<(), Fault> {
+pub async fn store_losses(session: &mut Session, losses: &[&Loss]) -> Result<(), PostgresError> {
     /// Node, run, start, cause and sequence.
     type Key<'a> = (i32, i32, i64, &'a str, i32);
     let mut rows: BTreeMap<Key<'_>, (i64, i64)> = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! Compares a parcel's marks with the stored marks, and moves those.
+//! Compares a batch's marks with the stored marks, and moves those.
 
 use std::collections::BTreeMap;
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use crate::model::anchor::{Anchor, Anchors};
-use crate::store::batch::{Mark, Parcel, Position};
+use crate::store::batch::{Batch, Mark, Position};
 
 const MARKS: &str = "SELECT partition, next, anchors FROM kafka_offset
     WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
@@ -21,10 +21,10 @@ const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, ne
         SET next = excluded.next, anchors = excluded.anchors
         WHERE kafka_offset.next < excluded.next";
 
-/// Marks of a parcel, compared with the stored marks.
+/// Marks of a batch, compared with the stored marks.
 #[derive(Default)]
-pub struct Marked {
-    /// Partitions whose stored mark is below the start of the parcel, and that mark.
+pub struct MarkUpdate {
+    /// Partitions whose stored mark is below the start of the batch, and that mark.
     pub older: Vec<(i32, i64)>,
     /// Partitions whose mark is locked, and their new position.
     locked: Vec<(i32, Position)>,
@@ -32,21 +32,21 @@ pub struct Marked {
     absent: Vec<(i32, Position)>,
 }
 
-/// Compares the marks of a parcel with the stored marks, which are locked: another writer of the same
+/// Compares the marks of a batch with the stored marks, which are locked: another writer of the same
 /// partitions waits here.
-pub async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Fault> {
-    let mut marked = Marked::default();
-    if parcel.marks.is_empty() {
+pub async fn lock(session: &mut Session, batch: &Batch) -> Result<MarkUpdate, PostgresError> {
+    let mut marked = MarkUpdate::default();
+    if batch.marks.is_empty() {
         return Ok(marked);
     }
-    let partitions: Vec<i32> = parcel.marks.iter().map(|mark| mark.partition).collect();
-    let rows = session.query(MARKS, &[&parcel.cluster, &parcel.topic, &partitions]).await?;
+    let partitions: Vec<i32> = batch.marks.iter().map(|mark| mark.partition).collect();
+    let rows = session.query(MARKS, &[&batch.cluster, &batch.topic, &partitions]).await?;
     let mut stored = BTreeMap::new();
     for row in rows {
         let (next, anchors) = (row.try_get(1)?, Anchors::parse(row.try_get(2)?));
         stored.insert(row.try_get::<_, i32>(0)?, Position { next, anchors });
     }
-    for mark in &parcel.marks {
+    for mark in &batch.marks {
         match stored.remove(&mark.partition) {
             Some(stored) if stored.next < mark.from => {
                 marked.older.push((mark.partition, stored.next));
@@ -59,7 +59,7 @@ pub async fn lock(session: &mut Session, parcel: &Parcel) -> Result<Marked, Faul
     Ok(marked)
 }
 
-/// Returns the position after a parcel with this mark. A parcel that comes late changes nothing.
+/// Returns the position after a batch with this mark. A batch that comes late changes nothing.
 fn advanced(stored: Position, mark: &Mark) -> Position {
     let Position { mut next, mut anchors } = stored;
     if let Some(reset) = mark.reset {
@@ -75,9 +75,9 @@ fn advanced(stored: Position, mark: &Mark) -> Position {
     Position { next, anchors }
 }
 
-impl Marked {
-    /// Moves the stored marks to those of the parcel.
-    pub async fn advance(&self, session: &mut Session, parcel: &Parcel) -> Result<(), Fault> {
+impl MarkUpdate {
+    /// Moves the stored marks to those of the batch.
+    pub async fn advance(&self, session: &mut Session, batch: &Batch) -> Result<(), PostgresError> {
         for (sql, marks) in [(MOVE_MARKS, &self.locked), (NEW_MARKS, &self.absent)] {
             if marks.is_empty() {
                 continue;
@@ -86,7 +86,7 @@ impl Marked {
             let next: Vec<i64> = marks.iter().map(|(_, position)| position.next).collect();
             let anchors: Vec<String> =
                 marks.iter().map(|(_, position)| position.anchors.to_string()).collect();
-            let (cluster, topic) = (&parcel.cluster, &parcel.topic);
+            let (cluster, topic) = (&batch.cluster, &batch.topic);
             session.execute(sql, &[cluster, topic, &partitions, &next, &anchors]).await?;
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! The schema: finds its state, and makes the parts that are missing.
+//! Inspects the schema, and makes the parts that are missing.
 //!
-//! Migrations are numbered files. Each runs once, in a transaction with its number, under an advisory lock
-//! of the schema, so that two writers that start at once both succeed.
+//! Migrations are numbered files. Each runs once, in a transaction with its number, under an advisory lock of
+//! the schema, so that two writers that start at once both succeed.
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use crate::clock;
 
@@ -23,13 +23,13 @@ const LATEST: i32 = MIGRATIONS.len() as i32;
 /// Rights of the two roles.
 const GRANTS: &str = include_str!("grant.sql");
 
-/// Result of the preparation.
+/// Result of preparing the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ready {
-    /// The tables can be used.
-    Yes,
-    /// The tables cannot be used, and we lack the rights to change that; the text says what is missing and
-    /// how to make it.
+pub enum Readiness {
+    /// The tables can be written.
+    Ready,
+    /// The tables cannot be written, and we lack the rights to change that. The text says what is missing,
+    /// and how to make it.
     Missing(String),
 }
 
@@ -39,7 +39,7 @@ pub fn quoted(name: &str) -> String {
 }
 
 /// State of a schema in the database.
-struct Found {
+struct SchemaState {
     /// Owner of the schema; none if there is no such schema.
     owner: Option<String>,
     /// We have the rights of the owner.
@@ -54,38 +54,38 @@ struct Found {
 }
 
 /// Brings the schema up to date if we may, and returns whether the tables can be written.
-pub async fn prepare(session: &mut Session, schema: &str) -> Result<Ready, Fault> {
-    let found = find(session, schema).await?;
+pub async fn prepare(session: &mut Session, schema: &str) -> Result<Readiness, PostgresError> {
+    let state = inspect(session, schema).await?;
     let missing = |what: String| {
-        Ok(Ready::Missing(format!("{what}: `sitewatch write --setup` makes it so, once")))
+        Ok(Readiness::Missing(format!("{what}: `sitewatch write --setup` makes it so, once")))
     };
-    let user = &found.user;
-    if found.owner.is_none() && !found.may_make {
+    let user = &state.user;
+    if state.owner.is_none() && !state.may_make {
         return missing(format!("there is no schema {schema}, and {user} may not make one"));
     }
-    if found.owner.is_some() && !found.may_use {
+    if state.owner.is_some() && !state.may_use {
         return missing(format!("{user} has no rights in the schema {schema}"));
     }
-    if version(session, schema, &found).await? < LATEST {
-        if found.owner.is_some() && !found.is_ours {
+    if version(session, schema, &state).await? < LATEST {
+        if state.owner.is_some() && !state.is_ours {
             return missing(format!("the tables in {schema} are not up to date, and not {user}'s"));
         }
-        migrate(session, schema, &found).await?;
+        migrate(session, schema, &state).await?;
         grant(session, schema, false).await?;
     }
     let lacking = lacking(session, schema).await?;
     if lacking.is_empty() {
-        return Ok(Ready::Yes);
+        return Ok(Readiness::Ready);
     }
     missing(format!("{user} lacks rights in {schema} ({lacking}), which {schema}_writer has"))
 }
 
-/// Makes all of the schema as an administrator: schema, tables, the two roles and their rights. Existing
-/// ones stay.
-pub async fn setup(session: &mut Session, schema: &str) -> Result<(), Fault> {
-    let found = find(session, schema).await?;
-    if version(session, schema, &found).await? < LATEST {
-        migrate(session, schema, &found).await?;
+/// Makes all of the schema as an administrator: schema, tables, the two roles and their rights. Existing ones
+/// stay.
+pub async fn setup(session: &mut Session, schema: &str) -> Result<(), PostgresError> {
+    let state = inspect(session, schema).await?;
+    if version(session, schema, &state).await? < LATEST {
+        migrate(session, schema, &state).await?;
     }
     for role in roles(schema) {
         // Two sessions may make the role at once.
@@ -100,22 +100,22 @@ pub async fn setup(session: &mut Session, schema: &str) -> Result<(), Fault> {
 }
 
 /// Makes sure that a reader can read the schema.
-pub async fn look(session: &mut Session, schema: &str) -> Result<(), Fault> {
-    let found = find(session, schema).await?;
-    let user = &found.user;
-    if found.owner.is_none() {
-        return Err(Fault::unfit(format!(
+pub async fn check_readable(session: &mut Session, schema: &str) -> Result<(), PostgresError> {
+    let state = inspect(session, schema).await?;
+    let user = &state.user;
+    if state.owner.is_none() {
+        return Err(PostgresError::unfit(format!(
             "there is no schema {schema} in it; `sitewatch write` makes it"
         )));
     }
-    if !found.may_use {
-        return Err(Fault::unfit(format!(
+    if !state.may_use {
+        return Err(PostgresError::unfit(format!(
             "{user} has no rights in the schema {schema}; \
              GRANT {schema}_reader TO {user} gives them"
         )));
     }
-    if version(session, schema, &found).await? < LATEST {
-        return Err(Fault::unfit(format!(
+    if version(session, schema, &state).await? < LATEST {
+        return Err(PostgresError::unfit(format!(
             "the tables in {schema} are of an older sitewatch; \
              `sitewatch write` brings them up to date"
         )));
@@ -128,7 +128,7 @@ fn roles(schema: &str) -> [String; 2] {
     [format!("{schema}_writer"), format!("{schema}_reader")]
 }
 
-async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
+async fn inspect(session: &mut Session, schema: &str) -> Result<SchemaState, PostgresError> {
     let sql = "SELECT pg_get_userbyid(nspowner)::text, \
                  coalesce(pg_has_role(nspowner, 'USAGE'), false), \
                  has_database_privilege(current_database(), 'CREATE'), \
@@ -139,7 +139,7 @@ async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
                  current_user::text \
                FROM (SELECT) AS one LEFT JOIN pg_namespace AS n ON nspname = $1";
     let row = session.client().query_one(sql, &[&schema]).await?;
-    Ok(Found {
+    Ok(SchemaState {
         owner: row.try_get(0)?,
         is_ours: row.try_get(1)?,
         may_make: row.try_get(2)?,
@@ -151,18 +151,22 @@ async fn find(session: &mut Session, schema: &str) -> Result<Found, Fault> {
 }
 
 /// Returns the number of the newest migration that was applied; 0 if none was.
-async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i32, Fault> {
-    if !found.has_migrations {
-        if found.has_tables {
+async fn version(
+    session: &mut Session,
+    schema: &str,
+    state: &SchemaState,
+) -> Result<i32, PostgresError> {
+    if !state.has_migrations {
+        if state.has_tables {
             let why = format!("the schema {schema} in it holds tables of another program");
-            return Err(Fault::unfit(why));
+            return Err(PostgresError::unfit(why));
         }
         return Ok(0);
     }
     let sql = "SELECT coalesce(max(version), 0) FROM migration";
     let version: i32 = session.client().query_one(sql, &[]).await?.try_get(0)?;
     if version > LATEST {
-        return Err(Fault::unfit(format!(
+        return Err(PostgresError::unfit(format!(
             "a newer sitewatch made the tables in {schema}: \
              their version is {version}, and {LATEST} is known"
         )));
@@ -171,7 +175,11 @@ async fn version(session: &mut Session, schema: &str, found: &Found) -> Result<i
 }
 
 /// Begins a transaction that changes the schema as its owner, with no other such transaction beside it.
-async fn begin(session: &mut Session, schema: &str, owner: Option<&str>) -> Result<(), Fault> {
+async fn begin(
+    session: &mut Session,
+    schema: &str,
+    owner: Option<&str>,
+) -> Result<(), PostgresError> {
     let client = session.client();
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = '1min'").await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('sitewatch ' || $1, 0))";
@@ -182,14 +190,18 @@ async fn begin(session: &mut Session, schema: &str, owner: Option<&str>) -> Resu
     Ok(())
 }
 
-async fn migrate(session: &mut Session, schema: &str, found: &Found) -> Result<(), Fault> {
+async fn migrate(
+    session: &mut Session,
+    schema: &str,
+    state: &SchemaState,
+) -> Result<(), PostgresError> {
     // New tables belong to the schema's owner, whichever user makes them.
-    let owner = found.owner.as_deref().filter(|owner| *owner != found.user);
+    let owner = state.owner.as_deref().filter(|owner| *owner != state.user);
     loop {
         begin(session, schema, owner).await?;
         let client = session.client();
         let name = quoted(schema);
-        if found.owner.is_none() {
+        if state.owner.is_none() {
             client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?;
         }
         client
@@ -212,15 +224,15 @@ async fn migrate(session: &mut Session, schema: &str, found: &Found) -> Result<(
 }
 
 /// Grants the roles their rights. Does nothing if the roles do not exist.
-async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<(), Fault> {
+async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<(), PostgresError> {
     let [writer, reader] = roles(schema);
     let client = session.client();
     let sql = "SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ($1, $2)";
     if !client.query_one(sql, &[&writer, &reader]).await?.try_get::<_, bool>(0)? {
         return Ok(());
     }
-    let found = find(session, schema).await?;
-    let owner = found.owner.as_deref().filter(|owner| *owner != found.user);
+    let state = inspect(session, schema).await?;
+    let owner = state.owner.as_deref().filter(|owner| *owner != state.user);
     begin(session, schema, owner).await?;
     let client = session.client();
     let grants = GRANTS
@@ -245,7 +257,7 @@ async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<()
 }
 
 /// Returns the rights that a writer needs and we lack, in words; empty if none.
-async fn lacking(session: &mut Session, schema: &str) -> Result<String, Fault> {
+async fn lacking(session: &mut Session, schema: &str) -> Result<String, PostgresError> {
     let sql = "SELECT coalesce(string_agg(privilege || ' on ' || name, ', ' ORDER BY number), '')
                FROM unnest(
                    ARRAY['outcome', 'target', 'node', 'state', 'loss', 'gap', 'kafka_offset',

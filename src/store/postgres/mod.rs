@@ -1,9 +1,9 @@
-//! PostgreSQL: the store that many writers and readers share. `client` holds the connection that all calls
-//! go over; `connect` and `tls` make it, `migrate` makes the schema, `engine` implements the trait by
-//! `write` and `read`.
+//! PostgreSQL: the store that many writers and readers share. `client` holds the connection that all calls go
+//! over; `connect` and `tls` make it, `migrate` makes the schema, `engine` implements the trait by `write`
+//! and `read`.
 //!
-//! A connection that fails is dropped, and the next call makes another: after a restart of the server
-//! nobody has to do anything. Every call has a deadline.
+//! A connection that fails is dropped, and the next call makes another: after a restart of the server nobody
+//! has to do anything. Every call has a deadline.
 
 mod announcements;
 mod cache;
@@ -30,6 +30,6 @@ mod tls;
 mod write;
 
 pub use client::Postgres;
-pub use migrate::Ready;
+pub use migrate::Readiness;
 pub use refusals::RefusedRecord;
-pub use retain::Retained;
+pub use retain::RetentionCounts;

@@ -8,7 +8,7 @@ use smol::stream::StreamExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use super::state_table;
 use crate::model::anchor::Anchors;
@@ -47,7 +47,7 @@ pub async fn positions(
     session: &mut Session,
     cluster: &str,
     topic: &str,
-) -> Result<BTreeMap<i32, Position>, Fault> {
+) -> Result<BTreeMap<i32, Position>, PostgresError> {
     let mut positions = BTreeMap::new();
     for row in session.query(POSITIONS, &[&cluster, &topic]).await? {
         let position = Position { next: get(&row, 1)?, anchors: Anchors::parse(get(&row, 2)?) };
@@ -56,17 +56,20 @@ pub async fn positions(
     Ok(positions)
 }
 
-/// Asks for a single value: the first column of the first row.
-pub async fn one<T: for<'a> FromSql<'a>>(
+/// Returns a single value: the first column of the first row.
+pub async fn query_value<T: for<'a> FromSql<'a>>(
     session: &mut Session,
     sql: &'static str,
-) -> Result<T, Fault> {
+) -> Result<T, PostgresError> {
     let rows = session.query(sql, &[]).await?;
-    rows.first().map_or_else(|| Err(Fault::away("it gave no answer")), |row| get(row, 0))
+    rows.first().map_or_else(|| Err(PostgresError::away("it gave no answer")), |row| get(row, 0))
 }
 
 /// Returns the newest due time of each target on a node.
-pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String, i64>, Fault> {
+pub async fn newest(
+    session: &mut Session,
+    node: &str,
+) -> Result<BTreeMap<String, i64>, PostgresError> {
     let mut newest = BTreeMap::new();
     for row in session.query(NEWEST, &[&node]).await? {
         newest.insert(get(&row, 0)?, get(&row, 1)?);
@@ -75,16 +78,16 @@ pub async fn newest(session: &mut Session, node: &str) -> Result<BTreeMap<String
 }
 
 /// Returns the state of each target on each node.
-pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, Fault> {
+pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, PostgresError> {
     let mut states = BTreeMap::new();
     for row in session.query(STATES, &[]).await? {
-        states.insert((text(&row, 0)?, text(&row, 1)?), state_table::read(&row)?);
+        states.insert((text(&row, 0)?, text(&row, 1)?), state_table::parse_row(&row)?);
     }
     Ok(states)
 }
 
 /// Returns every target with its labels.
-pub async fn targets(session: &mut Session) -> Result<BTreeMap<Arc<str>, Labels>, Fault> {
+pub async fn targets(session: &mut Session) -> Result<BTreeMap<Arc<str>, Labels>, PostgresError> {
     let mut targets = BTreeMap::new();
     for row in session.query(TARGETS, &[]).await? {
         let labels: Option<&str> = get(&row, 1)?;
@@ -100,7 +103,7 @@ pub async fn checks(
     from_ms: i64,
     until_ms: i64,
     take: &mut dyn FnMut(&Who, &Check),
-) -> Result<(), Fault> {
+) -> Result<(), PostgresError> {
     let mut names = self::names(session).await?;
     let statement = session.statement(CHECKS).await?;
     let window: [&(dyn ToSql + Sync); 2] = [&from_ms, &until_ms];
@@ -126,7 +129,7 @@ pub async fn gaps(
     from_ms: i64,
     until_ms: i64,
     take: &mut dyn FnMut(&Gap),
-) -> Result<(), Fault> {
+) -> Result<(), PostgresError> {
     let mut names = self::names(session).await?;
     for row in session.query(GAPS, &[&from_ms, &until_ms]).await? {
         let (target, node) =
@@ -150,7 +153,7 @@ pub async fn losses(
     session: &mut Session,
     from_ms: i64,
     until_ms: i64,
-) -> Result<BTreeMap<String, u64>, Fault> {
+) -> Result<BTreeMap<String, u64>, PostgresError> {
     let mut losses = BTreeMap::new();
     for row in session.query(LOSSES, &[&from_ms, &until_ms]).await? {
         losses.insert(get(&row, 0)?, get::<i64>(&row, 1)?.max(0) as u64);
@@ -158,7 +161,7 @@ pub async fn losses(
     Ok(losses)
 }
 
-async fn names(session: &mut Session) -> Result<NamesById, Fault> {
+async fn names(session: &mut Session) -> Result<NamesById, PostgresError> {
     let mut names = NamesById::default();
     for row in session.query("SELECT id, name FROM target", &[]).await? {
         names.add_target(get::<i32>(&row, 0)?.into(), text(&row, 1)?);
@@ -169,14 +172,14 @@ async fn names(session: &mut Session) -> Result<NamesById, Fault> {
     Ok(names)
 }
 
-fn get<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Fault> {
+fn get<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, PostgresError> {
     Ok(row.try_get(index)?)
 }
 
-fn text(row: &Row, index: usize) -> Result<Arc<str>, Fault> {
+fn text(row: &Row, index: usize) -> Result<Arc<str>, PostgresError> {
     Ok(Arc::from(get::<&str>(row, index)?))
 }
 
-fn verdict(row: &Row, index: usize) -> Result<Verdict, Fault> {
-    state_table::verdict(get(row, index)?)
+fn verdict(row: &Row, index: usize) -> Result<Verdict, PostgresError> {
+    state_table::parse_verdict(get(row, index)?)
 }

@@ -1,27 +1,27 @@
-//! Records of a batch, and which of them are not too old to be stored.
+//! Sorts the records of a batch by their kind, and leaves out those that are too old to be stored.
 
 use crate::model::outcome::{Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
-use crate::store::batch::Parcel;
+use crate::store::batch::Batch;
 
-/// Records to store, and the conditions.
-pub struct Batch<'a> {
+/// Records to store in one transaction, and the conditions.
+pub struct WriteRequest<'a> {
     /// The records, in the order in which they came.
     pub records: &'a [&'a Record],
-    /// Parcel that the records came in, if they came from Kafka.
-    pub parcel: Option<&'a Parcel>,
+    /// Batch with marks and dead letters, if the records came from Kafka.
+    pub batch: Option<&'a Batch>,
     /// Time of storing, in milliseconds since 1970.
     pub now_ms: i64,
-    /// Due time before which checks are not kept, in milliseconds since 1970.
-    pub keep_from_ms: i64,
+    /// Oldest due time of checks that are stored, in milliseconds since 1970.
+    pub oldest_ms: i64,
     /// Some checks are probably stored already.
-    pub careful: bool,
+    pub expects_duplicates: bool,
     /// Roll each transaction back: the batch only tries whether the tables accept the records.
     pub is_trial: bool,
 }
 
 /// Records of a batch, by their kind.
-pub struct Given<'a> {
+pub struct SortedRecords<'a> {
     /// All records.
     pub records: &'a [&'a Record],
     /// Gaps, in the order of the batch.
@@ -34,26 +34,26 @@ pub struct Given<'a> {
     pub targets: Vec<&'a TargetState>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> SortedRecords<'a> {
     /// Sorts the records of a batch that are not too old.
-    pub fn new(batch: &Batch<'a>) -> Given<'a> {
-        let mut given = Given {
-            records: batch.records,
+    pub fn new(request: &WriteRequest<'a>) -> SortedRecords<'a> {
+        let mut sorted = SortedRecords {
+            records: request.records,
             gaps: Vec::new(),
             losses: Vec::new(),
             nodes: Vec::new(),
             targets: Vec::new(),
         };
-        for record in kept(batch) {
+        for record in recent(request) {
             match record {
                 Record::Check(_) => {}
-                Record::Gap(gap) => given.gaps.push(gap),
-                Record::Loss(loss) => given.losses.push(loss),
-                Record::Node(state) => given.nodes.push(state),
-                Record::Target(state) => given.targets.push(state),
+                Record::Gap(gap) => sorted.gaps.push(gap),
+                Record::Loss(loss) => sorted.losses.push(loss),
+                Record::Node(state) => sorted.nodes.push(state),
+                Record::Target(state) => sorted.targets.push(state),
             }
         }
-        given
+        sorted
     }
 
     /// Returns the check at that index of the batch.
@@ -66,17 +66,17 @@ impl<'a> Given<'a> {
 }
 
 /// Returns the records that are not too old.
-pub fn kept<'a>(batch: &Batch<'a>) -> impl Iterator<Item = &'a Record> + Clone {
-    let keep_from_ms = batch.keep_from_ms;
-    batch.records.iter().copied().filter(move |record| is_kept(record, keep_from_ms))
+pub fn recent<'a>(request: &WriteRequest<'a>) -> impl Iterator<Item = &'a Record> + Clone {
+    let oldest_ms = request.oldest_ms;
+    request.records.iter().copied().filter(move |record| is_recent(record, oldest_ms))
 }
 
 /// Returns true if a record is not too old; states never are.
-pub fn is_kept(record: &Record, keep_from_ms: i64) -> bool {
+pub fn is_recent(record: &Record, oldest_ms: i64) -> bool {
     match record {
-        Record::Check(outcome) => outcome.due_ms >= keep_from_ms,
-        Record::Gap(gap) => gap.to_ms >= keep_from_ms,
-        Record::Loss(loss) => loss.to_ms >= keep_from_ms,
+        Record::Check(outcome) => outcome.due_ms >= oldest_ms,
+        Record::Gap(gap) => gap.to_ms >= oldest_ms,
+        Record::Loss(loss) => loss.to_ms >= oldest_ms,
         Record::Node(_) | Record::Target(_) => true,
     }
 }

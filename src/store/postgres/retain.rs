@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use crate::config::Retention;
 
@@ -12,8 +12,8 @@ use crate::config::Retention;
 const HOURS_AT_ONCE: i32 = 24;
 /// Most rows that one statement deletes.
 const ROWS_AT_ONCE: i64 = 10_000;
-/// Time after which nothing more is begun.
-const MOMENT: Duration = Duration::from_millis(500);
+/// Time after which no further step is begun.
+const STEPS_MAX: Duration = Duration::from_millis(500);
 
 const DROP_HOURS: &str = "SELECT dropped, remaining FROM drop_hours($1, $2)";
 
@@ -25,8 +25,8 @@ const OLD_LETTERS: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM dead_letter WHERE received_at < to_timestamp($1)
     ORDER BY received_at LIMIT $2))";
 
-/// Bytes by which dead letters are over the limit. They are added up only if the table's size on disk is
-/// over the limit: payloads are stored uncompressed, so the size on disk is not less.
+/// Bytes by which dead letters are over the limit. They are added up only if the table's size on disk is over
+/// the limit: payloads are stored uncompressed, so the size on disk is not less.
 const TOO_MUCH: &str = "SELECT CASE WHEN pg_table_size('dead_letter') > $1
     THEN (SELECT coalesce(sum(length(payload) + length(detail) + 200), 0) FROM dead_letter)::int8 - $1
     ELSE 0 END";
@@ -45,7 +45,7 @@ const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
 
 /// Numbers of rows and hours deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retained {
+pub struct RetentionCounts {
     /// Hours of checks that were dropped.
     pub hours: u64,
     /// Hours of checks that are past their time too, but left for the next call: a session holds them, or
@@ -65,27 +65,27 @@ pub async fn retain(
     retention: &Retention,
     dead_letter_max: u64,
     now_ms: i64,
-) -> Result<Retained, Fault> {
-    let mut retained = Retained::default();
+) -> Result<RetentionCounts, PostgresError> {
+    let mut retained = RetentionCounts::default();
     let began = Instant::now();
-    let from_ms = before(now_ms, retention.checks);
+    let from_ms = time_before(now_ms, retention.checks);
     loop {
         let rows = session.query(DROP_HOURS, &[&from_ms, &HOURS_AT_ONCE]).await?;
         let Some(row) = rows.first() else { break };
         let (dropped, remaining): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
         retained.hours += dropped.max(0) as u64;
         retained.hours_left = remaining.max(0) as u64;
-        if dropped == 0 || remaining == 0 || began.elapsed() >= MOMENT {
+        if dropped == 0 || remaining == 0 || began.elapsed() >= STEPS_MAX {
             break;
         }
     }
     session.execute(GAPS, &[&from_ms]).await?;
     session.execute(LOSSES, &[&from_ms]).await?;
-    let oldest_s = before(now_ms, retention.dead_letters) as f64 / 1000.0;
+    let oldest_s = time_before(now_ms, retention.dead_letters) as f64 / 1000.0;
     loop {
         let gone = session.execute(OLD_LETTERS, &[&oldest_s, &ROWS_AT_ONCE]).await?;
         retained.letters_old += gone;
-        if gone == 0 || began.elapsed() >= MOMENT {
+        if gone == 0 || began.elapsed() >= STEPS_MAX {
             break;
         }
     }
@@ -99,7 +99,7 @@ pub async fn retain(
         let gone = session.execute(LETTERS_OVER, &[&too_much, &ROWS_AT_ONCE]).await?;
         retained.letters_over += gone;
         retained.has_more = gone > 0;
-        if gone == 0 || began.elapsed() >= MOMENT {
+        if gone == 0 || began.elapsed() >= STEPS_MAX {
             break;
         }
         retained.has_more = false;
@@ -108,6 +108,6 @@ pub async fn retain(
 }
 
 /// Returns the time that lies `ago` before `now_ms`.
-pub fn before(now_ms: i64, ago: Duration) -> i64 {
+pub fn time_before(now_ms: i64, ago: Duration) -> i64 {
     now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
 }

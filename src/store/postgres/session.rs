@@ -1,5 +1,5 @@
-//! One connection, and the facts that hold for as long as it lasts. Every query has a deadline: a server
-//! that falls silent holds nobody up for ever.
+//! One connection, and the facts that hold for as long as it lasts. Every piece of work over it has a time
+//! limit: a server that falls silent holds nobody up for ever.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -10,23 +10,23 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::cache::Names;
-use super::deadline::until;
-use super::error::{Fault, Kind};
+use super::cache::IdCache;
+use super::deadline::run_until;
+use super::error::{ErrorKind, PostgresError};
 
-/// Future that moves the bytes of a connection; ends when the connection does.
-type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+/// Future that moves the bytes of a connection, and ends when the connection does.
+type Driver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Longest time to close a connection that is no longer needed.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A connection: its wire, and the session over it.
+/// A connection: the driver that moves its bytes, and the session over it.
 pub struct Link {
-    /// None once the wire has ended, which may happen while work over it still succeeds.
-    wire: Option<Wire>,
+    /// None once the connection has ended, which may happen while work over it still succeeds.
+    driver: Option<Driver>,
     /// Work was done over the connection, so that it may have ended since.
     pub used: bool,
-    /// Session over the wire.
+    /// Session over the connection.
     pub session: Session,
 }
 
@@ -34,8 +34,8 @@ pub struct Link {
 pub struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
-    /// Names and hours that exist.
-    pub names: Names,
+    /// Ids of names, and hours that have a partition.
+    pub cache: IdCache,
     /// The staging table exists, which takes a batch before the batch is stored.
     pub has_staging: bool,
     /// A snapshot was taken, and everything is read from it.
@@ -44,22 +44,22 @@ pub struct Session {
 
 impl Link {
     /// Makes a link of a new connection.
-    pub fn new(client: Client, wire: Wire) -> Link {
+    pub fn new(client: Client, driver: Driver) -> Link {
         let session = Session {
             client,
             statements: HashMap::new(),
-            names: Names::default(),
+            cache: IdCache::default(),
             has_staging: false,
             has_snapshot: false,
         };
-        Link { wire: Some(wire), used: false, session }
+        Link { driver: Some(driver), used: false, session }
     }
 
-    /// Returns the link, if its connection has not ended as far as the system knows.
-    pub async fn alive(mut self) -> Option<Link> {
+    /// Returns the link if its connection has not ended, as far as the system knows.
+    pub async fn if_alive(mut self) -> Option<Link> {
         for _ in 0..2 {
-            let wire = self.wire.as_mut()?;
-            if poll_fn(|context| Poll::Ready(wire.as_mut().poll(context).is_ready())).await {
+            let driver = self.driver.as_mut()?;
+            if poll_fn(|context| Poll::Ready(driver.as_mut().poll(context).is_ready())).await {
                 return None;
             }
             // Lets the runtime look at the socket.
@@ -68,29 +68,31 @@ impl Link {
         Some(self)
     }
 
-    /// Does some work over the connection, until `end` comes with a fault. After any fault the link must
-    /// not be used again.
+    /// Does some work over the connection, until `end` returns an error. After any error the link must not be
+    /// used again.
     pub async fn run<T>(
         &mut self,
-        end: impl Future<Output = Fault>,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let (wire, session) = (&mut self.wire, &mut self.session);
+        end: impl Future<Output = PostgresError>,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, PostgresError>,
+    ) -> Result<T, PostgresError> {
+        let (driver, session) = (&mut self.driver, &mut self.session);
         let mut work = pin!(work(session));
         let mut ended = None;
-        let both = poll_fn(|context| {
-            if let Some(moving) = wire
+        let watched = poll_fn(|context| {
+            if let Some(moving) = driver
                 && let Poll::Ready(result) = moving.as_mut().poll(context)
             {
-                (*wire, ended) = (None, Some(result));
+                (*driver, ended) = (None, Some(result));
             }
             work.as_mut().poll(context)
         });
-        let done = until(end, both).await;
+        let done = run_until(end, watched).await;
         // The reason for which the connection ended tells more than the fact.
         match (done, ended) {
-            (Err(Fault { kind: Kind::Lost, .. }), Some(Err(error))) if !error.is_closed() => {
-                Err(Fault { kind: Kind::Lost, ..Fault::from(error) })
+            (Err(PostgresError { kind: ErrorKind::ConnectionLost, .. }), Some(Err(error)))
+                if !error.is_closed() =>
+            {
+                Err(PostgresError { kind: ErrorKind::ConnectionLost, ..PostgresError::from(error) })
             }
             (done, _) => done,
         }
@@ -98,11 +100,11 @@ impl Link {
 
     /// Closes the connection in good order, so that the server need not find out.
     pub async fn close(self) {
-        let Link { wire, session, .. } = self;
+        let Link { driver, session, .. } = self;
         drop(session);
-        if let Some(wire) = wire {
+        if let Some(driver) = driver {
             // Nothing depends on the result.
-            let _ = tokio::time::timeout(FAREWELL, wire).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, driver).await;
         }
     }
 }
@@ -118,7 +120,7 @@ impl Session {
         &mut self,
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, PostgresError> {
         let statement = self.statement(sql).await?;
         Ok(self.client.execute(&statement, params).await?)
     }
@@ -128,13 +130,13 @@ impl Session {
         &mut self,
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<Row>, PostgresError> {
         let statement = self.statement(sql).await?;
         Ok(self.client.query(&statement, params).await?)
     }
 
     /// Takes a snapshot, once: all later queries read from it.
-    pub async fn snapshot(&mut self) -> Result<(), Fault> {
+    pub async fn snapshot(&mut self) -> Result<(), PostgresError> {
         if !self.has_snapshot {
             let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             self.client.batch_execute(sql).await?;
@@ -144,7 +146,7 @@ impl Session {
     }
 
     /// Returns the statement, prepared once for each connection.
-    pub async fn statement(&mut self, sql: &'static str) -> Result<Statement, Fault> {
+    pub async fn statement(&mut self, sql: &'static str) -> Result<Statement, PostgresError> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }

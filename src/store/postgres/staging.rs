@@ -1,9 +1,8 @@
 //! Writes checks as rows of PostgreSQL's binary COPY.
 //!
-//! The stream is a head of 19 bytes (signature, flags, length of an extension), the rows, and a
-//! field count of −1 at the end. A row is its field count (2 bytes), then each field: its length
-//! (4 bytes; −1 for null), then the value as its type sends it, numbers big-endian. `jsonb` sends
-//! its version, 1, before its text.
+//! The stream is a head of 19 bytes (signature, flags, length of an extension), the rows, and a field count
+//! of −1 at the end. A row is its field count (2 bytes), then each field: its length (4 bytes; −1 for null),
+//! then the value as its type sends it, numbers big-endian. `jsonb` sends its version, 1, before its text.
 
 use std::io::Cursor;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use std::pin::Pin;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
-use super::error::Fault;
+use super::error::PostgresError;
 use super::session::Session;
 use crate::model::outcome::{Cause, Hop, Outcome, tidy};
 use crate::model::wire::encode_hops;
@@ -54,7 +53,7 @@ pub const MOVE_NEW: &str = concat!(
 
 /// Key of a check, with its index among the batch's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct CheckKey {
     /// Due time of the check, in milliseconds since 1970.
     pub due_ms: i64,
     /// Id of the target.
@@ -68,7 +67,7 @@ pub struct Key {
 }
 
 /// Makes the staging table, once for each connection.
-pub async fn prepare(session: &mut Session) -> Result<(), Fault> {
+pub async fn create_table(session: &mut Session) -> Result<(), PostgresError> {
     if !session.has_staging {
         session.client().batch_execute(STAGING).await?;
         session.has_staging = true;
@@ -77,17 +76,17 @@ pub async fn prepare(session: &mut Session) -> Result<(), Fault> {
 }
 
 /// Sends checks into the staging table, in this order.
-pub async fn stage<'a>(
+pub async fn send<'a>(
     session: &mut Session,
-    checks: impl Iterator<Item = (Key, &'a Outcome)>,
-) -> Result<(), Fault> {
+    checks: impl Iterator<Item = (CheckKey, &'a Outcome)>,
+) -> Result<(), PostgresError> {
     let statement = session.statement(COPY).await?;
     let sink = session.client().copy_in(&statement).await?;
     let mut sink: Pin<Box<CopyInSink<Cursor<Vec<u8>>>>> = Box::pin(sink);
     let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
     piece.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     for (key, outcome) in checks {
-        row(&mut piece, key, outcome);
+        push_row(&mut piece, key, outcome);
         if piece.len() >= PIECE {
             let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE + PIECE / 4));
             sink.send(Cursor::new(full)).await?;
@@ -99,78 +98,78 @@ pub async fn stage<'a>(
     Ok(())
 }
 
-fn row(to: &mut Vec<u8>, key: Key, o: &Outcome) {
+fn push_row(to: &mut Vec<u8>, key: CheckKey, o: &Outcome) {
     to.extend_from_slice(&COLUMNS.to_be_bytes());
     for number in [key.due_ms, signed(o.total_us), o.lag_us, o.interval_ms, signed(o.bytes)] {
-        long(to, Some(number));
+        push_long(to, Some(number));
     }
     let (redirects, attempts) = (count(o.redirects), count(o.attempts));
     for number in [key.target, key.node, key.run, redirects, attempts] {
-        field(to, &number.to_be_bytes());
+        push_field(to, &number.to_be_bytes());
     }
     match o.status {
-        Some(status) => field(to, &i16::try_from(status).unwrap_or(i16::MAX).to_be_bytes()),
-        None => null(to),
+        Some(status) => push_field(to, &i16::try_from(status).unwrap_or(i16::MAX).to_be_bytes()),
+        None => push_null(to),
     }
     for truth in [Some(o.responded), o.status_ok, o.match_ok, o.reused] {
         match truth {
-            Some(truth) => field(to, &[u8::from(truth)]),
-            None => null(to),
+            Some(truth) => push_field(to, &[u8::from(truth)]),
+            None => push_null(to),
         }
     }
     for (_, us) in o.phases.named() {
-        long(to, us.map(signed));
+        push_long(to, us.map(signed));
     }
-    long(to, o.cert_expires_s);
-    long(to, o.chain_expires_s);
-    text(to, Some(o.verdict.as_str()));
-    text(to, o.cause.map(Cause::as_str));
+    push_long(to, o.cert_expires_s);
+    push_long(to, o.chain_expires_s);
+    push_text(to, Some(o.verdict.as_str()));
+    push_text(to, o.cause.map(Cause::as_str));
     let texts = [&o.address, &o.matched, &o.excerpt, &o.error].map(|text| text.as_deref());
     let [address, matched, excerpt, error] = texts;
     for each in [address, o.http.as_deref(), matched, excerpt, error] {
-        text(to, each);
+        push_text(to, each);
     }
-    match hops(&o.hops) {
+    match hops_json(&o.hops) {
         Some(json) => {
-            to.extend_from_slice(&length(json.len() + 1));
+            to.extend_from_slice(&length_bytes(json.len() + 1));
             to.push(1);
             to.extend_from_slice(json.as_bytes());
         }
-        None => null(to),
+        None => push_null(to),
     }
 }
 
-fn null(to: &mut Vec<u8>) {
+fn push_null(to: &mut Vec<u8>) {
     to.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
-fn field(to: &mut Vec<u8>, value: &[u8]) {
-    to.extend_from_slice(&length(value.len()));
+fn push_field(to: &mut Vec<u8>, value: &[u8]) {
+    to.extend_from_slice(&length_bytes(value.len()));
     to.extend_from_slice(value);
 }
 
-fn long(to: &mut Vec<u8>, number: Option<i64>) {
+fn push_long(to: &mut Vec<u8>, number: Option<i64>) {
     match number {
-        Some(number) => field(to, &number.to_be_bytes()),
-        None => null(to),
+        Some(number) => push_field(to, &number.to_be_bytes()),
+        None => push_null(to),
     }
 }
 
 /// Writes text without NUL, which a text column cannot hold; decoded records never have one.
-fn text(to: &mut Vec<u8>, text: Option<&str>) {
+fn push_text(to: &mut Vec<u8>, text: Option<&str>) {
     match text {
-        Some(text) if text.contains('\0') => field(to, tidy(text, usize::MAX).as_bytes()),
-        Some(text) => field(to, text.as_bytes()),
-        None => null(to),
+        Some(text) if text.contains('\0') => push_field(to, tidy(text, usize::MAX).as_bytes()),
+        Some(text) => push_field(to, text.as_bytes()),
+        None => push_null(to),
     }
 }
 
-fn length(bytes: usize) -> [u8; 4] {
+fn length_bytes(bytes: usize) -> [u8; 4] {
     i32::try_from(bytes).unwrap_or(i32::MAX).to_be_bytes()
 }
 
 /// Returns hops as JSON, without NUL, which `jsonb` refuses even when it is escaped.
-fn hops(hops: &[Hop]) -> Option<String> {
+fn hops_json(hops: &[Hop]) -> Option<String> {
     if hops.is_empty() {
         return None;
     }

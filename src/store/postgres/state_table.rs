@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
-use super::error::Fault;
-use super::records::Given;
+use super::error::PostgresError;
+use super::records::SortedRecords;
 use super::session::Session;
-use super::staging::Key;
+use super::staging::CheckKey;
 use crate::model::outcome::Verdict;
 use crate::model::state::State;
 
@@ -29,26 +29,26 @@ const NEW_STATES: &str = "INSERT INTO state
     ON CONFLICT DO NOTHING RETURNING target_id, node_id";
 
 /// Updates the states of targets from their new checks.
-pub async fn states(
+pub async fn update_states(
     session: &mut Session,
-    mut new: Vec<Key>,
-    given: &Given<'_>,
+    mut new: Vec<CheckKey>,
+    sorted: &SortedRecords<'_>,
     now_ms: i64,
-) -> Result<(), Fault> {
+) -> Result<(), PostgresError> {
     // Each target and node in turn, with its checks in the order of the batch.
     new.sort_unstable_by_key(|key| (key.target, key.node, key.index));
-    let mut groups: Vec<&[Key]> = new.chunk_by(|a, b| pair(a) == pair(b)).collect();
+    let mut groups: Vec<&[CheckKey]> = new.chunk_by(|a, b| pair(a) == pair(b)).collect();
     while !groups.is_empty() {
         let (targets, nodes): (Vec<i32>, Vec<i32>) = groups.iter().map(|g| pair(&g[0])).unzip();
         let mut stored = BTreeMap::new();
         for row in session.query(STATES, &[&targets, &nodes]).await? {
-            stored.insert((row.try_get(0)?, row.try_get(1)?), read(&row)?);
+            stored.insert((row.try_get(0)?, row.try_get(1)?), parse_row(&row)?);
         }
         let (mut moved, mut fresh) = (Columns::default(), Columns::default());
         for group in &groups {
-            let who = pair(&group[0]);
-            let before = stored.get(&who).copied();
-            let checks = group.iter().filter_map(|key| given.check(key.index));
+            let ids = pair(&group[0]);
+            let before = stored.get(&ids).copied();
+            let checks = group.iter().filter_map(|key| sorted.check(key.index));
             let after = checks.fold(before, |state, o| {
                 let Some(mut state) = state else {
                     return Some(State::new(o.verdict, o.due_ms, o.interval_ms));
@@ -57,8 +57,8 @@ pub async fn states(
                 Some(state)
             });
             match (before, after) {
-                (None, Some(after)) => fresh.push(who, &after),
-                (Some(before), Some(after)) if before != after => moved.push(who, &after),
+                (None, Some(after)) => fresh.push(ids, &after),
+                (Some(before), Some(after)) if before != after => moved.push(ids, &after),
                 _ => {}
             }
         }
@@ -70,21 +70,21 @@ pub async fn states(
         // Repeat for states that another writer made meanwhile: that writer has committed, so they can be
         // read now.
         groups.retain(|group| {
-            let who = pair(&group[0]);
-            !stored.contains_key(&who) && !made.contains(&who)
+            let ids = pair(&group[0]);
+            !stored.contains_key(&ids) && !made.contains(&ids)
         });
     }
     Ok(())
 }
 
-fn pair(key: &Key) -> (i32, i32) {
+fn pair(key: &CheckKey) -> (i32, i32) {
     (key.target, key.node)
 }
 
 /// Reads a row of `state`.
-pub fn read(row: &Row) -> Result<State, Fault> {
+pub fn parse_row(row: &Row) -> Result<State, PostgresError> {
     Ok(State {
-        verdict: verdict(row.try_get("verdict")?)?,
+        verdict: parse_verdict(row.try_get("verdict")?)?,
         since_ms: row.try_get("since_ms")?,
         last_due_ms: row.try_get("last_due_ms")?,
         interval_ms: row.try_get("interval_ms")?,
@@ -93,9 +93,9 @@ pub fn read(row: &Row) -> Result<State, Fault> {
 }
 
 /// Reads the verdict from its word in a table.
-pub fn verdict(word: &str) -> Result<Verdict, Fault> {
+pub fn parse_verdict(word: &str) -> Result<Verdict, PostgresError> {
     Verdict::parse(word).ok_or_else(|| {
-        Fault::unfit(format!("the verdict {word:?} is none that this sitewatch knows"))
+        PostgresError::unfit(format!("the verdict {word:?} is none that this sitewatch knows"))
     })
 }
 
@@ -122,7 +122,11 @@ impl Columns {
         self.first_due.push(state.first_due_ms);
     }
 
-    async fn write(&self, session: &mut Session, sql: &'static str) -> Result<Vec<Row>, Fault> {
+    async fn write(
+        &self,
+        session: &mut Session,
+        sql: &'static str,
+    ) -> Result<Vec<Row>, PostgresError> {
         if self.targets.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! TLS by libpq's `sslmode`: the roots that we trust, and the certificate that we show.
+//! Prepares TLS by libpq's `sslmode`: the roots that are trusted, and our own certificate.
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslNegotiation};
 
-use super::error::Fault;
+use super::error::PostgresError;
 use crate::config::{Dsn, SslMode};
 use crate::error::{Context, Error};
 use crate::roots;
@@ -28,9 +28,9 @@ pub struct Connector {
 impl Connector {
     /// Makes the connector that `dsn` asks for. Files are read now, so that new ones count from the next
     /// connection on.
-    pub fn new(dsn: &Dsn) -> Result<Connector, Fault> {
+    pub fn new(dsn: &Dsn) -> Result<Connector, PostgresError> {
         let refused = Arc::new(Mutex::new(None));
-        let tls = tls(dsn, &refused).map_err(|error| Fault::away(error.to_string()))?;
+        let tls = tls(dsn, &refused).map_err(|error| PostgresError::away(error.to_string()))?;
         Ok(Connector { tls, refused })
     }
 
@@ -40,10 +40,10 @@ impl Connector {
         self.tls.clone()
     }
 
-    /// Replaces a fault's reason by the fault of the server's certificate, if that was the cause.
-    pub fn explain(&self, config: &Config, fault: Fault) -> Fault {
+    /// Replaces an error's reason by the fault of the server's certificate, if that was the cause.
+    pub fn exopenssl_reason(&self, config: &Config, error: PostgresError) -> PostgresError {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(refused) = refused else { return fault };
+        let Some(refused) = refused else { return error };
         let why = match refused.as_raw() {
             X509_V_ERR_HOSTNAME_MISMATCH | X509_V_ERR_IP_ADDRESS_MISMATCH => {
                 let name = match config.get_hosts().first() {
@@ -58,7 +58,7 @@ impl Connector {
                 format!("its certificate is not trusted: {words}; sslrootcert names its CA")
             }
         };
-        Fault { why, ..fault }
+        PostgresError { why, ..error }
     }
 }
 
@@ -73,7 +73,7 @@ fn tls(
     }
     let full = dsn.ssl_mode == SslMode::VerifyFull;
     if full || dsn.ssl_mode == SslMode::VerifyCa {
-        believe(&mut builder, dsn)?;
+        trust_roots(&mut builder, dsn)?;
         let refused = Arc::clone(refused);
         builder.set_verify_callback(SslVerifyMode::PEER, move |is_good, context| {
             if !is_good {
@@ -85,9 +85,9 @@ fn tls(
     } else {
         builder.set_verify(SslVerifyMode::NONE);
     }
-    // With TLS switched off no certificate is shown.
+    // With TLS switched off no certificate is needed.
     if dsn.ssl_mode != SslMode::Disable {
-        show(&mut builder, dsn)?;
+        present_certificate(&mut builder, dsn)?;
     }
     let mut tls = MakeTlsConnector::new(builder.build());
     tls.set_callback(move |connection, _| {
@@ -97,8 +97,8 @@ fn tls(
     Ok(tls)
 }
 
-/// Trusts the roots of `sslrootcert`, else the host's, and no others.
-fn believe(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
+/// Trusts only the roots of `sslrootcert`, or those of the host if it is not set.
+fn trust_roots(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     let mut store = X509StoreBuilder::new().cannot("prepare TLS")?;
     for root in roots::trusted(dsn.root_cert.as_deref())? {
         store.add_cert(root).cannot("prepare TLS")?;
@@ -107,16 +107,19 @@ fn believe(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     Ok(())
 }
 
-/// Shows our own certificate, if there is one.
-fn show(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
+/// Presents our own certificate to the server, if there is one.
+fn present_certificate(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     let (Some(cert), Some(key)) = (&dsn.cert, &dsn.key) else { return Ok(()) };
     let what = || format!("use the certificate {}", cert.display());
-    builder.set_certificate_chain_file(cert).map_err(|error| plain(&error)).cannot(what())?;
+    builder
+        .set_certificate_chain_file(cert)
+        .map_err(|error| openssl_reason(&error))
+        .cannot(what())?;
     let what = || format!("use the key {}", key.display());
     let pem = fs::read(key).cannot(what())?;
     let private = private_key(&pem, dsn.key_password.as_deref()).cannot(what())?;
     let fits = builder.set_private_key(&private).and_then(|()| builder.check_private_key());
-    fits.map_err(|error| match plain(&error).as_str() {
+    fits.map_err(|error| match openssl_reason(&error).as_str() {
         "key values mismatch" | "key type mismatch" => "it is not the certificate's".to_owned(),
         other => other.to_owned(),
     })
@@ -125,22 +128,22 @@ fn show(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
 
 fn private_key(pem: &[u8], password: Option<&str>) -> Result<PKey<Private>, String> {
     let asked = std::cell::Cell::new(false);
-    let key = PKey::private_key_from_pem_callback(pem, |room| {
+    let key = PKey::private_key_from_pem_callback(pem, |buffer| {
         asked.set(true);
         let password = password.unwrap_or_default().as_bytes();
-        let fits = password.len().min(room.len());
-        room[..fits].copy_from_slice(&password[..fits]);
-        Ok(fits)
+        let count = password.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&password[..count]);
+        Ok(count)
     });
     key.map_err(|error| match (asked.get(), password) {
         (true, None) => "it is encrypted; sslpassword opens it".to_owned(),
         (true, Some(_)) => "sslpassword does not open it".to_owned(),
-        (false, _) => plain(&error),
+        (false, _) => openssl_reason(&error),
     })
 }
 
-/// Returns OpenSSL's own word for the first error.
-fn plain(stack: &openssl::error::ErrorStack) -> String {
+/// Returns OpenSSL's own words for the first error.
+fn openssl_reason(stack: &openssl::error::ErrorStack) -> String {
     let reason = stack.errors().first().and_then(openssl::error::Error::reason);
     reason.unwrap_or("it cannot be read").to_owned()
 }

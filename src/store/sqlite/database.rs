@@ -7,20 +7,19 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::error::{ELSEWHERE, away};
+use super::error::{ELSEWHERE, store_error};
 use super::ids::RowIds;
 use super::{files, open, quarantine, read, write};
 use crate::model::outcome::Gap;
 use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::batch::Written;
+use crate::store::batch::WriteCounts;
 use crate::store::engine::{Labels, Store};
 use crate::store::error::StoreError;
 
-/// Part of the largest size that the write-ahead log may hold before it is moved into the file: one in so
-/// many.
-const LOG_SHARE: u64 = 8;
+/// The write-ahead log is moved into the file once it holds `max_size / LOG_DIVISOR` bytes.
+const LOG_DIVISOR: u64 = 8;
 
 /// A database file of ours.
 pub struct Sqlite {
@@ -28,8 +27,8 @@ pub struct Sqlite {
     path: PathBuf,
     /// Largest size of the file's content, in bytes.
     max_size: u64,
-    /// Set the file aside when it proves damaged, and go on with a new one.
-    replaces: bool,
+    /// A file that proves damaged is set aside, and a new one takes its place.
+    replaces_damaged: bool,
     ids: RowIds,
 }
 
@@ -45,27 +44,27 @@ impl Sqlite {
     }
 
     /// Does the same as [`Sqlite::create`]; but a file of ours that is damaged, now or later, is set aside
-    /// under another name, which is logged, and a new file takes its place. No other process may store in
-    /// the file: the second value makes sure of that, as [`Sqlite::claim`] does.
+    /// under another name, which is logged, and a new file takes its place. No other process may store in the
+    /// file: the second value makes sure of that, as [`Sqlite::claim`] does.
     ///
     /// # Errors
     /// The file cannot be made or opened, is not ours, or another process stores in it.
-    pub fn replacing(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
+    pub fn create_or_replace(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
         // A file with a lock may be in use: to open it would bring its tables up to date, or choose its
         // journal, while the other process uses it. Without a lock no process uses it.
-        let early = match files::beside(path, files::LOCK).exists() {
+        let early_claim = match files::companion(path, files::LOCK).exists() {
             true => Some(Sqlite::claim(path)?),
             false => None,
         };
         let mut created = Sqlite::create(path, max_size);
-        // A file that is in use, of a newer version or of something else is no damaged one. Nothing is left
+        // A file that is in use, of a newer version or of another program is not damaged. Nothing is left
         // beside it, either.
         if let Err(error) = &created
             && !matches!(error, StoreError::Damaged { .. })
         {
             return Err(error.clone());
         }
-        let claim = match early {
+        let claim = match early_claim {
             Some(claim) => claim,
             None => Sqlite::claim(path)?,
         };
@@ -74,18 +73,18 @@ impl Sqlite {
             created = Sqlite::create(path, max_size);
         }
         let mut store = created?;
-        store.replaces = true;
+        store.replaces_damaged = true;
         Ok((store, claim))
     }
 
     fn connect(path: &Path, max_size: u64) -> Result<Connection, StoreError> {
-        let connection = open::to_write(path)?;
-        // SQLite's own choice is 1000 pages of 4 KiB. If `max_size` is small, the disk is small too, and
-        // both log and file must fit.
-        let pages = (max_size / LOG_SHARE / 4096).clamp(16, 1000);
+        let connection = open::open_to_write(path)?;
+        // SQLite's own choice is 1000 pages of 4 KiB. If `max_size` is small, the disk is small too, and both
+        // log and file must fit.
+        let pages = (max_size / LOG_DIVISOR / 4096).clamp(16, 1000);
         connection
             .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
-            .map_err(|error| away("prepare", path, &error))?;
+            .map_err(|error| store_error("prepare", path, &error))?;
         Ok(connection)
     }
 
@@ -95,10 +94,10 @@ impl Sqlite {
     /// # Errors
     /// Another process stores in the file, or the lock cannot be made.
     pub fn claim(path: &Path) -> Result<File, StoreError> {
-        let mark = files::beside(path, files::LOCK);
+        let lock = files::companion(path, files::LOCK);
         let unfit =
             |why: &str| StoreError::Unfit { text: format!("cannot use {}: {why}", path.display()) };
-        let file = File::options().create(true).truncate(false).write(true).open(&mark);
+        let file = File::options().create(true).truncate(false).write(true).open(&lock);
         let file =
             file.map_err(|error| unfit(&format!("cannot open its lock: {error}; {ELSEWHERE}")))?;
         match file.try_lock() {
@@ -114,12 +113,12 @@ impl Sqlite {
     /// # Errors
     /// The file is missing, cannot be opened, or is not ours.
     pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
-        Sqlite::with(open::to_read(path)?, path, u64::MAX)
+        Sqlite::with(open::open_to_read(path)?, path, u64::MAX)
     }
 
     fn with(connection: Connection, path: &Path, max_size: u64) -> Result<Sqlite, StoreError> {
         let path = path.to_owned();
-        Ok(Sqlite { connection, path, max_size, replaces: false, ids: RowIds::default() })
+        Ok(Sqlite { connection, path, max_size, replaces_damaged: false, ids: RowIds::default() })
     }
 
     /// Returns true if the file uses a rollback journal, since a write-ahead log was not possible.
@@ -128,7 +127,7 @@ impl Sqlite {
     /// The file cannot be read.
     pub fn uses_rollback_journal(&self) -> Result<bool, StoreError> {
         let mode = open::journal_mode(&self.connection);
-        mode.map(|mode| mode != "wal").map_err(|error| away("read", &self.path, &error))
+        mode.map(|mode| mode != "wal").map_err(|error| store_error("read", &self.path, &error))
     }
 }
 
@@ -137,21 +136,21 @@ impl Store for Sqlite {
         &mut self,
         records: &mut dyn Iterator<Item = &Record>,
         now_ms: i64,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteCounts, StoreError> {
         let records: Vec<&Record> = records.collect();
-        self.replacing_damage(|store| store.store(&records, now_ms))
+        self.retry_in_new_file(|store| store.store(&records, now_ms))
     }
 
     fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {
-        self.replacing_damage(|store| store.reading(|connection| read::newest(connection, node)))
+        self.retry_in_new_file(|store| store.read(|connection| read::newest(connection, node)))
     }
 
     fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
-        self.replacing_damage(|store| store.reading(read::states))
+        self.retry_in_new_file(|store| store.read(read::states))
     }
 
     fn targets(&mut self) -> Result<BTreeMap<Arc<str>, Labels>, StoreError> {
-        self.reading(read::targets)
+        self.read(read::targets)
     }
 
     fn checks(
@@ -160,7 +159,7 @@ impl Store for Sqlite {
         until_ms: i64,
         take: &mut dyn FnMut(&Who, &Check),
     ) -> Result<(), StoreError> {
-        self.reading(|connection| read::checks(connection, from_ms, until_ms, take))
+        self.read(|connection| read::checks(connection, from_ms, until_ms, take))
     }
 
     fn gaps(
@@ -169,17 +168,17 @@ impl Store for Sqlite {
         until_ms: i64,
         take: &mut dyn FnMut(&Gap),
     ) -> Result<(), StoreError> {
-        self.reading(|connection| read::gaps(connection, from_ms, until_ms, take))
+        self.read(|connection| read::gaps(connection, from_ms, until_ms, take))
     }
 
     fn losses(&mut self, from_ms: i64, until_ms: i64) -> Result<BTreeMap<String, u64>, StoreError> {
-        self.reading(|connection| read::losses(connection, from_ms, until_ms))
+        self.read(|connection| read::losses(connection, from_ms, until_ms))
     }
 }
 
 impl Sqlite {
-    fn store(&mut self, records: &[&Record], now_ms: i64) -> Result<Written, StoreError> {
-        let written = write::records(
+    fn store(&mut self, records: &[&Record], now_ms: i64) -> Result<WriteCounts, StoreError> {
+        let written = write::write_records(
             &mut self.connection,
             &mut self.ids,
             self.max_size,
@@ -193,7 +192,7 @@ impl Sqlite {
             // this fails too, the next try reports the error.
             let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
-        written.map_err(|error| away("write to", &self.path, &error))
+        written.map_err(|error| store_error("write to", &self.path, &error))
     }
 
     /// Does `act`; if the file proves damaged and may be replaced, once more in the new file.
@@ -202,8 +201,8 @@ impl Sqlite {
         mut act: impl FnMut(&mut Sqlite) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match act(self) {
-            Err(error @ StoreError::Damaged { .. }) if self.replaces => {
-                self.begin_anew(&error)?;
+            Err(error @ StoreError::Damaged { .. }) if self.replaces_damaged => {
+                self.start_new_file(&error)?;
                 act(self)
             }
             done => done,
@@ -211,20 +210,21 @@ impl Sqlite {
     }
 
     /// Sets the file aside and goes on with a new one.
-    fn begin_anew(&mut self, error: &StoreError) -> Result<(), StoreError> {
-        let none = Connection::open_in_memory().map_err(|e| away("leave", &self.path, &e))?;
+    fn start_new_file(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        let placeholder =
+            Connection::open_in_memory().map_err(|e| store_error("close", &self.path, &e))?;
         // Close the file before the rename: SQLite removes its log by name.
-        open::leave(std::mem::replace(&mut self.connection, none));
+        open::close_without_checkpoint(std::mem::replace(&mut self.connection, placeholder));
         quarantine::set_aside(&self.path, error)?;
         self.connection = Sqlite::connect(&self.path, self.max_size)?;
         self.ids = RowIds::default();
         Ok(())
     }
 
-    fn reading<T>(
+    fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        read(&self.connection).map_err(|error| away("read", &self.path, &error))
+        read(&self.connection).map_err(|error| store_error("read", &self.path, &error))
     }
 }

@@ -8,9 +8,9 @@ use crate::store::columns::signed;
 /// Most checks that are deleted at once when the file is too large, unless one moment has more.
 const EXPIRE: i64 = 2000;
 
-/// Deletes the oldest checks, and the gaps among them, until the file's content is within `max_size`;
-/// counts them as one loss of the run. Returns how many checks were deleted. The newest moment stays, even
-/// if its checks alone are too large.
+/// Deletes the oldest checks, and the gaps among them, until the file's content is within `max_size`; counts
+/// them as one loss of the run. Returns how many checks were deleted. The newest moment stays, even if its
+/// checks alone are too large.
 pub fn expire(
     connection: &Connection,
     max_size: u64,

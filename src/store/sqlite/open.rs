@@ -9,22 +9,23 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::error::{ELSEWHERE, away, foreign, read_only, unfit};
-use super::files::{beside, has_log, is_ours};
+use super::error::{ELSEWHERE, foreign_file, open_error, read_only_reason, store_error};
+use super::files::{companion, has_log, is_ours};
 use super::migrate::{self, APPLICATION};
 use crate::store::error::StoreError;
 
 /// Size of the smallest SQLite file, in bytes.
-const SMALLEST: u64 = 512;
+const SIZE_MIN: u64 = 512;
 /// Longest wait for another process to release the file.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Number of looks at a file that seems to be torn, and the pause between two.
-const GLANCES: u32 = 40;
-const GLANCE_PAUSE: Duration = Duration::from_millis(25);
+/// Most reads of a header that seems to be torn.
+const HEADER_READS: u32 = 40;
+/// Pause between two reads of a header.
+const HEADER_PAUSE: Duration = Duration::from_millis(25);
 
 /// Opens the file to write, and makes it if it is missing.
-pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
+pub fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
             text: format!("cannot make the folder {}: {error}; {ELSEWHERE}", folder.display()),
@@ -33,54 +34,55 @@ pub fn to_write(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    look(path)?;
-    let unfit = |error: rusqlite::Error| unfit(path, &error);
-    let mut connection = connect(path, flags).map_err(unfit)?;
+    check_header(path)?;
+    let failed = |error: rusqlite::Error| open_error(path, &error);
+    let mut connection = connect(path, flags).map_err(failed)?;
     // Until the file is known to be ours, closing it must not move its log into it.
-    let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(leave, true).map_err(unfit)?;
-    let is_new = recognise(&connection, path)?;
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(no_checkpoint, true).map_err(failed)?;
+    let is_new = is_new_file(&connection, path)?;
     // SQLite opens a file that it may not write, and reports that only at the first write.
-    if connection.is_readonly(MAIN_DB).map_err(unfit)? {
-        let text = format!("cannot open {}: {}", path.display(), read_only(path));
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        let text = format!("cannot open {}: {}", path.display(), read_only_reason(path));
         return Err(StoreError::Unfit { text });
     }
-    connection.set_db_config(leave, false).map_err(unfit)?;
-    connection = journal(connection, path, flags).map_err(unfit)?;
+    connection.set_db_config(no_checkpoint, false).map_err(failed)?;
+    connection = choose_journal(connection, path, flags).map_err(failed)?;
     // Rows go to the end of their table, and are not read again: SQLite's default cache of 2000 KiB would
     // fill up with them.
     connection
         .execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512;",
         )
-        .map_err(unfit)?;
-    migrate::migrate(&mut connection, is_new).map_err(|error| away("prepare", path, &error))?;
+        .map_err(failed)?;
+    migrate::migrate(&mut connection, is_new)
+        .map_err(|error| store_error("prepare", path, &error))?;
     Ok(connection)
 }
 
 /// Opens the file to read. It is opened for writing if we may, since readers of a write-ahead log must take
 /// part in its locks; nothing is written all the same.
-pub fn to_read(path: &Path) -> Result<Connection, StoreError> {
+pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
         let path = path.display();
         let text = format!("cannot open {path}: no such file; `sitewatch run` makes it");
         return Err(StoreError::Unfit { text });
     }
-    look(path)?;
-    let connection = readable(path).map_err(|error| unfit(path, &error))?;
-    if recognise(&connection, path)? {
+    check_header(path)?;
+    let connection = open_readable(path).map_err(|error| open_error(path, &error))?;
+    if is_new_file(&connection, path)? {
         let text = format!("cannot use {}: it is empty; `sitewatch run` fills it", path.display());
         return Err(StoreError::Unfit { text });
     }
     connection
         .execute_batch("PRAGMA query_only = ON; BEGIN")
-        .map_err(|error| away("read", path, &error))?;
+        .map_err(|error| store_error("read", path, &error))?;
     Ok(connection)
 }
 
 /// Opens a connection that can read the file. If the shared map of its log cannot be made, as in a folder
 /// that we may not write, a file without a log is read as one that nobody changes.
-fn readable(path: &Path) -> rusqlite::Result<Connection> {
+fn open_readable(path: &Path) -> rusqlite::Result<Connection> {
     let try_open = |flags| {
         let connection = connect(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -92,12 +94,12 @@ fn readable(path: &Path) -> rusqlite::Result<Connection> {
     if has_log(path) || !matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) {
         return opened;
     }
-    unchanging(path)
+    open_immutable(path)
 }
 
 /// Opens a connection that reads the file as on a medium that cannot change: without locks and log, and no
 /// file is made beside it.
-fn unchanging(path: &Path) -> rusqlite::Result<Connection> {
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let name = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut uri = "file:".to_owned();
     for byte in name.as_os_str().as_bytes() {
@@ -111,32 +113,32 @@ fn unchanging(path: &Path) -> rusqlite::Result<Connection> {
     connect(Path::new(&(uri + "?immutable=1")), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-/// Reads a file's header before the file is really opened: to open a file that is not ours would make a
-/// log's map beside it, and a file of a few bytes would pass for an empty one. SQLite does the reading: if
-/// we closed the file ourselves, every other connection of this process would lose its locks.
-fn look(path: &Path) -> Result<(), StoreError> {
+/// Reads a file's header before the file is really opened: to open a file that is not ours would make a log's
+/// map beside it, and a file of a few bytes would pass for an empty one. SQLite does the reading: if we
+/// closed the file ourselves, every other connection of this process would lose its locks.
+fn check_header(path: &Path) -> Result<(), StoreError> {
     let size = match fs::metadata(path) {
         Ok(file) if file.is_file() => file.len(),
-        Ok(_) => return Err(foreign(path, "it is not a file")),
+        Ok(_) => return Err(foreign_file(path, "it is not a file")),
         // The real opening reports the error.
         Err(_) => return Ok(()),
     };
     // A file with a rollback journal beside it, which is not yet rolled back, may be in any state.
-    if size == 0 || beside(path, "-journal").exists() {
+    if size == 0 || companion(path, "-journal").exists() {
         return Ok(());
     }
-    if size < SMALLEST {
+    if size < SIZE_MIN {
         let text = format!("cannot use {}: it is not an SQLite file", path.display());
         return Err(match is_ours(path) {
             true => StoreError::Damaged { text },
-            false => foreign(path, "it is not an SQLite file"),
+            false => foreign_file(path, "it is not an SQLite file"),
         });
     }
     let number = |connection: &Connection, pragma: &str| -> rusqlite::Result<i32> {
         connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
     };
-    let glance = || -> rusqlite::Result<(i32, i32, i32)> {
-        let connection = unchanging(path)?;
+    let read_header = || -> rusqlite::Result<(i32, i32, i32)> {
+        let connection = open_immutable(path)?;
         let application = number(&connection, "application_id")?;
         Ok((application, number(&connection, "user_version")?, number(&connection, "page_count")?))
     };
@@ -144,8 +146,8 @@ fn look(path: &Path) -> Result<(), StoreError> {
         let code = head.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
         code == Some(ErrorCode::DatabaseCorrupt)
     };
-    let mut head = glance();
-    for _ in 0..GLANCES {
+    let mut head = read_header();
+    for _ in 0..HEADER_READS {
         if !is_torn(&head) {
             break;
         }
@@ -156,27 +158,27 @@ fn look(path: &Path) -> Result<(), StoreError> {
         }
         // Another process is moving its log into the file at this moment. We only told SQLite that the file
         // does not change.
-        std::thread::sleep(GLANCE_PAUSE);
-        head = glance();
+        std::thread::sleep(HEADER_PAUSE);
+        head = read_header();
     }
-    match head.map_err(|error| unfit(path, &error))? {
-        (APPLICATION, version, _) => known(path, version),
+    match head.map_err(|error| open_error(path, &error))? {
+        (APPLICATION, version, _) => check_version(path, version),
         // The file may be one of ours in the making, all of which is still in the log.
         (0, 0, 0..=1) => Ok(()),
-        _ => Err(foreign(path, "it is an SQLite file of another program")),
+        _ => Err(foreign_file(path, "it is an SQLite file of another program")),
     }
 }
 
 /// Accepts the version of our tables, if we know it.
-fn known(path: &Path, version: i32) -> Result<(), StoreError> {
+fn check_version(path: &Path, version: i32) -> Result<(), StoreError> {
     if usize::try_from(version).is_ok_and(|version| version <= migrate::LATEST) {
         return Ok(());
     }
-    Err(foreign(path, "a newer sitewatch made it"))
+    Err(foreign_file(path, "a newer sitewatch made it"))
 }
 
 /// Closes a file that is damaged, and leaves its log as it is.
-pub fn leave(connection: Connection) {
+pub fn close_without_checkpoint(connection: Connection) {
     // If SQLite refuses the setting, the log may be moved into the file, which harms nobody.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     drop(connection);
@@ -184,31 +186,34 @@ pub fn leave(connection: Connection) {
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
-/// Returns true if the file is new, so that it may become ours. A file that holds something else is an
-/// error.
-fn recognise(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+/// Returns true if the file is new, so that it may become ours. A file that holds something else is an error.
+fn is_new_file(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let number = |pragma: &str| -> Result<i32, StoreError> {
         connection
             .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-            .map_err(|error| unfit(path, &error))
+            .map_err(|error| open_error(path, &error))
     };
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| unfit(path, &error))?;
+        .map_err(|error| open_error(path, &error))?;
     match (number("application_id")?, number("user_version")?) {
-        (APPLICATION, version) => known(path, version).map(|()| tables == 0),
+        (APPLICATION, version) => check_version(path, version).map(|()| tables == 0),
         (0, 0) if tables == 0 => Ok(true),
-        _ => Err(foreign(path, "it is an SQLite file of another program")),
+        _ => Err(foreign_file(path, "it is an SQLite file of another program")),
     }
 }
 
 /// Chooses the journal: a write-ahead log, so that readers and the writer do not wait for one another; if
 /// that is not possible (file systems without shared maps), a rollback journal.
-fn journal(connection: Connection, path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+fn choose_journal(
+    connection: Connection,
+    path: &Path,
+    flags: OpenFlags,
+) -> rusqlite::Result<Connection> {
     let try_wal = || -> rusqlite::Result<bool> {
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0))?;
         // The shared map is made by the first access.

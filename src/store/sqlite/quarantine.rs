@@ -1,16 +1,16 @@
-//! Sets a damaged file aside under another name, for a person to look into, with the files that SQLite
-//! keeps beside it: `sitewatch.db` becomes `sitewatch.db.damaged`, the next `….damaged-2`, a third
-//! `….damaged-3`. From the fourth on the newest replaces the third: the first ones hold the most, and a
-//! broken disk must not fill up.
+//! Sets a damaged file aside under another name, for a person to look into, with the files that SQLite keeps
+//! beside it: `sitewatch.db` becomes `sitewatch.db.damaged`, the next `….damaged-2`, a third `….damaged-3`.
+//! From the fourth on the newest replaces the third: the first ones hold the most, and a broken disk must not
+//! fill up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::beside;
+use super::files::companion;
 use crate::store::error::StoreError;
 
 /// Most damaged files that are kept.
-const KEPT_MAX: usize = 3;
+const QUARANTINE_MAX: usize = 3;
 /// Files that SQLite keeps beside a database: the write-ahead log, its map, the rollback journal.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -30,11 +30,11 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
         }),
         _ => Ok(()),
     };
-    // Companions first: SQLite would take a log that stays for the log of the new file.
+    // Companions go first: SQLite would take a log that stays for the log of the new file.
     for end in COMPANIONS {
-        // A companion left of an earlier file of that name would be taken for this file's.
-        let _ = fs::remove_file(beside(&to, end));
-        rename(&beside(path, end), &beside(&to, end))?;
+        // SQLite would take a companion that an earlier file of that name has left for this file's.
+        let _ = fs::remove_file(companion(&to, end));
+        rename(&companion(path, end), &companion(&to, end))?;
     }
     rename(path, &to)?;
     log::error!("{error}: set it aside as {}, going on with a new file", to.display());
@@ -43,9 +43,9 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
 
 /// Returns the first name that is free, or the last name.
 fn free_name(path: &Path) -> PathBuf {
-    let names = (1..=KEPT_MAX).map(|number| match number {
-        1 => beside(path, ".damaged"),
-        number => beside(path, &format!(".damaged-{number}")),
+    let names = (1..=QUARANTINE_MAX).map(|number| match number {
+        1 => companion(path, ".damaged"),
+        number => companion(path, &format!(".damaged-{number}")),
     });
     let mut last = PathBuf::new();
     for name in names {

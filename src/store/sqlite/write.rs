@@ -1,4 +1,4 @@
-//! Writes records as rows: one transaction a batch, keys that absorb repeats, and the largest size.
+//! Writes records as rows: one transaction a batch. Keys absorb records that come again.
 
 use std::sync::Arc;
 
@@ -10,26 +10,26 @@ use crate::model::outcome::{Cause, Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
 use crate::model::state::AHEAD_MS;
 use crate::model::wire::{encode_hops, encode_labels};
-use crate::store::batch::Written;
+use crate::store::batch::WriteCounts;
 use crate::store::columns::signed;
 
 /// Stores records, and brings the file back within its largest size.
-pub fn records(
+pub fn write_records(
     connection: &mut Connection,
     known: &mut RowIds,
     max_size: u64,
     records: &mut dyn Iterator<Item = &Record>,
     now_ms: i64,
-) -> rusqlite::Result<Written> {
-    let mut written = Written::default();
+) -> rusqlite::Result<WriteCounts> {
+    let mut written = WriteCounts::default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // If the transaction fails, all remembered ids are dropped.
     let mut ids = std::mem::take(known);
     {
-        let mut rows = Rows::new(&transaction, &mut ids)?;
+        let mut rows = RowWriter::new(&transaction, &mut ids)?;
         let mut last = None;
         for record in records {
-            rows.put(record, now_ms, &mut written)?;
+            rows.write_record(record, now_ms, &mut written)?;
             if let Record::Check(outcome) = record {
                 last = Some((Arc::clone(&outcome.node), outcome.run));
             }
@@ -50,15 +50,18 @@ pub fn records(
 const LATE: &str = "(excluded.last_due_ms < last_due_ms AND last_due_ms <= ?6)";
 
 /// Prepared statements of one transaction.
-struct Rows<'c> {
+struct RowWriter<'c> {
     connection: &'c Connection,
     outcome: Statement<'c>,
     state: Statement<'c>,
     ids: &'c mut RowIds,
 }
 
-impl<'c> Rows<'c> {
-    fn new(connection: &'c Transaction<'_>, ids: &'c mut RowIds) -> rusqlite::Result<Rows<'c>> {
+impl<'c> RowWriter<'c> {
+    fn new(
+        connection: &'c Transaction<'_>,
+        ids: &'c mut RowIds,
+    ) -> rusqlite::Result<RowWriter<'c>> {
         let outcome = connection.prepare(
             "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
              ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, \
@@ -78,31 +81,36 @@ impl<'c> Rows<'c> {
                first_due_ms = min(first_due_ms, excluded.first_due_ms)"
             .replace("LATE", LATE);
         let state = connection.prepare(&state)?;
-        Ok(Rows { connection, outcome, state, ids })
+        Ok(RowWriter { connection, outcome, state, ids })
     }
 
-    fn put(&mut self, record: &Record, now_ms: i64, written: &mut Written) -> rusqlite::Result<()> {
+    fn write_record(
+        &mut self,
+        record: &Record,
+        now_ms: i64,
+        written: &mut WriteCounts,
+    ) -> rusqlite::Result<()> {
         match record {
             Record::Check(outcome) => {
-                if self.check(outcome, now_ms)? {
+                if self.write_check(outcome, now_ms)? {
                     written.checks += 1;
                 } else {
                     written.repeats += 1;
                 }
                 Ok(())
             }
-            Record::Gap(gap) => self.gap(gap),
+            Record::Gap(gap) => self.write_gap(gap),
             Record::Loss(loss) => {
                 let node = self.node_id(&loss.node)?;
-                put_loss(self.connection, node, loss)
+                write_loss(self.connection, node, loss)
             }
-            Record::Node(state) => self.node(state, now_ms),
-            Record::Target(state) => self.target(state, now_ms),
+            Record::Node(state) => self.write_node(state, now_ms),
+            Record::Target(state) => self.write_target(state, now_ms),
         }
     }
 
     /// Stores a check; returns true if the check is new.
-    fn check(&mut self, o: &Outcome, now_ms: i64) -> rusqlite::Result<bool> {
+    fn write_check(&mut self, o: &Outcome, now_ms: i64) -> rusqlite::Result<bool> {
         let (target, node) = (self.target_id(&o.target)?, self.node_id(&o.node)?);
         let new = self.outcome.execute(params![
             o.due_ms,
@@ -151,7 +159,7 @@ impl<'c> Rows<'c> {
         Ok(new > 0)
     }
 
-    fn gap(&mut self, gap: &Gap) -> rusqlite::Result<()> {
+    fn write_gap(&mut self, gap: &Gap) -> rusqlite::Result<()> {
         let (target, node) = (self.target_id(&gap.target)?, self.node_id(&gap.node)?);
         self.connection.execute(
             "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -169,7 +177,7 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    fn node(&mut self, state: &NodeState, now_ms: i64) -> rusqlite::Result<()> {
+    fn write_node(&mut self, state: &NodeState, now_ms: i64) -> rusqlite::Result<()> {
         let id = self.node_id(&state.node)?;
         self.connection.execute(
             "UPDATE node SET run = ?1, version = ?2, sent_ms = ?3, seen_ms = ?4,
@@ -193,7 +201,7 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    fn target(&mut self, state: &TargetState, now_ms: i64) -> rusqlite::Result<()> {
+    fn write_target(&mut self, state: &TargetState, now_ms: i64) -> rusqlite::Result<()> {
         let id = self.target_id(&state.target)?;
         self.connection.execute(
             "UPDATE target SET url = ?1, method = ?2, expected_status = ?3, \"match\" = ?4,
@@ -225,7 +233,7 @@ impl<'c> Rows<'c> {
 }
 
 /// Stores a loss; a stored loss of the same key grows.
-fn put_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result<()> {
+fn write_loss(connection: &Connection, node: i64, loss: &Loss) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO loss (node_id, run, from_ms, cause, sequence, to_ms, count)
          VALUES (?, ?, ?, ?, ?, ?, ?)

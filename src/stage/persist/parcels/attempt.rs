@@ -12,7 +12,7 @@ use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
 use crate::show::text::count;
-use crate::store::{DeadLetter, Parcel, Postgres, RefusedRecord, StoreError, Stored};
+use crate::store::{Batch, DeadLetter, Postgres, RefusedRecord, StoreError, WriteResult};
 
 /// Reason of dead letters that are too far ahead of the clock.
 const TIME: &str = "time";
@@ -26,7 +26,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(3600);
 /// Result of a try to store a parcel.
 pub enum TryResult {
     /// The store has answered for the whole parcel.
-    Done(Stored),
+    Done(WriteResult),
     /// Records are refused, and nobody can tell yet whether they or the table are at fault; the text says
     /// more.
     Doubtful(String),
@@ -47,7 +47,7 @@ pub struct SetAsideCounts {
 
 impl SetAsideCounts {
     /// Counts the letters of a parcel that is stored, and logs a reason for them. Returns their number.
-    pub fn count(&mut self, parcel: &Parcel) -> u64 {
+    pub fn count(&mut self, parcel: &Batch) -> u64 {
         let of = |reason| parcel.dead.iter().filter(move |letter| letter.reason == reason);
         let (early, refused) = (of(TIME).count() as u64, of(STORE).count() as u64);
         let all = parcel.records.len() as u64 + early + refused;
@@ -86,7 +86,7 @@ impl ParcelWriter {
     pub(super) fn try_store(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Parcel,
+        parcel: &mut Batch,
         waited: Duration,
     ) -> Result<TryResult, StoreFault> {
         let now_ms = self.now_ms(store)?;
@@ -118,13 +118,13 @@ impl ParcelWriter {
     fn sift(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Parcel,
+        parcel: &mut Batch,
         now_ms: i64,
         (waited, why): (Duration, String),
     ) -> Result<Option<String>, StoreFault> {
         let before = parcel.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
         let most = limit(parcel.records.len() as u64 + before).saturating_sub(before);
-        let refused = store.refused(parcel, now_ms, most)?;
+        let refused = store.find_refused(parcel, now_ms, most)?;
         if refused.is_empty() {
             return Ok(None);
         }
@@ -172,7 +172,7 @@ impl ParcelWriter {
 }
 
 /// Counts the records of the same kinds as the refused ones: a table that takes nodes may refuse every check.
-fn of_their_kinds(parcel: &Parcel, refused: &[RefusedRecord]) -> u64 {
+fn of_their_kinds(parcel: &Batch, refused: &[RefusedRecord]) -> u64 {
     let of = |refused: &RefusedRecord| parcel.records.get(refused.index).map(discriminant);
     let kinds: HashSet<_> = refused.iter().filter_map(of).collect();
     parcel.records.iter().filter(|record| kinds.contains(&discriminant(*record))).count() as u64

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{ParcelWriter, StoreReply};
 use crate::model::refusal::PATIENCE;
-use crate::store::Parcel;
+use crate::store::Batch;
 
 /// Word of `/health` for a parcel in doubt.
 const WORD: &str = "store_refuses";
@@ -13,9 +13,9 @@ const WORD: &str = "store_refuses";
 /// Take no more while this many records are in doubt: all of them are tried again each second.
 const SUSPECTS_MAX: u64 = 20_000;
 
-/// Parcel in doubt.
+/// Batch in doubt.
 pub struct SuspectParcel {
-    parcel: Parcel,
+    parcel: Batch,
     since: Instant,
     is_told: bool,
 }
@@ -30,7 +30,7 @@ impl SuspectParcel {
 impl ParcelWriter {
     /// Takes out the parcel in doubt, with a later one joined to it. The doubt itself stays, until
     /// [`ParcelWriter::end_doubt`] or [`ParcelWriter::hold`].
-    pub(super) fn join_suspects(&mut self, later: Parcel) -> Parcel {
+    pub(super) fn join_suspects(&mut self, later: Batch) -> Batch {
         let Some(doubt) = &mut self.doubt else { return later };
         let mut parcel = std::mem::take(&mut doubt.parcel);
         parcel.append(later);
@@ -48,9 +48,9 @@ impl ParcelWriter {
     }
 
     /// Holds a parcel back until others have come.
-    pub(super) fn hold(&mut self, parcel: Parcel, why: &str) {
+    pub(super) fn hold(&mut self, parcel: Batch, why: &str) {
         let new =
-            || SuspectParcel { parcel: Parcel::default(), since: Instant::now(), is_told: false };
+            || SuspectParcel { parcel: Batch::default(), since: Instant::now(), is_told: false };
         let doubt = self.doubt.get_or_insert_with(new);
         doubt.parcel = parcel;
         if !doubt.is_told && doubt.since.elapsed() >= PATIENCE {

@@ -8,7 +8,7 @@ use crate::model::field::Reason;
 use crate::model::record::Record;
 use crate::model::safeguard::{Share, Times, age_moment, is_ahead};
 use crate::model::wire::{Decoded, decode, encode};
-use crate::store::{DeadLetter, Origin, Parcel, StoreError};
+use crate::store::{Batch, DeadLetter, Origin, StoreError};
 
 /// Result for a parcel that can be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum ClockDoubt {
 /// # Errors
 /// The clock is in doubt, or the store did not say what it holds: nothing may be put aside.
 pub fn judge(
-    parcel: &mut Parcel,
+    parcel: &mut Batch,
     now_ms: i64,
     keep: Duration,
     share: &Share,
@@ -68,7 +68,7 @@ pub fn judge(
 }
 
 /// Takes out the letters that are records except for their time.
-fn take_doubtful(parcel: &mut Parcel) -> Vec<(Record, DeadLetter)> {
+fn take_doubtful(parcel: &mut Batch) -> Vec<(Record, DeadLetter)> {
     let mut doubtful = Vec::new();
     for letter in std::mem::take(&mut parcel.dead) {
         let is_early = letter.reason == Reason::Time.as_str();
@@ -82,7 +82,7 @@ fn take_doubtful(parcel: &mut Parcel) -> Vec<(Record, DeadLetter)> {
 
 /// Sorts records and letters by the clock. Returns the number of letters for their time.
 fn settle(
-    parcel: &mut Parcel,
+    parcel: &mut Batch,
     doubtful: Vec<(Record, DeadLetter)>,
     has_ahead: bool,
     now_ms: i64,
@@ -144,8 +144,8 @@ mod tests {
     }
 
     /// Records of these times, in turn as they were and as the consumer's letters.
-    fn parcel(times: &[i64]) -> Parcel {
-        let mut parcel = Parcel::default();
+    fn parcel(times: &[i64]) -> Batch {
+        let mut parcel = Batch::default();
         for (offset, ms) in (0..).zip(times) {
             let origin = Origin { offset, ..Origin::default() };
             if offset % 2 == 0 {
@@ -160,7 +160,7 @@ mod tests {
         parcel
     }
 
-    fn judged(parcel: &mut Parcel, newest: Option<i64>) -> Result<Judged, ClockDoubt> {
+    fn judged(parcel: &mut Batch, newest: Option<i64>) -> Result<Judged, ClockDoubt> {
         judge(parcel, NOW, KEEP, &Share::default(), || Ok(newest))
     }
 

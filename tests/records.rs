@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sitewatch::model::outcome::{Cause, Gap, GapCause, Loss, LossCause, Outcome, Phases, Verdict};
 use sitewatch::model::record::{Record, TargetState};
-use sitewatch::store::{Store, StoreError, WriteCounts};
+use sitewatch::store::{Batch, Store, StoreError, WriteCounts};
 
 use crate::harness::clock::hour_ms;
 
@@ -108,5 +108,15 @@ pub fn target(site: &str, node: &str, sent_ms: i64, labels: &[(&str, &str)]) -> 
 
 /// Stores these, now being [`now`].
 pub fn put(store: &mut dyn Store, records: &[Record]) -> Result<WriteCounts, StoreError> {
-    store.write(&mut records.iter(), now())
+    put_at(store, records, now())
+}
+
+/// Stores these at that time.
+pub fn put_at(
+    store: &mut dyn Store,
+    records: &[Record],
+    now_ms: i64,
+) -> Result<WriteCounts, StoreError> {
+    let batch = Batch { records: records.to_vec(), ..Batch::default() };
+    store.write(&batch, now_ms).map(|result| result.counts())
 }

@@ -4,9 +4,11 @@
 mod engine;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use sitewatch::config::Retention;
 use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{State, Who};
@@ -17,9 +19,11 @@ use self::engine::{Engine, OnSqlite};
 use crate::postgres::Fresh;
 use crate::records::{check, gap, loss, now, outcome, put, target};
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Every clause, each over a fresh store.
 fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
-    let clauses: [fn(&dyn Engine); 16] = [
+    let clauses: [fn(&dyn Engine); 17] = [
         an_empty_store_has_nothing,
         checks_read_back_as_they_were,
         a_repeat_changes_nothing,
@@ -36,6 +40,7 @@ fn keeps_the_contract<E: Engine>(fresh: impl Fn() -> E) {
         the_newest_announcement_wins,
         any_text_is_kept,
         readers_and_the_writer_do_not_wait,
+        retention_deletes_the_old_and_nothing_else,
     ];
     for clause in clauses {
         clause(&fresh());
@@ -157,13 +162,12 @@ fn a_batch_is_stored_whole_or_not_at_all(engine: &dyn Engine) {
         .chain([Record::Gap(gap("gap", "a", now(), 3)), loss("a", 1, now(), now(), 5)])
         .chain([target("announced", "a", now(), &[])])
         .collect();
-    let mut cut = batch.iter().inspect(|record| {
-        assert!(!matches!(record, Record::Target(_)), "cut");
-    });
-    let broken = catch_unwind(AssertUnwindSafe(|| writer.write(&mut cut, now())));
-    assert!(broken.is_err());
+    engine.refuse_announcements(true);
+    assert!(put(&mut *writer, &batch).is_err());
+    engine.refuse_announcements(false);
     let mut reader = engine.reader();
-    assert!(every_check(&mut *reader).is_empty() && reader.targets().unwrap().is_empty());
+    assert!(every_check(&mut *reader).is_empty() && reader.states().unwrap().is_empty());
+    assert!(gaps(&mut *reader, i64::MIN, i64::MAX).is_empty());
     drop(reader);
     // The same writer goes on, and what it made of names in the cut batch does not count.
     assert_eq!(put(&mut *writer, &batch).unwrap(), stored(100, 0));
@@ -176,15 +180,19 @@ fn a_batch_is_stored_whole_or_not_at_all(engine: &dyn Engine) {
 
 fn nobody_sees_a_batch_before_it_is_whole(engine: &dyn Engine) {
     let batch: Vec<Record> =
-        (0..50).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
+        (0..5000).map(|i| check("site", "a", now() + i * 100, Verdict::Up)).collect();
     let mut writer = engine.writer();
-    let mut looked = batch.iter().inspect(|_| {
+    let writing = thread::spawn(move || put(&mut *writer, &batch).unwrap());
+    loop {
+        let is_written = writing.is_finished();
         let mut reader = engine.reader();
-        assert!(every_check(&mut *reader).is_empty());
-        assert!(reader.states().unwrap().is_empty());
-    });
-    writer.write(&mut looked, now()).unwrap();
-    assert_eq!(every_check(&mut *engine.reader()).len(), 50);
+        let seen = (every_check(&mut *reader).len(), reader.states().unwrap().len());
+        assert!(matches!(seen, (0, 0) | (5000, 1)), "{seen:?}");
+        if is_written {
+            break assert_eq!(seen.0, 5000);
+        }
+    }
+    writing.join().unwrap();
 }
 
 fn a_window_is_half_open_and_in_order(engine: &dyn Engine) {
@@ -380,4 +388,30 @@ fn readers_and_the_writer_do_not_wait(engine: &dyn Engine) {
         }
     });
     assert_eq!(every_check(&mut *engine.reader()).len(), 1000);
+}
+
+fn retention_deletes_the_old_and_nothing_else(engine: &dyn Engine) {
+    const HOUR_MS: i64 = 3_600_000;
+    const DAY_MS: i64 = 24 * HOUR_MS;
+    let mut writer = engine.writer();
+    let ages = [0, DAY_MS, 10 * DAY_MS, 10 * DAY_MS + HOUR_MS];
+    let records: Vec<Record> = ages
+        .iter()
+        .flat_map(|age| {
+            let due_ms = now() - age;
+            [check("site", "a", due_ms, Verdict::Up), Record::Gap(gap("site", "a", due_ms, 1))]
+        })
+        .chain([target("site", "a", now() - 10 * DAY_MS, &[])])
+        .collect();
+    put(&mut *writer, &records).unwrap();
+    let limits = Retention { checks: 3 * DAY, dead_letters: DAY };
+    let retained = writer.retain(&limits, u64::MAX, now()).unwrap();
+    assert!(retained.hours >= 2 && retained.hours_left == 0, "{retained:?}");
+    let mut reader = engine.reader();
+    let due: Vec<i64> = every_check(&mut *reader).iter().map(|(_, check)| check.due_ms).collect();
+    assert_eq!(due, [now() - DAY_MS, now()]);
+    assert_eq!(gaps(&mut *reader, i64::MIN, i64::MAX).len(), 2);
+    assert_eq!((reader.targets().unwrap().len(), reader.states().unwrap().len()), (1, 1));
+    // The second call finds nothing to do.
+    assert_eq!(writer.retain(&limits, u64::MAX, now()).unwrap().hours, 0);
 }

@@ -40,12 +40,14 @@ pub struct BatchQueue {
     /// Time from which the next batch's age counts; none while the queue is empty.
     since: Option<Instant>,
     limits: BatchLimits,
+    /// Numbers of the records that [`BatchQueue::take_batch`] took out.
+    taken: Vec<u64>,
 }
 
 impl BatchQueue {
     /// Creates an empty queue.
     pub fn new(limits: BatchLimits) -> BatchQueue {
-        BatchQueue { queue: LossQueue::new(limits.bytes), since: None, limits }
+        BatchQueue { queue: LossQueue::new(limits.bytes), since: None, limits, taken: Vec::new() }
     }
 
     /// Adds a record. Returns how many checks and gaps were dropped to make room.
@@ -64,9 +66,21 @@ impl BatchQueue {
         Some(if is_full { since } else { since + self.limits.age })
     }
 
-    /// Returns the records of the next batch, oldest first. They stay until [`BatchQueue::note_stored`].
-    pub fn batch(&self) -> impl Iterator<Item = &Record> {
-        self.queue.iter().take(self.limits.count)
+    /// Takes out the records of the next batch, oldest first, and copies of the losses behind them. Either
+    /// [`BatchQueue::note_stored`] follows or [`BatchQueue::put_back`].
+    pub fn take_batch(&mut self) -> Vec<Record> {
+        let (ids, mut batch): (Vec<u64>, Vec<Record>) =
+            self.queue.take_oldest(self.limits.count).into_iter().unzip();
+        self.taken = ids;
+        batch.extend(self.losses().losses().cloned().map(Record::Loss));
+        batch
+    }
+
+    /// Puts the batch that was taken out last back into its place: it was not stored.
+    pub fn put_back(&mut self, batch: Vec<Record>) {
+        for (id, record) in self.taken.drain(..).zip(batch) {
+            self.queue.restore(id, record);
+        }
     }
 
     /// Returns the losses that are not stored yet.
@@ -74,9 +88,9 @@ impl BatchQueue {
         self.queue.losses()
     }
 
-    /// Removes the records that [`BatchQueue::batch`] returned, and the losses, since they are stored.
+    /// Notes that the batch that was taken out last is stored, with its losses.
     pub fn note_stored(&mut self, now: Instant) {
-        self.queue.remove_oldest(self.limits.count);
+        self.taken.clear();
         self.queue.take_losses();
         self.since = (!self.queue.is_empty()).then_some(now);
     }
@@ -117,8 +131,10 @@ mod tests {
         BatchQueue::new(BatchLimits { count, age, bytes })
     }
 
-    fn batch(queue: &BatchQueue) -> Vec<i64> {
-        queue.batch().filter_map(|record| Some(record.span()?.1)).collect()
+    fn batch(queue: &mut BatchQueue) -> Vec<i64> {
+        let records = queue.take_batch();
+        let times = records.iter().filter(|record| !record.is_loss());
+        times.filter_map(|record| Some(record.span()?.1)).collect()
     }
 
     #[test]
@@ -131,9 +147,11 @@ mod tests {
         queue.push(gap(2), start);
         assert_eq!(queue.due(), Some(start));
         queue.push(gap(3), start);
-        assert_eq!(batch(&queue), [1, 2]);
+        let records = queue.take_batch();
+        queue.put_back(records);
+        assert_eq!(batch(&mut queue), [1, 2]);
         queue.note_stored(start);
-        assert_eq!(batch(&queue), [3]);
+        assert_eq!(batch(&mut queue), [3]);
         queue.note_stored(start);
         assert!(queue.is_empty() && queue.due().is_none());
     }
@@ -143,7 +161,7 @@ mod tests {
         let start = Instant::now();
         let mut queue = queue(100, 3);
         let dropped: Vec<u64> = (0..5).map(|from_ms| queue.push(gap(from_ms), start)).collect();
-        assert_eq!((dropped, batch(&queue)), (vec![0, 0, 0, 1, 1], vec![2, 3, 4]));
+        assert_eq!((dropped, batch(&mut queue)), (vec![0, 0, 0, 1, 1], vec![2, 3, 4]));
         let (node, cause) = (Arc::from("a"), LossCause::MemoryFull);
         let want = Loss { node, run: 7, from_ms: 0, to_ms: 6, count: 2, cause, sequence: 0 };
         assert_eq!(queue.losses().losses().collect::<Vec<_>>(), [&want]);

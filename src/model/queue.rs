@@ -84,10 +84,17 @@ impl<T: Queued> LossQueue<T> {
         Some(item)
     }
 
-    /// Removes the oldest `count` items, which the next place has.
-    pub fn remove_oldest(&mut self, count: usize) {
+    /// Takes out the oldest `count` items, with their numbers.
+    pub fn take_oldest(&mut self, count: usize) -> Vec<(u64, T)> {
         let ids: Vec<u64> = self.items.keys().take(count).copied().collect();
-        ids.into_iter().for_each(|id| drop(self.remove(id)));
+        ids.into_iter().filter_map(|id| Some((id, self.remove(id)?))).collect()
+    }
+
+    /// Puts an item that was taken out back into its place.
+    pub fn restore(&mut self, id: u64, item: T) {
+        self.bytes += item.bytes();
+        self.items.insert(id, item);
+        self.waiting.insert(id);
     }
 
     /// Notes that an item is under way. Returns false if it is already, or is not in the queue.

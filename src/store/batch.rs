@@ -121,6 +121,16 @@ pub enum WriteResult {
     Older(Vec<(i32, i64)>),
 }
 
+impl WriteResult {
+    /// Returns the counts of the write; all are 0 if nothing was stored.
+    pub fn counts(&self) -> WriteCounts {
+        match self {
+            WriteResult::Stored(counts) => *counts,
+            WriteResult::Older(_) => WriteCounts::default(),
+        }
+    }
+}
+
 /// Counts of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriteCounts {

@@ -3,25 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batch::WriteCounts;
+use super::batch::{Batch, WriteResult};
 use super::error::StoreError;
+use super::retention::RetentionCounts;
+use crate::config::Retention;
 use crate::model::outcome::Gap;
-use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
 
 /// Keeps records, and reads them back.
 pub trait Store: Send {
-    /// Stores records, in one transaction: all of them or none. A check or a gap whose key is stored already
-    /// changes nothing; a loss grows, and a state is replaced by a newer one.
+    /// Stores a batch with its marks, in one transaction: all of it or nothing. A check or a gap whose key is
+    /// stored already changes nothing; a loss grows, and a state is replaced by a newer one.
     ///
     /// # Errors
-    /// Nothing was stored, and the same records may be given again.
-    fn write(
+    /// Nothing was stored, and the same batch may be given again. But if the batch is refused, one of its
+    /// records is the reason, and will be refused again.
+    fn write(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteResult, StoreError>;
+
+    /// Deletes checks, gaps, losses and dead letters that were kept for long enough, and the oldest dead letters
+    /// beyond `dead_letter_max` bytes. Work that takes longer than a moment is left for the next call.
+    ///
+    /// # Errors
+    /// The store is away; a part may be done.
+    fn retain(
         &mut self,
-        records: &mut dyn Iterator<Item = &Record>,
+        retention: &Retention,
+        dead_letter_max: u64,
         now_ms: i64,
-    ) -> Result<WriteCounts, StoreError>;
+    ) -> Result<RetentionCounts, StoreError>;
 
     /// Returns the newest due time that is stored of each target, as `node` checked it, in milliseconds since
     /// 1970.

@@ -6,10 +6,12 @@ mod columns;
 mod engine;
 mod error;
 mod postgres;
+mod retention;
 mod sqlite;
 
 pub use batch::{Batch, DeadLetter, Mark, Origin, Position, WriteCounts, WriteResult};
 pub use engine::{Labels, Store};
 pub use error::StoreError;
-pub use postgres::{Postgres, Readiness, RefusedRecord, RetentionCounts};
+pub use postgres::{Postgres, Readiness, RefusedRecord};
+pub use retention::RetentionCounts;
 pub use sqlite::Sqlite;

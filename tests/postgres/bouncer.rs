@@ -12,7 +12,7 @@ use super::settings;
 use crate::harness::{self, Pgbouncer};
 use crate::records::{check, now};
 
-fn parcel(partition: i32, from: i64) -> Batch {
+fn batch(partition: i32, from: i64) -> Batch {
     let due = |i| now() + i64::from(partition) * 60_000 + i;
     let records = (from..from + 10).map(|i| check("site", "a", due(i), Verdict::Up)).collect();
     let marks = vec![Mark { partition, from, next: from + 10, ..Mark::default() }];
@@ -31,7 +31,7 @@ fn session_pooling_is_all_that_writers_and_readers_need() {
             let mut store = Postgres::connect(&settings).unwrap();
             scope.spawn(move || {
                 for round in 0..10 {
-                    let stored = store.store(&parcel(partition, round * 10), now());
+                    let stored = store.write(&batch(partition, round * 10), now());
                     assert!(matches!(stored, Ok(WriteResult::Stored(_))), "{stored:?}");
                     store.make_hours(now()).unwrap();
                 }
@@ -64,7 +64,7 @@ fn transaction_pooling_is_named_and_stores_nothing_by_halves() {
                     let Ok(mut store) = Postgres::new(settings) else { return told };
                     let mut from = 0;
                     for _ in 0..40 {
-                        match store.store(&parcel(partition, from), now()) {
+                        match store.write(&batch(partition, from), now()) {
                             Ok(_) => from += 10,
                             Err(error) => told.push(error.to_string()),
                         }

@@ -18,7 +18,7 @@ const DAYS: i64 = 90;
 /// PostgreSQL's defaults, and the locks that it has for them at least.
 const DEFAULTS: &str = "max_connections = 100\nmax_locks_per_transaction = 64";
 const LOCKS: i64 = 64 * 100;
-/// A parcel that waits for longer was disturbed.
+/// A batch that waits for longer was disturbed.
 const SOON: Duration = Duration::from_secs(5);
 
 /// What dashboards ask for: by the functions, by numbers, by moments, by the views.
@@ -108,7 +108,7 @@ fn nine_dashboards_over_90_days_disturb_nobody() {
         all_have_asked.wait();
         store(rounds);
         let locks: i64 = server.psql("SELECT count(*) FROM pg_locks").parse().unwrap();
-        println!("{rounds} parcels meanwhile, {locks} locks held in all");
+        println!("{rounds} batches meanwhile, {locks} locks held in all");
         is_over.wait();
         let answers: Vec<_> = asking.into_iter().map(|one| one.join().unwrap()).collect();
         assert!(locks < LOCKS / 2, "{locks}");

@@ -15,7 +15,7 @@ use super::settings;
 use crate::harness::{self, eventually};
 use crate::records::{check, now, put};
 
-fn parcel(from: i64, next: i64) -> Batch {
+fn batch(from: i64, next: i64) -> Batch {
     let records = (from..next).map(|i| check("site", "a", now() + i * 1000, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from, next, ..Mark::default() }];
     Batch { records, marks, ..Batch::default() }
@@ -29,7 +29,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
     assert_eq!(store.prepare(), Ok(Readiness::Ready));
     let mut next = 0;
     for round in 0..4 {
-        let stored = store.store(&parcel(next, next + 10), now());
+        let stored = store.write(&batch(next, next + 10), now());
         let want = WriteCounts { checks: 10, repeats: 0, expired: 0 };
         assert_eq!(stored, Ok(WriteResult::Stored(want)), "round {round}");
         next += 10;
@@ -37,7 +37,7 @@ fn a_server_that_was_restarted_needs_nobodys_help() {
             server.restart();
         } else {
             server.stop_hard();
-            let away = store.store(&parcel(next, next + 10), now()).unwrap_err();
+            let away = store.write(&batch(next, next + 10), now()).unwrap_err();
             let StoreError::Away { text } = &away else { panic!("{away:?}") };
             let want = "cannot connect to the database postgres at 127.0.0.1:";
             assert!(text.starts_with(want), "{text}");
@@ -54,12 +54,12 @@ fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
     assert_eq!(store.prepare(), Ok(Readiness::Ready));
-    store.store(&parcel(0, 10), now()).unwrap();
+    store.write(&batch(0, 10), now()).unwrap();
     let mut other = server.client();
     other.batch_execute("BEGIN; LOCK TABLE sitewatch.kafka_offset").unwrap();
     let (done_in, done) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        scope.spawn(|| done_in.send(store.store(&parcel(10, 20), now())).unwrap());
+        scope.spawn(|| done_in.send(store.write(&batch(10, 20), now())).unwrap());
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         eventually(Duration::from_secs(5), "somebody who waits", || server.psql(waiting) == "1");
         // Without a word: the connection ends, and nothing else.
@@ -68,7 +68,7 @@ fn a_server_that_is_killed_in_the_middle_of_a_call_is_noticed() {
         assert!(matches!(stored, Err(StoreError::Away { .. })), "{stored:?}");
     });
     server.restart();
-    store.store(&parcel(10, 20), now()).unwrap();
+    store.write(&batch(10, 20), now()).unwrap();
     assert_eq!(server.psql("SELECT count(*) FROM sitewatch.outcome"), "20");
 }
 
@@ -111,7 +111,7 @@ fn a_connection_may_end_with_its_last_answer() {
     while store.prepare() != Ok(Readiness::Ready) {}
     for i in 0..100 {
         // The end comes with the answer, or right behind it.
-        let stored = store.store(&parcel(i, i + 1), now());
+        let stored = store.write(&batch(i, i + 1), now());
         assert!(matches!(stored, Ok(WriteResult::Stored(_))), "{stored:?}");
     }
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "100");
@@ -146,7 +146,7 @@ fn a_call_is_given_up_when_we_are_to_stop() {
             thread::sleep(Duration::from_millis(300));
             stop.tell();
         });
-        let connected = store.store(&parcel(0, 10), now()).unwrap_err();
+        let connected = store.write(&batch(0, 10), now()).unwrap_err();
         let mut fresh = Postgres::new(&settings(&server.url())).unwrap();
         fresh.set_stop(&stop, Duration::ZERO);
         (connected, fresh.positions("", "").unwrap_err())
@@ -164,7 +164,7 @@ fn a_report_is_of_one_moment_or_of_none() {
     let mut server = harness::Postgres::start();
     let mut store = Postgres::connect(&settings(&server.url())).unwrap();
     assert_eq!(store.prepare(), Ok(Readiness::Ready));
-    store.store(&parcel(0, 10), now()).unwrap();
+    store.write(&batch(0, 10), now()).unwrap();
     let mut reader = Postgres::open(&settings(&server.url())).unwrap();
     assert_eq!(reader.states().unwrap().len(), 1);
     server.restart();
@@ -204,7 +204,7 @@ fn where_nobody_listens_it_says_so() {
 fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
     let fresh = super::Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(0, 5), now()).unwrap();
+    store.write(&batch(0, 5), now()).unwrap();
     // As a writer that was stopped in mid-transaction holds it; the server throws it out.
     let mut stopped = fresh.database.client();
     stopped
@@ -214,7 +214,7 @@ fn a_row_that_somebody_locked_is_waited_for_but_not_for_ever() {
         )
         .unwrap();
     let began = Instant::now();
-    assert!(matches!(store.store(&parcel(5, 10), now()), Ok(WriteResult::Stored(_))));
+    assert!(matches!(store.write(&batch(5, 10), now()), Ok(WriteResult::Stored(_))));
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     let limits = fresh.database.psql(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sitewatch' \

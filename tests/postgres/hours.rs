@@ -15,7 +15,7 @@ use sitewatch::store::{
 use super::Fresh;
 use crate::harness::clock::HOUR_MS as HOUR;
 use crate::harness::eventually;
-use crate::records::{check, gap, loss, now, put};
+use crate::records::{check, gap, loss, now, put, put_at};
 
 const DAY: i64 = 24 * HOUR;
 
@@ -150,10 +150,10 @@ fn a_batch_of_more_hours_than_can_be_locked_goes_in_parts() {
     let records: Vec<Record> =
         (0..250).rev().map(|hour| check("site", "a", now() - hour * HOUR, Verdict::Up)).collect();
     let marks = vec![Mark { partition: 0, from: 0, next: 250, ..Mark::default() }];
-    let parcel = Batch { records, marks, ..Batch::default() };
+    let batch = Batch { records, marks, ..Batch::default() };
     for (checks, repeats) in [(250, 0), (0, 250)] {
         let written = WriteCounts { checks, repeats, expired: 0 };
-        assert_eq!(store.store(&parcel, now()), Ok(WriteResult::Stored(written)));
+        assert_eq!(store.write(&batch, now()), Ok(WriteResult::Stored(written)));
     }
     assert_eq!(hours(&fresh), partitions((0..250).map(|hour| now() - hour * HOUR)));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 250);
@@ -198,7 +198,7 @@ fn what_is_past_its_time_goes_and_does_not_come_back() {
     records.push(Record::Gap(gap("site", "a", now() - 5000, 3)));
     records
         .extend([loss("a", 1, now() - 9 * DAY, now() - 9 * DAY, 1), loss("a", 1, now(), now(), 1)]);
-    store.write(&mut records.iter(), later).unwrap();
+    put_at(&mut store, &records, later).unwrap();
     // The day of three days ago is not past its time yet.
     let gone = store.retain(&retention(3 * 24, 24), u64::MAX, later).unwrap();
     assert_eq!(gone, RetentionCounts { hours: 6 * 24, ..RetentionCounts::default() });
@@ -209,7 +209,7 @@ fn what_is_past_its_time_goes_and_does_not_come_back() {
 
     // What comes too late is counted, and nothing is made for it.
     records.push(check("long gone", "b", now() - 8 * DAY, Verdict::Up));
-    let late = store.write(&mut records.iter(), later).unwrap();
+    let late = put_at(&mut store, &records, later).unwrap();
     assert_eq!(late, WriteCounts { checks: 0, repeats: 3, expired: 8 });
     assert_eq!((hours(&fresh), fresh.database.psql(rest)), (left, "1|1".to_owned()));
     let names =
@@ -309,7 +309,7 @@ fn letters(store: &mut Postgres, offsets: std::ops::Range<i64>, now_ms: i64) {
         detail: String::new(),
     };
     let dead = offsets.map(letter).collect();
-    let stored = store.store(&Batch { dead, ..Batch::default() }, now_ms).unwrap();
+    let stored = store.write(&Batch { dead, ..Batch::default() }, now_ms).unwrap();
     assert_eq!(stored, WriteResult::Stored(WriteCounts::default()));
 }
 
@@ -342,7 +342,7 @@ fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
         detail: String::new(),
     };
     let dead = (0..30_000).map(letter).collect();
-    store.store(&Batch { dead, ..Batch::default() }, now()).unwrap();
+    store.write(&Batch { dead, ..Batch::default() }, now()).unwrap();
     let mut gone = 0;
     eventually(Duration::from_secs(20), "no more than there is room for", || {
         let retained = store.retain(&retention(1, 24), 1000 * 200, now()).unwrap();

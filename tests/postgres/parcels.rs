@@ -1,4 +1,4 @@
-//! Parcels from Kafka: marks that stand beside the rows, dead letters, and writers that come for
+//! Batches from Kafka: marks that stand beside the rows, dead letters, and writers that come for
 //! the same.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ fn mark(partition: i32, from: i64, next: i64) -> Mark {
     Mark { partition, from, next, ..Mark::default() }
 }
 
-fn parcel(marks: &[Mark], records: Vec<Record>) -> Batch {
+fn batch(marks: &[Mark], records: Vec<Record>) -> Batch {
     let (topic, cluster) = ("topic".to_owned(), "cluster".to_owned());
     Batch { topic, cluster, records, marks: marks.to_vec(), ..Batch::default() }
 }
@@ -41,12 +41,12 @@ fn marks_move_with_their_records() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     assert_eq!(offsets(&mut store), BTreeMap::new());
-    let first = parcel(&[mark(0, 0, 10), mark(3, 0, 7)], checks(0..10));
-    assert_eq!(store.store(&first, now()), Ok(whole(10, 0)));
+    let first = batch(&[mark(0, 0, 10), mark(3, 0, 7)], checks(0..10));
+    assert_eq!(store.write(&first, now()), Ok(whole(10, 0)));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 10), (3, 7)]));
     // One that moves nothing but a mark, and one that goes on.
-    assert_eq!(store.store(&parcel(&[mark(3, 7, 9)], Vec::new()), now()), Ok(whole(0, 0)));
-    assert_eq!(store.store(&parcel(&[mark(0, 10, 12)], checks(10..12)), now()), Ok(whole(2, 0)));
+    assert_eq!(store.write(&batch(&[mark(3, 7, 9)], Vec::new()), now()), Ok(whole(0, 0)));
+    assert_eq!(store.write(&batch(&[mark(0, 10, 12)], checks(10..12)), now()), Ok(whole(2, 0)));
     assert_eq!(offsets(&mut fresh.writer()), BTreeMap::from([(0, 12), (3, 9)]));
     // Another topic, and the same one elsewhere.
     for (topic, cluster) in [("topic", "other"), ("other", "cluster")] {
@@ -54,7 +54,7 @@ fn marks_move_with_their_records() {
         let (topic, cluster) = (topic.to_owned(), cluster.to_owned());
         let marks = vec![mark(0, 0, 1)];
         let other = Batch { topic, cluster, marks, ..Batch::default() };
-        assert_eq!(store.store(&other, now()), Ok(whole(0, 0)));
+        assert_eq!(store.write(&other, now()), Ok(whole(0, 0)));
     }
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 12), (3, 9)]));
 }
@@ -63,25 +63,25 @@ fn marks_move_with_their_records() {
 fn a_parcel_from_ahead_of_the_store_is_not_stored() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[mark(0, 0, 10), mark(1, 0, 20)], checks(0..10)), now()).unwrap();
+    store.write(&batch(&[mark(0, 0, 10), mark(1, 0, 20)], checks(0..10)), now()).unwrap();
     // The store was restored from before 15 and 5 were stored.
     let marks = [mark(0, 15, 30), mark(1, 20, 25), mark(2, 5, 6)];
-    let older = store.store(&parcel(&marks, checks(10..20)), now());
+    let older = store.write(&batch(&marks, checks(10..20)), now());
     assert_eq!(older, Ok(WriteResult::Older(vec![(0, 10), (2, 0)])));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 10), (1, 20)]));
     assert_eq!(fresh.database.psql("SELECT count(*) FROM sitewatch.outcome"), "10");
     // Read again from there it fits.
     let marks = [mark(0, 10, 30), mark(1, 20, 25), mark(2, 0, 6)];
-    assert_eq!(store.store(&parcel(&marks, checks(10..20)), now()), Ok(whole(10, 0)));
+    assert_eq!(store.write(&batch(&marks, checks(10..20)), now()), Ok(whole(10, 0)));
 }
 
 #[test]
 fn a_log_that_began_anew_moves_its_mark_back() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[mark(0, 0, 1000)], checks(0..5)), now()).unwrap();
+    store.write(&batch(&[mark(0, 0, 1000)], checks(0..5)), now()).unwrap();
     let reset = Mark { reset: Some(0), ..mark(0, 1000, 3) };
-    assert_eq!(store.store(&parcel(&[reset], checks(5..8)), now()), Ok(whole(3, 0)));
+    assert_eq!(store.write(&batch(&[reset], checks(5..8)), now()), Ok(whole(3, 0)));
     assert_eq!(offsets(&mut store), BTreeMap::from([(0, 3)]));
     // Anchors of the other log are gone, and those before it stay.
     let anchors =
@@ -95,11 +95,11 @@ fn a_log_that_began_anew_moves_its_mark_back() {
         (Mark { reset: Some(30), ..hashed(50, 31, 0xd) }, "30:d 9:a"),
         (Mark { reset: Some(0), ..hashed(31, 3, 0xe) }, "2:e"),
     ] {
-        assert_eq!(store.store(&parcel(&[mark], Vec::new()), now()), Ok(whole(0, 0)));
+        assert_eq!(store.write(&batch(&[mark], Vec::new()), now()), Ok(whole(0, 0)));
         assert_eq!(anchors(&mut store), want);
     }
     // It was stored, but we did not hear of it.
-    let again = store.store(&parcel(&[reset], checks(5..8)), now());
+    let again = store.write(&batch(&[reset], checks(5..8)), now());
     assert_eq!(again, Ok(WriteResult::Older(vec![(0, 3)])));
 }
 
@@ -126,11 +126,11 @@ fn a_late_parcel_of_a_writer_that_was_replaced_changes_nothing() {
     all.push(Record::Check(Box::new(both_runs)));
     all.extend([check("site", "a", now() + 10_000, Verdict::Down), loss("a", 1, now(), now(), 9)]);
     all.push(target("site", "a", now() + 1, &[("team", "new")]));
-    assert_eq!(heir.store(&parcel(&[mark(0, 0, 20)], all), now()), Ok(whole(12, 0)));
+    assert_eq!(heir.write(&batch(&[mark(0, 0, 20)], all), now()), Ok(whole(12, 0)));
     let before = everything(&fresh);
-    let parcel = parcel(&[mark(0, 0, 13)], late);
+    let batch = batch(&[mark(0, 0, 13)], late);
     for _ in 0..2 {
-        assert_eq!(zombie.store(&parcel, now()), Ok(whole(0, 10)));
+        assert_eq!(zombie.write(&batch, now()), Ok(whole(0, 10)));
         assert_eq!(everything(&fresh), before);
     }
 }
@@ -139,12 +139,12 @@ fn a_late_parcel_of_a_writer_that_was_replaced_changes_nothing() {
 fn new_checks_among_repeats_count_alone() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
-    store.store(&parcel(&[], checks(0..10)), now()).unwrap();
+    store.write(&batch(&[], checks(0..10)), now()).unwrap();
     for (range, new, repeats) in [(5..15, 5, 5), (12..20, 5, 3), (20..25, 5, 0), (25..30, 5, 0)] {
-        assert_eq!(store.store(&parcel(&[], checks(range)), now()), Ok(whole(new, repeats)));
+        assert_eq!(store.write(&batch(&[], checks(range)), now()), Ok(whole(new, repeats)));
     }
     let twice = [checks(30..32), checks(31..33)].concat();
-    assert_eq!(store.store(&parcel(&[], twice), now()), Ok(whole(3, 1)));
+    assert_eq!(store.write(&batch(&[], twice), now()), Ok(whole(3, 1)));
     let mut seen = 0;
     store.checks(i64::MIN, i64::MAX, &mut |_, _| seen += 1).unwrap();
     assert_eq!(seen, 33);
@@ -165,18 +165,18 @@ fn a_dead_letter_is_kept_once() {
         letter(0, 7, b"\0\xff{", "no \0 JSON"),
         letter(0, 3, b"", "empty"),
     ];
-    let given = Batch { dead, ..parcel(&[mark(0, 0, 8), mark(1, 0, 6)], Vec::new()) };
+    let given = Batch { dead, ..batch(&[mark(0, 0, 8), mark(1, 0, 6)], Vec::new()) };
     for _ in 0..2 {
-        assert_eq!(store.store(&given, now()), Ok(whole(0, 0)));
+        assert_eq!(store.write(&given, now()), Ok(whole(0, 0)));
     }
     // Another message at the same place, in a log that was begun anew.
     let mut other = letter(1, 5, b"other", "of another time");
     other.origin.sent_ms = 6;
-    let given = Batch { dead: vec![other.clone(), other], ..parcel(&[], Vec::new()) };
-    store.store(&given, now()).unwrap();
+    let given = Batch { dead: vec![other.clone(), other], ..batch(&[], Vec::new()) };
+    store.write(&given, now()).unwrap();
     // A thousand of the largest are more than one statement should carry.
     let dead = (0..100).map(|i| letter(2, i, &[b'y'; 65_536], "large")).collect();
-    store.store(&Batch { dead, ..parcel(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
+    store.write(&Batch { dead, ..batch(&[mark(2, 0, 100)], Vec::new()) }, now()).unwrap();
     let rows = fresh.database.psql(
         "SELECT cluster, topic, partition, record_offset, received_at AT TIME ZONE 'UTC', reason, \
          detail, length(payload), encode(substr(payload, 1, 3), 'hex') FROM sitewatch.dead_letter \
@@ -198,7 +198,7 @@ fn a_dead_letter_is_kept_once() {
 #[test]
 fn writers_that_come_for_the_same_do_not_hurt_one_another() {
     let fresh = Fresh::new();
-    let parcels: Vec<Batch> = (0..6)
+    let batches: Vec<Batch> = (0..6)
         .map(|round| {
             let mut records = Vec::new();
             for i in 0..300 {
@@ -210,19 +210,19 @@ fn writers_that_come_for_the_same_do_not_hurt_one_another() {
                 records.push(target(&site, &node, now() + i, &[]));
             }
             let range = mark(0, round * 300, (round + 1) * 300);
-            parcel(&[range], records)
+            batch(&[range], records)
         })
         .collect();
-    // Each begins with all of it anew, in its own order within a parcel.
+    // Each begins with all of it anew, in its own order within a batch.
     let total: u64 = thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
             .map(|number| {
-                let (mut store, mut parcels) = (fresh.writer(), parcels.clone());
+                let (mut store, mut batches) = (fresh.writer(), batches.clone());
                 scope.spawn(move || {
                     let mut new = 0;
-                    for parcel in &mut parcels {
-                        parcel.records.rotate_left(number * 123);
-                        match store.store(parcel, now()).unwrap() {
+                    for batch in &mut batches {
+                        batch.records.rotate_left(number * 123);
+                        match store.write(batch, now()).unwrap() {
                             WriteResult::Stored(written) => {
                                 assert_eq!(written.checks + written.repeats, 300);
                                 new += written.checks;
@@ -262,10 +262,10 @@ fn a_record_that_cannot_be_stored_is_named_as_the_reason() {
     let records = vec![check("site", "a", now(), Verdict::Up), Record::Check(Box::new(long))];
     let before_1970 = vec![check("site", "a", -1, Verdict::Up)];
     for records in [records, before_1970] {
-        let refused = store.store(&parcel(&[mark(0, 0, 2)], records), now()).unwrap_err();
+        let refused = store.write(&batch(&[mark(0, 0, 2)], records), now()).unwrap_err();
         let is_refused = matches!(refused, sitewatch::store::StoreError::Refused { .. });
         assert!(is_refused, "{refused:?}");
     }
     assert_eq!(offsets(&mut store), BTreeMap::new());
-    assert_eq!(store.store(&parcel(&[mark(0, 0, 2)], checks(0..1)), now()), Ok(whole(1, 0)));
+    assert_eq!(store.write(&batch(&[mark(0, 0, 2)], checks(0..1)), now()), Ok(whole(1, 0)));
 }

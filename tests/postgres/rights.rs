@@ -77,8 +77,8 @@ fn the_least_rights_are_enough() {
             now(),
         )),
     ];
-    let parcel = Batch { records, marks: vec![mark], ..Batch::default() };
-    assert!(matches!(store.store(&parcel, now()), Ok(WriteResult::Stored(_))));
+    let batch = Batch { records, marks: vec![mark], ..Batch::default() };
+    assert!(matches!(store.write(&batch, now()), Ok(WriteResult::Stored(_))));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 5);
     let two = Duration::from_secs(2 * 86_400);
     let gone = store.retain(&Retention { checks: two, dead_letters: two }, 1000, now()).unwrap();

@@ -12,7 +12,7 @@ use sitewatch::show::figure::{Figure, Value};
 use sitewatch::store::{Postgres, Store};
 
 use super::{Fresh, settings};
-use crate::records::{check, gap, now, outcome, put};
+use crate::records::{check, gap, now, outcome, put_at};
 
 const HOUR: i64 = 3_600_000;
 const SITES: [&str; 4] = ["alpha", "bêta", "gamma", "delta"];
@@ -176,7 +176,7 @@ fn views_say_what_the_reports_say() {
     assert!(records.len() > 2500, "{}", records.len());
     let mut writer = fresh.writer();
     for batch in records.chunks(500) {
-        writer.write(&mut batch.iter(), now).unwrap();
+        put_at(&mut writer, batch, now).unwrap();
     }
     let mut client = fresh.database.client();
     // One moment for everything.
@@ -230,7 +230,7 @@ fn checks_are_plain_rows() {
         url: "http://a/\0\u{1b}".to_owned(),
         ..Default::default()
     }];
-    fresh.writer().write(&mut [Record::Check(Box::new(check))].iter(), now()).unwrap();
+    put_at(&mut fresh.writer(), &[Record::Check(Box::new(check))], now()).unwrap();
     let row = fresh.database.psql(
         "SET timezone = 'UTC'; SELECT due, target, node, run, lag_ms, interval_ms, verdict, cause, responded, status, \
          status_ok, match_ok, dns_ms, connect_ms, tls_ms, first_byte_ms, transfer_ms, total_ms, \
@@ -251,7 +251,7 @@ fn checks_of_a_time_are_found_without_a_look_at_all_other_hours() {
     let mut records = records(now());
     records.retain(|record| matches!(record, Record::Check(_)));
     for batch in records.chunks(500) {
-        store.write(&mut batch.iter(), now()).unwrap();
+        put_at(&mut store, batch, now()).unwrap();
     }
     let (from, until) = (now() - 4 * HOUR + 7, now() - HOUR);
     let [from_text, until_text] = [from, until].map(rfc3339);

@@ -1,5 +1,6 @@
 //! The ways to open a store.
 
+use rusqlite::Connection;
 use sitewatch::store::{Postgres, Sqlite, Store};
 
 use crate::harness::Temp;
@@ -11,6 +12,8 @@ pub trait Engine {
     fn writer(&self) -> Box<dyn Store>;
     /// To read what is stored by now.
     fn reader(&self) -> Box<dyn Store>;
+    /// From now on the tables refuse announcements of targets, or no longer do.
+    fn refuse_announcements(&self, is_refused: bool);
 }
 
 pub struct OnSqlite {
@@ -42,6 +45,17 @@ impl Engine for OnSqlite {
     fn reader(&self) -> Box<dyn Store> {
         Box::new(Sqlite::open(&self.folder.join("store.db")).unwrap())
     }
+
+    fn refuse_announcements(&self, is_refused: bool) {
+        let sql = match is_refused {
+            true => {
+                "CREATE TRIGGER refusal BEFORE UPDATE OF url ON target
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            }
+            false => "DROP TRIGGER refusal",
+        };
+        Connection::open(self.folder.join("store.db")).unwrap().execute_batch(sql).unwrap();
+    }
 }
 
 impl Engine for Fresh {
@@ -51,5 +65,18 @@ impl Engine for Fresh {
 
     fn reader(&self) -> Box<dyn Store> {
         Box::new(Postgres::open(&settings(&self.database.url())).unwrap())
+    }
+
+    fn refuse_announcements(&self, is_refused: bool) {
+        let sql = match is_refused {
+            true => {
+                "CREATE FUNCTION refusal() RETURNS trigger LANGUAGE plpgsql
+                     AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+                 CREATE TRIGGER refusal BEFORE UPDATE OF url ON sitewatch.target
+                     FOR EACH ROW EXECUTE FUNCTION refusal()"
+            }
+            false => "DROP FUNCTION refusal CASCADE",
+        };
+        self.database.client().batch_execute(sql).unwrap();
     }
 }

@@ -26,7 +26,7 @@ use crate::model::safeguard::{age_moment, clock_fault};
 use crate::show::text::count;
 use crate::stage::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
-use crate::store::{Batch, Position, Postgres, Readiness, WriteResult};
+use crate::store::{Batch, Position, Postgres, Readiness, Store, WriteResult};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);

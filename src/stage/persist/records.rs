@@ -14,7 +14,7 @@ use crate::model::backoff::Backoff;
 use crate::model::batch::{BatchLimits, BatchQueue};
 use crate::model::outage::Outage;
 use crate::model::record::Record;
-use crate::store::{Store, WriteCounts};
+use crate::store::{Batch, Store, WriteCounts};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -78,11 +78,10 @@ impl<S: Store> RecordWriter<S> {
     /// Tries to store the next batch, and the losses with it.
     fn store(&mut self, waiting: &mut Waiting) {
         let now_ms = clock::now_ms();
-        let losses: Vec<Record> =
-            waiting.queue.losses().losses().cloned().map(Record::Loss).collect();
-        let written = self.store.write(&mut waiting.queue.batch().chain(&losses), now_ms);
-        match written {
-            Ok(written) => {
+        let batch = Batch { records: waiting.queue.take_batch(), ..Batch::default() };
+        match self.store.write(&batch, now_ms) {
+            Ok(result) => {
+                let written = result.counts();
                 waiting.queue.note_stored(Instant::now());
                 if let Some(retry) = waiting.retry.take() {
                     let away = retry.outage.length(Instant::now()).as_secs();
@@ -102,6 +101,7 @@ impl<S: Store> RecordWriter<S> {
                 });
             }
             Err(error) => {
+                waiting.queue.put_back(batch.records);
                 let retry = waiting.retry.get_or_insert_with(Retry::new);
                 if retry.outage.report(&error.to_string()) {
                     log::error!("{error}; checks go on, and wait in memory");

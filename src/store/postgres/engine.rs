@@ -1,4 +1,4 @@
-//! The trait, and the calls for Kafka's marks, over the client's connection.
+//! Implements the trait, and the reading of Kafka's marks, over the client's connection.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,26 +9,16 @@ use super::error::{ErrorKind, PostgresError};
 use super::records::WriteRequest;
 use super::session::Session;
 use super::{read, retain, write};
+use crate::config::Retention;
 use crate::model::outcome::Gap;
-use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::batch::{Batch, Position, WriteCounts, WriteResult};
+use crate::store::batch::{Batch, Position, WriteResult};
 use crate::store::engine::{Labels, Store};
 use crate::store::error::StoreError;
+use crate::store::retention::{RetentionCounts, time_before};
 
 impl Postgres {
-    /// Stores a batch from Kafka with its marks, in one transaction. Checks and gaps that are stored already
-    /// change nothing.
-    ///
-    /// # Errors
-    /// Nothing was stored, and the same batch may be given again. But if the batch is refused, one of its
-    /// records is the reason, and will be refused again.
-    pub fn store(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteResult, StoreError> {
-        let records: Vec<&Record> = batch.records.iter().collect();
-        self.batch(&records, Some(batch), now_ms)
-    }
-
     /// Returns the position at which each partition goes on.
     ///
     /// # Errors
@@ -43,45 +33,10 @@ impl Postgres {
         })
     }
 
-    fn batch(
-        &mut self,
-        records: &[&Record],
-        batch: Option<&Batch>,
-        now_ms: i64,
-    ) -> Result<WriteResult, StoreError> {
-        let expects_duplicates = self.expects_duplicates;
-        let oldest_ms = self.oldest_kept_ms(batch, now_ms);
-        let stored =
-            self.run("store in", WRITE_LIMIT, Repeat::OnConflict, async |session, before| {
-                let expects_duplicates = expects_duplicates || before == Some(ErrorKind::Duplicate);
-                let request = WriteRequest {
-                    records,
-                    batch,
-                    now_ms,
-                    oldest_ms,
-                    expects_duplicates,
-                    is_trial: false,
-                };
-                match write::store(session, &request).await {
-                    // A refused batch leaves the connection as good as before.
-                    Err(error) if error.kind == ErrorKind::Refused => {
-                        session.client().batch_execute("ROLLBACK").await?;
-                        Ok(Err(error))
-                    }
-                    done => done.map(Ok),
-                }
-            })?;
-        let stored =
-            stored.map_err(|error| error.into_store_error("store in", &self.display_name))?;
-        self.expects_duplicates =
-            matches!(stored, WriteResult::Stored(written) if written.repeats > 0);
-        Ok(stored)
-    }
-
     /// Returns the oldest due time of checks that are stored, in milliseconds since 1970.
-    pub(super) fn oldest_kept_ms(&self, batch: Option<&Batch>, now_ms: i64) -> i64 {
-        let from_ms = batch.and_then(|batch| batch.age_ms).unwrap_or(now_ms);
-        retain::time_before(from_ms, self.age_max)
+    pub(super) fn oldest_kept_ms(&self, batch: &Batch, now_ms: i64) -> i64 {
+        let from_ms = batch.age_ms.unwrap_or(now_ms);
+        time_before(from_ms, self.age_max)
     }
 
     /// Reads over the connection; a reader reads all from one snapshot.
@@ -102,16 +57,45 @@ impl Postgres {
 }
 
 impl Store for Postgres {
-    fn write(
+    fn write(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteResult, StoreError> {
+        let repeats_expected = self.expects_duplicates;
+        let oldest_ms = self.oldest_kept_ms(batch, now_ms);
+        let work = async |session: &mut Session, before| {
+            let request = WriteRequest {
+                records: &batch.records,
+                batch: Some(batch),
+                now_ms,
+                oldest_ms,
+                expects_duplicates: repeats_expected || before == Some(ErrorKind::Duplicate),
+                is_trial: false,
+            };
+            match write::store(session, &request).await {
+                // A refused batch leaves the connection as good as before.
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    session.client().batch_execute("ROLLBACK").await?;
+                    Ok(Err(error))
+                }
+                done => done.map(Ok),
+            }
+        };
+        let stored = self.run("store in", WRITE_LIMIT, Repeat::OnConflict, work)?;
+        let stored =
+            stored.map_err(|error| error.into_store_error("store in", &self.display_name))?;
+        self.expects_duplicates =
+            matches!(stored, WriteResult::Stored(written) if written.repeats > 0);
+        Ok(stored)
+    }
+
+    fn retain(
         &mut self,
-        records: &mut dyn Iterator<Item = &Record>,
+        retention: &Retention,
+        dead_letter_max: u64,
         now_ms: i64,
-    ) -> Result<WriteCounts, StoreError> {
-        let records: Vec<&Record> = records.collect();
-        match self.batch(&records, None, now_ms)? {
-            WriteResult::Stored(written) => Ok(written),
-            WriteResult::Older(_) => Ok(WriteCounts::default()),
-        }
+    ) -> Result<RetentionCounts, StoreError> {
+        self.set_retention(retention);
+        self.run("delete old rows from", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+            retain::retain(session, retention, dead_letter_max, now_ms).await
+        })
     }
 
     fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {

@@ -1,10 +1,8 @@
-//! Calls that look after the database: is the server there, what time does it have, partitions of the hours
-//! to come, and rows that were kept for long enough.
+//! Calls that look after the database: is the server there, what time does it have, partitions of the hours to
+//! come.
 
 use super::client::{PING_LIMIT, Postgres, Repeat, WRITE_LIMIT};
-use super::retain::{self, RetentionCounts};
 use super::{partitions, read};
-use crate::config::Retention;
 use crate::store::error::StoreError;
 
 impl Postgres {
@@ -53,23 +51,6 @@ impl Postgres {
     pub fn make_hours(&mut self, now_ms: i64) -> Result<(), StoreError> {
         self.run("make partitions in", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
             partitions::create_ahead(session, now_ms).await
-        })
-    }
-
-    /// Deletes checks and dead letters that were kept for long enough, and the oldest dead letters beyond
-    /// `dead_letter_max` bytes.
-    ///
-    /// # Errors
-    /// The server is away; a part may be done.
-    pub fn retain(
-        &mut self,
-        retention: &Retention,
-        dead_letter_max: u64,
-        now_ms: i64,
-    ) -> Result<RetentionCounts, StoreError> {
-        self.set_retention(retention);
-        self.run("delete old rows from", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
-            retain::retain(session, retention, dead_letter_max, now_ms).await
         })
     }
 }

@@ -32,4 +32,3 @@ mod write;
 pub use client::Postgres;
 pub use migrate::Readiness;
 pub use refusals::RefusedRecord;
-pub use retain::RetentionCounts;

@@ -7,8 +7,8 @@ use crate::store::batch::Batch;
 /// Records to store in one transaction, and the conditions.
 pub struct WriteRequest<'a> {
     /// The records, in the order in which they came.
-    pub records: &'a [&'a Record],
-    /// Batch with marks and dead letters, if the records came from Kafka.
+    pub records: &'a [Record],
+    /// Batch whose marks and dead letters are stored too; none for a trial.
     pub batch: Option<&'a Batch>,
     /// Time of storing, in milliseconds since 1970.
     pub now_ms: i64,
@@ -23,7 +23,7 @@ pub struct WriteRequest<'a> {
 /// Records of a batch, by their kind.
 pub struct SortedRecords<'a> {
     /// All records.
-    pub records: &'a [&'a Record],
+    pub records: &'a [Record],
     /// Gaps, in the order of the batch.
     pub gaps: Vec<&'a Gap>,
     /// Losses, in the order of the batch.
@@ -68,7 +68,7 @@ impl<'a> SortedRecords<'a> {
 /// Returns the records that are not too old.
 pub fn recent<'a>(request: &WriteRequest<'a>) -> impl Iterator<Item = &'a Record> + Clone {
     let oldest_ms = request.oldest_ms;
-    request.records.iter().copied().filter(move |record| is_recent(record, oldest_ms))
+    request.records.iter().filter(move |record| is_recent(record, oldest_ms))
 }
 
 /// Returns true if a record is not too old; states never are.

@@ -34,10 +34,9 @@ impl Postgres {
         now_ms: i64,
         most: u64,
     ) -> Result<Vec<RefusedRecord>, StoreError> {
-        let oldest_ms = self.oldest_kept_ms(Some(batch), now_ms);
-        let records: Vec<&Record> = batch.records.iter().collect();
+        let oldest_ms = self.oldest_kept_ms(batch, now_ms);
         self.run("store in", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
-            let trial = Trial { records: &records, now_ms, oldest_ms };
+            let trial = Trial { records: &batch.records, now_ms, oldest_ms };
             let refused = trial.search(session, most).await?;
             if refused.len() as u64 > most {
                 return Ok(refused);
@@ -54,7 +53,7 @@ impl Postgres {
 
 /// Records to try on the tables.
 struct Trial<'a> {
-    records: &'a [&'a Record],
+    records: &'a [Record],
     now_ms: i64,
     oldest_ms: i64,
 }
@@ -93,9 +92,14 @@ impl Trial<'_> {
         part: Range<usize>,
     ) -> Result<Option<String>, PostgresError> {
         let Trial { now_ms, oldest_ms, .. } = *self;
-        let (records, batch) = (&self.records[part], None);
-        let (careful, is_trial) = (true, true);
-        let request = WriteRequest { records, batch, now_ms, oldest_ms, careful, is_trial };
+        let request = WriteRequest {
+            records: &self.records[part],
+            batch: None,
+            now_ms,
+            oldest_ms,
+            expects_duplicates: true,
+            is_trial: true,
+        };
         match write::store(session, &request).await {
             Ok(_) => Ok(None),
             Err(error) if error.kind == ErrorKind::Refused => {

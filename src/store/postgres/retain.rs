@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::PostgresError;
 use super::session::Session;
 use crate::config::Retention;
+use crate::store::retention::{RetentionCounts, time_before};
 
 /// Most partitions that one transaction drops: each makes all other sessions wait for some milliseconds.
 const HOURS_AT_ONCE: i32 = 24;
@@ -42,22 +43,6 @@ const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
         ) AS oldest
     ) AS counted
     WHERE older_bytes < $1))";
-
-/// Numbers of rows and hours deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RetentionCounts {
-    /// Hours of checks that were dropped.
-    pub hours: u64,
-    /// Hours of checks that are past their time too, but left for the next call: a session holds them, or
-    /// they are many.
-    pub hours_left: u64,
-    /// Dead letters deleted because they were too old.
-    pub letters_old: u64,
-    /// Oldest dead letters deleted because there was no room left.
-    pub letters_over: u64,
-    /// More dead letters are over the limit than could be deleted in a moment: call again soon.
-    pub has_more: bool,
-}
 
 /// Deletes the rows that are too old, or too many.
 pub async fn retain(
@@ -105,9 +90,4 @@ pub async fn retain(
         retained.has_more = false;
     }
     Ok(retained)
-}
-
-/// Returns the time that lies `ago` before `now_ms`.
-pub fn time_before(now_ms: i64, ago: Duration) -> i64 {
-    now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
 }

@@ -9,14 +9,15 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::error::{ELSEWHERE, store_error};
 use super::ids::RowIds;
-use super::{files, open, quarantine, read, write};
+use super::{files, open, quarantine, read, retain, write};
+use crate::config::Retention;
 use crate::model::outcome::Gap;
-use crate::model::record::Record;
 use crate::model::report::{State, Who};
 use crate::model::tally::Check;
-use crate::store::batch::WriteCounts;
+use crate::store::batch::{Batch, WriteCounts, WriteResult};
 use crate::store::engine::{Labels, Store};
 use crate::store::error::StoreError;
+use crate::store::retention::RetentionCounts;
 
 /// The write-ahead log is moved into the file once it holds `max_size / LOG_DIVISOR` bytes.
 const LOG_DIVISOR: u64 = 8;
@@ -132,13 +133,27 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    fn write(
+    fn write(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteResult, StoreError> {
+        if !batch.marks.is_empty() || !batch.dead.is_empty() {
+            let path = self.path.display();
+            let text =
+                format!("cannot write to {path}: it has no tables for what comes from Kafka");
+            return Err(StoreError::Unfit { text });
+        }
+        let written = self.retry_in_new_file(|store| store.write_records(batch, now_ms))?;
+        Ok(WriteResult::Stored(written))
+    }
+
+    fn retain(
         &mut self,
-        records: &mut dyn Iterator<Item = &Record>,
+        retention: &Retention,
+        _dead_letter_max: u64,
         now_ms: i64,
-    ) -> Result<WriteCounts, StoreError> {
-        let records: Vec<&Record> = records.collect();
-        self.retry_in_new_file(|store| store.store(&records, now_ms))
+    ) -> Result<RetentionCounts, StoreError> {
+        self.retry_in_new_file(|store| {
+            let retained = retain::retain(&mut store.connection, retention, now_ms);
+            retained.map_err(|error| store_error("delete old rows from", &store.path, &error))
+        })
     }
 
     fn newest(&mut self, node: &str) -> Result<BTreeMap<String, i64>, StoreError> {
@@ -177,14 +192,9 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
-    fn store(&mut self, records: &[&Record], now_ms: i64) -> Result<WriteCounts, StoreError> {
-        let written = write::write_records(
-            &mut self.connection,
-            &mut self.ids,
-            self.max_size,
-            &mut records.iter().copied(),
-            now_ms,
-        );
+    fn write_records(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteCounts, StoreError> {
+        let (connection, ids) = (&mut self.connection, &mut self.ids);
+        let written = write::write_records(connection, ids, self.max_size, &batch.records, now_ms);
         if let Err(error) = &written
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {

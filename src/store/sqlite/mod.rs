@@ -11,6 +11,7 @@ mod migrate;
 mod open;
 mod quarantine;
 mod read;
+mod retain;
 mod write;
 
 pub use database::Sqlite;

@@ -25,21 +25,23 @@ pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<
 /// Returns the state of each target on each node.
 pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>> {
     let mut statement = connection.prepare(
-        "SELECT target.name, node.name, verdict, since_ms, state.last_due_ms, state.interval_ms,
-                first_due_ms
+        "SELECT verdict, since_ms, state.last_due_ms, state.interval_ms, first_due_ms,
+                target.name, node.name
          FROM state JOIN target ON target.id = target_id JOIN node ON node.id = node_id",
     )?;
-    let rows = statement.query_map([], |row| {
-        let state = State {
-            verdict: verdict(row, 2)?,
-            since_ms: row.get(3)?,
-            last_due_ms: row.get(4)?,
-            interval_ms: row.get(5)?,
-            first_due_ms: row.get(6)?,
-        };
-        Ok(((text(row, 0)?, text(row, 1)?), state))
-    })?;
+    let rows = statement.query_map([], |row| Ok(((text(row, 5)?, text(row, 6)?), state(row)?)))?;
     rows.collect()
+}
+
+/// Reads the columns verdict, since_ms, last_due_ms, interval_ms and first_due_ms of `state`.
+pub fn state(row: &Row<'_>) -> rusqlite::Result<State> {
+    Ok(State {
+        verdict: verdict(row, 0)?,
+        since_ms: row.get(1)?,
+        last_due_ms: row.get(2)?,
+        interval_ms: row.get(3)?,
+        first_due_ms: row.get(4)?,
+    })
 }
 
 /// Returns every target with its labels.

@@ -2,23 +2,41 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params,
+};
 
 use super::expire::expire;
 use super::ids::RowIds;
+use super::read;
 use crate::model::outcome::{Cause, Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
-use crate::model::state::AHEAD_MS;
+use crate::model::state::{AHEAD_MS, State};
 use crate::model::wire::{encode_hops, encode_labels};
 use crate::store::batch::WriteCounts;
 use crate::store::columns::signed;
+
+const OUTCOME: &str = "INSERT INTO outcome (due_ms, target_id, node_id, run, lag_us, interval_ms,
+        verdict, cause, responded, status, status_ok, match_ok, dns_us, connect_us, tls_us,
+        first_byte_us, transfer_us, total_us, address, http, redirects, bytes, attempts, matched,
+        excerpt, error, cert_expires_s, chain_expires_s, reused, hops)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+        ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+    ON CONFLICT DO NOTHING";
+
+const STATE: &str = "SELECT verdict, since_ms, last_due_ms, interval_ms, first_due_ms FROM state
+    WHERE target_id = ? AND node_id = ?";
+
+const NEW_STATE: &str = "INSERT OR REPLACE INTO state
+        (target_id, node_id, verdict, since_ms, last_due_ms, interval_ms, first_due_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?)";
 
 /// Stores records, and brings the file back within its largest size.
 pub fn write_records(
     connection: &mut Connection,
     known: &mut RowIds,
     max_size: u64,
-    records: &mut dyn Iterator<Item = &Record>,
+    records: &[Record],
     now_ms: i64,
 ) -> rusqlite::Result<WriteCounts> {
     let mut written = WriteCounts::default();
@@ -45,15 +63,12 @@ pub fn write_records(
     Ok(written)
 }
 
-/// A check is late if a newer one is stored, and does not change the verdict. But a due time in the future
-/// (after ?6) was stored while the clock was ahead, and is replaced.
-const LATE: &str = "(excluded.last_due_ms < last_due_ms AND last_due_ms <= ?6)";
-
 /// Prepared statements of one transaction.
 struct RowWriter<'c> {
     connection: &'c Connection,
     outcome: Statement<'c>,
     state: Statement<'c>,
+    new_state: Statement<'c>,
     ids: &'c mut RowIds,
 }
 
@@ -62,26 +77,10 @@ impl<'c> RowWriter<'c> {
         connection: &'c Transaction<'_>,
         ids: &'c mut RowIds,
     ) -> rusqlite::Result<RowWriter<'c>> {
-        let outcome = connection.prepare(
-            "INSERT INTO outcome VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
-             ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, \
-             ?29, ?30) \
-             ON CONFLICT DO NOTHING",
-        )?;
-        let state = "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?4)
-             ON CONFLICT (target_id, node_id) DO UPDATE SET
-               since_ms = CASE
-                 WHEN LATE THEN since_ms
-                 WHEN replace(excluded.verdict, 'slow', 'up') = replace(verdict, 'slow', 'up')
-                   THEN min(since_ms, excluded.since_ms)
-                 ELSE excluded.since_ms END,
-               verdict = iif(LATE, verdict, excluded.verdict),
-               interval_ms = iif(LATE, interval_ms, excluded.interval_ms),
-               last_due_ms = iif(LATE, last_due_ms, excluded.last_due_ms),
-               first_due_ms = min(first_due_ms, excluded.first_due_ms)"
-            .replace("LATE", LATE);
-        let state = connection.prepare(&state)?;
-        Ok(RowWriter { connection, outcome, state, ids })
+        let outcome = connection.prepare(OUTCOME)?;
+        let state = connection.prepare(STATE)?;
+        let new_state = connection.prepare(NEW_STATE)?;
+        Ok(RowWriter { connection, outcome, state, new_state, ids })
     }
 
     fn write_record(
@@ -145,24 +144,46 @@ impl<'c> RowWriter<'c> {
             (!o.hops.is_empty()).then(|| encode_hops(&o.hops)),
         ])?;
         if new > 0 {
-            let verdict = o.verdict.as_str();
-            let (due_ms, interval_ms) = (o.due_ms, o.interval_ms);
-            self.state.execute(params![
-                target,
-                node,
-                verdict,
-                due_ms,
-                interval_ms,
-                now_ms + AHEAD_MS
-            ])?;
+            self.update_state(target, node, o, now_ms)?;
         }
         Ok(new > 0)
+    }
+
+    /// Updates the state of a target on a node from a new check.
+    fn update_state(
+        &mut self,
+        target: i64,
+        node: i64,
+        o: &Outcome,
+        now_ms: i64,
+    ) -> rusqlite::Result<()> {
+        let before = self.state.query_row([target, node], read::state).optional()?;
+        let after = match before {
+            None => State::new(o.verdict, o.due_ms, o.interval_ms),
+            Some(mut state) => {
+                state.take(o.verdict, o.due_ms, o.interval_ms, now_ms);
+                state
+            }
+        };
+        if before != Some(after) {
+            self.new_state.execute(params![
+                target,
+                node,
+                after.verdict.as_str(),
+                after.since_ms,
+                after.last_due_ms,
+                after.interval_ms,
+                after.first_due_ms,
+            ])?;
+        }
+        Ok(())
     }
 
     fn write_gap(&mut self, gap: &Gap) -> rusqlite::Result<()> {
         let (target, node) = (self.target_id(&gap.target)?, self.node_id(&gap.node)?);
         self.connection.execute(
-            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO gap (from_ms, target_id, node_id, run, to_ms, count, interval_ms, cause)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             params![
                 gap.from_ms,
                 target,

@@ -12,7 +12,7 @@ use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
 use crate::show::text::count;
-use crate::store::{Batch, DeadLetter, Postgres, RefusedRecord, StoreError, WriteResult};
+use crate::store::{Batch, DeadLetter, Postgres, RefusedRecord, Store, StoreError, WriteResult};
 
 /// Reason of dead letters that are too far ahead of the clock.
 const TIME: &str = "time";
@@ -96,13 +96,13 @@ impl ParcelWriter {
             ClockDoubt::Clock(why) => StoreFault::Clock(why),
             ClockDoubt::Store(error) => error.into(),
         })?;
-        let stored = match store.store(parcel, now_ms) {
+        let stored = match store.write(parcel, now_ms) {
             Err(StoreError::Refused { text }) => {
                 if let Some(why) = self.sift(store, parcel, now_ms, (waited, text))? {
                     return Ok(TryResult::Doubtful(why));
                 }
                 // A refusal now is not the fault of single records.
-                store.store(parcel, now_ms).map_err(|error| match error {
+                store.write(parcel, now_ms).map_err(|error| match error {
                     StoreError::Refused { text } => StoreFault::Refused(text),
                     other => other.into(),
                 })

@@ -8,3 +8,4 @@ pub mod messages;
 pub mod persist;
 pub mod publish;
 pub mod schedule;
+pub mod tend;

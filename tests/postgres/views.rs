@@ -12,7 +12,7 @@ use sitewatch::show::figure::{Figure, Value};
 use sitewatch::store::{Postgres, Store};
 
 use super::{Fresh, settings};
-use crate::records::{check, gap, now, outcome, put_at};
+use crate::records::{check, gap, now, outcome, put, put_at};
 
 const HOUR: i64 = 3_600_000;
 const SITES: [&str; 4] = ["alpha", "bêta", "gamma", "delta"];

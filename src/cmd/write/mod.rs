@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!     Kafka ──> consume ──Parcel──> persist ──> PostgreSQL      each on a thread of its own
-//!                  └─────StoreReply────┘       main: signals, /health
+//!                  └─────StoreReply────┘       main: signals, /health; tend ──> PostgreSQL
 //! ```
 //!
 //! A mark moves only after the next place holds the data: PostgreSQL has the offsets beside the rows, in
@@ -11,6 +11,7 @@
 
 mod setup;
 
+use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::show::text::count;
 use crate::stage::consume::{Consumer, ParcelLimits};
 use crate::stage::messages::StoreRequest;
 use crate::stage::persist::parcels::{ParcelWriter, Unstored};
+use crate::stage::tend::Housekeeper;
 use crate::stop::Stop;
 use crate::store;
 use crate::threads;
@@ -65,15 +67,23 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
         postgres.schema,
         store::Postgres::display_name(&postgres)
     );
+    let housekeeper = Housekeeper::new(config, postgres.clone(), stop.clone());
     let writer =
         ParcelWriter::new(config, postgres, requests, replies_in, shared.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
     let (unstored_in, unstored) = sync_channel(1);
     let (consumed_in, consumed) = sync_channel(1);
+    let (writer_in, writer_end) = channel::<Infallible>();
+    let (tended_in, tended) = sync_channel::<Infallible>(0);
     let too_late = ended_in.downgrade();
     let started = threads::named("persist").spawn(move || {
         let _ = unstored_in.send(writer.run());
-        drop(ended_in);
+        drop((ended_in, writer_in));
+    });
+    started.cannot("start a thread")?;
+    let started = threads::named("tend").spawn(move || {
+        housekeeper.run(&writer_end);
+        drop(tended_in);
     });
     started.cannot("start a thread")?;
     let started = threads::named("consume").spawn(move || drop(consumed_in.send(consumer.run())));
@@ -83,11 +93,14 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     daemon.oversee(&shared, &ended, &mut told);
     let left = stop.told_at().map(|at| (stop_timeout + GRACE).saturating_sub(at.elapsed()));
     let is_persisted = log_unstored(unstored.try_recv())?;
-    if is_persisted {
-        log_consumed(consumed.recv_timeout(left.map_or(REST, |left| left.max(REST))))
-    } else {
-        Ok(FINE)
+    if !is_persisted {
+        return Ok(FINE);
     }
+    let code = log_consumed(consumed.recv_timeout(left.map_or(REST, |left| left.max(REST))));
+    // The connection is closed in good order if there is time for that.
+    let left = stop.told_at().map(|at| (stop_timeout + GRACE).saturating_sub(at.elapsed()));
+    let _ = tended.recv_timeout(left.unwrap_or(REST));
+    code
 }
 
 /// Logs how the writer has ended. Returns false if it has not: PostgreSQL does not answer.

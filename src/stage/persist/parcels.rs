@@ -22,20 +22,15 @@ use crate::clock;
 use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
-use crate::model::safeguard::{age_moment, clock_fault};
-use crate::show::text::count;
+use crate::model::safeguard::clock_fault;
 use crate::stage::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
-use crate::store::{Batch, Position, Postgres, Readiness, Store, WriteResult};
+use crate::store::{Batch, Position, Postgres, Readiness, WriteResult};
 
 /// First pause before a store that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: a store that is back is used within this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Time between two removals of data that is past its retention.
-const RETAIN_EVERY: Duration = Duration::from_secs(60);
-/// The same after a removal that left some of it.
-const RETAIN_AGAIN: Duration = Duration::from_secs(2);
 /// Wait after a stop for a step that can be left undone: nothing is lost then.
 const AT_ONCE: Duration = Duration::ZERO;
 /// Longest sleep at a time, so that a signal is seen soon.
@@ -49,7 +44,6 @@ const PING_EVERY_IN_OUTAGE: Duration = Duration::from_secs(1);
 pub struct ParcelWriter {
     settings: config::Postgres,
     retention: Retention,
-    dead_letter_max: u64,
     stop_timeout: Duration,
     requests: Receiver<StoreRequest>,
     replies: Sender<StoreReply>,
@@ -63,7 +57,6 @@ pub struct ParcelWriter {
     aside: SetAsideCounts,
     /// Batch that waits until it is known whether the table or its records are at fault.
     doubt: Option<SuspectParcel>,
-    retain_at: Instant,
 }
 
 /// Work that was left when the writer was told to stop while nothing could be stored.
@@ -90,7 +83,6 @@ impl ParcelWriter {
         ParcelWriter {
             settings,
             retention: config.retention.clone(),
-            dead_letter_max: config.write.dead_letter_max,
             stop_timeout: config.probe.stop_timeout,
             requests,
             replies,
@@ -100,7 +92,6 @@ impl ParcelWriter {
             prepared: None,
             aside: SetAsideCounts::default(),
             doubt: None,
-            retain_at: Instant::now(),
         }
     }
 
@@ -124,10 +115,9 @@ impl ParcelWriter {
         self.retry_until_done(AT_ONCE, |writer| writer.prepare(&mut store)).map_err(idle)?;
         self.reply(StoreReply::Ready);
         loop {
-            let wait = self.retain_at.saturating_duration_since(Instant::now());
             let is_waiting = self.outage.is_some() || self.doubt.is_some();
             let knock = if is_waiting { PING_EVERY_IN_OUTAGE } else { PING_EVERY };
-            match self.requests.recv_timeout(wait.min(knock)) {
+            match self.requests.recv_timeout(knock) {
                 Ok(StoreRequest::Parcel(parcel)) => {
                     let answer = self.store(&mut store, *parcel)?;
                     // Without an answer the consumer hands over no more.
@@ -156,9 +146,6 @@ impl ParcelWriter {
                     let left = self.doubt.as_ref().map(|doubt| (GaveUp, doubt.count()));
                     return left.map_or(Ok(()), Err);
                 }
-            }
-            if Instant::now() >= self.retain_at {
-                self.tend(&mut store);
             }
         }
     }
@@ -258,34 +245,6 @@ impl ParcelWriter {
             None => Ok(now_ms),
             Some(why) => Err(StoreFault::Clock(why)),
         }
-    }
-
-    /// Makes the partitions of the next hours, and drops data that is past its retention. A step that fails
-    /// is left to the next time.
-    fn tend(&mut self, store: &mut Postgres) {
-        self.retain_at = Instant::now() + RETAIN_EVERY;
-        if let Err(fault) = self.retain(store) {
-            log::debug!("{fault}");
-        }
-    }
-
-    fn retain(&mut self, store: &mut Postgres) -> Result<(), StoreFault> {
-        let now_ms = self.now_ms(store)?;
-        store.make_hours(now_ms)?;
-        let age_ms = age_moment(now_ms, store.newest_due()?);
-        let gone = store.retain(&self.retention, self.dead_letter_max, age_ms)?;
-        if gone.has_more {
-            self.retain_at = Instant::now() + RETAIN_AGAIN;
-        }
-        let letters = gone.letters_old + gone.letters_over;
-        if gone.hours + letters > 0 {
-            log::info!(
-                "past their time and gone: {} of checks, {}",
-                count(gone.hours, "hour"),
-                count(letters, "dead letter")
-            );
-        }
-        Ok(())
     }
 
     /// Repeats `act` until it succeeds. Says once that nothing can be stored, and once that it can again.

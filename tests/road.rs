@@ -13,6 +13,7 @@ mod kept;
 mod refused;
 mod replaced;
 mod restored;
+mod retention;
 mod startup;
 mod stop;
 

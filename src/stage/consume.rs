@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::kafka::{BrokerStatus, ConsumerEvent, GroupConsumer};
 use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
-use crate::store::{Origin, Position};
+use crate::store::{MessageOrigin, Position};
 
 /// Longest wait for a message; a stop, a reply or a full parcel is noticed within it.
 const TURN: Duration = Duration::from_millis(100);
@@ -88,7 +88,7 @@ type Payload = Result<Decoded, (Refused, Vec<u8>)>;
 /// Event of a turn.
 enum Event {
     /// A message and its fingerprint.
-    Message(Origin, u64, Payload),
+    Message(MessageOrigin, u64, Payload),
     Assigned(Vec<i32>),
     Revoked(Vec<i32>),
 }
@@ -325,7 +325,7 @@ impl Consumer {
             ConsumerEvent::Revoked(partitions) => Some(Event::Revoked(partitions)),
             ConsumerEvent::Message(message) => {
                 let (partition, offset) = (message.partition(), message.offset());
-                let came = Origin { partition, offset, sent_ms: message.sent_ms() };
+                let came = MessageOrigin { partition, offset, sent_ms: message.sent_ms() };
                 let (hash, payload) = (message.hash(), message.payload());
                 let read = decode(payload, clock::now_ms()).map_err(|refused| {
                     (refused, payload[..payload.len().min(PAYLOAD_MAX)].to_vec())

@@ -17,7 +17,7 @@ pub struct Batch {
     /// Records, in the order in which they came.
     pub records: Vec<Record>,
     /// Place of each record in Kafka, in the order of `records`.
-    pub origins: Vec<Origin>,
+    pub origins: Vec<MessageOrigin>,
     /// Messages that could not be read.
     pub dead: Vec<DeadLetter>,
     /// Position up to which each partition was read, rising by partition.
@@ -30,7 +30,7 @@ impl Batch {
     /// Appends a batch of the same topic that was read after this one. Records that were read again count
     /// once.
     pub fn append(&mut self, later: Batch) {
-        let known: BTreeSet<Origin> = self.origins.iter().copied().collect();
+        let known: BTreeSet<MessageOrigin> = self.origins.iter().copied().collect();
         for (record, origin) in later.records.into_iter().zip(later.origins) {
             if !known.contains(&origin) {
                 self.records.push(record);
@@ -49,7 +49,7 @@ impl Batch {
 
 /// Place of a message in Kafka.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
+pub struct MessageOrigin {
     /// Partition of the message.
     pub partition: i32,
     /// Offset of the message.
@@ -102,7 +102,7 @@ impl Mark {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Place of the message in Kafka.
-    pub origin: Origin,
+    pub origin: MessageOrigin,
     /// Bytes of the message, of which at most 64 KiB are kept.
     pub payload: Vec<u8>,
     /// Reason in one word.
@@ -152,7 +152,7 @@ mod tests {
 
     fn batch(offsets: &[i64], mark: Mark) -> Batch {
         let record = |_: &i64| Record::Node(NodeState::new(&Arc::from("a"), 1, 2));
-        let origin = |offset: &i64| Origin { offset: *offset, ..Origin::default() };
+        let origin = |offset: &i64| MessageOrigin { offset: *offset, ..MessageOrigin::default() };
         let records = offsets.iter().map(record).collect();
         let origins = offsets.iter().map(origin).collect();
         Batch { records, origins, marks: vec![mark], ..Batch::default() }

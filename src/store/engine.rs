@@ -21,8 +21,9 @@ pub trait Store: Send {
     /// records is the reason, and will be refused again.
     fn write(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteResult, StoreError>;
 
-    /// Deletes checks, gaps, losses and dead letters that were kept for long enough, and the oldest dead letters
-    /// beyond `dead_letter_max` bytes. Work that takes longer than a moment is left for the next call.
+    /// Deletes checks, gaps, losses and dead letters that were kept for long enough, and the oldest dead
+    /// letters beyond `dead_letter_max` bytes. Work that takes longer than a moment is left for the next
+    /// call.
     ///
     /// # Errors
     /// The store is away; a part may be done.

@@ -9,7 +9,7 @@ mod postgres;
 mod retention;
 mod sqlite;
 
-pub use batch::{Batch, DeadLetter, Mark, Origin, Position, WriteCounts, WriteResult};
+pub use batch::{Batch, DeadLetter, Mark, MessageOrigin, Position, WriteCounts, WriteResult};
 pub use engine::{Labels, Store};
 pub use error::StoreError;
 pub use postgres::{Postgres, Readiness, RefusedRecord};

@@ -9,7 +9,8 @@ use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::{
-    Batch, DeadLetter, Mark, Origin, Postgres, RetentionCounts, Store, WriteCounts, WriteResult,
+    Batch, DeadLetter, Mark, MessageOrigin, Postgres, RetentionCounts, Store, WriteCounts,
+    WriteResult,
 };
 
 use super::Fresh;
@@ -303,7 +304,7 @@ fn hours_of_a_version_before_stay_until_their_time_is_over() {
 /// Dead letters of one partition, a kilobyte each.
 fn letters(store: &mut Postgres, offsets: std::ops::Range<i64>, now_ms: i64) {
     let letter = |offset| DeadLetter {
-        origin: Origin { offset, ..Origin::default() },
+        origin: MessageOrigin { offset, ..MessageOrigin::default() },
         payload: vec![0; 1024],
         reason: "json",
         detail: String::new(),
@@ -336,7 +337,7 @@ fn empty_dead_letters_take_room_too_and_a_flood_is_let_go_of() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let letter = |offset| DeadLetter {
-        origin: Origin { offset, ..Origin::default() },
+        origin: MessageOrigin { offset, ..MessageOrigin::default() },
         payload: Vec::new(),
         reason: "json",
         detail: String::new(),

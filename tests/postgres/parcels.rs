@@ -8,7 +8,7 @@ use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::{
-    Batch, DeadLetter, Mark, Origin, Postgres, Store, WriteCounts, WriteResult,
+    Batch, DeadLetter, Mark, MessageOrigin, Postgres, Store, WriteCounts, WriteResult,
 };
 
 use super::Fresh;
@@ -155,7 +155,7 @@ fn a_dead_letter_is_kept_once() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     let letter = |partition, offset, payload: &[u8], detail: &str| DeadLetter {
-        origin: Origin { partition, offset, sent_ms: 5 },
+        origin: MessageOrigin { partition, offset, sent_ms: 5 },
         payload: payload.to_vec(),
         reason: "json",
         detail: detail.to_owned(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::positions::Arrival;
 use crate::model::record::Record;
-use crate::store::{Batch, DeadLetter, Mark, Origin};
+use crate::store::{Batch, DeadLetter, Mark, MessageOrigin};
 
 /// Bytes from which on a parcel is full.
 const PARCEL_BYTES: usize = 8 << 20;
@@ -36,7 +36,7 @@ pub struct OffsetGap {
     /// First of these offsets.
     pub from: i64,
     /// Message that came instead.
-    pub came: Origin,
+    pub came: MessageOrigin,
 }
 
 impl ParcelBuilder {
@@ -47,9 +47,9 @@ impl ParcelBuilder {
     }
 
     /// Notes a message that has come; `hash` is its fingerprint.
-    pub fn arrive(&mut self, came: Origin, hash: u64, arrived: &Arrival, now: Instant) {
+    pub fn arrive(&mut self, came: MessageOrigin, hash: u64, arrived: &Arrival, now: Instant) {
         self.since.get_or_insert(now);
-        let Origin { partition, offset, .. } = came;
+        let MessageOrigin { partition, offset, .. } = came;
         let from = arrived.mark;
         let new = Mark { partition, from, next: from, ..Mark::default() };
         let mark = self.marks.entry(partition).or_insert(new);
@@ -72,7 +72,7 @@ impl ParcelBuilder {
     }
 
     /// Adds a record.
-    pub fn record(&mut self, origin: Origin, record: Record) {
+    pub fn record(&mut self, origin: MessageOrigin, record: Record) {
         self.bytes += record.weight();
         self.parcel.records.push(record);
         self.parcel.origins.push(origin);
@@ -131,8 +131,8 @@ mod tests {
         Record::Node(NodeState::new(&Arc::from("a"), 1, 2))
     }
 
-    fn origin(partition: i32, offset: i64) -> Origin {
-        Origin { partition, offset, sent_ms: 5 }
+    fn origin(partition: i32, offset: i64) -> MessageOrigin {
+        MessageOrigin { partition, offset, sent_ms: 5 }
     }
 
     fn arrived(mark: i64, restart: Option<i64>) -> Arrival {

@@ -7,7 +7,7 @@ use super::positions::LogRestart;
 use super::{Consumer, Payload};
 use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};
-use crate::store::{DeadLetter, Origin};
+use crate::store::{DeadLetter, MessageOrigin};
 
 /// Most gaps of a partition in one parcel that are told one by one if no broker says what they were; more
 /// are told as one. Deletion leaves few gaps, transactions many.
@@ -17,7 +17,7 @@ const LOG_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 impl Consumer {
     /// Takes a message: its contents, or the reason that it has none.
-    pub(super) fn take_message(&mut self, came: Origin, hash: u64, read: Payload) {
+    pub(super) fn take_message(&mut self, came: MessageOrigin, hash: u64, read: Payload) {
         self.heard_at = Instant::now();
         let Some(arrived) = self.positions.arrive(came.partition, came.offset, hash) else {
             return;
@@ -34,7 +34,7 @@ impl Consumer {
 
     /// Tells that the log of a partition is another than the one that was read. Nobody can know whether that
     /// one held more.
-    fn report_restart(&mut self, came: Origin, LogRestart { was, at }: LogRestart) {
+    fn report_restart(&mut self, came: MessageOrigin, LogRestart { was, at }: LogRestart) {
         let partition = came.partition;
         let what = if at > 0 { "was cut" } else { "was begun anew" };
         let detail = format!(
@@ -42,7 +42,7 @@ impl Consumer {
              reading on from {at}"
         );
         log::warn!("partition {partition}: {detail}");
-        self.add_missing(Origin { offset: was, ..came }, detail);
+        self.add_missing(MessageOrigin { offset: was, ..came }, detail);
     }
 
     /// Tells, before the parcel goes, of offsets that did not come. They are lost if Kafka has let go of
@@ -65,19 +65,19 @@ impl Consumer {
                 let until = came.offset - 1;
                 let detail = format!("offsets {from} to {until} were deleted unread{unsure}");
                 log::error!("partition {partition}: {detail}");
-                self.add_missing(Origin { offset: from, ..came }, detail);
+                self.add_missing(MessageOrigin { offset: from, ..came }, detail);
             }
         }
     }
 
     /// Adds a dead letter for messages that cannot be had any more.
-    fn add_missing(&mut self, origin: Origin, detail: String) {
+    fn add_missing(&mut self, origin: MessageOrigin, detail: String) {
         let (payload, reason) = (Vec::new(), "missing");
         self.builder.letter(DeadLetter { origin, payload, reason, detail });
         self.shared.change(|health| health.dead_letters += 1);
     }
 
-    fn add_record(&mut self, origin: Origin, decoded: Decoded) {
+    fn add_record(&mut self, origin: MessageOrigin, decoded: Decoded) {
         match decoded {
             Decoded::Record(record) => {
                 let is_check = matches!(record, Record::Check(_));
@@ -93,8 +93,8 @@ impl Consumer {
         }
     }
 
-    fn add_dead_letter(&mut self, origin: Origin, refused: Refused, payload: Vec<u8>) {
-        let Origin { partition, offset, .. } = origin;
+    fn add_dead_letter(&mut self, origin: MessageOrigin, refused: Refused, payload: Vec<u8>) {
+        let MessageOrigin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
         // Times are judged again by the store's clock: the log tells of them then.
         let is_sure = refused.reason != Reason::Time;

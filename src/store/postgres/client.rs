@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::connect::{self, Mode};
+use super::connect::{self, Access};
 use super::deadline::{Deadline, run_until};
 use super::error::{ErrorKind, PostgresError};
 use super::migrate::{self, Readiness};
-use super::session::{Link, Session};
+use super::session::{OpenConnection, Session};
 use crate::config;
 use crate::config::Retention;
 use crate::stop::Stop;
@@ -30,7 +30,7 @@ const LOOKUPS_MAX: usize = 4;
 
 /// Rule for trying a work again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
+pub enum RepeatRule {
     /// The work is done once.
     Never,
     /// The work is repeated if another session was in the way, or if a connection that was used before had
@@ -42,12 +42,12 @@ pub enum Repeat {
 pub struct Postgres {
     settings: config::Postgres,
     /// Purpose of the connections.
-    pub(super) mode: Mode,
+    pub(super) access: Access,
     /// Name of the database for errors.
     pub(super) display_name: String,
     /// None only while the store is dropped.
     runtime: Option<Runtime>,
-    link: Option<Link>,
+    connection: Option<OpenConnection>,
     /// Number of connections made so far.
     pub(super) connections: u64,
     /// Age past which checks are not stored.
@@ -63,8 +63,8 @@ impl Postgres {
     /// # Errors
     /// The server is away or refuses us, or it is older than PostgreSQL 14.
     pub fn connect(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::with_mode(settings, Mode::Write)?;
-        postgres.run("connect to", WRITE_LIMIT, Repeat::Never, async |_, _| Ok(()))?;
+        let mut postgres = Postgres::with_access(settings, Access::Write)?;
+        postgres.run("connect to", WRITE_LIMIT, RepeatRule::Never, async |_, _| Ok(()))?;
         Ok(postgres)
     }
 
@@ -74,9 +74,9 @@ impl Postgres {
     /// The server is away, refuses us or is too old; or there is no schema of ours, or the schema is not of
     /// our version.
     pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        let mut postgres = Postgres::with_mode(settings, Mode::Read)?;
+        let mut postgres = Postgres::with_access(settings, Access::Read)?;
         let schema = settings.schema.clone();
-        postgres.run("read", READ_LIMIT, Repeat::Never, async |session, _| {
+        postgres.run("read", READ_LIMIT, RepeatRule::Never, async |session, _| {
             migrate::check_readable(session, &schema).await
         })?;
         Ok(postgres)
@@ -87,7 +87,7 @@ impl Postgres {
     /// # Errors
     /// The system has no file descriptors left for us.
     pub fn new(settings: &config::Postgres) -> Result<Postgres, StoreError> {
-        Postgres::with_mode(settings, Mode::Write)
+        Postgres::with_access(settings, Access::Write)
     }
 
     /// Returns the name of the database for people: the database, and its hosts with their ports.
@@ -105,7 +105,7 @@ impl Postgres {
         self.age_max = retention.checks;
     }
 
-    fn with_mode(settings: &config::Postgres, mode: Mode) -> Result<Postgres, StoreError> {
+    fn with_access(settings: &config::Postgres, access: Access) -> Result<Postgres, StoreError> {
         let display_name = Postgres::display_name(settings);
         let mut runtime = Builder::new_current_thread();
         runtime.thread_stack_size(LOOKUP_STACK).max_blocking_threads(LOOKUPS_MAX);
@@ -115,10 +115,10 @@ impl Postgres {
         })?;
         Ok(Postgres {
             settings: settings.clone(),
-            mode,
+            access,
             display_name,
             runtime: Some(runtime),
-            link: None,
+            connection: None,
             connections: 0,
             age_max: Duration::MAX,
             expects_duplicates: false,
@@ -133,12 +133,12 @@ impl Postgres {
     pub fn prepare(&mut self) -> Result<Readiness, StoreError> {
         let schema = self.settings.schema.clone();
         let readiness =
-            self.run("prepare", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+            self.run("prepare", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
                 migrate::prepare(session, &schema).await
             })?;
         if readiness != Readiness::Ready {
             // A session may not notice that it is granted rights.
-            self.link = None;
+            self.connection = None;
         }
         Ok(readiness)
     }
@@ -150,7 +150,7 @@ impl Postgres {
     /// The server is away or refuses, or the schema is another program's or a newer sitewatch's.
     pub fn setup(&mut self) -> Result<(), StoreError> {
         let schema = self.settings.schema.clone();
-        self.run("set up", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("set up", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             migrate::setup(session, &schema).await
         })
     }
@@ -161,29 +161,29 @@ impl Postgres {
         &mut self,
         verb: &str,
         limit: Duration,
-        repeat: Repeat,
+        repeat: RepeatRule,
         mut work: impl AsyncFnMut(&mut Session, Option<ErrorKind>) -> Result<T, PostgresError>,
     ) -> Result<T, StoreError> {
         let mut before = None;
         for tried in 1.. {
-            let mut link = self.connected(verb, limit)?;
+            let mut connection = self.connected(verb, limit)?;
             let Some(runtime) = &self.runtime else { return Err(self.closed(verb)) };
             let end = self.deadline.wait(limit);
-            let done = link.run(end, async |session| work(session, before).await);
+            let done = connection.run(end, async |session| work(session, before).await);
             let error = match runtime.block_on(done) {
                 Ok(value) => {
-                    link.used = true;
-                    self.link = Some(link);
+                    connection.used = true;
+                    self.connection = Some(connection);
                     return Ok(value);
                 }
                 Err(error) => error,
             };
             let may_succeed = match error.kind {
                 ErrorKind::Conflict | ErrorKind::NoPartition | ErrorKind::Duplicate => true,
-                ErrorKind::ConnectionLost => link.used,
+                ErrorKind::ConnectionLost => connection.used,
                 ErrorKind::Away | ErrorKind::Unfit | ErrorKind::Refused => false,
             };
-            if !may_succeed || repeat == Repeat::Never || tried >= TRIES {
+            if !may_succeed || repeat == RepeatRule::Never || tried >= TRIES {
                 return Err(error.into_store_error(verb, &self.display_name));
             }
             before = Some(error.kind);
@@ -193,28 +193,31 @@ impl Postgres {
 
     /// Takes the connection out, or makes a new one. It is put back only after a call that succeeds: no call
     /// finds a half-done connection, whatever happened before.
-    fn connected(&mut self, verb: &str, limit: Duration) -> Result<Link, StoreError> {
-        let earlier = self.link.take();
+    fn connected(&mut self, verb: &str, limit: Duration) -> Result<OpenConnection, StoreError> {
+        let earlier = self.connection.take();
         let Some(runtime) = &self.runtime else { return Err(self.closed(verb)) };
-        let (settings, mode, deadline) = (&self.settings, self.mode, &self.deadline);
-        let link = runtime.block_on(async {
-            if let Some(link) = earlier {
-                match link.if_alive().await {
-                    Some(link) => return Ok((link, 0)),
+        let (settings, access, deadline) = (&self.settings, self.access, &self.deadline);
+        let connection = runtime.block_on(async {
+            if let Some(connection) = earlier {
+                match connection.if_alive().await {
+                    Some(connection) => return Ok((connection, 0)),
                     // The snapshot has ended with the connection.
-                    None if mode == Mode::Read => return Err(PostgresError::away("it has ended")),
+                    None if access == Access::Read => {
+                        return Err(PostgresError::away("it has ended"));
+                    }
                     None => {}
                 }
             }
-            let link = run_until(deadline.wait(limit), connect::connect(settings, mode)).await?;
-            Ok((link, 1))
+            let connection =
+                run_until(deadline.wait(limit), connect::connect(settings, access)).await?;
+            Ok((connection, 1))
         });
-        let (link, new) = link.map_err(|error| match error.kind {
+        let (connection, new) = connection.map_err(|error| match error.kind {
             ErrorKind::Unfit => error.into_store_error("connect to", &self.display_name),
             _ => PostgresError::away(error.why).into_store_error("connect to", &self.display_name),
         })?;
         self.connections += new;
-        Ok(link)
+        Ok(connection)
     }
 
     fn closed(&self, verb: &str) -> StoreError {
@@ -224,14 +227,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let (runtime, link) = (self.runtime.take(), self.link.take());
+        let (runtime, connection) = (self.runtime.take(), self.connection.take());
         let Some(runtime) = runtime else { return };
         // Close in good order only if there is time.
-        if let Some(link) = link
+        if let Some(connection) = connection
             && !std::thread::panicking()
             && Handle::try_current().is_err()
         {
-            runtime.block_on(link.close());
+            runtime.block_on(connection.close());
         }
         // A look-up that still hangs must not hold us up.
         runtime.shutdown_background();

@@ -14,7 +14,7 @@ use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 use super::deadline::{run_until, timeout};
 use super::error::PostgresError;
 use super::migrate::quoted;
-use super::session::{Link, Session};
+use super::session::{OpenConnection, Session};
 use super::tls::Connector;
 use crate::config::{Postgres, SslMode};
 use crate::threads;
@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum Access {
     /// Each call is a transaction of its own.
     Write,
     /// Everything is read from one snapshot, taken by the first call.
@@ -78,7 +78,7 @@ fn address(config: &Config, index: usize) -> String {
 }
 
 /// Connects to the database, and makes sure that the server is one that we support.
-pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, PostgresError> {
+pub async fn connect(settings: &Postgres, access: Access) -> Result<OpenConnection, PostgresError> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
     // tokio looks names up on a thread.
@@ -94,11 +94,12 @@ pub async fn connect(settings: &Postgres, mode: Mode) -> Result<Link, PostgresEr
         let config = single_host(&dsn.config, index);
         for transport in transports(dsn.ssl_mode) {
             let error = match try_connect(&config, *transport, &connector).await {
-                Ok(mut link) => {
+                Ok(mut connection) => {
                     let end = timeout(connect_timeout(&config));
-                    link.run(end, async |session| begin_session(session, settings, mode).await)
+                    connection
+                        .run(end, async |session| begin_session(session, settings, access).await)
                         .await?;
-                    return Ok(link);
+                    return Ok(connection);
                 }
                 Err(error) => error,
             };
@@ -132,8 +133,8 @@ fn single_host(all: &Config, index: usize) -> Config {
     if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
         config.port(*port);
     }
-    type Set = fn(&mut Config, String) -> &mut Config;
-    let texts: [(Option<&str>, Set); 4] = [
+    type SetText = fn(&mut Config, String) -> &mut Config;
+    let texts: [(Option<&str>, SetText); 4] = [
         (all.get_user(), Config::user),
         (all.get_dbname(), Config::dbname),
         (all.get_options(), Config::options),
@@ -172,7 +173,7 @@ async fn try_connect(
     config: &Config,
     transport: Transport,
     connector: &Connector,
-) -> Result<Link, PostgresError> {
+) -> Result<OpenConnection, PostgresError> {
     let limit = 2 * connect_timeout(config);
     let mut config = config.clone();
     config.ssl_mode(match transport {
@@ -182,7 +183,7 @@ async fn try_connect(
     // A plain connection uses the same connector: with another type the whole client would be compiled twice.
     let connecting = async { Ok(config.connect(connector.tls()).await?) };
     match run_until(timeout(limit), connecting).await {
-        Ok((client, connection)) => Ok(Link::new(client, Box::pin(drive(connection)))),
+        Ok((client, connection)) => Ok(OpenConnection::new(client, Box::pin(drive(connection)))),
         Err(error) => Err(connector.explain(&config, error)),
     }
 }
@@ -212,11 +213,11 @@ where
 async fn begin_session(
     session: &mut Session,
     settings: &Postgres,
-    mode: Mode,
+    access: Access,
 ) -> Result<(), PostgresError> {
-    let (statement, idle) = match mode {
-        Mode::Write => ("5min", "10s"),
-        Mode::Read => ("30min", "30min"),
+    let (statement, idle) = match access {
+        Access::Write => ("5min", "10s"),
+        Access::Read => ("30min", "30min"),
     };
     let schema = quoted(&settings.schema);
     let words = format!(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Postgres, READ_LIMIT, Repeat, WRITE_LIMIT};
-use super::connect::Mode;
+use super::client::{Postgres, READ_LIMIT, RepeatRule, WRITE_LIMIT};
+use super::connect::Access;
 use super::error::{ErrorKind, PostgresError};
 use super::records::WriteRequest;
 use super::session::Session;
@@ -28,7 +28,7 @@ impl Postgres {
         cluster: &str,
         topic: &str,
     ) -> Result<BTreeMap<i32, Position>, StoreError> {
-        self.run("read", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("read", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             read::positions(session, cluster, topic).await
         })
     }
@@ -44,10 +44,10 @@ impl Postgres {
         &mut self,
         read: impl AsyncFnOnce(&mut Session) -> Result<T, PostgresError>,
     ) -> Result<T, StoreError> {
-        let mode = self.mode;
+        let access = self.access;
         let mut read = Some(read);
-        self.run("read", READ_LIMIT, Repeat::Never, async |session, _| {
-            if mode == Mode::Read {
+        self.run("read", READ_LIMIT, RepeatRule::Never, async |session, _| {
+            if access == Access::Read {
                 session.snapshot().await?;
             }
             let read = read.take().ok_or_else(|| PostgresError::away("it was asked twice"))?;
@@ -78,7 +78,7 @@ impl Store for Postgres {
                 done => done.map(Ok),
             }
         };
-        let stored = self.run("store in", WRITE_LIMIT, Repeat::OnConflict, work)?;
+        let stored = self.run("store in", WRITE_LIMIT, RepeatRule::OnConflict, work)?;
         let stored =
             stored.map_err(|error| error.into_store_error("store in", &self.display_name))?;
         self.expects_duplicates =
@@ -93,7 +93,7 @@ impl Store for Postgres {
         now_ms: i64,
     ) -> Result<RetentionCounts, StoreError> {
         self.set_retention(retention);
-        self.run("delete old rows from", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("delete old rows from", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             retain::retain(session, retention, dead_letter_max, now_ms).await
         })
     }

@@ -1,7 +1,7 @@
-//! Calls that look after the database: is the server there, what time does it have, partitions of the hours to
-//! come.
+//! Calls that look after the database: is the server there, what time does it have, partitions of the hours
+//! to come.
 
-use super::client::{PING_LIMIT, Postgres, Repeat, WRITE_LIMIT};
+use super::client::{PING_LIMIT, Postgres, RepeatRule, WRITE_LIMIT};
 use super::{partitions, read};
 use crate::store::error::StoreError;
 
@@ -11,7 +11,7 @@ impl Postgres {
     /// # Errors
     /// The server does not answer.
     pub fn ping(&mut self) -> Result<(), StoreError> {
-        self.run("reach", PING_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("reach", PING_LIMIT, RepeatRule::OnConflict, async |session, _| {
             Ok(session.client().batch_execute("").await?)
         })
     }
@@ -27,7 +27,7 @@ impl Postgres {
     /// # Errors
     /// The server is away.
     pub fn server_time_ms(&mut self) -> Result<i64, StoreError> {
-        self.run("ask for the time of", PING_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("ask for the time of", PING_LIMIT, RepeatRule::OnConflict, async |session, _| {
             read::query_value(session, "SELECT clock_ms()").await
         })
     }
@@ -38,7 +38,7 @@ impl Postgres {
     /// # Errors
     /// The server is away.
     pub fn newest_due(&mut self) -> Result<Option<i64>, StoreError> {
-        self.run("read", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("read", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             read::query_value(session, "SELECT max(last_due_ms) FROM state").await
         })
     }
@@ -49,7 +49,7 @@ impl Postgres {
     /// # Errors
     /// The server is away.
     pub fn make_hours(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.run("make partitions in", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("make partitions in", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             partitions::create_ahead(session, now_ms).await
         })
     }

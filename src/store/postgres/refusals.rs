@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::client::{Postgres, Repeat, WRITE_LIMIT};
+use super::client::{Postgres, RepeatRule, WRITE_LIMIT};
 use super::error::{ErrorKind, PostgresError};
 use super::records::WriteRequest;
 use super::session::Session;
@@ -35,7 +35,7 @@ impl Postgres {
         most: u64,
     ) -> Result<Vec<RefusedRecord>, StoreError> {
         let oldest_ms = self.oldest_kept_ms(batch, now_ms);
-        self.run("store in", WRITE_LIMIT, Repeat::OnConflict, async |session, _| {
+        self.run("store in", WRITE_LIMIT, RepeatRule::OnConflict, async |session, _| {
             let trial = Trial { records: &batch.records, now_ms, oldest_ms };
             let refused = trial.search(session, most).await?;
             if refused.len() as u64 > most {

@@ -21,7 +21,7 @@ type Driver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A connection: the driver that moves its bytes, and the session over it.
-pub struct Link {
+pub struct OpenConnection {
     /// None once the connection has ended, which may happen while work over it still succeeds.
     driver: Option<Driver>,
     /// Work was done over the connection, so that it may have ended since.
@@ -42,9 +42,9 @@ pub struct Session {
     pub has_snapshot: bool,
 }
 
-impl Link {
-    /// Makes a link of a new connection.
-    pub fn new(client: Client, driver: Driver) -> Link {
+impl OpenConnection {
+    /// Begins a session over a new connection.
+    pub fn new(client: Client, driver: Driver) -> OpenConnection {
         let session = Session {
             client,
             statements: HashMap::new(),
@@ -52,11 +52,11 @@ impl Link {
             has_staging: false,
             has_snapshot: false,
         };
-        Link { driver: Some(driver), used: false, session }
+        OpenConnection { driver: Some(driver), used: false, session }
     }
 
-    /// Returns the link if its connection has not ended, as far as the system knows.
-    pub async fn if_alive(mut self) -> Option<Link> {
+    /// Returns the connection if it has not ended, as far as the system knows.
+    pub async fn if_alive(mut self) -> Option<OpenConnection> {
         for _ in 0..2 {
             let driver = self.driver.as_mut()?;
             if poll_fn(|context| Poll::Ready(driver.as_mut().poll(context).is_ready())).await {
@@ -68,8 +68,8 @@ impl Link {
         Some(self)
     }
 
-    /// Does some work over the connection, until `end` returns an error. After any error the link must not be
-    /// used again.
+    /// Does some work over the connection, until `end` returns an error. After any error the connection must
+    /// not be used again.
     pub async fn run<T>(
         &mut self,
         end: impl Future<Output = PostgresError>,
@@ -100,7 +100,7 @@ impl Link {
 
     /// Closes the connection in good order, so that the server need not find out.
     pub async fn close(self) {
-        let Link { driver, session, .. } = self;
+        let OpenConnection { driver, session, .. } = self;
         drop(session);
         if let Some(driver) = driver {
             // Nothing depends on the result.

@@ -44,7 +44,7 @@ pub async fn update_states(
         for row in session.query(STATES, &[&targets, &nodes]).await? {
             stored.insert((row.try_get(0)?, row.try_get(1)?), parse_row(&row)?);
         }
-        let (mut moved, mut fresh) = (Columns::default(), Columns::default());
+        let (mut moved, mut fresh) = (StateColumns::default(), StateColumns::default());
         for group in &groups {
             let ids = pair(&group[0]);
             let before = stored.get(&ids).copied();
@@ -67,7 +67,7 @@ pub async fn update_states(
         for row in fresh.write(session, NEW_STATES).await? {
             made.insert((row.try_get::<_, i32>(0)?, row.try_get::<_, i32>(1)?));
         }
-        // Repeat for states that another writer made meanwhile: that writer has committed, so they can be
+        // RepeatRule for states that another writer made meanwhile: that writer has committed, so they can be
         // read now.
         groups.retain(|group| {
             let ids = pair(&group[0]);
@@ -101,7 +101,7 @@ pub fn parse_verdict(word: &str) -> Result<Verdict, PostgresError> {
 
 /// Rows of `state`, as one list for each column.
 #[derive(Default)]
-struct Columns {
+struct StateColumns {
     targets: Vec<i32>,
     nodes: Vec<i32>,
     verdicts: Vec<&'static str>,
@@ -111,7 +111,7 @@ struct Columns {
     first_due: Vec<i64>,
 }
 
-impl Columns {
+impl StateColumns {
     fn push(&mut self, (target, node): (i32, i32), state: &State) {
         self.targets.push(target);
         self.nodes.push(node);
@@ -130,7 +130,7 @@ impl Columns {
         if self.targets.is_empty() {
             return Ok(Vec::new());
         }
-        let Columns { targets, nodes, verdicts, since, last_due, intervals, first_due } = self;
+        let StateColumns { targets, nodes, verdicts, since, last_due, intervals, first_due } = self;
         session.query(sql, &[targets, nodes, verdicts, since, last_due, intervals, first_due]).await
     }
 }

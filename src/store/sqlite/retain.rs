@@ -11,8 +11,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// Time after which no further hour is begun: the writer waits for that long.
 const STEPS_MAX: Duration = Duration::from_millis(50);
 
-/// Deletes the hours of checks that lie before the retention, the oldest first and each in a transaction of its
-/// own, then the gaps and losses of that time.
+/// Deletes the hours of checks that lie before the retention, the oldest first and each in a transaction of
+/// its own, then the gaps and losses of that time.
 pub fn retain(
     connection: &mut Connection,
     retention: &Retention,

@@ -8,7 +8,7 @@ use crate::model::field::Reason;
 use crate::model::record::Record;
 use crate::model::safeguard::{Share, Times, age_moment, is_ahead};
 use crate::model::wire::{Decoded, decode, encode};
-use crate::store::{Batch, DeadLetter, Origin, StoreError};
+use crate::store::{Batch, DeadLetter, MessageOrigin, StoreError};
 
 /// Result for a parcel that can be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn settle(
         return 0;
     }
     let (records, origins) = (std::mem::take(&mut parcel.records), parcel.origins.drain(..));
-    let mut kept: Vec<(Record, Origin)> = Vec::with_capacity(records.len());
+    let mut kept: Vec<(Record, MessageOrigin)> = Vec::with_capacity(records.len());
     let mut letters = 0;
     for (record, origin) in records.into_iter().zip(origins) {
         match bury(&record, origin, now_ms) {
@@ -117,7 +117,7 @@ fn settle(
 }
 
 /// Makes the dead letter of a record that is too far ahead; none: the record is not.
-fn bury(record: &Record, origin: Origin, now_ms: i64) -> Option<DeadLetter> {
+fn bury(record: &Record, origin: MessageOrigin, now_ms: i64) -> Option<DeadLetter> {
     if !is_ahead(record, now_ms) {
         return None;
     }
@@ -147,7 +147,7 @@ mod tests {
     fn parcel(times: &[i64]) -> Batch {
         let mut parcel = Batch::default();
         for (offset, ms) in (0..).zip(times) {
-            let origin = Origin { offset, ..Origin::default() };
+            let origin = MessageOrigin { offset, ..MessageOrigin::default() };
             if offset % 2 == 0 {
                 parcel.records.push(record(*ms));
                 parcel.origins.push(origin);

@@ -412,6 +412,7 @@ fn retention_deletes_the_old_and_nothing_else(engine: &dyn Engine) {
     assert_eq!(due, [now() - DAY_MS, now()]);
     assert_eq!(gaps(&mut *reader, i64::MIN, i64::MAX).len(), 2);
     assert_eq!((reader.targets().unwrap().len(), reader.states().unwrap().len()), (1, 1));
+    drop(reader);
     // The second call finds nothing to do.
     assert_eq!(writer.retain(&limits, u64::MAX, now()).unwrap().hours, 0);
 }

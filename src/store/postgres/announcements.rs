@@ -37,7 +37,7 @@ const NODES: &str = "WITH locked AS (
     WHERE node.id = locked_id AND node.id = new.id AND (node.sent_ms IS NULL
         OR node.sent_ms <= new.sent_ms OR node.sent_ms > $10)";
 
-/// Skips a node that another writer has locked: that writer updates `seen_ms` itself.
+/// Updates `seen_ms` of nodes, but not of one that another writer has locked: that writer updates it itself.
 const SEEN: &str = "WITH locked AS (
         SELECT id AS locked_id FROM node
         WHERE id = ANY ($1) AND (seen_ms IS NULL OR seen_ms < $2 OR seen_ms > $3)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct IdCache {
     targets: HashMap<Arc<str>, i32>,
     nodes: HashMap<Arc<str>, i32>,
-    /// Begins of hours, in milliseconds since 1970.
+    /// Starts of hours, in milliseconds since 1970.
     pub hours: BTreeSet<i64>,
 }
 

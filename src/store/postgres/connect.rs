@@ -189,7 +189,7 @@ async fn try_connect(
 }
 
 /// Moves the bytes of a connection until it ends. Notices of the server are dropped.
-async fn moved<S>(mut connection: Connection<Socket, S>) -> Result<(), tokio_postgres::Error>
+async fn drive<S>(mut connection: Connection<Socket, S>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio_postgres::tls::TlsStream + Unpin,
 {

@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::model::outcome::tidy;
 use crate::store::batch::{Batch, DeadLetter};
 
-/// Longest payload of a dead letter that is kept, in bytes.
+/// Longest payload of a dead letter that is kept, in bytes; the rest is cut off.
 const PAYLOAD_MAX: usize = 64 * 1024;
 /// Size of the pieces in which dead letters are sent, about, in bytes.
 const PIECE: usize = 1024 * 1024;

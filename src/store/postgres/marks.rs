@@ -14,7 +14,7 @@ const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new
     FROM unnest($3::int4[], $4::int8[], $5::text[]) AS new (partition, next, anchors)
     WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
 
-/// For partitions that had no mark; another writer may just have made one.
+/// Inserts marks of partitions that had none; another writer may just have inserted one.
 const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
     SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[], $5::text[])
     ON CONFLICT (cluster, topic, partition) DO UPDATE

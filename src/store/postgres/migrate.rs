@@ -174,7 +174,7 @@ async fn version(
     Ok(version)
 }
 
-/// Begins a transaction that changes the schema as its owner, with no other such transaction beside it.
+/// Begins a transaction that changes the schema as its owner, and waits until no other such transaction runs.
 async fn begin(
     session: &mut Session,
     schema: &str,

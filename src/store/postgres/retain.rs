@@ -1,6 +1,5 @@
-//! Deletes rows that were kept for long enough: partitions of checks, gaps and losses, and dead letters.
-//! Other sessions wait only shortly meanwhile, and so does later work on this connection: the work that
-//! cannot be done in a moment is left for the next call.
+//! Deletes rows that were kept for long enough: partitions of checks, gaps and losses, and dead letters. Other
+//! sessions wait only shortly meanwhile: work that would take longer is left for the next call.
 
 use std::time::{Duration, Instant};
 

@@ -19,7 +19,7 @@ use crate::store::columns::signed;
 /// Size of the pieces in which rows are sent, about, in bytes; at most three are held at once.
 const PIECE: usize = 128 * 1024;
 
-/// The columns, in the order of their values in [`row`].
+/// The columns, in the order of their values in [`push_row`].
 macro_rules! columns {
     () => {
         "due_ms, total_us, lag_us, interval_ms, bytes, target_id, node_id, run, redirects, \
@@ -31,7 +31,7 @@ macro_rules! columns {
 /// Number of the columns.
 const COLUMNS: i16 = 30;
 
-/// Makes the staging table, which takes the rows of a batch until its transaction ends.
+/// Makes the staging table. It holds the rows of a batch until its transaction ends.
 const STAGING: &str = "CREATE TEMPORARY TABLE staged (LIKE outcome) ON COMMIT DELETE ROWS";
 
 const COPY: &str = concat!("COPY pg_temp.staged (", columns!(), ") FROM STDIN (FORMAT binary)");
@@ -41,7 +41,7 @@ const COPY: &str = concat!("COPY pg_temp.staged (", columns!(), ") FROM STDIN (F
 pub const MOVE: &str =
     concat!("INSERT INTO outcome (", columns!(), ") SELECT ", columns!(), " FROM pg_temp.staged");
 
-/// Does the same if some checks may be stored already; returns the keys of the new ones.
+/// Stores the staged checks of which some may be stored already. Returns the keys of the new ones.
 pub const MOVE_NEW: &str = concat!(
     "INSERT INTO outcome (",
     columns!(),

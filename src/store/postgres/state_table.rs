@@ -67,7 +67,7 @@ pub async fn update_states(
         for row in fresh.write(session, NEW_STATES).await? {
             made.insert((row.try_get::<_, i32>(0)?, row.try_get::<_, i32>(1)?));
         }
-        // RepeatRule for states that another writer made meanwhile: that writer has committed, so they can be
+        // Repeat for states that another writer made meanwhile: that writer has committed, so they can be
         // read now.
         groups.retain(|group| {
             let ids = pair(&group[0]);

@@ -41,7 +41,7 @@ impl Connector {
     }
 
     /// Replaces an error's reason by the fault of the server's certificate, if that was the cause.
-    pub fn exopenssl_reason(&self, config: &Config, error: PostgresError) -> PostgresError {
+    pub fn explain(&self, config: &Config, error: PostgresError) -> PostgresError {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(refused) = refused else { return error };
         let why = match refused.as_raw() {

@@ -206,7 +206,7 @@ impl Sqlite {
     }
 
     /// Does `act`; if the file proves damaged and may be replaced, once more in the new file.
-    fn replacing_damage<T>(
+    fn retry_in_new_file<T>(
         &mut self,
         mut act: impl FnMut(&mut Sqlite) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

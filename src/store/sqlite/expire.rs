@@ -6,7 +6,7 @@ use crate::model::outcome::LossCause;
 use crate::store::columns::signed;
 
 /// Most checks that are deleted at once when the file is too large, unless one moment has more.
-const EXPIRE: i64 = 2000;
+const CHECKS_AT_ONCE: i64 = 2000;
 
 /// Deletes the oldest checks, and the gaps among them, until the file's content is within `max_size`; counts
 /// them as one loss of the run. Returns how many checks were deleted. The newest moment stays, even if its
@@ -40,11 +40,11 @@ pub fn expire(
 }
 
 /// Returns the first due time of the oldest checks and the due time up to which to delete: an eighth of all
-/// checks, at most [`EXPIRE`], and at least one moment. None if only one moment is left.
+/// checks, at most [`CHECKS_AT_ONCE`], and at least one moment. None if only one moment is left.
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let rows: i64 = connection.query_row(
         "SELECT count(*) FROM (SELECT 1 FROM outcome LIMIT ?)",
-        [8 * EXPIRE],
+        [8 * CHECKS_AT_ONCE],
         |row| row.get(0),
     )?;
     let due = |query: &str, argument: i64| {

@@ -42,7 +42,7 @@ pub fn retain(
     Ok(retained)
 }
 
-/// Returns the begin of the hour of the oldest check; none if there is no check.
+/// Returns the start of the hour of the oldest check; none if there is no check.
 fn oldest_hour(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     let due_ms: Option<i64> =
         connection.query_row("SELECT min(due_ms) FROM outcome", [], |row| row.get(0))?;

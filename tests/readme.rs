@@ -231,6 +231,29 @@ fn links_and_paths_in_every_paper_lead_somewhere() {
     assert!(count >= 60, "only {count} links and paths were found");
 }
 
+#[test]
+fn types_on_the_map_of_the_sources_exist() {
+    let map = std::fs::read_to_string("src/README.md").unwrap();
+    let sources = files().into_iter().filter(|file| file.starts_with("./src"));
+    let rust = sources.filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    let code: String = rust.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let words: HashSet<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let named: Vec<&str> = types(&map).collect();
+    let missing: Vec<&&str> = named.iter().filter(|name| !words.contains(**name)).collect();
+    assert!(missing.is_empty(), "no such types: {missing:?}");
+    assert!(named.len() >= 20, "only {named:?} were found");
+}
+
+/// Returns the names of types between backticks, without their modules.
+fn types(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let names = quoted.map(|word| word.rsplit("::").next().unwrap());
+    names.filter(|name| {
+        name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric())
+    })
+}
+
 /// Returns the targets of the links `[text](file#heading)` to files of ours, each as (file, heading).
 fn links(text: &str) -> Vec<(&str, &str)> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
@@ -247,18 +270,20 @@ fn headings(text: &str) -> HashSet<String> {
     names.map(|name| name.replace(' ', "-").chars().filter(kept).collect()).collect()
 }
 
-/// Returns the paths of Rust, SQL and C sources between backticks that have a folder in them.
+/// Returns the words between backticks that name sources (`.rs`, `.sql`, `.c`, `.h`) or folders of ours.
 fn paths(text: &str) -> Vec<&str> {
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
     let is_path = |word: &&str| {
-        let ends = [".rs", ".sql", ".c", ".h"].iter().any(|end| word.ends_with(end));
-        let is_folder = word.starts_with("src/") || word.starts_with("tests/");
-        (ends || is_folder) && word.contains('/') && !word.contains([' ', '*', '<', '{'])
+        let ends = [".rs", ".sql", ".c", ".h", "/"];
+        let is_source = ends.iter().any(|end| word.len() > end.len() && word.ends_with(end));
+        (is_source || word.starts_with("src/"))
+            && !word.starts_with(['/', '~'])
+            && !word.contains([' ', '*', '<', '{'])
     };
     quoted.filter(is_path).collect()
 }
 
-/// The calls of the program that prints service files or an example, up to where that goes.
+/// Returns the calls of the program that prints service files or an example, up to where that goes.
 fn typed_elsewhere(command: &str) -> Vec<String> {
     let parts = command.split(['\'', ';', '|', '>']).flat_map(|part| part.split("&&"));
     let calls = parts.map(str::trim).filter(|part| {

@@ -1,7 +1,7 @@
-# `make run` and `make test` install what is missing, build, and do it.
+# Each goal installs what is missing, builds, and then does its work.
 
 binary = $${CARGO_TARGET_DIR:-target}/release/sitewatch
-# Static files for other machines: where they are kept, and all there can be.
+# Folder of the static files for other machines, and the list of all targets.
 artefacts = $${SITEWATCH_ARTEFACTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/sitewatch/artefacts}
 targets = $$(. cross/toolchain && echo $$targets)
 
@@ -10,7 +10,7 @@ targets = $$(. cross/toolchain && echo $$targets)
 build:
 	@.ci/with build cargo build --release --locked
 
-# The example keeps its data here, not in /var/lib, and does not wait for a clock.
+# Here the example keeps its data in this folder, not in /var/lib, and does not wait for the clock.
 run status: export STATE_DIRECTORY := $(or $(STATE_DIRECTORY),state)
 run: build
 	@exec $(binary) run -c config.example -c tests/data/clock.toml
@@ -18,24 +18,24 @@ run: build
 status:
 	@exec $(binary) status -c config.example
 
-# FAULT_ROUNDS=200 kills ten times as many writers in tests/road/faults.rs.
-# The release build comes first: tests run without a network, and one of them types `make run`.
-# Of the static files one for ARM is built and tested, under emulation; `make test-all` has them all.
-# They are built with what Debian 12 has: elsewhere there is none unless ARTEFACTS asks for it.
+# Runs all tests. FAULT_ROUNDS=200 kills ten times as many writers in tests/road/faults.rs.
+# The release build comes first: tests run without a network, and one of them runs `make run`.
+# One static file, for ARM, is built and tested under emulation; `make test-all` tests all of them. They are built
+# with the packages of Debian 12: on other systems none is built unless ARTEFACTS names it.
 debian12 = $$(. /etc/os-release 2>/dev/null; [ "$$ID$$VERSION_CODENAME" != debianbookworm ] || echo yes)
 ARTEFACTS ?= $(shell [ -z "$(debian12)" ] || echo armv7-unknown-linux-musleabihf)
 test: build
 	@[ -z "$(ARTEFACTS)" ] || cross/build --cached $(ARTEFACTS)
 	@SITEWATCH_ARTEFACTS="$(artefacts)" .ci/tests $(ARTEFACTS)
 
-# Those that depend on the calendar, over midnight at the year's turn and after a leap day.
+# Runs the tests that depend on the calendar, over midnight at New Year and after a leap day.
 test-days:
 	@.ci/tests --days
 
 test-all: ARTEFACTS = $(targets)
 test-all: test
 
-# The whole road with a throw-away Kafka and PostgreSQL, in under a minute.
+# Shows the whole road with a throw-away Kafka and PostgreSQL, in under a minute.
 demo:
 	@.ci/with test cargo test --locked --quiet --test all -- --ignored --exact --nocapture demo::demo
 
@@ -43,16 +43,16 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-# What each static file weighs, and where its bytes come from; ARTEFACTS: of which.
+# Prints the size of each static file, and the libraries that its bytes come from. ARTEFACTS names the targets.
 size: ARTEFACTS = $(targets)
 size:
 	@cross/build --cached --symbols $(ARTEFACTS)
 	@.ci/with build cargo test --locked --quiet --bench size -- "$(artefacts)" $(ARTEFACTS)
 
-# What a check costs beside a bare handshake, how late it is and how true; CASES, SECONDS, PROGRAM.
-# What a target takes in memory is that of the x86_64 musl artefact, since C libraries differ in that; and
-# its checks must cost no more than those of the host's build. BLACKBOX=1 builds blackbox_exporter from its
-# Go module and measures it beside; a path names one that is there.
+# Measures the CPU of a check beside that of a bare handshake, its lag, and whether its phases are true. Settings:
+# CASES, SECONDS, PROGRAM. The memory of a target is measured in the static x86_64 file, since C libraries differ
+# in that; and checks of that file must cost no more than those of the host's build. BLACKBOX=1 builds
+# blackbox_exporter from its Go module and measures it too; BLACKBOX=PATH measures the program at that path.
 bench-check:
 	@cross/build --cached x86_64-unknown-linux-musl
 	@[ "$(BLACKBOX)" != 1 ] || .ci/blackbox >/dev/null
@@ -60,16 +60,16 @@ bench-check:
 	    BLACKBOX="$(if $(filter 1,$(BLACKBOX)),$$(.ci/blackbox),$(BLACKBOX))" \
 	    .ci/with test cargo bench --locked --bench check
 
-# What `run` costs with many targets; TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME change it.
+# Measures `run` with many targets. Settings: TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME.
 bench-run:
 	@.ci/with test cargo bench --locked --bench watch
 
-# What `write` costs, and `psql` doing the same; CHECKS, TARGETS, PARTITIONS, BATCH change it.
+# Measures `write`, and `psql` doing the same. Settings: CHECKS, TARGETS, PARTITIONS, BATCH.
 bench-write:
 	@.ci/with test cargo bench --locked --bench write
 
-# What the x86_64 musl artefact keeps in memory; CASES, SECONDS, TARGETS and others change it. The
-# harness's own build is of no matter, so no release build is made.
+# Measures the memory of the static x86_64 file. Settings: CASES, SECONDS, TARGETS and others. The build of the
+# harness itself does not matter, so no release build is made.
 bench-memory:
 	@cross/build --cached x86_64-unknown-linux-musl
 	@SITEWATCH_ARTEFACTS="$(artefacts)" .ci/with test cargo test --locked --bench memory

@@ -1,10 +1,10 @@
-/* Linked before the archives of the libraries. What they cannot be configured without and nothing
-   here can reach has its doors defined here, so that nothing asks for what is behind them. */
+/* Empty versions of library functions that nothing here can reach, but that no build option leaves out. Linked before
+   the archives of the libraries, so that the linker does not take the code behind them. */
 #include <stddef.h>
 #include <stdint.h>
 
-/* librdkafka's cluster for tests, 150 KB. Its setting test.mock.num.brokers alone starts one, and our
-   configuration refuses that. */
+/* librdkafka's mock cluster for tests, 150 KB. Only the setting test.mock.num.brokers starts it, and our configuration
+   refuses that setting. */
 
 void *rd_kafka_mock_cluster_new(void *rk, int brokers) {
     (void)rk;
@@ -32,8 +32,8 @@ int unittest_mock_cluster(void) {
     return 1; /* of librdkafka's own tests, which nothing calls */
 }
 
-/* The slower and denser kinds of LZ4, 30 KB, which librdkafka's frames take from compression.level 3 on. Here
-   every level compresses as the default does, into the state that a frame has for its kind, which is larger. */
+/* The slower and denser variants of LZ4, 30 KB, which librdkafka uses from compression.level 3 on. Here every level
+   compresses like the default, in the memory that librdkafka has for the denser variant, which is larger. */
 int LZ4_sizeofState(void);
 int LZ4_compress_fast_extState(void *state, const char *from, char *to, int size, int to_max, int acceleration);
 
@@ -89,9 +89,9 @@ int LZ4_compress_HC_continue(void *state, const char *from, char *to, int size, 
     return LZ4_compress_fast_extState(state, from, to, size, to_max, 1);
 }
 
-/* OpenSSL's key derivations of SSH, Kerberos, NIST's SP 800-56C and 800-108, X9.42, X9.63, PVK files and
-   random generators, which are had by name alone and which TLS, SCRAM and keys under a password never ask
-   for. Each says that it cannot be made; numbers of OSSL_FUNC_KDF_NEWCTX, _FREECTX and _DERIVE. */
+/* OpenSSL's key derivations of SSH, Kerberos, NIST's SP 800-56C and 800-108, X9.42, X9.63, PVK files and random
+   generators. They are found only by name, and TLS, SCRAM and encrypted keys never ask for them. Each one answers
+   that it cannot be made. Numbers: OSSL_FUNC_KDF_NEWCTX, _FREECTX and _DERIVE. */
 struct dispatch {
     int number;
     void (*function)(void);
@@ -131,8 +131,8 @@ WITHOUT_KDF(pvk)
 WITHOUT_KDF(hmac_drbg)
 
 #ifdef __aarch64__
-/* OpenSSL's ciphers AES-*-CBC-HMAC-SHA*-ETM, 75 KB, which TLS has no use for; they are had by name
-   alone. As OpenSSL itself says it for a machine without them. */
+/* OpenSSL's ciphers AES-*-CBC-HMAC-SHA*-ETM, 75 KB. They are found only by name, and TLS never asks for them. The
+   answers are those of OpenSSL on a machine without them. */
 #define WITHOUT_ETM(sha)                                           \
     int ossl_cipher_capable_aes_cbc_hmac_##sha##_etm(void) {       \
         return 0;                                                  \
@@ -144,8 +144,8 @@ WITHOUT_ETM(sha1)
 WITHOUT_ETM(sha256)
 WITHOUT_ETM(sha512)
 
-/* OpenSSL's second AES-GCM, 26 KB, for servers' cores: the first does the same. Both take `bits` of
-   `in`, a multiple of 128, and give back the bytes done. */
+/* OpenSSL's second AES-GCM, 26 KB, for cores of servers: calls the first one instead, which gives the same result.
+   Both process `bits` bits of `in`, a multiple of 128, and return the number of bytes done. */
 #define AS_FIRST(which)                                                                             \
     size_t aes_gcm_##which##_kernel(const uint8_t *in, uint64_t bits, uint8_t *out, uint64_t *state, \
                                     uint8_t *counter, const void *key);                             \
@@ -162,7 +162,7 @@ AS_FIRST(dec_256)
 #endif
 
 #ifdef __mips__
-/* What neither Zig nor musl has here. */
+/* A function that neither Zig nor musl has on MIPS. */
 _Bool is_lock_free(size_t size, const volatile void *at) __asm__("__atomic_is_lock_free");
 _Bool is_lock_free(size_t size, const volatile void *at) {
     (void)at;

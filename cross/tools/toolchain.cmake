@@ -1,4 +1,4 @@
-# For librdkafka's build: the same compiler as everywhere.
+# Settings of librdkafka's build: the compiler of everything else.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_C_COMPILER $ENV{SITEWATCH_TOOLS}/zig-cc)
 set(CMAKE_CXX_COMPILER $ENV{SITEWATCH_TOOLS}/zig-c++)
@@ -10,5 +10,5 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-# None of this machine's libraries is looked for; that it was would be told of in the file.
+# Look for no libraries of this machine: librdkafka would name pkg-config in the file.
 set(PKG_CONFIG_EXECUTABLE /bin/false)

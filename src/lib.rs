@@ -1,15 +1,4 @@
-//! sitewatch: watches websites from small machines.
-//!
-//! The road that a check takes, and the modules in its order:
-//!
-//! ```text
-//!     run    = schedule > check > judge > batch > store        status = store > report > text
-//!     check  = check > judge > waterfall
-//! ```
-//!
-//! One noun travels: the [`model::outcome::Outcome`] of one check of one target from one node
-//! at one due time. Only `cmd` joins stages; a stage knows what it takes and gives, never its
-//! neighbour. `tests/layers.rs` holds the arrows.
+#![doc = include_str!("README.md")]
 
 pub mod args;
 pub mod cmd;

@@ -35,8 +35,10 @@ impl Shared {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Returns the response to a request for `/health`: 200 if all is well, else 503.
     fn response(&self) -> Response {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).response()
+        let health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Response::json(if health.is_well() { 200 } else { 503 }, health.json())
     }
 }
 

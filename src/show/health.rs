@@ -1,6 +1,5 @@
 //! Contents of `/health`: the state of the program's work, and its counters.
 
-use super::http::Response;
 use crate::json::Object;
 
 /// Kind of a daemon, and so the counters that it has.
@@ -52,13 +51,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// Returns the answer to `/health`: 200 if all is well, else 503.
-    pub fn response(&self) -> Response {
-        let status = if self.trouble.is_none() { 200 } else { 503 };
-        Response::json(status, self.json() + "\n")
+    /// Returns true if nothing keeps the daemon from its work.
+    pub fn is_well(&self) -> bool {
+        self.trouble.is_none()
     }
 
-    fn json(&self) -> String {
+    /// Returns the body of `/health`: a JSON object and a line feed.
+    pub fn json(&self) -> String {
         let mut object = Object::new();
         object.text("status", self.trouble.unwrap_or("ok"));
         object.text("version", env!("CARGO_PKG_VERSION"));
@@ -85,6 +84,6 @@ impl Health {
             object.value("expired", self.expired);
         }
         object.value(stored_ms, self.stored_ms);
-        object.end()
+        object.end() + "\n"
     }
 }

@@ -7,6 +7,7 @@ pub mod stage;
 
 pub mod check;
 pub mod kafka;
+pub mod serve;
 pub mod show;
 pub mod store;
 

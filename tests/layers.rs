@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["error", "clock", "log", "stop", "threads"],
     &["model"],
     &["config", "roots"],
-    &["check", "spool", "kafka", "store", "notify", "show"],
+    &["check", "spool", "kafka", "store", "notify", "serve", "show"],
     &["main", "args", "cmd", "stage"],
 ];
 

@@ -12,8 +12,8 @@ use smol::stream::StreamExt;
 
 use crate::config::Config;
 use crate::error::{Context, Error};
+use crate::serve::http::{self, Response};
 use crate::show::health::Health;
-use crate::show::http::{self, Response};
 use crate::threads;
 
 /// Signals that come within this time of the first count as the same one: `timeout` and some shells signal

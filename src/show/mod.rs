@@ -5,7 +5,6 @@
 mod block;
 pub mod figure;
 pub mod health;
-pub mod http;
 mod row;
 #[cfg(test)]
 mod sample;

@@ -12,7 +12,7 @@ use smol::stream::StreamExt;
 
 use crate::config::Config;
 use crate::error::{Context, Error};
-use crate::serve::http::{self, Response};
+use crate::serve::http::{self, Request, Response};
 use crate::show::health::Health;
 use crate::threads;
 
@@ -89,7 +89,7 @@ impl Daemon {
     /// Serves `/health`, and passes signals to `daemon`, until `ended` is closed.
     pub fn oversee(mut self, shared: &Arc<Shared>, ended: &Receiver<()>, daemon: &mut dyn Obey) {
         let shared = Arc::clone(shared);
-        let answer = move |path: &str| match path {
+        let answer = move |request: Request<'_>| match request.path {
             "/health" => shared.response(),
             _ => Response::text(404, "no such page; there is /health"),
         };

@@ -1,6 +1,5 @@
-//! A small HTTP server for the pages of a daemon: `/health` today, others later. The server answers GET and
-//! HEAD, one request a connection; connections, the request's size and its time are bounded, so that no
-//! visitor can hold the program up.
+//! A small HTTP server for the pages of a daemon. The server answers GET and HEAD, one request a connection;
+//! connections, the request's size and its time are bounded, so that no visitor can hold the program up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +11,7 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::error::{Context, Error};
+use crate::model::target::Method;
 
 /// Most connections served at once: one more, and the oldest is closed, since slow visitors give way.
 const CONNECTIONS_MAX: usize = 32;
@@ -23,12 +23,35 @@ const HEADERS_MAX: usize = 64;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Most bytes to read behind a request.
 const REST_MAX: usize = 64 * 1024;
-/// Time that a visitor who goes on sending has for taking the answer.
+/// Time that a visitor who goes on sending has for taking the response.
 const LINGER: Duration = Duration::from_secs(1);
 /// Pause after an error of accept, such as a lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answer to a request.
+/// Request of a visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// GET or HEAD: a request of another method is refused before anybody sees it.
+    pub method: Method,
+    /// Part of the target before the first `?`, as the visitor sent it: not decoded.
+    pub path: &'a str,
+    /// Part of the target behind the first `?`, not decoded; empty if there is none.
+    pub query: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request line. None: the method is neither GET nor HEAD.
+    fn new(method: &str, target: &'a str) -> Option<Request<'a>> {
+        let method = match Method::parse(method)? {
+            method @ (Method::Get | Method::Head) => method,
+            _ => return None,
+        };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Some(Request { method, path, query })
+    }
+}
+
+/// Response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Status code.
@@ -40,13 +63,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// Creates an answer of one line of plain text.
+    /// Creates a response of one line of plain text.
     pub fn text(status: u16, text: &str) -> Response {
         let content_type = "text/plain; charset=utf-8";
         Response { status, content_type, body: format!("{text}\n") }
     }
 
-    /// Creates an answer of JSON.
+    /// Creates a response of JSON.
     pub fn json(status: u16, body: String) -> Response {
         Response { status, content_type: "application/json", body }
     }
@@ -60,8 +83,8 @@ pub fn listen(address: SocketAddr) -> Result<Async<TcpListener>, Error> {
     Async::<TcpListener>::bind(address).cannot(format_args!("listen on {address}"))
 }
 
-/// Serves requests until dropped. `answer` gets the path of a GET or HEAD, without the query.
-pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Response) {
+/// Serves requests until dropped. `answer` must not block: all connections wait meanwhile.
+pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(Request<'_>) -> Response) {
     let executor = LocalExecutor::new();
     let accept = async {
         let mut open: VecDeque<Task<()>> = VecDeque::new();
@@ -92,21 +115,21 @@ pub async fn serve(listener: Async<TcpListener>, answer: impl Fn(&str) -> Respon
 /// Reads one request, and sends one response.
 async fn converse(
     mut stream: Async<TcpStream>,
-    answer: &impl Fn(&str) -> Response,
+    answer: &impl Fn(Request<'_>) -> Response,
 ) -> io::Result<()> {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
-    let (response, is_head) = loop {
+    let response = loop {
         let read = stream.read(&mut piece).await?;
         if read == 0 {
             return Ok(());
         }
         request.extend_from_slice(&piece[..read]);
-        if let Some(decided) = decide(&request, answer) {
-            break decided;
+        if let Some(response) = respond(&request, answer) {
+            break response;
         }
     };
-    stream.write_all(&encode(&response, is_head)).await?;
+    stream.write_all(&response).await?;
     stream.flush().await?;
     // Bytes that are still on their way in would turn our close into a reset that eats the response.
     stream.get_ref().shutdown(std::net::Shutdown::Write)?;
@@ -122,32 +145,30 @@ async fn converse(
     Ok(())
 }
 
-/// Returns the response to the part of a request that has arrived, once that is enough to decide. True: the
-/// request is a HEAD.
-fn decide(request: &[u8], answer: &impl Fn(&str) -> Response) -> Option<(Response, bool)> {
+/// Returns the response to the part of a request that has arrived, encoded; none: more must arrive first.
+fn respond(bytes: &[u8], answer: &impl Fn(Request<'_>) -> Response) -> Option<Vec<u8>> {
+    let refuse = |status, text| Some(encode(&Response::text(status, text), Method::Get));
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(request) {
-        Err(httparse::Error::TooManyHeaders) => {
-            Some((Response::text(431, "too many headers"), false))
-        }
-        Err(_) => Some((Response::text(400, "not an HTTP request"), false)),
-        Ok(httparse::Status::Partial) if request.len() > REQUEST_MAX => {
-            Some((Response::text(431, "the request is too large"), false))
+    match parsed.parse(bytes) {
+        Err(httparse::Error::TooManyHeaders) => refuse(431, "too many headers"),
+        Err(_) => refuse(400, "not an HTTP request"),
+        Ok(httparse::Status::Partial) if bytes.len() > REQUEST_MAX => {
+            refuse(431, "the request is too large")
         }
         Ok(httparse::Status::Partial) => None,
         Ok(httparse::Status::Complete(_)) => {
-            let path = parsed.path.unwrap_or("/").split('?').next().unwrap_or("/");
-            Some(match parsed.method {
-                Some("GET") => (answer(path), false),
-                Some("HEAD") => (answer(path), true),
-                _ => (Response::text(405, "only GET and HEAD"), false),
-            })
+            let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or("/"));
+            match Request::new(method, target) {
+                Some(request) => Some(encode(&answer(request), request.method)),
+                None => refuse(405, "only GET and HEAD"),
+            }
         }
     }
 }
 
-fn encode(response: &Response, is_head: bool) -> Vec<u8> {
+/// Encodes a response. One to a HEAD has no body, but the body's length.
+fn encode(response: &Response, method: Method) -> Vec<u8> {
     let reason = match response.status {
         200 => "OK",
         400 => "Bad Request",
@@ -166,7 +187,7 @@ fn encode(response: &Response, is_head: bool) -> Vec<u8> {
         response.body.len()
     );
     let mut bytes = head.into_bytes();
-    if !is_head {
+    if method != Method::Head {
         bytes.extend_from_slice(response.body.as_bytes());
     }
     bytes
@@ -176,12 +197,14 @@ fn encode(response: &Response, is_head: bool) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn status(request: &[u8]) -> Option<u16> {
-        let answer = |path: &str| match path {
+    /// Returns the status line of the response, once there is one.
+    fn status(request: &[u8]) -> Option<String> {
+        let answer = |request: Request<'_>| match request.path {
             "/health" => Response::json(200, "{}".to_owned()),
             _ => Response::text(404, "no such page"),
         };
-        decide(request, &answer).map(|(response, _)| response.status)
+        let response = respond(request, &answer)?;
+        String::from_utf8(response).unwrap().lines().next().map(str::to_owned)
     }
 
     #[test]
@@ -199,15 +222,39 @@ mod tests {
             (many.as_bytes(), Some(431)),
             (&large, Some(431)),
         ] {
-            assert_eq!(status(request), want, "{}", String::from_utf8_lossy(request));
+            let line = status(request);
+            let code = line.as_ref().map(|line| line[9..12].parse().unwrap());
+            assert_eq!(code, want, "{}", String::from_utf8_lossy(request));
+        }
+    }
+
+    #[test]
+    fn the_query_begins_behind_the_first_question_mark() {
+        for (target, path, query) in [
+            ("/", "/", ""),
+            ("/checks?", "/checks", ""),
+            ("/checks?target=a%20b&since=1d", "/checks", "target=a%20b&since=1d"),
+            ("/checks?a=?b/c", "/checks", "a=?b/c"),
+            ("?a", "", "a"),
+        ] {
+            let request = Request::new("HEAD", target).unwrap();
+            assert_eq!(request, Request { method: Method::Head, path, query }, "{target}");
+        }
+    }
+
+    #[test]
+    fn methods_other_than_get_and_head_are_no_requests() {
+        assert!(Request::new("GET", "/").is_some());
+        for method in ["POST", "get", "", "BREW"] {
+            assert_eq!(Request::new(method, "/"), None, "{method}");
         }
     }
 
     #[test]
     fn a_head_has_no_body() {
         let response = Response::text(200, "ok");
-        assert!(encode(&response, false).ends_with(b"\r\n\r\nok\n"));
-        let head = encode(&response, true);
+        assert!(encode(&response, Method::Get).ends_with(b"\r\n\r\nok\n"));
+        let head = encode(&response, Method::Head);
         assert!(head.ends_with(b"\r\n\r\n"));
         assert!(String::from_utf8_lossy(&head).contains("Content-Length: 3\r\n"));
     }

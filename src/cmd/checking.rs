@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::daemon::Shared;
 use crate::check::canary::CanaryClient;
 use crate::check::trust::Trust;
 use crate::config::{Config, crowd};
 use crate::error::{Context, Error};
+use crate::model::health::SharedHealth;
 use crate::model::uplink::{Canaries, Uplink};
 use crate::show::screen::Screen;
 use crate::stage::judge::{Judge, TargetStates};
@@ -101,7 +101,7 @@ impl Checking {
         run: &Run,
         plan: Plan,
         initial: InitialState,
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedHealth>,
         sink: OutputSink,
     ) -> Result<Checking, Error> {
         let (findings_in, findings) = smol::channel::unbounded();

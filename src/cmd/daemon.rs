@@ -1,7 +1,7 @@
 //! Parts that all daemons share: signals, `/health`, and the wait for the last stage to end.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
@@ -12,35 +12,14 @@ use smol::stream::StreamExt;
 
 use crate::config::Config;
 use crate::error::{Context, Error};
+use crate::model::health::SharedHealth;
 use crate::serve::http::{self, Request, Response};
-use crate::show::health::Health;
+use crate::show::health;
 use crate::threads;
 
 /// Signals that come within this time of the first count as the same one: `timeout` and some shells signal
 /// both the process and its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
-
-/// Counters of `/health`: the stages change them, the listener shows them.
-#[derive(Default)]
-pub struct Shared(Mutex<Health>);
-
-impl Shared {
-    /// Creates shared counters that begin with these values.
-    pub fn new(health: Health) -> Arc<Shared> {
-        Arc::new(Shared(Mutex::new(health)))
-    }
-
-    /// Changes the counters.
-    pub fn change(&self, change: impl FnOnce(&mut Health)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Returns the response to a request for `/health`: 200 if all is well, else 503.
-    fn response(&self) -> Response {
-        let health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Response::json(if health.is_well() { 200 } else { 503 }, health.json())
-    }
-}
 
 /// Returns true if the process has a controlling terminal, wherever its output goes.
 fn is_on_terminal() -> bool {
@@ -87,10 +66,19 @@ impl Daemon {
     }
 
     /// Serves `/health`, and passes signals to `daemon`, until `ended` is closed.
-    pub fn oversee(mut self, shared: &Arc<Shared>, ended: &Receiver<()>, daemon: &mut dyn Obey) {
+    pub fn oversee(
+        mut self,
+        shared: &Arc<SharedHealth>,
+        ended: &Receiver<()>,
+        daemon: &mut dyn Obey,
+    ) {
         let shared = Arc::clone(shared);
         let answer = move |request: Request<'_>| match request.path {
-            "/health" => shared.response(),
+            "/health" => {
+                let health = shared.snapshot();
+                let status = if health.trouble.is_none() { 200 } else { 503 };
+                Response::json(status, health::json(&health))
+            }
             _ => Response::text(404, "no such page; there is /health"),
         };
         let serve = async {

@@ -23,10 +23,10 @@ use self::damage::Damage;
 use self::positions::{PartitionPositions, start_offset};
 use super::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::clock;
-use crate::cmd::daemon::Shared;
 use crate::config::Kafka;
 use crate::error::Error;
 use crate::kafka::{BrokerStatus, ConsumerEvent, GroupConsumer};
+use crate::model::health::SharedHealth;
 use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
 use crate::store::{MessageOrigin, Position};
@@ -50,7 +50,7 @@ pub struct Consumer {
     status: Arc<BrokerStatus>,
     requests: Sender<StoreRequest>,
     replies: Receiver<StoreReply>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedHealth>,
     stop: Stop,
     cluster: String,
     positions: PartitionPositions,
@@ -103,7 +103,7 @@ impl Consumer {
         limits: ParcelLimits,
         requests: Sender<StoreRequest>,
         replies: Receiver<StoreReply>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedHealth>,
         stop: Stop,
     ) -> Result<Consumer, Error> {
         let status = Arc::new(BrokerStatus::new(kafka));

@@ -15,7 +15,7 @@ use super::messages::{
 };
 use crate::check::canary::CanaryClient;
 use crate::clock;
-use crate::cmd::daemon::Shared;
+use crate::model::health::SharedHealth;
 use crate::model::judge::judge;
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
@@ -45,7 +45,7 @@ pub struct Judge {
     /// State of each target, and its start.
     pub states: TargetStates,
     /// Counters of `/health`.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedHealth>,
     /// Live view on the terminal, if there is one.
     pub screen: Option<Arc<Mutex<Screen>>>,
     /// Name of this node.
@@ -107,7 +107,7 @@ impl Judge {
                 self.perform(actions);
             }
             Finding::Gap(gap) => {
-                self.shared.change(|health| health.missed += gap.count);
+                self.shared.count(|counters| counters.missed += gap.count);
                 log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
                 self.records.push(Record::Gap(gap));
             }
@@ -155,7 +155,7 @@ impl Judge {
         let names: HashSet<&str> = targets.iter().map(|target| &*target.name).collect();
         self.states.retain(|name, _| names.contains(&**name));
         self.soon_ending.retain(|name, _| names.contains(&**name));
-        self.shared.change(|health| health.targets = targets.len() as u64);
+        self.shared.count(|counters| counters.targets = targets.len() as u64);
         if let Some(screen) = &self.screen {
             let shown = targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
             screen.lock().unwrap_or_else(PoisonError::into_inner).targets(shown);
@@ -200,7 +200,7 @@ impl Judge {
 
     /// Turns a settled check into a record; counts, shows and logs its outcome.
     fn record_of(&mut self, SettledCheck { outcome, is_logged }: SettledCheck) -> Record {
-        self.shared.change(|health| health.checks += 1);
+        self.shared.count(|counters| counters.checks += 1);
         self.show(&outcome);
         if !is_logged {
             self.log_change(&outcome);

@@ -19,14 +19,13 @@ use smol::future::FutureExt;
 use self::announce::Announcer;
 use self::topic::{TopicFinder, TopicFinding};
 use super::messages::{JudgeOutput, Run};
-use crate::cmd::daemon::Shared;
 use crate::config::{Config, Kafka};
 use crate::error::Error;
 use crate::kafka::{Batching, BrokerStatus, Delivery, StatusChange, Topic};
 use crate::model::backoff::Backoff;
+use crate::model::health::{Health, SharedHealth};
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
-use crate::show::health::Health;
 use crate::show::text::count;
 
 /// Longest wait for an event.
@@ -58,7 +57,7 @@ pub struct Publisher {
     finder: TopicFinder,
     outbox: Outbox,
     outputs: Receiver<JudgeOutput>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedHealth>,
     announcer: Announcer,
     stop_timeout: Duration,
     /// Time at which the program was told to stop.
@@ -115,7 +114,7 @@ impl Publisher {
         kafka: &Kafka,
         run: &Run,
         outputs: Receiver<JudgeOutput>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedHealth>,
         stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Publisher, Error> {
         let status = Arc::new(BrokerStatus::new(kafka));
@@ -274,14 +273,14 @@ impl Publisher {
         } else if self.outbox.has_room() {
             self.is_full_logged = false;
         }
-        self.change_counters(|health| health.lost += dropped);
+        self.update_health(|health| health.counters.lost += dropped);
     }
 
-    /// Changes the counters of `/health`; the number of waiting records is set too.
-    fn change_counters(&self, change: impl FnOnce(&mut Health)) {
+    /// Changes the health; the number of waiting records is set too.
+    fn update_health(&self, change: impl FnOnce(&mut Health)) {
         let waiting = self.outbox.len() as u64;
-        self.shared.change(|health| {
-            health.waiting = waiting;
+        self.shared.update(|health| {
+            health.counters.waiting = waiting;
             change(health);
         });
     }
@@ -371,7 +370,7 @@ impl Publisher {
             }
         }
         let trouble = self.status.is_away().then_some("kafka_away");
-        self.change_counters(|health| health.trouble = trouble);
+        self.update_health(|health| health.trouble = trouble);
     }
 
     fn look_for_topic(&mut self) {

@@ -14,14 +14,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::checking::{self, Checking, InitialState};
-use super::daemon::{Daemon, Obey, Shared};
+use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load};
 use crate::args::Common;
 use crate::clock;
 use crate::config::Need;
 use crate::error::{Context, Error};
-use crate::show::health::{Health, Role};
+use crate::model::counters::Daemon;
+use crate::model::health::SharedHealth;
 use crate::show::text::count;
 use crate::show::time::rfc3339;
 use crate::stage::messages::Run;
@@ -45,18 +46,14 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let kafka = config.kafka.clone().ok_or_else(|| Error::new("[kafka] is missing"))?;
     let run = Run::begin(&node);
     let plan = checking::plan(&config)?;
-    let shared = Shared::new(Health {
-        role: Role::Probe,
-        node: node.to_string(),
-        targets: config.targets.len() as u64,
-        ..Health::default()
-    });
+    let shared = SharedHealth::new(Daemon::Probe, &node);
+    shared.count(|counters| counters.targets = config.targets.len() as u64);
     let (outputs_in, outputs) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
     let stopped_at = Arc::clone(&stopped);
     let publisher =
         Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
-    let daemon = Daemon::new(&config)?;
+    let daemon = daemon::Daemon::new(&config)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
         count(config.targets.len() as u64, "target"),

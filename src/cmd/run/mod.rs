@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::view::View;
 use super::checking::{self, Checking, InitialState};
-use super::daemon::{Daemon, Obey, Shared};
+use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
 use crate::args::Common;
@@ -26,9 +26,10 @@ use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
 use crate::model::batch::BatchLimits;
+use crate::model::counters::Daemon;
+use crate::model::health::SharedHealth;
 use crate::model::record::{Record, TargetState};
 use crate::model::report::standing;
-use crate::show::health::{Health, Role};
 use crate::show::screen::Screen;
 use crate::show::text::{Paint, count};
 use crate::stage::judge::TargetStates;
@@ -55,7 +56,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let run = Run::begin(&node);
     let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    let daemon = Daemon::new(&config)?;
+    let daemon = daemon::Daemon::new(&config)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
@@ -108,7 +109,7 @@ impl Obey for Told<'_> {
 
 /// Stages under way.
 struct Stages {
-    shared: Arc<Shared>,
+    shared: Arc<SharedHealth>,
     /// Closed when the last stage has ended.
     ended: smol::channel::Receiver<()>,
     checking: Checking,
@@ -136,12 +137,8 @@ fn start(
             states.insert(target, (verdict.state(), since_ms));
         }
     }
-    let shared = Shared::new(Health {
-        role: Role::Run,
-        node: node.to_string(),
-        targets: config.targets.len() as u64,
-        ..Health::default()
-    });
+    let shared = SharedHealth::new(Daemon::Run, node);
+    shared.count(|counters| counters.targets = config.targets.len() as u64);
     let (records_in, records) = sync_channel(BATCHES);
     let (ended_in, ended) = smol::channel::bounded(1);
     let writer = RecordWriter {

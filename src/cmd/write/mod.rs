@@ -15,12 +15,13 @@ use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
-use super::daemon::{Daemon, Obey, Shared};
+use super::daemon::{self, Obey};
 use super::{BAD_NEWS, FINE, load};
 use crate::args::{self, Common};
 use crate::config::{Config, Kafka, Need, Postgres};
 use crate::error::{Context, Error};
-use crate::show::health::{Health, Role};
+use crate::model::counters::Daemon;
+use crate::model::health::SharedHealth;
 use crate::show::text::count;
 use crate::stage::consume::{Consumer, ParcelLimits};
 use crate::stage::messages::StoreRequest;
@@ -51,14 +52,14 @@ pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
 }
 
 fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> {
-    let shared = Shared::new(Health { role: Role::Write, ..Health::default() });
+    let shared = SharedHealth::new(Daemon::Write, "");
     let stop = Stop::default();
     let limits = ParcelLimits { count: config.write.batch_max, age: config.write.batch_age };
     let (requests_in, requests): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
     let (replies_in, replies) = channel();
     let consumer =
         Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
-    let daemon = Daemon::new(config)?;
+    let daemon = daemon::Daemon::new(config)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
         kafka.topic,

@@ -19,9 +19,9 @@ use self::attempt::{SetAsideCounts, TryResult};
 use self::outage::{StoreFault, StoreOutage};
 use self::suspects::SuspectParcel;
 use crate::clock;
-use crate::cmd::daemon::Shared;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
+use crate::model::health::SharedHealth;
 use crate::model::safeguard::clock_fault;
 use crate::stage::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::stop::Stop;
@@ -47,7 +47,7 @@ pub struct ParcelWriter {
     stop_timeout: Duration,
     requests: Receiver<StoreRequest>,
     replies: Sender<StoreReply>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedHealth>,
     stop: Stop,
     /// Reason for which nothing is stored for now; none: all is well.
     outage: Option<StoreOutage>,
@@ -77,7 +77,7 @@ impl ParcelWriter {
         settings: config::Postgres,
         requests: Receiver<StoreRequest>,
         replies: Sender<StoreReply>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedHealth>,
         stop: Stop,
     ) -> ParcelWriter {
         ParcelWriter {
@@ -159,7 +159,7 @@ impl ParcelWriter {
     fn store(&mut self, store: &mut Postgres, parcel: Batch) -> Result<StoreReply, (GaveUp, u64)> {
         let mut parcel = self.join_suspects(parcel);
         let waiting = parcel.records.len() as u64;
-        self.shared.change(|health| health.waiting = waiting);
+        self.shared.count(|counters| counters.waiting = waiting);
         let gave_up = |gave_up| (gave_up, waiting);
         let (mut tried, mut is_older) =
             (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, false);
@@ -181,13 +181,13 @@ impl ParcelWriter {
         self.end_doubt();
         let now = clock::now_ms();
         let letters = self.aside.count(&parcel);
-        self.shared.change(|health| {
-            health.stored += written.checks;
-            health.repeats += written.repeats;
-            health.expired += written.expired;
-            health.dead_letters += letters;
-            health.waiting = 0;
-            health.stored_ms = now;
+        self.shared.count(|counters| {
+            counters.stored += written.checks;
+            counters.repeats += written.repeats;
+            counters.expired += written.expired;
+            counters.dead_letters += letters;
+            counters.waiting = 0;
+            counters.stored_ms = now;
         });
         Ok(if is_older { StoreReply::Outdated } else { StoreReply::Stored(parcel.marks) })
     }

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::cmd::daemon::Shared;
 use crate::model::backoff::Backoff;
 use crate::model::batch::{BatchLimits, BatchQueue};
+use crate::model::health::SharedHealth;
 use crate::model::outage::Outage;
 use crate::model::record::Record;
 use crate::store::{Batch, Store, WriteCounts};
@@ -28,7 +28,7 @@ pub struct RecordWriter<S> {
     /// Store that the records go to.
     pub store: S,
     /// Counters of `/health`.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedHealth>,
     /// Longest time for storing the last records once nobody sends any more.
     pub stop_timeout: Duration,
     /// Limits of a batch, and of the memory for the records that wait.
@@ -92,12 +92,12 @@ impl<S: Store> RecordWriter<S> {
                 }
                 waiting.log_expired(&written);
                 let (checks, left) = (written.checks, waiting.queue.len() as u64);
-                self.shared.change(|health| {
+                self.shared.update(|health| {
                     health.trouble = None;
-                    health.stored += checks;
-                    health.expired += written.expired;
-                    health.stored_ms = now_ms;
-                    health.waiting = left;
+                    health.counters.stored += checks;
+                    health.counters.expired += written.expired;
+                    health.counters.stored_ms = now_ms;
+                    health.counters.waiting = left;
                 });
             }
             Err(error) => {
@@ -107,7 +107,7 @@ impl<S: Store> RecordWriter<S> {
                     log::error!("{error}; checks go on, and wait in memory");
                 }
                 retry.next = Instant::now() + retry.backoff.pause();
-                self.shared.change(|health| health.trouble = Some("store_away"));
+                self.shared.update(|health| health.trouble = Some("store_away"));
             }
         }
     }
@@ -152,16 +152,16 @@ impl Waiting {
         Some(self.retry.as_ref().map_or(due, |retry| due.max(retry.next)))
     }
 
-    fn push(&mut self, record: Record, shared: &Shared) {
+    fn push(&mut self, record: Record, shared: &SharedHealth) {
         let had_losses = !self.queue.losses().is_empty();
         let lost = self.queue.push(record, Instant::now());
         if lost > 0 && !had_losses {
             log::error!("memory is full while the store is away: the oldest records go");
         }
         let waiting = self.queue.len() as u64;
-        shared.change(|health| {
-            health.lost += lost;
-            health.waiting = waiting;
+        shared.count(|counters| {
+            counters.lost += lost;
+            counters.waiting = waiting;
         });
     }
 

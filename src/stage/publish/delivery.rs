@@ -18,9 +18,9 @@ impl Publisher {
                 self.retry_at = None;
                 self.backoff.reset();
                 (self.failure, self.failing, self.takes_none) = (None, None, false);
-                self.change_counters(|health| {
-                    health.stored += 1;
-                    health.stored_ms = clock::now_ms();
+                self.update_health(|health| {
+                    health.counters.stored += 1;
+                    health.counters.stored_ms = clock::now_ms();
                 });
                 self.report_loss();
             }
@@ -56,7 +56,7 @@ impl Publisher {
             }
             return;
         };
-        self.change_counters(|health| health.lost += lost);
+        self.update_health(|health| health.counters.lost += lost);
         if self.refused_logged_at.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
             log::error!("a record is lost, since Kafka will never take it: {why}");
             self.refused_logged_at = Some(Instant::now());

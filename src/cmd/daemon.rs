@@ -1,20 +1,14 @@
-//! Parts that all daemons share: signals, `/health`, and the wait for the last stage to end.
+//! Parts that all daemons share: signals, and the wait for the last stage to end.
 
-use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use async_signal::{Signal, Signals};
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
 
-use crate::config::Config;
 use crate::error::{Context, Error};
-use crate::model::health::SharedHealth;
-use crate::serve::http::{self, Request, Response};
-use crate::show::health;
 use crate::threads;
 
 /// Signals that come within this time of the first count as the same one: `timeout` and some shells signal
@@ -26,10 +20,8 @@ fn is_on_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
 
-/// Listener and signals of a daemon, obtained before its stages start: a daemon that cannot have them does
-/// not start.
+/// Signals of a daemon, caught before its stages start: a daemon that cannot catch them does not start.
 pub struct Daemon {
-    listener: Option<Async<TcpListener>>,
     signals: Signals,
     /// The daemon was started on a terminal.
     on_terminal: bool,
@@ -52,41 +44,20 @@ pub trait Obey {
 }
 
 impl Daemon {
-    /// Binds the listener of the configuration, if there is one, and catches signals.
+    /// Catches signals.
     ///
     /// # Errors
-    /// The address is taken, or no thread can be started.
-    pub fn new(config: &Config) -> Result<Daemon, Error> {
+    /// No thread can be started.
+    pub fn new() -> Result<Daemon, Error> {
         // async-io starts a thread of its own.
         threads::spare(1).cannot("start a thread")?;
-        let listener = config.serve.listen.map(http::listen).transpose()?;
         let signals = [Signal::Int, Signal::Term, Signal::Hup];
         let signals = Signals::new(signals).cannot("catch signals")?;
-        Ok(Daemon { listener, signals, on_terminal: is_on_terminal() })
+        Ok(Daemon { signals, on_terminal: is_on_terminal() })
     }
 
-    /// Serves `/health`, and passes signals to `daemon`, until `ended` is closed.
-    pub fn oversee(
-        mut self,
-        shared: &Arc<SharedHealth>,
-        ended: &Receiver<()>,
-        daemon: &mut dyn Obey,
-    ) {
-        let shared = Arc::clone(shared);
-        let answer = move |request: Request<'_>| match request.path {
-            "/health" => {
-                let health = shared.snapshot();
-                let status = if health.trouble.is_none() { 200 } else { 503 };
-                Response::json(status, health::json(&health))
-            }
-            _ => Response::text(404, "no such page; there is /health"),
-        };
-        let serve = async {
-            match self.listener {
-                Some(listener) => http::serve(listener, answer).await,
-                None => smol::future::pending().await,
-            }
-        };
+    /// Passes signals to `daemon`, until `ended` is closed.
+    pub fn oversee(mut self, ended: &Receiver<()>, daemon: &mut dyn Obey) {
         let obey = async {
             let mut told: Option<Instant> = None;
             loop {
@@ -121,6 +92,6 @@ impl Daemon {
             }
         };
         let end = async { ended.recv().await.unwrap_or(()) };
-        smol::block_on(end.or(obey).or(serve));
+        smol::block_on(end.or(obey));
     }
 }

@@ -14,6 +14,7 @@ mod write;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 use log::LevelFilter;
 
@@ -21,8 +22,10 @@ use crate::args::{self, Command, Common};
 use crate::character::clean_lines;
 use crate::config::{Config, Environment, LogFormat, Need, read};
 use crate::error::{Context, Error};
+use crate::model::health::SharedHealth;
 use crate::show::terminal;
 use crate::show::text::{Paint, count};
+use crate::stage::serve::PageServer;
 
 /// Exit code: all is well.
 const FINE: u8 = 0;
@@ -100,6 +103,12 @@ fn keep_own(config: &mut Config, node: &str) -> Result<(), Error> {
         log::info!("{} for other nodes", count((all - own) as u64, "target"));
     }
     Ok(())
+}
+
+/// Starts to serve pages, if the configuration has an address to listen on; until dropped.
+fn start_server(config: &Config, health: &Arc<SharedHealth>) -> Result<Option<PageServer>, Error> {
+    let start = |address| PageServer::start(address, Arc::clone(health));
+    config.serve.listen.map(start).transpose()
 }
 
 /// Returns the environment, with the file of variables if one is given, and the paths of the configuration.

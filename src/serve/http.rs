@@ -12,6 +12,7 @@ use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::error::{Context, Error};
 use crate::model::target::Method;
+use crate::threads;
 
 /// Most connections served at once: one more, and the oldest is closed, since slow visitors give way.
 const CONNECTIONS_MAX: usize = 32;
@@ -78,8 +79,10 @@ impl Response {
 /// Opens the port, and listens.
 ///
 /// # Errors
-/// The address is taken, or is none of this machine.
+/// The address is taken, or is none of this machine; or no thread can be started.
 pub fn listen(address: SocketAddr) -> Result<Async<TcpListener>, Error> {
+    // async-io starts a thread of its own.
+    threads::spare(1).cannot("start a thread")?;
     Async::<TcpListener>::bind(address).cannot(format_args!("listen on {address}"))
 }
 

@@ -8,4 +8,5 @@ pub mod messages;
 pub mod persist;
 pub mod publish;
 pub mod schedule;
+pub mod serve;
 pub mod tend;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!     schedule ──Finding──> judge ──Record──> publish ──> Kafka     each on a thread of its own
-//!                             └──> log        main: signals, /health
+//!                             └──> log        main: signals; serve: /health
 //! ```
 //!
 //! No check waits for Kafka: records that cannot be sent are held. Stopping runs down the road: the scheduler
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::checking::{self, Checking, InitialState};
 use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
-use super::{BAD_NEWS, FINE, keep_own, load};
+use super::{BAD_NEWS, FINE, keep_own, load, start_server};
 use crate::args::Common;
 use crate::clock;
 use crate::config::Need;
@@ -53,7 +53,8 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let stopped_at = Arc::clone(&stopped);
     let publisher =
         Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
-    let daemon = daemon::Daemon::new(&config)?;
+    let daemon = daemon::Daemon::new()?;
+    let _server = start_server(&config, &shared)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
         count(config.targets.len() as u64, "target"),
@@ -74,7 +75,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let checking = Checking::start(&config, &run, plan, InitialState::default(), &shared, sink)?;
     let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
     let mut told = Told { stopped, checking: &checking, reload };
-    daemon.oversee(&shared, &ended, &mut told);
+    daemon.oversee(&ended, &mut told);
     drop(told);
 
     let checked = checking.join();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!     schedule ──Finding──> judge ──Record──> persist ──> SQLite    each on a thread of its own
-//!                             └──> screen, log         main: signals, /health
+//!                             └──> screen, log         main: signals; serve: /health
 //! ```
 //!
 //! Stopping runs down the road: the scheduler starts nothing more and ends, the judge drains its queue,
@@ -20,7 +20,7 @@ use self::view::View;
 use super::checking::{self, Checking, InitialState};
 use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
-use super::{BAD_NEWS, FINE, host_name, keep_own, load, wants_colour};
+use super::{BAD_NEWS, FINE, host_name, keep_own, load, start_server, wants_colour};
 use crate::args::Common;
 use crate::clock;
 use crate::config::{Config, Need};
@@ -56,7 +56,10 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let run = Run::begin(&node);
     let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    let daemon = daemon::Daemon::new(&config)?;
+    let daemon = daemon::Daemon::new()?;
+    let shared = SharedHealth::new(Daemon::Run, &node);
+    shared.count(|counters| counters.targets = config.targets.len() as u64);
+    let _server = start_server(&config, &shared)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
@@ -64,7 +67,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
-    let stages = start(&config, &run, store, plan, screen)?;
+    let stages = start(&config, &run, store, plan, &shared, screen)?;
     log::info!(
         "watching {} as {node}, storing in {}",
         count(config.targets.len() as u64, "target"),
@@ -73,7 +76,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let reload =
         Reload::new(common, (Need::Targets, since_us), &node, config, stages.checking.handle());
     let mut told = Told { checking: &stages.checking, view: view.as_ref(), reload };
-    daemon.oversee(&stages.shared, &stages.ended, &mut told);
+    daemon.oversee(&stages.ended, &mut told);
     told.leave();
     stages.join()
 }
@@ -109,7 +112,6 @@ impl Obey for Told<'_> {
 
 /// Stages under way.
 struct Stages {
-    shared: Arc<SharedHealth>,
     /// Closed when the last stage has ended.
     ended: smol::channel::Receiver<()>,
     checking: Checking,
@@ -122,6 +124,7 @@ fn start(
     run: &Run,
     mut store: Sqlite,
     plan: Plan,
+    shared: &Arc<SharedHealth>,
     screen: Option<Arc<Mutex<Screen>>>,
 ) -> Result<Stages, Error> {
     let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
@@ -137,13 +140,11 @@ fn start(
             states.insert(target, (verdict.state(), since_ms));
         }
     }
-    let shared = SharedHealth::new(Daemon::Run, node);
-    shared.count(|counters| counters.targets = config.targets.len() as u64);
     let (records_in, records) = sync_channel(BATCHES);
     let (ended_in, ended) = smol::channel::bounded(1);
     let writer = RecordWriter {
         store,
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         stop_timeout: config.probe.stop_timeout,
         limits: BatchLimits {
             count: config.write.batch_max,
@@ -173,8 +174,8 @@ fn start(
             }),
         }
     });
-    let checking = Checking::start(config, run, plan, initial, &shared, sink)?;
-    Ok(Stages { shared, ended, checking, persist })
+    let checking = Checking::start(config, run, plan, initial, shared, sink)?;
+    Ok(Stages { ended, checking, persist })
 }
 
 impl Stages {

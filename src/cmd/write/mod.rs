@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!     Kafka ──> consume ──Parcel──> persist ──> PostgreSQL      each on a thread of its own
-//!                  └─────StoreReply────┘       main: signals, /health; tend ──> PostgreSQL
+//!                  └─────StoreReply────┘       main: signals; serve: /health; tend ──> PostgreSQL
 //! ```
 //!
 //! A mark moves only after the next place holds the data: PostgreSQL has the offsets beside the rows, in
@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel,
 use std::time::Duration;
 
 use super::daemon::{self, Obey};
-use super::{BAD_NEWS, FINE, load};
+use super::{BAD_NEWS, FINE, load, start_server};
 use crate::args::{self, Common};
 use crate::config::{Config, Kafka, Need, Postgres};
 use crate::error::{Context, Error};
@@ -59,7 +59,8 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let (replies_in, replies) = channel();
     let consumer =
         Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
-    let daemon = daemon::Daemon::new(config)?;
+    let daemon = daemon::Daemon::new()?;
+    let _server = start_server(config, &shared)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
         kafka.topic,
@@ -91,7 +92,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     started.cannot("start a thread")?;
     let stop_timeout = config.probe.stop_timeout;
     let mut told = Told { stop: stop.clone(), too_late, stop_timeout };
-    daemon.oversee(&shared, &ended, &mut told);
+    daemon.oversee(&ended, &mut told);
     let left = stop.told_at().map(|at| (stop_timeout + GRACE).saturating_sub(at.elapsed()));
     let is_persisted = log_unstored(unstored.try_recv())?;
     if !is_persisted {

@@ -3,7 +3,6 @@
 mod check;
 mod checking;
 mod config;
-pub(crate) mod daemon;
 mod probe;
 mod reload;
 mod run;

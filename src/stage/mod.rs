@@ -9,4 +9,5 @@ pub mod persist;
 pub mod publish;
 pub mod schedule;
 pub mod serve;
+pub mod supervise;
 pub mod tend;

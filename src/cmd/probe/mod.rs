@@ -14,7 +14,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::checking::{self, Checking, InitialState};
-use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load, start_server};
 use crate::args::Common;
@@ -27,6 +26,7 @@ use crate::show::text::count;
 use crate::show::time::rfc3339;
 use crate::stage::messages::Run;
 use crate::stage::publish::{Publisher, Undelivered};
+use crate::stage::supervise::{self, Obey};
 use crate::threads;
 
 /// Most batches between judge and sender, each of the records that were settled together. When full, the
@@ -53,7 +53,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let stopped_at = Arc::clone(&stopped);
     let publisher =
         Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
-    let daemon = daemon::Daemon::new()?;
+    let daemon = supervise::Daemon::new()?;
     let _server = start_server(&config, &shared)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",

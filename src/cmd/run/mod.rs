@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use self::view::View;
 use super::checking::{self, Checking, InitialState};
-use super::daemon::{self, Obey};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, start_server, wants_colour};
 use crate::args::Common;
@@ -35,6 +34,7 @@ use crate::show::text::{Paint, count};
 use crate::stage::judge::TargetStates;
 use crate::stage::messages::{JudgeOutput, Plan, Run};
 use crate::stage::persist::records::{RecordWriter, Unstored};
+use crate::stage::supervise::{self, Obey};
 use crate::store::{Sqlite, Store};
 use crate::threads;
 
@@ -56,7 +56,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let run = Run::begin(&node);
     let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    let daemon = daemon::Daemon::new()?;
+    let daemon = supervise::Daemon::new()?;
     let shared = SharedHealth::new(Daemon::Run, &node);
     shared.count(|counters| counters.targets = config.targets.len() as u64);
     let _server = start_server(&config, &shared)?;

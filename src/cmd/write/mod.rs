@@ -15,7 +15,6 @@ use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
-use super::daemon::{self, Obey};
 use super::{BAD_NEWS, FINE, load, start_server};
 use crate::args::{self, Common};
 use crate::config::{Config, Kafka, Need, Postgres};
@@ -26,6 +25,7 @@ use crate::show::text::count;
 use crate::stage::consume::{Consumer, ParcelLimits};
 use crate::stage::messages::StoreRequest;
 use crate::stage::persist::parcels::{ParcelWriter, Unstored};
+use crate::stage::supervise::{self, Obey};
 use crate::stage::tend::Housekeeper;
 use crate::stop::Stop;
 use crate::store;
@@ -59,7 +59,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let (replies_in, replies) = channel();
     let consumer =
         Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
-    let daemon = daemon::Daemon::new()?;
+    let daemon = supervise::Daemon::new()?;
     let _server = start_server(config, &shared)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",

@@ -26,7 +26,7 @@ use crate::show::text::count;
 use crate::show::time::rfc3339;
 use crate::stage::messages::Run;
 use crate::stage::publish::{Publisher, Undelivered};
-use crate::stage::supervise::{self, Obey};
+use crate::stage::supervise::{SignalHandler, Supervisor};
 use crate::threads;
 
 /// Most batches between judge and sender, each of the records that were settled together. When full, the
@@ -53,7 +53,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let stopped_at = Arc::clone(&stopped);
     let publisher =
         Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
-    let daemon = supervise::Daemon::new()?;
+    let supervisor = Supervisor::new()?;
     let _server = start_server(&config, &shared)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
@@ -74,9 +74,9 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     });
     let checking = Checking::start(&config, &run, plan, InitialState::default(), &shared, sink)?;
     let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
-    let mut told = Told { stopped, checking: &checking, reload };
-    daemon.oversee(&ended, &mut told);
-    drop(told);
+    let mut signals = ProbeSignals { stopped, checking: &checking, reload };
+    supervisor.run(&ended, &mut signals);
+    drop(signals);
 
     let checked = checking.join();
     let undelivered =
@@ -97,27 +97,27 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
 }
 
 /// Reactions of a probe to signals.
-struct Told<'a> {
+struct ProbeSignals<'a> {
     stopped: Arc<OnceLock<Instant>>,
     checking: &'a Checking,
     reload: Reload<'a>,
 }
 
-impl Obey for Told<'_> {
+impl SignalHandler for ProbeSignals<'_> {
     fn stop(&mut self) {
         self.stopped.get_or_init(Instant::now);
         self.checking.stop();
     }
 
-    fn hang_up(&mut self) {
+    fn reload(&mut self) {
         self.reload.reload();
     }
 
-    fn looks_every(&self) -> Option<Duration> {
+    fn poll_interval(&self) -> Option<Duration> {
         self.reload.is_watching().then_some(LOOK_EVERY)
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         self.reload.look();
     }
 }

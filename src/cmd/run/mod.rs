@@ -34,7 +34,7 @@ use crate::show::text::{Paint, count};
 use crate::stage::judge::TargetStates;
 use crate::stage::messages::{JudgeOutput, Plan, Run};
 use crate::stage::persist::records::{RecordWriter, Unstored};
-use crate::stage::supervise::{self, Obey};
+use crate::stage::supervise::{SignalHandler, Supervisor};
 use crate::store::{Sqlite, Store};
 use crate::threads;
 
@@ -56,7 +56,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let run = Run::begin(&node);
     let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
-    let daemon = supervise::Daemon::new()?;
+    let supervisor = Supervisor::new()?;
     let shared = SharedHealth::new(Daemon::Run, &node);
     shared.count(|counters| counters.targets = config.targets.len() as u64);
     let _server = start_server(&config, &shared)?;
@@ -75,37 +75,37 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     );
     let reload =
         Reload::new(common, (Need::Targets, since_us), &node, config, stages.checking.handle());
-    let mut told = Told { checking: &stages.checking, view: view.as_ref(), reload };
-    daemon.oversee(&stages.ended, &mut told);
-    told.leave();
+    let mut signals = RunSignals { checking: &stages.checking, view: view.as_ref(), reload };
+    supervisor.run(&stages.ended, &mut signals);
+    signals.before_exit();
     stages.join()
 }
 
 /// Reactions of `run` to signals.
-struct Told<'a> {
+struct RunSignals<'a> {
     checking: &'a Checking,
     view: Option<&'a View>,
     reload: Reload<'a>,
 }
 
-impl Obey for Told<'_> {
+impl SignalHandler for RunSignals<'_> {
     fn stop(&mut self) {
         self.checking.stop();
     }
 
-    fn leave(&mut self) {
+    fn before_exit(&mut self) {
         self.view.iter().for_each(|view| view.close());
     }
 
-    fn hang_up(&mut self) {
+    fn reload(&mut self) {
         self.reload.reload();
     }
 
-    fn looks_every(&self) -> Option<Duration> {
+    fn poll_interval(&self) -> Option<Duration> {
         self.reload.is_watching().then_some(LOOK_EVERY)
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         self.reload.look();
     }
 }

@@ -25,7 +25,7 @@ use crate::show::text::count;
 use crate::stage::consume::{Consumer, ParcelLimits};
 use crate::stage::messages::StoreRequest;
 use crate::stage::persist::parcels::{ParcelWriter, Unstored};
-use crate::stage::supervise::{self, Obey};
+use crate::stage::supervise::{SignalHandler, Supervisor};
 use crate::stage::tend::Housekeeper;
 use crate::stop::Stop;
 use crate::store;
@@ -59,7 +59,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let (replies_in, replies) = channel();
     let consumer =
         Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
-    let daemon = supervise::Daemon::new()?;
+    let supervisor = Supervisor::new()?;
     let _server = start_server(config, &shared)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
@@ -91,8 +91,8 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     let started = threads::named("consume").spawn(move || drop(consumed_in.send(consumer.run())));
     started.cannot("start a thread")?;
     let stop_timeout = config.probe.stop_timeout;
-    let mut told = Told { stop: stop.clone(), too_late, stop_timeout };
-    daemon.oversee(&ended, &mut told);
+    let mut signals = WriteSignals { stop: stop.clone(), too_late, stop_timeout };
+    supervisor.run(&ended, &mut signals);
     let left = stop.told_at().map(|at| (stop_timeout + GRACE).saturating_sub(at.elapsed()));
     let is_persisted = log_unstored(unstored.try_recv())?;
     if !is_persisted {
@@ -144,13 +144,13 @@ fn log_consumed(ended: Result<Result<(), Error>, RecvTimeoutError>) -> Result<u8
 }
 
 /// Reactions of a writer to signals.
-struct Told {
+struct WriteSignals {
     stop: Stop,
     too_late: smol::channel::WeakSender<()>,
     stop_timeout: Duration,
 }
 
-impl Obey for Told {
+impl SignalHandler for WriteSignals {
     fn stop(&mut self) {
         self.stop.tell();
         log::info!("stopping: what was read is stored first; a second signal leaves at once");
@@ -168,7 +168,7 @@ impl Obey for Told {
         }
     }
 
-    fn hang_up(&mut self) {
+    fn reload(&mut self) {
         log::info!("SIGHUP: a writer reads its configuration at its start alone");
     }
 }

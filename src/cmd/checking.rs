@@ -101,7 +101,7 @@ impl Checking {
         run: &Run,
         plan: Plan,
         initial: InitialState,
-        shared: &Arc<SharedHealth>,
+        health: &Arc<SharedHealth>,
         sink: OutputSink,
     ) -> Result<Checking, Error> {
         let (findings_in, findings) = smol::channel::unbounded();
@@ -131,7 +131,7 @@ impl Checking {
             uplink: Uplink::default(),
             canaries: CanaryClient::default(),
             states: initial.states,
-            shared: Arc::clone(shared),
+            health: Arc::clone(health),
             screen: initial.screen,
             node: Arc::clone(&run.node),
             soon_ending: TargetStates::new(),

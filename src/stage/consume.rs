@@ -50,7 +50,7 @@ pub struct Consumer {
     status: Arc<BrokerStatus>,
     requests: Sender<StoreRequest>,
     replies: Receiver<StoreReply>,
-    shared: Arc<SharedHealth>,
+    health: Arc<SharedHealth>,
     stop: Stop,
     cluster: String,
     positions: PartitionPositions,
@@ -103,7 +103,7 @@ impl Consumer {
         limits: ParcelLimits,
         requests: Sender<StoreRequest>,
         replies: Receiver<StoreReply>,
-        shared: Arc<SharedHealth>,
+        health: Arc<SharedHealth>,
         stop: Stop,
     ) -> Result<Consumer, Error> {
         let status = Arc::new(BrokerStatus::new(kafka));
@@ -113,7 +113,7 @@ impl Consumer {
             status,
             requests,
             replies,
-            shared,
+            health,
             stop,
             cluster: String::new(),
             positions: PartitionPositions::default(),

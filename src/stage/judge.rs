@@ -44,8 +44,8 @@ pub struct Judge {
     pub canaries: CanaryClient,
     /// State of each target, and its start.
     pub states: TargetStates,
-    /// Counters of `/health`.
-    pub shared: Arc<SharedHealth>,
+    /// Health of the daemon.
+    pub health: Arc<SharedHealth>,
     /// Live view on the terminal, if there is one.
     pub screen: Option<Arc<Mutex<Screen>>>,
     /// Name of this node.
@@ -107,7 +107,7 @@ impl Judge {
                 self.perform(actions);
             }
             Finding::Gap(gap) => {
-                self.shared.count(|counters| counters.missed += gap.count);
+                self.health.count(|counters| counters.missed += gap.count);
                 log::debug!("{}: {} slots missed: {}", gap.target, gap.count, gap.cause.as_str());
                 self.records.push(Record::Gap(gap));
             }
@@ -155,7 +155,7 @@ impl Judge {
         let names: HashSet<&str> = targets.iter().map(|target| &*target.name).collect();
         self.states.retain(|name, _| names.contains(&**name));
         self.soon_ending.retain(|name, _| names.contains(&**name));
-        self.shared.count(|counters| counters.targets = targets.len() as u64);
+        self.health.count(|counters| counters.targets = targets.len() as u64);
         if let Some(screen) = &self.screen {
             let shown = targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
             screen.lock().unwrap_or_else(PoisonError::into_inner).targets(shown);
@@ -200,7 +200,7 @@ impl Judge {
 
     /// Turns a settled check into a record; counts, shows and logs its outcome.
     fn record_of(&mut self, SettledCheck { outcome, is_logged }: SettledCheck) -> Record {
-        self.shared.count(|counters| counters.checks += 1);
+        self.health.count(|counters| counters.checks += 1);
         self.show(&outcome);
         if !is_logged {
             self.log_change(&outcome);

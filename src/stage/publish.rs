@@ -57,7 +57,7 @@ pub struct Publisher {
     finder: TopicFinder,
     outbox: Outbox,
     outputs: Receiver<JudgeOutput>,
-    shared: Arc<SharedHealth>,
+    health: Arc<SharedHealth>,
     announcer: Announcer,
     stop_timeout: Duration,
     /// Time at which the program was told to stop.
@@ -114,7 +114,7 @@ impl Publisher {
         kafka: &Kafka,
         run: &Run,
         outputs: Receiver<JudgeOutput>,
-        shared: Arc<SharedHealth>,
+        health: Arc<SharedHealth>,
         stopped: Arc<OnceLock<Instant>>,
     ) -> Result<Publisher, Error> {
         let status = Arc::new(BrokerStatus::new(kafka));
@@ -124,7 +124,7 @@ impl Publisher {
             status,
             outbox: Outbox::new(config.spool.memory),
             outputs,
-            shared,
+            health,
             announcer: Announcer::new(run),
             stop_timeout: config.probe.stop_timeout,
             stopped,
@@ -279,7 +279,7 @@ impl Publisher {
     /// Changes the health; the number of waiting records is set too.
     fn update_health(&self, change: impl FnOnce(&mut Health)) {
         let waiting = self.outbox.len() as u64;
-        self.shared.update(|health| {
+        self.health.update(|health| {
             health.counters.waiting = waiting;
             change(health);
         });

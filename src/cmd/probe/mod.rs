@@ -46,15 +46,15 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
     let kafka = config.kafka.clone().ok_or_else(|| Error::new("[kafka] is missing"))?;
     let run = Run::begin(&node);
     let plan = checking::plan(&config)?;
-    let shared = SharedHealth::new(Daemon::Probe, &node);
-    shared.count(|counters| counters.targets = config.targets.len() as u64);
+    let health = SharedHealth::new(Daemon::Probe, &node);
+    health.count(|counters| counters.targets = config.targets.len() as u64);
     let (outputs_in, outputs) = smol::channel::bounded(BATCHES);
     let stopped = Arc::new(OnceLock::new());
     let stopped_at = Arc::clone(&stopped);
     let publisher =
-        Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&shared), stopped_at)?;
+        Publisher::new(&config, &kafka, &run, outputs, Arc::clone(&health), stopped_at)?;
     let supervisor = Supervisor::new()?;
-    let _server = start_server(&config, &shared)?;
+    let _server = start_server(&config, &health)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
         count(config.targets.len() as u64, "target"),
@@ -72,7 +72,7 @@ pub fn probe(common: &Common) -> Result<u8, Error> {
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     });
-    let checking = Checking::start(&config, &run, plan, InitialState::default(), &shared, sink)?;
+    let checking = Checking::start(&config, &run, plan, InitialState::default(), &health, sink)?;
     let reload = Reload::new(common, (Need::Probe, since_us), &node, config, checking.handle());
     let mut signals = ProbeSignals { stopped, checking: &checking, reload };
     supervisor.run(&ended, &mut signals);

@@ -57,9 +57,9 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let (store, _claim) = Sqlite::create_or_replace(&config.sqlite.path, config.sqlite.max_size)
         .map_err(|error| Error::new(error.to_string()))?;
     let supervisor = Supervisor::new()?;
-    let shared = SharedHealth::new(Daemon::Run, &node);
-    shared.count(|counters| counters.targets = config.targets.len() as u64);
-    let _server = start_server(&config, &shared)?;
+    let health = SharedHealth::new(Daemon::Run, &node);
+    health.count(|counters| counters.targets = config.targets.len() as u64);
+    let _server = start_server(&config, &health)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
         log::info!("no write-ahead log can be had on this file system: using a rollback journal");
     }
@@ -67,7 +67,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
 
     let view = View::open(&config, &node, Paint::new(wants_colour()))?;
     let screen = view.as_ref().map(|view| Arc::clone(&view.screen));
-    let stages = start(&config, &run, store, plan, &shared, screen)?;
+    let stages = start(&config, &run, store, plan, &health, screen)?;
     log::info!(
         "watching {} as {node}, storing in {}",
         count(config.targets.len() as u64, "target"),
@@ -124,7 +124,7 @@ fn start(
     run: &Run,
     mut store: Sqlite,
     plan: Plan,
-    shared: &Arc<SharedHealth>,
+    health: &Arc<SharedHealth>,
     screen: Option<Arc<Mutex<Screen>>>,
 ) -> Result<Stages, Error> {
     let unreadable = |error: crate::store::StoreError| Error::new(error.to_string());
@@ -144,7 +144,7 @@ fn start(
     let (ended_in, ended) = smol::channel::bounded(1);
     let writer = RecordWriter {
         store,
-        shared: Arc::clone(shared),
+        health: Arc::clone(health),
         stop_timeout: config.probe.stop_timeout,
         limits: BatchLimits {
             count: config.write.batch_max,
@@ -174,7 +174,7 @@ fn start(
             }),
         }
     });
-    let checking = Checking::start(config, run, plan, initial, shared, sink)?;
+    let checking = Checking::start(config, run, plan, initial, health, sink)?;
     Ok(Stages { ended, checking, persist })
 }
 

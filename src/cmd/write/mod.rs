@@ -52,15 +52,15 @@ pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
 }
 
 fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> {
-    let shared = SharedHealth::new(Daemon::Write, "");
+    let health = SharedHealth::new(Daemon::Write, "");
     let stop = Stop::default();
     let limits = ParcelLimits { count: config.write.batch_max, age: config.write.batch_age };
     let (requests_in, requests): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
     let (replies_in, replies) = channel();
     let consumer =
-        Consumer::new(kafka, limits, requests_in, replies, shared.clone(), stop.clone())?;
+        Consumer::new(kafka, limits, requests_in, replies, health.clone(), stop.clone())?;
     let supervisor = Supervisor::new()?;
-    let _server = start_server(config, &shared)?;
+    let _server = start_server(config, &health)?;
     log::info!(
         "reading topic {} of Kafka at {} as group {}, storing in schema {} of {}",
         kafka.topic,
@@ -71,7 +71,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     );
     let housekeeper = Housekeeper::new(config, postgres.clone(), stop.clone());
     let writer =
-        ParcelWriter::new(config, postgres, requests, replies_in, shared.clone(), stop.clone());
+        ParcelWriter::new(config, postgres, requests, replies_in, health.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
     let (unstored_in, unstored) = sync_channel(1);
     let (consumed_in, consumed) = sync_channel(1);

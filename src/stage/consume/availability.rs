@@ -105,7 +105,7 @@ impl Consumer {
         };
         if trouble != self.trouble {
             self.trouble = trouble;
-            self.shared.update(|health| health.trouble = trouble);
+            self.health.update(|health| health.trouble = trouble);
         }
     }
 }

@@ -74,7 +74,7 @@ impl Consumer {
     fn add_missing(&mut self, origin: MessageOrigin, detail: String) {
         let (payload, reason) = (Vec::new(), "missing");
         self.builder.letter(DeadLetter { origin, payload, reason, detail });
-        self.shared.count(|counters| counters.dead_letters += 1);
+        self.health.count(|counters| counters.dead_letters += 1);
     }
 
     fn add_record(&mut self, origin: MessageOrigin, decoded: Decoded) {
@@ -82,13 +82,13 @@ impl Consumer {
             Decoded::Record(record) => {
                 let is_check = matches!(record, Record::Check(_));
                 self.builder.record(origin, record);
-                self.shared.count(|counters| counters.checks += u64::from(is_check));
+                self.health.count(|counters| counters.checks += u64::from(is_check));
             }
             Decoded::Skipped(kind) => {
                 if self.should_log("kind") {
                     log::warn!("records of kind {kind:?} are skipped: this version has none such");
                 }
-                self.shared.count(|counters| counters.skipped += 1);
+                self.health.count(|counters| counters.skipped += 1);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Consumer {
         }
         let detail = refused.detail;
         self.builder.letter(DeadLetter { origin, payload, reason, detail });
-        self.shared.count(|counters| counters.dead_letters += u64::from(is_sure));
+        self.health.count(|counters| counters.dead_letters += u64::from(is_sure));
     }
 
     /// Returns true, and notes the time, if the log has not said this for `LOG_AGAIN_AFTER`.

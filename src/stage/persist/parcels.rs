@@ -47,7 +47,7 @@ pub struct ParcelWriter {
     stop_timeout: Duration,
     requests: Receiver<StoreRequest>,
     replies: Sender<StoreReply>,
-    shared: Arc<SharedHealth>,
+    health: Arc<SharedHealth>,
     stop: Stop,
     /// Reason for which nothing is stored for now; none: all is well.
     outage: Option<StoreOutage>,
@@ -77,7 +77,7 @@ impl ParcelWriter {
         settings: config::Postgres,
         requests: Receiver<StoreRequest>,
         replies: Sender<StoreReply>,
-        shared: Arc<SharedHealth>,
+        health: Arc<SharedHealth>,
         stop: Stop,
     ) -> ParcelWriter {
         ParcelWriter {
@@ -86,7 +86,7 @@ impl ParcelWriter {
             stop_timeout: config.probe.stop_timeout,
             requests,
             replies,
-            shared,
+            health,
             stop,
             outage: None,
             prepared: None,
@@ -159,7 +159,7 @@ impl ParcelWriter {
     fn store(&mut self, store: &mut Postgres, parcel: Batch) -> Result<StoreReply, (GaveUp, u64)> {
         let mut parcel = self.join_suspects(parcel);
         let waiting = parcel.records.len() as u64;
-        self.shared.count(|counters| counters.waiting = waiting);
+        self.health.count(|counters| counters.waiting = waiting);
         let gave_up = |gave_up| (gave_up, waiting);
         let (mut tried, mut is_older) =
             (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, false);
@@ -181,7 +181,7 @@ impl ParcelWriter {
         self.end_doubt();
         let now = clock::now_ms();
         let letters = self.aside.count(&parcel);
-        self.shared.count(|counters| {
+        self.health.count(|counters| {
             counters.stored += written.checks;
             counters.repeats += written.repeats;
             counters.expired += written.expired;

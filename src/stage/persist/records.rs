@@ -27,8 +27,8 @@ const EXPIRED_EVERY: Duration = Duration::from_secs(3600);
 pub struct RecordWriter<S> {
     /// Store that the records go to.
     pub store: S,
-    /// Counters of `/health`.
-    pub shared: Arc<SharedHealth>,
+    /// Health of the daemon.
+    pub health: Arc<SharedHealth>,
     /// Longest time for storing the last records once nobody sends any more.
     pub stop_timeout: Duration,
     /// Limits of a batch, and of the memory for the records that wait.
@@ -53,7 +53,7 @@ impl<S: Store> RecordWriter<S> {
             };
             match received {
                 Ok(records) => {
-                    records.into_iter().for_each(|record| waiting.push(record, &self.shared));
+                    records.into_iter().for_each(|record| waiting.push(record, &self.health));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -92,7 +92,7 @@ impl<S: Store> RecordWriter<S> {
                 }
                 waiting.log_expired(&written);
                 let (checks, left) = (written.checks, waiting.queue.len() as u64);
-                self.shared.update(|health| {
+                self.health.update(|health| {
                     health.trouble = None;
                     health.counters.stored += checks;
                     health.counters.expired += written.expired;
@@ -107,7 +107,7 @@ impl<S: Store> RecordWriter<S> {
                     log::error!("{error}; checks go on, and wait in memory");
                 }
                 retry.next = Instant::now() + retry.backoff.pause();
-                self.shared.update(|health| health.trouble = Some("store_away"));
+                self.health.update(|health| health.trouble = Some("store_away"));
             }
         }
     }
@@ -152,14 +152,14 @@ impl Waiting {
         Some(self.retry.as_ref().map_or(due, |retry| due.max(retry.next)))
     }
 
-    fn push(&mut self, record: Record, shared: &SharedHealth) {
+    fn push(&mut self, record: Record, health: &SharedHealth) {
         let had_losses = !self.queue.losses().is_empty();
         let lost = self.queue.push(record, Instant::now());
         if lost > 0 && !had_losses {
             log::error!("memory is full while the store is away: the oldest records go");
         }
         let waiting = self.queue.len() as u64;
-        shared.count(|counters| {
+        health.count(|counters| {
             counters.lost += lost;
             counters.waiting = waiting;
         });

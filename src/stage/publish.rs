@@ -217,7 +217,7 @@ impl Publisher {
                 }
             }
             Event::Output(JudgeOutput::Targets(targets, _)) => {
-                self.announcer.change_targets(targets)
+                self.announcer.change_targets(targets);
             }
             Event::Delivered(id, delivery) => self.settle(id, delivery),
             Event::Topic(finding) => self.take_topic(finding),

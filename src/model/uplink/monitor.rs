@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// Action that the caller of [`Uplink`] has to carry out.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most actions are the large one")]
 pub enum UplinkAction {
     /// Take this outcome, which is final.
     Settle(SettledCheck),

@@ -77,7 +77,7 @@ impl Consumer {
             None | Some(StatusChange::Throttled(_)) => {}
             Some(StatusChange::Away(why)) => log::error!("Kafka is away: {why}; waiting for it"),
             Some(StatusChange::Back(after)) => {
-                log::info!("Kafka is back after {} s", after.as_secs())
+                log::info!("Kafka is back after {} s", after.as_secs());
             }
         }
         let pause = if self.status.is_away() || self.status.is_in_doubt() {

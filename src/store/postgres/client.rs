@@ -196,7 +196,9 @@ impl Postgres {
     fn connected(&mut self, verb: &str, limit: Duration) -> Result<OpenConnection, StoreError> {
         let earlier = self.connection.take();
         let Some(runtime) = &self.runtime else { return Err(self.closed(verb)) };
-        let (settings, access, deadline) = (&self.settings, self.access, &self.deadline);
+        let settings = &self.settings;
+        let access = self.access;
+        let deadline = &self.deadline;
         let connection = runtime.block_on(async {
             if let Some(connection) = earlier {
                 match connection.if_alive().await {
@@ -227,8 +229,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let (runtime, connection) = (self.runtime.take(), self.connection.take());
-        let Some(runtime) = runtime else { return };
+        let connection = self.connection.take();
+        let Some(runtime) = self.runtime.take() else { return };
         // Close in good order only if there is time.
         if let Some(connection) = connection
             && !std::thread::panicking()

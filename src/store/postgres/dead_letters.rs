@@ -42,13 +42,13 @@ pub async fn store_dead_letters(
         let details: Vec<String> = piece.iter().map(|l| tidy(&l.detail, PAYLOAD_MAX)).collect();
         let payloads: Vec<&[u8]> =
             piece.iter().map(|l| &l.payload[..l.payload.len().min(PAYLOAD_MAX)]).collect();
-        let (cluster, topic, now_s) = (&batch.cluster, &batch.topic, now_ms as f64 / 1000.0);
+        let now_s = now_ms as f64 / 1000.0;
         session
             .execute(
                 DEAD,
                 &[
-                    cluster,
-                    topic,
+                    &batch.cluster,
+                    &batch.topic,
                     &now_s,
                     &partitions,
                     &offsets,

@@ -62,7 +62,8 @@ pub async fn run_until<T>(
     end: impl Future<Output = PostgresError>,
     work: impl Future<Output = Result<T, PostgresError>>,
 ) -> Result<T, PostgresError> {
-    let (mut end, mut work) = (pin!(end), pin!(work));
+    let mut end = pin!(end);
+    let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Pending => end.as_mut().poll(context).map(Err),
         done => done,

@@ -29,7 +29,8 @@ pub async fn store_gaps(session: &mut Session, gaps: &[&Gap]) -> Result<(), Post
     // Key: from, target, node and run.
     let mut rows: BTreeMap<(i64, i32, i32, i32), &Gap> = BTreeMap::new();
     for gap in gaps {
-        let (target, node) = (target_id(session, &gap.target)?, node_id(session, &gap.node)?);
+        let target = target_id(session, &gap.target)?;
+        let node = node_id(session, &gap.node)?;
         rows.entry((gap.from_ms, target, node, gap.run as i32)).or_insert(*gap);
     }
     if rows.is_empty() {
@@ -55,9 +56,9 @@ pub async fn store_losses(session: &mut Session, losses: &[&Loss]) -> Result<(),
     type Key<'a> = (i32, i32, i64, &'a str, i32);
     let mut rows: BTreeMap<Key<'_>, (i64, i64)> = BTreeMap::new();
     for loss in losses {
-        let (node, run, cause) =
-            (node_id(session, &loss.node)?, loss.run as i32, loss.cause.as_str());
-        let key = (node, run, loss.from_ms, cause, loss.sequence as i32);
+        let node = node_id(session, &loss.node)?;
+        let cause = loss.cause.as_str();
+        let key = (node, loss.run as i32, loss.from_ms, cause, loss.sequence as i32);
         let (to_ms, count) = rows.entry(key).or_insert((loss.to_ms, 0));
         *to_ms = loss.to_ms.max(*to_ms);
         *count = signed(loss.count).max(*count);

@@ -10,12 +10,12 @@ use crate::store::batch::{Batch, Mark, Position};
 const MARKS: &str = "SELECT partition, next, anchors FROM kafka_offset
     WHERE cluster = $1 AND topic = $2 AND partition = ANY ($3) ORDER BY partition FOR UPDATE";
 
-const MOVE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new.anchors
+const UPDATE_MARKS: &str = "UPDATE kafka_offset SET next = new.next, anchors = new.anchors
     FROM unnest($3::int4[], $4::int8[], $5::text[]) AS new (partition, next, anchors)
     WHERE cluster = $1 AND topic = $2 AND kafka_offset.partition = new.partition";
 
 /// Inserts marks of partitions that had none; another writer may just have inserted one.
-const NEW_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
+const INSERT_MARKS: &str = "INSERT INTO kafka_offset (cluster, topic, partition, next, anchors)
     SELECT $1, $2, * FROM unnest($3::int4[], $4::int8[], $5::text[])
     ON CONFLICT (cluster, topic, partition) DO UPDATE
         SET next = excluded.next, anchors = excluded.anchors
@@ -43,8 +43,8 @@ pub async fn lock(session: &mut Session, batch: &Batch) -> Result<MarkUpdate, Po
     let rows = session.query(MARKS, &[&batch.cluster, &batch.topic, &partitions]).await?;
     let mut stored = BTreeMap::new();
     for row in rows {
-        let (next, anchors) = (row.try_get(1)?, Anchors::parse(row.try_get(2)?));
-        stored.insert(row.try_get::<_, i32>(0)?, Position { next, anchors });
+        let position = Position { next: row.try_get(1)?, anchors: Anchors::parse(row.try_get(2)?) };
+        stored.insert(row.try_get::<_, i32>(0)?, position);
     }
     for mark in &batch.marks {
         match stored.remove(&mark.partition) {
@@ -78,7 +78,7 @@ fn advanced(stored: Position, mark: &Mark) -> Position {
 impl MarkUpdate {
     /// Moves the stored marks to those of the batch.
     pub async fn advance(&self, session: &mut Session, batch: &Batch) -> Result<(), PostgresError> {
-        for (sql, marks) in [(MOVE_MARKS, &self.locked), (NEW_MARKS, &self.absent)] {
+        for (sql, marks) in [(UPDATE_MARKS, &self.locked), (INSERT_MARKS, &self.absent)] {
             if marks.is_empty() {
                 continue;
             }
@@ -86,8 +86,9 @@ impl MarkUpdate {
             let next: Vec<i64> = marks.iter().map(|(_, position)| position.next).collect();
             let anchors: Vec<String> =
                 marks.iter().map(|(_, position)| position.anchors.to_string()).collect();
-            let (cluster, topic) = (&batch.cluster, &batch.topic);
-            session.execute(sql, &[cluster, topic, &partitions, &next, &anchors]).await?;
+            session
+                .execute(sql, &[&batch.cluster, &batch.topic, &partitions, &next, &anchors])
+                .await?;
         }
         Ok(())
     }

@@ -249,7 +249,8 @@ async fn grant(session: &mut Session, schema: &str, is_setup: bool) -> Result<()
                  quote_ident(current_database())";
     let row = client.query_one(sql, &[&writer]).await?;
     if !row.try_get::<_, bool>(0)? {
-        let (database, writer) = (row.try_get::<_, String>(1)?, quoted(&writer));
+        let database: String = row.try_get(1)?;
+        let writer = quoted(&writer);
         let sql = format!("GRANT TEMPORARY ON DATABASE {database} TO {writer}");
         client.batch_execute(&sql).await?;
     }

@@ -56,7 +56,8 @@ pub async fn retain(
     loop {
         let rows = session.query(DROP_HOURS, &[&from_ms, &HOURS_AT_ONCE]).await?;
         let Some(row) = rows.first() else { break };
-        let (dropped, remaining): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
+        let dropped: i32 = row.try_get(0)?;
+        let remaining: i32 = row.try_get(1)?;
         retained.hours += dropped.max(0) as u64;
         retained.hours_left = remaining.max(0) as u64;
         if dropped == 0 || remaining == 0 || began.elapsed() >= STEPS_MAX {

@@ -75,14 +75,15 @@ impl OpenConnection {
         end: impl Future<Output = PostgresError>,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, PostgresError>,
     ) -> Result<T, PostgresError> {
-        let (driver, session) = (&mut self.driver, &mut self.session);
-        let mut work = pin!(work(session));
+        let driver = &mut self.driver;
+        let mut work = pin!(work(&mut self.session));
         let mut ended = None;
         let watched = poll_fn(|context| {
             if let Some(moving) = driver
                 && let Poll::Ready(result) = moving.as_mut().poll(context)
             {
-                (*driver, ended) = (None, Some(result));
+                *driver = None;
+                ended = Some(result);
             }
             work.as_mut().poll(context)
         });

@@ -38,11 +38,11 @@ const COPY: &str = concat!("COPY pg_temp.staged (", columns!(), ") FROM STDIN (F
 
 /// Stores the staged checks. This is the quick way, which fails if a check is stored already: to look for
 /// each check first takes twice as long, and hardly ever finds one.
-pub const MOVE: &str =
+pub const INSERT: &str =
     concat!("INSERT INTO outcome (", columns!(), ") SELECT ", columns!(), " FROM pg_temp.staged");
 
 /// Stores the staged checks of which some may be stored already. Returns the keys of the new ones.
-pub const MOVE_NEW: &str = concat!(
+pub const INSERT_NEW: &str = concat!(
     "INSERT INTO outcome (",
     columns!(),
     ") SELECT ",
@@ -103,7 +103,8 @@ fn push_row(to: &mut Vec<u8>, key: CheckKey, o: &Outcome) {
     for number in [key.due_ms, signed(o.total_us), o.lag_us, o.interval_ms, signed(o.bytes)] {
         push_long(to, Some(number));
     }
-    let (redirects, attempts) = (count(o.redirects), count(o.attempts));
+    let redirects = count(o.redirects);
+    let attempts = count(o.attempts);
     for number in [key.target, key.node, key.run, redirects, attempts] {
         push_field(to, &number.to_be_bytes());
     }

@@ -15,18 +15,36 @@ const STATES: &str = "SELECT state.* FROM unnest($1::int4[], $2::int4[]) AS want
     JOIN state ON target_id = t AND node_id = n
     ORDER BY target_id, node_id FOR NO KEY UPDATE OF state";
 
-const MOVE_STATES: &str = "UPDATE state SET verdict = new.verdict, since_ms = new.since_ms,
+const UPDATE_STATES: &str = "UPDATE state SET verdict = new.verdict, since_ms = new.since_ms,
         last_due_ms = new.last_due_ms, interval_ms = new.interval_ms,
         first_due_ms = new.first_due_ms
     FROM unnest($1::int4[], $2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
         AS new (t, n, verdict, since_ms, last_due_ms, interval_ms, first_due_ms)
     WHERE target_id = t AND node_id = n";
 
-const NEW_STATES: &str = "INSERT INTO state
+const INSERT_STATES: &str = "INSERT INTO state
         (target_id, node_id, verdict, since_ms, last_due_ms, interval_ms, first_due_ms)
     SELECT * FROM
         unnest($1::int4[], $2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
     ON CONFLICT DO NOTHING RETURNING target_id, node_id";
+
+/// Ids of a target and of a node that checks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SeriesIds {
+    target: i32,
+    node: i32,
+}
+
+impl SeriesIds {
+    fn of(key: &CheckKey) -> SeriesIds {
+        SeriesIds { target: key.target, node: key.node }
+    }
+
+    /// Reads the ids from the first two columns.
+    fn from_row(row: &Row) -> Result<SeriesIds, PostgresError> {
+        Ok(SeriesIds { target: row.try_get(0)?, node: row.try_get(1)? })
+    }
+}
 
 /// Updates the states of targets from their new checks.
 pub async fn update_states(
@@ -37,16 +55,19 @@ pub async fn update_states(
 ) -> Result<(), PostgresError> {
     // Each target and node in turn, with its checks in the order of the batch.
     new.sort_unstable_by_key(|key| (key.target, key.node, key.index));
-    let mut groups: Vec<&[CheckKey]> = new.chunk_by(|a, b| pair(a) == pair(b)).collect();
+    let mut groups: Vec<&[CheckKey]> =
+        new.chunk_by(|a, b| SeriesIds::of(a) == SeriesIds::of(b)).collect();
     while !groups.is_empty() {
-        let (targets, nodes): (Vec<i32>, Vec<i32>) = groups.iter().map(|g| pair(&g[0])).unzip();
+        let targets: Vec<i32> = groups.iter().map(|group| group[0].target).collect();
+        let nodes: Vec<i32> = groups.iter().map(|group| group[0].node).collect();
         let mut stored = BTreeMap::new();
         for row in session.query(STATES, &[&targets, &nodes]).await? {
-            stored.insert((row.try_get(0)?, row.try_get(1)?), parse_row(&row)?);
+            stored.insert(SeriesIds::from_row(&row)?, parse_row(&row)?);
         }
-        let (mut moved, mut fresh) = (StateColumns::default(), StateColumns::default());
+        let mut changed = StateColumns::default();
+        let mut new_states = StateColumns::default();
         for group in &groups {
-            let ids = pair(&group[0]);
+            let ids = SeriesIds::of(&group[0]);
             let before = stored.get(&ids).copied();
             let checks = group.iter().filter_map(|key| sorted.check(key.index));
             let after = checks.fold(before, |state, o| {
@@ -57,28 +78,24 @@ pub async fn update_states(
                 Some(state)
             });
             match (before, after) {
-                (None, Some(after)) => fresh.push(ids, &after),
-                (Some(before), Some(after)) if before != after => moved.push(ids, &after),
+                (None, Some(after)) => new_states.push(ids, &after),
+                (Some(before), Some(after)) if before != after => changed.push(ids, &after),
                 _ => {}
             }
         }
-        moved.write(session, MOVE_STATES).await?;
+        changed.write(session, UPDATE_STATES).await?;
         let mut made = BTreeSet::new();
-        for row in fresh.write(session, NEW_STATES).await? {
-            made.insert((row.try_get::<_, i32>(0)?, row.try_get::<_, i32>(1)?));
+        for row in new_states.write(session, INSERT_STATES).await? {
+            made.insert(SeriesIds::from_row(&row)?);
         }
         // Repeat for states that another writer made meanwhile: that writer has committed, so they can be
         // read now.
         groups.retain(|group| {
-            let ids = pair(&group[0]);
+            let ids = SeriesIds::of(&group[0]);
             !stored.contains_key(&ids) && !made.contains(&ids)
         });
     }
     Ok(())
-}
-
-fn pair(key: &CheckKey) -> (i32, i32) {
-    (key.target, key.node)
 }
 
 /// Reads a row of `state`.
@@ -112,9 +129,9 @@ struct StateColumns {
 }
 
 impl StateColumns {
-    fn push(&mut self, (target, node): (i32, i32), state: &State) {
-        self.targets.push(target);
-        self.nodes.push(node);
+    fn push(&mut self, ids: SeriesIds, state: &State) {
+        self.targets.push(ids.target);
+        self.nodes.push(ids.node);
         self.verdicts.push(state.verdict.as_str());
         self.since.push(state.since_ms);
         self.last_due.push(state.last_due_ms);

@@ -93,7 +93,8 @@ fn check_keys(
     sorted: &SortedRecords<'_>,
     oldest_ms: i64,
 ) -> Result<CheckKeys, PostgresError> {
-    let (mut keys, mut expired) = (Vec::with_capacity(sorted.records.len()), 0);
+    let mut keys = Vec::with_capacity(sorted.records.len());
+    let mut expired = 0;
     for (index, record) in (0..).zip(sorted.records) {
         let Record::Check(outcome) = record else { continue };
         if !is_recent(record, oldest_ms) {
@@ -170,13 +171,13 @@ async fn insert(
     }
     let new = if request.expects_duplicates {
         let mut new: HashSet<(i64, i32, i32, i32)> = HashSet::new();
-        for row in session.query(staging::MOVE_NEW, &[]).await? {
+        for row in session.query(staging::INSERT_NEW, &[]).await? {
             new.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
         }
         let is_new = |key: &&CheckKey| new.contains(&(key.due_ms, key.target, key.node, key.run));
         keys.iter().filter(is_new).copied().collect()
     } else {
-        session.execute(staging::MOVE, &[]).await?;
+        session.execute(staging::INSERT, &[]).await?;
         keys.to_vec()
     };
     let count = new.len() as u64;

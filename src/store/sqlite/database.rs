@@ -193,8 +193,13 @@ impl Store for Sqlite {
 
 impl Sqlite {
     fn write_records(&mut self, batch: &Batch, now_ms: i64) -> Result<WriteCounts, StoreError> {
-        let (connection, ids) = (&mut self.connection, &mut self.ids);
-        let written = write::write_records(connection, ids, self.max_size, &batch.records, now_ms);
+        let written = write::write_records(
+            &mut self.connection,
+            &mut self.ids,
+            self.max_size,
+            &batch.records,
+            now_ms,
+        );
         if let Err(error) = &written
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {

@@ -134,21 +134,13 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
             false => foreign_file(path, "it is not an SQLite file"),
         });
     }
-    let number = |connection: &Connection, pragma: &str| -> rusqlite::Result<i32> {
-        connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-    };
-    let read_header = || -> rusqlite::Result<(i32, i32, i32)> {
-        let connection = open_immutable(path)?;
-        let application = number(&connection, "application_id")?;
-        Ok((application, number(&connection, "user_version")?, number(&connection, "page_count")?))
-    };
-    let is_torn = |head: &rusqlite::Result<_>| {
-        let code = head.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+    let is_torn = |header: &rusqlite::Result<Header>| {
+        let code = header.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
         code == Some(ErrorCode::DatabaseCorrupt)
     };
-    let mut head = read_header();
+    let mut header = Header::read(path);
     for _ in 0..HEADER_READS {
-        if !is_torn(&head) {
+        if !is_torn(&header) {
             break;
         }
         // A power cut while the log was moved into the file leaves it torn too: with the log it is whole
@@ -159,13 +151,34 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         // Another process is moving its log into the file at this moment. We only told SQLite that the file
         // does not change.
         std::thread::sleep(HEADER_PAUSE);
-        head = read_header();
+        header = Header::read(path);
     }
-    match head.map_err(|error| open_error(path, &error))? {
-        (APPLICATION, version, _) => check_version(path, version),
+    match header.map_err(|error| open_error(path, &error))? {
+        Header { application: APPLICATION, version, .. } => check_version(path, version),
         // The file may be one of ours in the making, all of which is still in the log.
-        (0, 0, 0..=1) => Ok(()),
+        Header { application: 0, version: 0, pages: 0..=1 } => Ok(()),
         _ => Err(foreign_file(path, "it is an SQLite file of another program")),
+    }
+}
+
+/// Fields of a file's header.
+struct Header {
+    application: i32,
+    version: i32,
+    pages: i32,
+}
+
+impl Header {
+    fn read(path: &Path) -> rusqlite::Result<Header> {
+        let connection = open_immutable(path)?;
+        let number = |pragma: &str| -> rusqlite::Result<i32> {
+            connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+        };
+        Ok(Header {
+            application: number("application_id")?,
+            version: number("user_version")?,
+            pages: number("page_count")?,
+        })
     }
 }
 

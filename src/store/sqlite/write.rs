@@ -110,7 +110,8 @@ impl<'c> RowWriter<'c> {
 
     /// Stores a check; returns true if the check is new.
     fn write_check(&mut self, o: &Outcome, now_ms: i64) -> rusqlite::Result<bool> {
-        let (target, node) = (self.target_id(&o.target)?, self.node_id(&o.node)?);
+        let target = self.target_id(&o.target)?;
+        let node = self.node_id(&o.node)?;
         let new = self.outcome.execute(params![
             o.due_ms,
             target,
@@ -180,7 +181,8 @@ impl<'c> RowWriter<'c> {
     }
 
     fn write_gap(&mut self, gap: &Gap) -> rusqlite::Result<()> {
-        let (target, node) = (self.target_id(&gap.target)?, self.node_id(&gap.node)?);
+        let target = self.target_id(&gap.target)?;
+        let node = self.node_id(&gap.node)?;
         self.connection.execute(
             "INSERT INTO gap (from_ms, target_id, node_id, run, to_ms, count, interval_ms, cause)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -12,8 +12,8 @@
 //!   100 days ahead, fresh checks are stored as ever. A backlog of months is stored from its oldest
 //!   record on, and records too old are dropped once newer checks have come; checks of a probe that was
 //!   off for months expire at once beside the fresh ones of others.
-//! - **Shares.** Of a parcel, 5 % may be put aside, and 5 % of the last [`HISTORY`] records, so that
-//!   parcels of one record add up. The first [`FEW`] may always be put aside: a parcel of one bad record
+//! - **Shares.** Of a batch, 5 % may be put aside, and 5 % of the last [`HISTORY`] records, so that
+//!   batches of one record add up. The first [`FEW`] may always be put aside: a batch of one bad record
 //!   is 100 % bad, and no reason to stop.
 //! - **Time ahead.** Records that are more than an hour ahead of the clock are beyond their share
 //!   only if no majority of their nodes agrees with the clock: one probe of ten with a wrong clock
@@ -72,18 +72,18 @@ pub struct Share {
 }
 
 impl Share {
-    /// Returns how many of a parcel of `all` records may be put aside.
+    /// Returns how many of a batch of `all` records may be put aside.
     pub fn allowed(&self, all: u64) -> u64 {
         let of_parcel = (all / ONE_IN).max(FEW);
         let of_history = ((self.all + all) / ONE_IN).max(FEW).saturating_sub(self.aside);
         of_parcel.min(of_history)
     }
 
-    /// Adds a parcel of `all` records, of which `aside` were put aside.
+    /// Adds a batch of `all` records, of which `aside` were put aside.
     pub fn add(&mut self, aside: u64, all: u64) {
         (self.aside, self.all) = (self.aside + aside, self.all + all);
         if self.all > HISTORY {
-            // Older parcels count for less and less.
+            // Older batches count for less and less.
             let rest = |count: u64| {
                 (u128::from(count) * u128::from(HISTORY) / u128::from(self.all)) as u64
             };
@@ -92,7 +92,7 @@ impl Share {
     }
 }
 
-/// Times of a parcel's records, compared with the clock.
+/// Times of a batch's records, compared with the clock.
 #[derive(Debug, Default)]
 pub struct Times<'a> {
     /// Newest time of each node's records, without records more than [`FAR_MS`] ahead.
@@ -226,7 +226,7 @@ mod tests {
         for (all, allowed) in [(1, 20), (20, 20), (400, 20), (420, 21), (20_000, 1000)] {
             assert_eq!(share.allowed(all), allowed, "{all}");
         }
-        // Parcels of one bad record add up.
+        // Batches of one bad record add up.
         for _ in 0..20 {
             assert!(share.allowed(1) >= 1);
             share.add(1, 1);
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!((share.allowed(1), share.allowed(20)), (1, 2));
         share.add(0, 100_000);
         assert_eq!((share.allowed(1), share.allowed(2000)), (20, 100));
-        // But a large parcel has no credit.
+        // But a large batch has no credit.
         assert_eq!(share.allowed(100), 20);
         share.add(u64::MAX / 4, u64::MAX / 2);
         assert_eq!(share.allowed(1), 0);
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(fault(&many("a", 2 * HOUR, 20), fresh, &none), None);
         let text = fault(&many("a", 2 * HOUR, 21), fresh, &none).unwrap();
         assert!(text.starts_with("21 of 21 records are more than an hour ahead of"), "{text}");
-        // In one parcel or in several.
+        // In one batch or in several.
         let mut share = Share::default();
         share.add(20, 20);
         assert!(fault(&many("a", 2 * HOUR, 1), fresh, &share).is_some());

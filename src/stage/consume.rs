@@ -1,8 +1,8 @@
-//! First stage of `write`: reads messages, and gathers them into parcels.
+//! First stage of `write`: reads messages, and gathers them into batches.
 //!
 //! Takes: messages of the partitions that the group assigns to us, and [`StoreReply`]. Gives:
-//! [`StoreRequest`], one parcel at a time: the next is gathered while the writer stores. Ends when: a stop is
-//! asked for and the last parcel is stored or given up. On failure: waits for brokers that are away; while
+//! [`StoreRequest`], one batch at a time: the next is gathered while the writer stores. Ends when: a stop is
+//! asked for and the last batch is stored or given up. On failure: waits for brokers that are away; while
 //! the store is away, partitions are paused and the poll goes on, so that the group keeps us.
 
 mod availability;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use self::builder::ParcelBuilder;
-pub use self::builder::ParcelLimits;
+pub use self::builder::BatchBounds;
+use self::builder::BatchBuilder;
 use self::damage::Damage;
 use self::positions::{PartitionPositions, start_offset};
 use super::messages::{PositionRequest, StoreReply, StoreRequest};
@@ -31,16 +31,16 @@ use crate::model::wire::{Decoded, Refused, decode};
 use crate::stop::Stop;
 use crate::store::{MessageOrigin, Position};
 
-/// Longest wait for a message; a stop, a reply or a full parcel is noticed within it.
+/// Longest wait for a message; a stop, a reply or a full batch is noticed within it.
 const TURN: Duration = Duration::from_millis(100);
-/// Time that a full parcel waits for the writer before fetching is paused. Pausing for less is not worth it:
+/// Time that a full batch waits for the writer before fetching is paused. Pausing for less is not worth it:
 /// messages already fetched would be fetched again.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before partitions that could not be taken over are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Most bytes that are kept of a message that cannot be read.
 const PAYLOAD_MAX: usize = 64 * 1024;
-/// Longest wait for the last parcel; the writer gives up earlier.
+/// Longest wait for the last batch; the writer gives up earlier.
 const LAST_STORE_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Stage that reads messages.
@@ -54,8 +54,8 @@ pub struct Consumer {
     stop: Stop,
     cluster: String,
     positions: PartitionPositions,
-    builder: ParcelBuilder,
-    /// Time since which the writer has a parcel of ours; none: it has none.
+    builder: BatchBuilder,
+    /// Time since which the writer has a batch of ours; none: it has none.
     handed_over_at: Option<Instant>,
     /// Partitions that the group has given us and that we have not taken over yet.
     assigned: BTreeSet<i32>,
@@ -100,7 +100,7 @@ impl Consumer {
     /// A setting that librdkafka does not take.
     pub fn new(
         kafka: &Kafka,
-        limits: ParcelLimits,
+        limits: BatchBounds,
         requests: Sender<StoreRequest>,
         replies: Receiver<StoreReply>,
         health: Arc<SharedHealth>,
@@ -117,7 +117,7 @@ impl Consumer {
             stop,
             cluster: String::new(),
             positions: PartitionPositions::default(),
-            builder: ParcelBuilder::new(limits),
+            builder: BatchBuilder::new(limits),
             handed_over_at: None,
             assigned: BTreeSet::new(),
             asked: None,
@@ -136,7 +136,7 @@ impl Consumer {
         })
     }
 
-    /// Reads until told to stop, and has the last parcel stored.
+    /// Reads until told to stop, and has the last batch stored.
     ///
     /// # Errors
     /// The writer is gone, or librdkafka refuses the topic.
@@ -260,7 +260,7 @@ impl Consumer {
         }
     }
 
-    /// Does one turn: hands over the parcel that is due, and waits for something to happen in Kafka.
+    /// Does one turn: hands over the batch that is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
         if self.handed_over_at.is_none()
             && self.builder.due().is_some_and(|due| due <= Instant::now())
@@ -335,17 +335,17 @@ impl Consumer {
         }
     }
 
-    /// Gives the parcel to the writer, which must not have another one.
+    /// Gives the batch to the writer, which must not have another one.
     fn send_parcel(&mut self) {
         if self.builder.is_empty() {
             return;
         }
         self.report_offset_gaps();
-        let mut parcel = self.builder.take();
-        parcel.cluster.clone_from(&self.cluster);
-        parcel.topic.clone_from(&self.kafka.topic);
-        self.positions.hand_over(&parcel.marks);
-        let is_sent = self.requests.send(StoreRequest::Parcel(Box::new(parcel))).is_ok();
+        let mut batch = self.builder.take();
+        batch.cluster.clone_from(&self.cluster);
+        batch.topic.clone_from(&self.kafka.topic);
+        self.positions.hand_over(&batch.marks);
+        let is_sent = self.requests.send(StoreRequest::Batch(Box::new(batch))).is_ok();
         self.handed_over_at = is_sent.then(Instant::now);
     }
 
@@ -361,7 +361,7 @@ impl Consumer {
         }
     }
 
-    /// Has the last parcel stored, if the writer can still do that.
+    /// Has the last batch stored, if the writer can still do that.
     fn finish(&mut self) {
         let limit = Instant::now() + LAST_STORE_TIMEOUT;
         while (self.handed_over_at.is_some() || !self.builder.is_empty()) && Instant::now() < limit

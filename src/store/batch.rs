@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn parcels_of_one_topic_are_joined_and_what_was_read_again_counts_once() {
+    fn batches_of_one_topic_are_joined_and_what_was_read_again_counts_once() {
         let mark = |partition, from, next, reset| Mark {
             partition,
             from,

@@ -1,7 +1,7 @@
 //! `sitewatch write`: reads from Kafka, and stores in PostgreSQL.
 //!
 //! ```text
-//!     Kafka ──> consume ──Parcel──> persist ──> PostgreSQL      each on a thread of its own
+//!     Kafka ──> consume ──Batch──> persist ──> PostgreSQL      each on a thread of its own
 //!                  └─────StoreReply────┘       main: signals; serve: /health; tend ──> PostgreSQL
 //! ```
 //!
@@ -22,9 +22,9 @@ use crate::error::{Context, Error};
 use crate::model::counters::Daemon;
 use crate::model::health::SharedHealth;
 use crate::show::text::count;
-use crate::stage::consume::{Consumer, ParcelLimits};
+use crate::stage::consume::{BatchBounds, Consumer};
 use crate::stage::messages::StoreRequest;
-use crate::stage::persist::parcels::{ParcelWriter, Unstored};
+use crate::stage::persist::batches::{BatchWriter, Unstored};
 use crate::stage::supervise::{SignalHandler, Supervisor};
 use crate::stage::tend::Housekeeper;
 use crate::stop::Stop;
@@ -54,7 +54,7 @@ pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
 fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> {
     let health = SharedHealth::new(Daemon::Write, "");
     let stop = Stop::default();
-    let limits = ParcelLimits { count: config.write.batch_max, age: config.write.batch_age };
+    let limits = BatchBounds { count: config.write.batch_max, age: config.write.batch_age };
     let (requests_in, requests): (Sender<StoreRequest>, Receiver<StoreRequest>) = channel();
     let (replies_in, replies) = channel();
     let consumer =
@@ -71,7 +71,7 @@ fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> 
     );
     let housekeeper = Housekeeper::new(config, postgres.clone(), stop.clone());
     let writer =
-        ParcelWriter::new(config, postgres, requests, replies_in, health.clone(), stop.clone());
+        BatchWriter::new(config, postgres, requests, replies_in, health.clone(), stop.clone());
     let (ended_in, ended) = smol::channel::bounded::<()>(1);
     let (unstored_in, unstored) = sync_channel(1);
     let (consumed_in, consumed) = sync_channel(1);

@@ -10,7 +10,7 @@ use crate::kafka::{StatusChange, Topic, ensure};
 const CHECK_BROKERS_EVERY: Duration = Duration::from_secs(2);
 /// Time without a message after which brokers are asked whether they are there.
 const CHECK_BROKERS_AFTER: Duration = Duration::from_secs(5);
-/// Time over one parcel after which a store counts as away.
+/// Time over one batch after which a store counts as away.
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Consumer {

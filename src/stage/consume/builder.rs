@@ -7,26 +7,26 @@ use super::positions::Arrival;
 use crate::model::record::Record;
 use crate::store::{Batch, DeadLetter, Mark, MessageOrigin};
 
-/// Bytes from which on a parcel is full.
+/// Bytes from which on a batch is full.
 const PARCEL_BYTES: usize = 8 << 20;
 
-/// ParcelLimits from which on a parcel is full or due.
+/// BatchBounds from which on a batch is full or due.
 #[derive(Debug, Clone, Copy)]
-pub struct ParcelLimits {
-    /// Most records and dead letters in a parcel.
+pub struct BatchBounds {
+    /// Most records and dead letters in a batch.
     pub count: usize,
-    /// Longest wait of the parcel's first message.
+    /// Longest wait of the batch's first message.
     pub age: Duration,
 }
 
 /// Batch under construction.
-pub struct ParcelBuilder {
-    limits: ParcelLimits,
-    parcel: Batch,
+pub struct BatchBuilder {
+    limits: BatchBounds,
+    batch: Batch,
     marks: BTreeMap<i32, Mark>,
     gaps: BTreeMap<i32, Vec<OffsetGap>>,
     bytes: usize,
-    /// Time at which the first message came; none: the parcel is empty.
+    /// Time at which the first message came; none: the batch is empty.
     since: Option<Instant>,
 }
 
@@ -39,11 +39,11 @@ pub struct OffsetGap {
     pub came: MessageOrigin,
 }
 
-impl ParcelBuilder {
-    /// Creates an empty parcel.
-    pub fn new(limits: ParcelLimits) -> ParcelBuilder {
-        let (parcel, marks, gaps) = Default::default();
-        ParcelBuilder { limits, parcel, marks, gaps, bytes: 0, since: None }
+impl BatchBuilder {
+    /// Creates an empty batch.
+    pub fn new(limits: BatchBounds) -> BatchBuilder {
+        let (batch, marks, gaps) = Default::default();
+        BatchBuilder { limits, batch, marks, gaps, bytes: 0, since: None }
     }
 
     /// Notes a message that has come; `hash` is its fingerprint.
@@ -66,7 +66,7 @@ impl ParcelBuilder {
         }
     }
 
-    /// Takes out the gaps of each partition, to be reported before the parcel goes.
+    /// Takes out the gaps of each partition, to be reported before the batch goes.
     pub fn take_holes(&mut self) -> BTreeMap<i32, Vec<OffsetGap>> {
         std::mem::take(&mut self.gaps)
     }
@@ -74,24 +74,24 @@ impl ParcelBuilder {
     /// Adds a record.
     pub fn record(&mut self, origin: MessageOrigin, record: Record) {
         self.bytes += record.weight();
-        self.parcel.records.push(record);
-        self.parcel.origins.push(origin);
+        self.batch.records.push(record);
+        self.batch.origins.push(origin);
     }
 
     /// Adds a dead letter.
     pub fn letter(&mut self, letter: DeadLetter) {
         self.bytes += letter.payload.len();
-        self.parcel.dead.push(letter);
+        self.batch.dead.push(letter);
     }
 
-    /// Returns the time to store the parcel; none: the parcel is empty.
+    /// Returns the time to store the batch; none: the batch is empty.
     pub fn due(&self) -> Option<Instant> {
         self.since.map(|since| if self.is_full() { since } else { since + self.limits.age })
     }
 
     /// Returns true if nothing more is to be added.
     pub fn is_full(&self) -> bool {
-        let count = self.parcel.records.len() + self.parcel.dead.len();
+        let count = self.batch.records.len() + self.batch.dead.len();
         count >= self.limits.count || self.bytes >= PARCEL_BYTES
     }
 
@@ -106,12 +106,12 @@ impl ParcelBuilder {
         self.gaps.clear();
     }
 
-    /// Takes the parcel out, and begins a new one.
+    /// Takes the batch out, and begins a new one.
     pub fn take(&mut self) -> Batch {
         (self.bytes, self.since) = (0, None);
-        let mut parcel = std::mem::take(&mut self.parcel);
-        parcel.marks = std::mem::take(&mut self.marks).into_values().collect();
-        parcel
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.marks = std::mem::take(&mut self.marks).into_values().collect();
+        batch
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use crate::model::record::NodeState;
 
-    fn builder(count: usize) -> ParcelBuilder {
-        ParcelBuilder::new(ParcelLimits { count, age: Duration::from_secs(1) })
+    fn builder(count: usize) -> BatchBuilder {
+        BatchBuilder::new(BatchBounds { count, age: Duration::from_secs(1) })
     }
 
     fn record() -> Record {
@@ -150,7 +150,7 @@ mod tests {
         builder.record(origin(1, 7), record());
         assert_eq!((builder.due(), builder.is_full()), (Some(now), true));
 
-        let parcel = builder.take();
+        let batch = builder.take();
         let mark = |partition, from, next, hash| Mark {
             partition,
             from,
@@ -158,8 +158,8 @@ mod tests {
             hash: Some(hash),
             ..Mark::default()
         };
-        assert_eq!(parcel.marks, [mark(1, 0, 8, 2), mark(3, 100, 101, 1)]);
-        assert_eq!(parcel.origins, [origin(3, 100), origin(1, 7)]);
+        assert_eq!(batch.marks, [mark(1, 0, 8, 2), mark(3, 100, 101, 1)]);
+        assert_eq!(batch.origins, [origin(3, 100), origin(1, 7)]);
         assert!(builder.due().is_none() && builder.is_empty());
     }
 

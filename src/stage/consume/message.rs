@@ -9,7 +9,7 @@ use crate::model::record::Record;
 use crate::model::wire::{Decoded, Reason, Refused};
 use crate::store::{DeadLetter, MessageOrigin};
 
-/// Most gaps of a partition in one parcel that are told one by one if no broker says what they were; more
+/// Most gaps of a partition in one batch that are told one by one if no broker says what they were; more
 /// are told as one. Deletion leaves few gaps, transactions many.
 const OFFSET_GAPS_MAX: usize = 10;
 /// Time after which the log says again that messages cannot be read for a reason.
@@ -45,7 +45,7 @@ impl Consumer {
         self.add_missing(MessageOrigin { offset: was, ..came }, detail);
     }
 
-    /// Tells, before the parcel goes, of offsets that did not come. They are lost if Kafka has let go of
+    /// Tells, before the batch goes, of offsets that did not come. They are lost if Kafka has let go of
     /// them; those of transactions, and of compaction, never were records.
     pub(super) fn report_offset_gaps(&mut self) {
         for (partition, gaps) in self.builder.take_holes() {

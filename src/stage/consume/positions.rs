@@ -16,11 +16,11 @@ pub struct PartitionPositions(BTreeMap<i32, PartitionPosition>);
 /// Position in one partition.
 #[derive(Debug)]
 struct PartitionPosition {
-    /// Next offset as it is stored, or will be with the parcel that the writer has.
+    /// Next offset as it is stored, or will be with the batch that the writer has.
     mark: i64,
     /// Offset that should come next; 0: the earliest there is.
     next: i64,
-    /// Messages that were stored, or will be with the parcel that the writer has.
+    /// Messages that were stored, or will be with the batch that the writer has.
     anchors: Anchors,
     /// Message that came last, which may not be stored yet.
     last: Option<Anchor>,
@@ -127,7 +127,7 @@ impl PartitionPositions {
         Some(Arrival { mark: position.mark, gap_from, restart })
     }
 
-    /// Takes the marks of a parcel that the writer has now.
+    /// Takes the marks of a batch that the writer has now.
     pub fn hand_over(&mut self, marks: &[Mark]) {
         for mark in marks {
             if let Some(position) = self.0.get_mut(&mark.partition) {

@@ -1,4 +1,4 @@
 //! Last stages of `run` and `write`: they store what comes.
 
-pub mod parcels;
+pub mod batches;
 pub mod records;

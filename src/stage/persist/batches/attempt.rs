@@ -1,4 +1,4 @@
-//! Tries to store a parcel: judges its times by the database's clock and, if records are refused, leaves out
+//! Tries to store a batch: judges its times by the database's clock and, if records are refused, leaves out
 //! the few that are at fault themselves.
 
 use std::collections::{HashMap, HashSet};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::outage::StoreFault;
 use super::times::{ClockDoubt, judge};
-use super::{ParcelWriter, StoreReply};
+use super::{BatchWriter, StoreReply};
 use crate::model::refusal::{Fault, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
@@ -23,9 +23,9 @@ const CLOCK: &str = "clock";
 /// Time after which the log says again that records become dead letters for a reason.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
-/// Result of a try to store a parcel.
+/// Result of a try to store a batch.
 pub enum TryResult {
-    /// The store has answered for the whole parcel.
+    /// The store has answered for the whole batch.
     Done(WriteResult),
     /// Records are refused, and nobody can tell yet whether they or the table are at fault; the text says
     /// more.
@@ -46,11 +46,11 @@ pub struct SetAsideCounts {
 }
 
 impl SetAsideCounts {
-    /// Counts the letters of a parcel that is stored, and logs a reason for them. Returns their number.
-    pub fn count(&mut self, parcel: &Batch) -> u64 {
-        let of = |reason| parcel.dead.iter().filter(move |letter| letter.reason == reason);
+    /// Counts the letters of a batch that is stored, and logs a reason for them. Returns their number.
+    pub fn count(&mut self, batch: &Batch) -> u64 {
+        let of = |reason| batch.dead.iter().filter(move |letter| letter.reason == reason);
         let (early, refused) = (of(TIME).count() as u64, of(STORE).count() as u64);
-        let all = parcel.records.len() as u64 + early + refused;
+        let all = batch.records.len() as u64 + early + refused;
         self.time.add(early, all);
         self.refused.add(refused, all);
         for reason in [TIME, STORE] {
@@ -80,29 +80,29 @@ impl SetAsideCounts {
     }
 }
 
-impl ParcelWriter {
-    /// Tries to store a parcel that has been in doubt for `waited`. Records that become dead letters are
-    /// moved within the parcel.
+impl BatchWriter {
+    /// Tries to store a batch that has been in doubt for `waited`. Records that become dead letters are
+    /// moved within the batch.
     pub(super) fn try_store(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Batch,
+        batch: &mut Batch,
         waited: Duration,
     ) -> Result<TryResult, StoreFault> {
         let now_ms = self.now_ms(store)?;
         let keep = self.retention.checks;
-        let judged = judge(parcel, now_ms, keep, &self.aside.time, || store.newest_due());
+        let judged = judge(batch, now_ms, keep, &self.aside.time, || store.newest_due());
         let judged = judged.map_err(|doubt| match doubt {
             ClockDoubt::Clock(why) => StoreFault::Clock(why),
             ClockDoubt::Store(error) => error.into(),
         })?;
-        let stored = match store.write(parcel, now_ms) {
+        let stored = match store.write(batch, now_ms) {
             Err(StoreError::Refused { text }) => {
-                if let Some(why) = self.sift(store, parcel, now_ms, (waited, text))? {
+                if let Some(why) = self.sift(store, batch, now_ms, (waited, text))? {
                     return Ok(TryResult::Doubtful(why));
                 }
                 // A refusal now is not the fault of single records.
-                store.write(parcel, now_ms).map_err(|error| match error {
+                store.write(batch, now_ms).map_err(|error| match error {
                     StoreError::Refused { text } => StoreFault::Refused(text),
                     other => other.into(),
                 })
@@ -118,17 +118,17 @@ impl ParcelWriter {
     fn sift(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Batch,
+        batch: &mut Batch,
         now_ms: i64,
         (waited, why): (Duration, String),
     ) -> Result<Option<String>, StoreFault> {
-        let before = parcel.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
-        let most = limit(parcel.records.len() as u64 + before).saturating_sub(before);
-        let refused = store.find_refused(parcel, now_ms, most)?;
+        let before = batch.dead.iter().filter(|letter| letter.reason == STORE).count() as u64;
+        let most = limit(batch.records.len() as u64 + before).saturating_sub(before);
+        let refused = store.find_refused(batch, now_ms, most)?;
         if refused.is_empty() {
             return Ok(None);
         }
-        let all = of_their_kinds(parcel, &refused) + before;
+        let all = of_their_kinds(batch, &refused) + before;
         let why = refused.first().map_or(why, |first| first.why.clone());
         match judge_refused(refused.len() as u64 + before, all, waited, &self.aside.refused) {
             Fault::Records => {}
@@ -144,11 +144,11 @@ impl ParcelWriter {
             }
         }
         for refused in refused.into_iter().rev() {
-            let record = parcel.records.remove(refused.index);
-            let origin = parcel.origins.remove(refused.index);
+            let record = batch.records.remove(refused.index);
+            let origin = batch.origins.remove(refused.index);
             let (payload, detail) = (encode(&record).into_bytes(), refused.why);
             let letter = DeadLetter { origin, payload, reason: STORE, detail };
-            parcel.dead.push(letter);
+            batch.dead.push(letter);
         }
         Ok(None)
     }
@@ -172,8 +172,8 @@ impl ParcelWriter {
 }
 
 /// Counts the records of the same kinds as the refused ones: a table that takes nodes may refuse every check.
-fn of_their_kinds(parcel: &Batch, refused: &[RefusedRecord]) -> u64 {
-    let of = |refused: &RefusedRecord| parcel.records.get(refused.index).map(discriminant);
+fn of_their_kinds(batch: &Batch, refused: &[RefusedRecord]) -> u64 {
+    let of = |refused: &RefusedRecord| batch.records.get(refused.index).map(discriminant);
     let kinds: HashSet<_> = refused.iter().filter_map(of).collect();
-    parcel.records.iter().filter(|record| kinds.contains(&discriminant(*record))).count() as u64
+    batch.records.iter().filter(|record| kinds.contains(&discriminant(*record))).count() as u64
 }

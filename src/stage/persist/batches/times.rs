@@ -1,4 +1,4 @@
-//! Judges a parcel's times by the database's clock, before it is stored: messages that the consumer found
+//! Judges a batch's times by the database's clock, before it is stored: messages that the consumer found
 //! too far ahead of this host's clock are judged again, and ages count from the moment up to which the
 //! checks bear out the clock. The rules are those of [`crate::model::safeguard`].
 
@@ -10,7 +10,7 @@ use crate::model::safeguard::{Share, Times, age_moment, is_ahead};
 use crate::model::wire::{Decoded, decode, encode};
 use crate::store::{Batch, DeadLetter, MessageOrigin, StoreError};
 
-/// Result for a parcel that can be stored.
+/// Result for a batch that can be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Number of records that are dead letters for their time.
@@ -19,7 +19,7 @@ pub struct Judged {
     pub is_spared: bool,
 }
 
-/// Reason for which a parcel is not judged.
+/// Reason for which a batch is not judged.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClockDoubt {
     /// The clock cannot be right; the text says why.
@@ -28,21 +28,21 @@ pub enum ClockDoubt {
     Store(StoreError),
 }
 
-/// Judges a parcel at `now_ms`, for a store that keeps checks for `keep`. On a doubt nothing in the parcel
+/// Judges a batch at `now_ms`, for a store that keeps checks for `keep`. On a doubt nothing in the batch
 /// changes, except perhaps the order of its letters.
 ///
 /// # Errors
 /// The clock is in doubt, or the store did not say what it holds: nothing may be put aside.
 pub fn judge(
-    parcel: &mut Batch,
+    batch: &mut Batch,
     now_ms: i64,
     keep: Duration,
     share: &Share,
     newest: impl FnOnce() -> Result<Option<i64>, StoreError>,
 ) -> Result<Judged, ClockDoubt> {
-    let doubtful = take_doubtful(parcel);
+    let doubtful = take_doubtful(batch);
     let mut times = Times::default();
-    let records = parcel.records.iter().chain(doubtful.iter().map(|(record, _)| record));
+    let records = batch.records.iter().chain(doubtful.iter().map(|(record, _)| record));
     records.for_each(|record| times.add(record, now_ms));
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let from_ms = now_ms.saturating_sub(keep_ms);
@@ -57,24 +57,24 @@ pub fn judge(
     let newest_ms = match judged {
         Ok(newest_ms) => newest_ms,
         Err(doubt) => {
-            parcel.dead.extend(doubtful.into_iter().map(|(_, letter)| letter));
+            batch.dead.extend(doubtful.into_iter().map(|(_, letter)| letter));
             return Err(doubt);
         }
     };
     let age_ms = if has_old { age_moment(now_ms, newest_ms) } else { now_ms };
-    parcel.age_ms = Some(age_ms);
-    let letters = settle(parcel, doubtful, has_ahead, now_ms);
+    batch.age_ms = Some(age_ms);
+    let letters = settle(batch, doubtful, has_ahead, now_ms);
     Ok(Judged { letters, is_spared: age_ms < now_ms })
 }
 
 /// Takes out the letters that are records except for their time.
-fn take_doubtful(parcel: &mut Batch) -> Vec<(Record, DeadLetter)> {
+fn take_doubtful(batch: &mut Batch) -> Vec<(Record, DeadLetter)> {
     let mut doubtful = Vec::new();
-    for letter in std::mem::take(&mut parcel.dead) {
+    for letter in std::mem::take(&mut batch.dead) {
         let is_early = letter.reason == Reason::Time.as_str();
         match is_early.then(|| decode(&letter.payload, i64::MAX)) {
             Some(Ok(Decoded::Record(record))) => doubtful.push((record, letter)),
-            _ => parcel.dead.push(letter),
+            _ => batch.dead.push(letter),
         }
     }
     doubtful
@@ -82,7 +82,7 @@ fn take_doubtful(parcel: &mut Batch) -> Vec<(Record, DeadLetter)> {
 
 /// Sorts records and letters by the clock. Returns the number of letters for their time.
 fn settle(
-    parcel: &mut Batch,
+    batch: &mut Batch,
     doubtful: Vec<(Record, DeadLetter)>,
     has_ahead: bool,
     now_ms: i64,
@@ -90,21 +90,21 @@ fn settle(
     if doubtful.is_empty() && !has_ahead {
         return 0;
     }
-    let (records, origins) = (std::mem::take(&mut parcel.records), parcel.origins.drain(..));
+    let (records, origins) = (std::mem::take(&mut batch.records), batch.origins.drain(..));
     let mut kept: Vec<(Record, MessageOrigin)> = Vec::with_capacity(records.len());
     let mut letters = 0;
     for (record, origin) in records.into_iter().zip(origins) {
         match bury(&record, origin, now_ms) {
             None => kept.push((record, origin)),
             Some(letter) => {
-                parcel.dead.push(letter);
+                batch.dead.push(letter);
                 letters += 1;
             }
         }
     }
     for (record, letter) in doubtful {
         if is_ahead(&record, now_ms) {
-            parcel.dead.push(letter);
+            batch.dead.push(letter);
             letters += 1;
         } else {
             kept.push((record, letter.origin));
@@ -112,7 +112,7 @@ fn settle(
     }
     // All checks of a target come in one partition: sorting by origin keeps their order.
     kept.sort_by_key(|(_, origin)| *origin);
-    (parcel.records, parcel.origins) = kept.into_iter().unzip();
+    (batch.records, batch.origins) = kept.into_iter().unzip();
     letters
 }
 
@@ -144,29 +144,29 @@ mod tests {
     }
 
     /// Records of these times, in turn as they were and as the consumer's letters.
-    fn parcel(times: &[i64]) -> Batch {
-        let mut parcel = Batch::default();
+    fn batch(times: &[i64]) -> Batch {
+        let mut batch = Batch::default();
         for (offset, ms) in (0..).zip(times) {
             let origin = MessageOrigin { offset, ..MessageOrigin::default() };
             if offset % 2 == 0 {
-                parcel.records.push(record(*ms));
-                parcel.origins.push(origin);
+                batch.records.push(record(*ms));
+                batch.origins.push(origin);
             } else {
                 let payload = encode(&record(*ms)).into_bytes();
                 let (reason, detail) = ("time", "by this host".to_owned());
-                parcel.dead.push(DeadLetter { origin, payload, reason, detail });
+                batch.dead.push(DeadLetter { origin, payload, reason, detail });
             }
         }
-        parcel
+        batch
     }
 
-    fn judged(parcel: &mut Batch, newest: Option<i64>) -> Result<Judged, ClockDoubt> {
-        judge(parcel, NOW, KEEP, &Share::default(), || Ok(newest))
+    fn judged(batch: &mut Batch, newest: Option<i64>) -> Result<Judged, ClockDoubt> {
+        judge(batch, NOW, KEEP, &Share::default(), || Ok(newest))
     }
 
     #[test]
     fn what_the_reader_found_too_early_is_judged_by_the_other_clock() {
-        let mut some = parcel(&[NOW, NOW + 1, NOW + 2, NOW + 2 * HOUR, NOW + 3 * HOUR, NOW + 5]);
+        let mut some = batch(&[NOW, NOW + 1, NOW + 2, NOW + 2 * HOUR, NOW + 3 * HOUR, NOW + 5]);
         let done = judged(&mut some, Some(NOW));
         assert_eq!(done, Ok(Judged { letters: 2, is_spared: false }));
         let offsets: Vec<i64> = some.origins.iter().map(|origin| origin.offset).collect();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_parcel_in_doubt_stays_whole() {
-        let mut all = parcel(&[NOW + 2 * HOUR; 50]);
+        let mut all = batch(&[NOW + 2 * HOUR; 50]);
         assert!(matches!(judged(&mut all, None), Err(ClockDoubt::Clock(_))));
         assert_eq!((all.records.len(), all.origins.len(), all.dead.len()), (25, 25, 25));
         let away = StoreError::Away { text: "away".to_owned() };
@@ -208,7 +208,7 @@ mod tests {
             // A record that is ahead proves nothing.
             (vec![NOW - 100 * DAY, NOW + 2 * HOUR], None, NOW - 99 * DAY),
         ] {
-            let mut some = parcel(&times);
+            let mut some = batch(&times);
             let done = judged(&mut some, newest).unwrap();
             assert_eq!((some.age_ms, done.is_spared), (Some(age), age < NOW), "{times:?}");
         }

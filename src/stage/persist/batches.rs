@@ -1,9 +1,9 @@
-//! Last stage of `write`: stores parcels in PostgreSQL, and returns the offsets at which reading goes on.
+//! Last stage of `write`: stores batches in PostgreSQL, and returns the offsets at which reading goes on.
 //!
 //! Takes: [`StoreRequest`]. Gives: [`StoreReply`]. Ends when: the consumer is gone and all is stored, or,
 //! once told to stop, `stop_timeout` is over. On failure: tries again until a try succeeds; a record that
 //! PostgreSQL refuses for its own fault is looked for, and kept as a dead letter. While a clock or the table
-//! is at fault, the parcel waits, and nothing is dropped.
+//! is at fault, the batch waits, and nothing is dropped.
 
 mod attempt;
 mod outage;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use self::attempt::{SetAsideCounts, TryResult};
 use self::outage::{StoreFault, StoreOutage};
-use self::suspects::SuspectParcel;
+use self::suspects::SuspectBatch;
 use crate::clock;
 use crate::config::{self, Config, Retention};
 use crate::model::backoff::Backoff;
@@ -37,11 +37,11 @@ const AT_ONCE: Duration = Duration::ZERO;
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Time without a question after which a store is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// The same while nothing can be stored, or a parcel is in doubt.
+/// The same while nothing can be stored, or a batch is in doubt.
 const PING_EVERY_IN_OUTAGE: Duration = Duration::from_secs(1);
 
-/// Stage that stores parcels.
-pub struct ParcelWriter {
+/// Stage that stores batches.
+pub struct BatchWriter {
     settings: config::Postgres,
     retention: Retention,
     stop_timeout: Duration,
@@ -56,7 +56,7 @@ pub struct ParcelWriter {
     /// Counts of the records that were put aside.
     aside: SetAsideCounts,
     /// Batch that waits until it is known whether the table or its records are at fault.
-    doubt: Option<SuspectParcel>,
+    doubt: Option<SuspectBatch>,
 }
 
 /// Work that was left when the writer was told to stop while nothing could be stored.
@@ -70,7 +70,7 @@ pub struct Unstored {
 /// End of all tries: the program was told to stop, and nothing could be stored for long enough.
 struct GaveUp;
 
-impl ParcelWriter {
+impl BatchWriter {
     /// Creates the stage; it has not connected yet.
     pub fn new(
         config: &Config,
@@ -79,8 +79,8 @@ impl ParcelWriter {
         replies: Sender<StoreReply>,
         health: Arc<SharedHealth>,
         stop: Stop,
-    ) -> ParcelWriter {
-        ParcelWriter {
+    ) -> BatchWriter {
+        BatchWriter {
             settings,
             retention: config.retention.clone(),
             stop_timeout: config.probe.stop_timeout,
@@ -95,7 +95,7 @@ impl ParcelWriter {
         }
     }
 
-    /// Stores parcels until the consumer is gone. Returns what is left, if nothing can be stored.
+    /// Stores batches until the consumer is gone. Returns what is left, if nothing can be stored.
     pub fn run(mut self) -> Option<Unstored> {
         let (GaveUp, count) = self.work().err()?;
         let is_held =
@@ -103,7 +103,7 @@ impl ParcelWriter {
         Some(Unstored { count, is_held })
     }
 
-    /// Stores parcels and answers questions until the consumer is gone. An error has the number of records
+    /// Stores batches and answers questions until the consumer is gone. An error has the number of records
     /// that were being stored.
     fn work(&mut self) -> Result<(), (GaveUp, u64)> {
         let idle = |gave_up| (gave_up, 0);
@@ -118,8 +118,8 @@ impl ParcelWriter {
             let is_waiting = self.outage.is_some() || self.doubt.is_some();
             let knock = if is_waiting { PING_EVERY_IN_OUTAGE } else { PING_EVERY };
             match self.requests.recv_timeout(knock) {
-                Ok(StoreRequest::Parcel(parcel)) => {
-                    let answer = self.store(&mut store, *parcel)?;
+                Ok(StoreRequest::Batch(batch)) => {
+                    let answer = self.store(&mut store, *batch)?;
                     // Without an answer the consumer hands over no more.
                     if !(matches!(answer, StoreReply::Deferred) && self.is_full()) {
                         self.reply(answer);
@@ -155,32 +155,32 @@ impl ParcelWriter {
         let _ = self.replies.send(answer);
     }
 
-    /// Stores a parcel, with the one in doubt. An error has the number of their records.
-    fn store(&mut self, store: &mut Postgres, parcel: Batch) -> Result<StoreReply, (GaveUp, u64)> {
-        let mut parcel = self.join_suspects(parcel);
-        let waiting = parcel.records.len() as u64;
+    /// Stores a batch, with the one in doubt. An error has the number of their records.
+    fn store(&mut self, store: &mut Postgres, batch: Batch) -> Result<StoreReply, (GaveUp, u64)> {
+        let mut batch = self.join_suspects(batch);
+        let waiting = batch.records.len() as u64;
         self.health.count(|counters| counters.waiting = waiting);
         let gave_up = |gave_up| (gave_up, waiting);
         let (mut tried, mut is_older) =
-            (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, false);
+            (self.store_or_set_aside(store, &mut batch).map_err(gave_up)?, false);
         if matches!(tried, TryResult::Done(WriteResult::Older(_))) {
             // The records that were read are true all the same, and may not be there to be read again: they
             // are stored without marks.
-            parcel.marks.clear();
+            batch.marks.clear();
             (tried, is_older) =
-                (self.store_or_set_aside(store, &mut parcel).map_err(gave_up)?, true);
+                (self.store_or_set_aside(store, &mut batch).map_err(gave_up)?, true);
         }
         let written = match tried {
             TryResult::Done(WriteResult::Stored(written)) => written,
             TryResult::Done(WriteResult::Older(_)) => return Ok(StoreReply::Outdated),
             TryResult::Doubtful(why) => {
-                self.hold(parcel, &why);
+                self.hold(batch, &why);
                 return Ok(if is_older { StoreReply::Outdated } else { StoreReply::Deferred });
             }
         };
         self.end_doubt();
         let now = clock::now_ms();
-        let letters = self.aside.count(&parcel);
+        let letters = self.aside.count(&batch);
         self.health.count(|counters| {
             counters.stored += written.checks;
             counters.repeats += written.repeats;
@@ -189,17 +189,17 @@ impl ParcelWriter {
             counters.waiting = 0;
             counters.stored_ms = now;
         });
-        Ok(if is_older { StoreReply::Outdated } else { StoreReply::Stored(parcel.marks) })
+        Ok(if is_older { StoreReply::Outdated } else { StoreReply::Stored(batch.marks) })
     }
 
-    /// Stores a parcel; records that are refused for their own fault become dead letters.
+    /// Stores a batch; records that are refused for their own fault become dead letters.
     fn store_or_set_aside(
         &mut self,
         store: &mut Postgres,
-        parcel: &mut Batch,
+        batch: &mut Batch,
     ) -> Result<TryResult, GaveUp> {
         let waited = self.waited();
-        self.retry_until_done(self.stop_timeout, |writer| writer.try_store(store, parcel, waited))
+        self.retry_until_done(self.stop_timeout, |writer| writer.try_store(store, batch, waited))
     }
 
     fn positions(
@@ -254,7 +254,7 @@ impl ParcelWriter {
     fn retry_until_done<T>(
         &mut self,
         timeout: Duration,
-        mut act: impl FnMut(&mut ParcelWriter) -> Result<T, StoreFault>,
+        mut act: impl FnMut(&mut BatchWriter) -> Result<T, StoreFault>,
     ) -> Result<T, GaveUp> {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {

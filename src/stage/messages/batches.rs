@@ -5,7 +5,7 @@ use crate::store::{Batch, Mark, Position};
 /// Request of the consumer to the writer.
 pub enum StoreRequest {
     /// Batch to be stored.
-    Parcel(Box<Batch>),
+    Batch(Box<Batch>),
     /// Request for the offsets to go on at.
     Positions(PositionRequest),
 }
@@ -24,18 +24,18 @@ pub struct PositionRequest {
 pub enum StoreReply {
     /// The store is ready for work.
     Ready,
-    /// The parcel is stored, up to these marks.
+    /// The batch is stored, up to these marks.
     Stored(Vec<Mark>),
-    /// The parcel waits for the next one: the two are stored together.
+    /// The batch waits for the next one: the two are stored together.
     Deferred,
-    /// The store is older than the parcel, whose records are stored without their marks: ask for the offsets
+    /// The store is older than the batch, whose records are stored without their marks: ask for the offsets
     /// to go on at.
     Outdated,
     /// Offsets to go on at, of each partition that was asked for; 0: nothing of the partition is stored.
     Positions(Vec<(i32, Position)>),
     /// Nothing can be stored: fetch nothing more for now. Has the word of `/health`.
     Away(&'static str),
-    /// Parcels can be stored again.
+    /// Batches can be stored again.
     Back,
     /// The connection to the store is a new one: the database may be older than what was stored.
     Reconnected,

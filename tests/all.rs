@@ -9,6 +9,10 @@
 
 mod harness;
 
+mod house {
+    mod layers; // the sources: layers, what the model must not touch, times of 64 bits, length of files
+}
+
 mod artefact;
 mod attempts;
 mod away;
@@ -21,7 +25,6 @@ mod frozen;
 mod handshake;
 mod health;
 mod kill;
-mod layers;
 mod listener;
 mod places;
 mod poison;

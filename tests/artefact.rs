@@ -3,16 +3,16 @@
 //! `cargo test` does not run them, and its summary says so. What the host's build has proved
 //! already is proved here once and small: that nothing left out of the artefact was needed.
 
-mod bare;
+mod bare_host;
 mod checks;
 mod dates;
-mod dist;
-mod doors;
-mod file;
+mod elf;
+mod kafka_auth;
 mod names;
 mod proxies;
+mod release_files;
 mod road;
-mod watch;
+mod run;
 
 use std::thread;
 use std::time::Duration;

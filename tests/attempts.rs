@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, dead, eventually, json};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -11,15 +11,15 @@ pub mod names;
 mod origins;
 mod output;
 mod phases;
+mod preemption;
 pub mod proxies;
-mod reach;
 mod redirects;
 mod refusals;
 mod replies;
 mod requests;
 mod reuse;
+mod route;
 mod sizes;
-mod starved;
 mod tcp;
 
 use std::any::Any;

@@ -15,7 +15,7 @@ use crate::harness::binary::Running;
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
 use crate::harness::{Listener, Script, Sitewatch, Temp, eventually};
-use crate::rows::{Row, Stored};
+use crate::sqlite_rows::{Row, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const SECOND_US: i64 = 1_000_000;

@@ -1,13 +1,13 @@
 //! PostgreSQL as a store, beyond the contract of `store.rs`: marks, dead letters, partitions,
 //! rights, and a server that goes and comes back.
 
+mod batches;
 mod bouncer;
 mod dashboards;
-mod doors;
 mod faults;
-mod hours;
-mod parcels;
+mod partitions;
 mod rights;
+mod sslmode;
 mod views;
 
 use sitewatch::config::{self, Environment, Need};

@@ -6,7 +6,7 @@ use miniserde::json::Value;
 
 use crate::harness::kcat::Kcat;
 use crate::harness::{Fields, json};
-use crate::rows::{Gap, Row, Stored};
+use crate::sqlite_rows::{Gap, Row, Stored};
 
 /// Longest record, in bytes.
 pub const RECORD_MAX: usize = 64 * 1024;

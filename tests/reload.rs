@@ -11,7 +11,7 @@ use crate::harness::binary::Running;
 use crate::harness::{Fields, Kafka, Listener, Script, Sitewatch, Temp, eventually};
 use crate::probe;
 use crate::published::Published;
-use crate::rows::{Stored, phase};
+use crate::sqlite_rows::{Stored, phase};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

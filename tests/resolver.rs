@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::harness::{Listener, Script, Sitewatch, Temp, eventually};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 /// For as long as it takes until as many lookups end as begin, and some more.
 const LENGTH: Duration = Duration::from_secs(16);

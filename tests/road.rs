@@ -1,21 +1,21 @@
 //! The road from Kafka into PostgreSQL under every fault: `write` as a program between a real
 //! broker and a real server, judged by what was put into the one and what stands in the other.
 
-mod anew;
-mod away;
+mod bit_flips;
 mod clocks;
-mod damaged;
-mod expired;
+mod consumer_group;
+mod expired_messages;
 mod faults;
 mod flow;
-mod group;
-mod kept;
-mod refused;
-mod replaced;
-mod restored;
+mod postgres_outage;
+mod postgres_recovery;
+mod postgres_rows;
+mod recreated_topics;
+mod replacement;
 mod retention;
+mod shutdown;
 mod startup;
-mod stop;
+mod table_refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::harness::client::get;
 use crate::harness::{Fields, Script, Sitewatch, Temp, certs, eventually, json};
-use crate::rows::Stored;
 use crate::sites::{SERIAL, Site, Sites};
+use crate::sqlite_rows::Stored;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long it watches.

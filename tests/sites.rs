@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::harness::dead::Dead;
 use crate::harness::{Listener, Script, certs, dead};
-use crate::rows::{Row, Stored};
+use crate::sqlite_rows::{Row, Stored};
 
 /// How the listener's word is held against the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::harness::binary::{Output, Running};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
-use crate::rows::{Row, Stored};
+use crate::sqlite_rows::{Row, Stored};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ use sitewatch::store::Sqlite;
 use super::{DEADLINE, each};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, certs, eventually, json};
 use crate::records::{outcome, put};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 /// 2040-01-01, in seconds since 1970.
 const IN_2040_S: i64 = 2_208_988_800;

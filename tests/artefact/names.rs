@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::{DEADLINE, each};
 use crate::check::names::half_answers;
 use crate::harness::{Dns, Listener, Script, Temp, eventually};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 use crate::uplink::{Cable, names};
 
 const NAME: &str = "site.example";

@@ -6,7 +6,7 @@ use miniserde::json::{Array, Value};
 use postgres::Client;
 use rustix::process::Signal;
 
-use super::kept::Kept;
+use super::postgres_rows::Kept;
 use super::{Centre, DEADLINE, Writer, await_all, await_shared};
 use crate::harness::binary::Running;
 use crate::harness::postgres::Database;

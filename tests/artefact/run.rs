@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::{DEADLINE, each};
 use crate::harness::{Listener, Script, Sitewatch, Temp, certs, dead, eventually};
 use crate::probe::answered;
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 /// Checks of each target that are waited for.
 const CHECKS: usize = 4;

@@ -10,7 +10,7 @@ use super::{DEADLINE, each};
 use crate::harness::{
     Artefact, Fields, Listener, Script, Sitewatch, Temp, certs, eventually, json,
 };
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 /// The line of a file of configuration for this listener, which keeps serials.
 fn target(listener: &Listener) -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::expired::letters;
+use super::expired_messages::letters;
 use super::flow::Flow;
 use super::{Centre, DEADLINE, await_all, marks};
 use crate::harness::daemon::random;

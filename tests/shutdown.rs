@@ -12,7 +12,7 @@ use sitewatch::store::Sqlite;
 
 use crate::harness::binary::Running;
 use crate::harness::{Listener, Script, Sitewatch, Temp, eventually};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How old a check may be and yet be lost by a kill: `batch_age`, and time for the disk.
@@ -259,7 +259,7 @@ fn killed_again_and_again_it_loses_no_more_than_its_last_batch() {
         stored.checks.iter().map(|row| (&*row.target, row.due_ms)).collect();
     assert_eq!(slots.len(), stored.checks.len(), "a slot was checked by two runs");
     for row in &stored.checks {
-        let phase = crate::rows::phase(&row.target, "here", 1000);
+        let phase = crate::sqlite_rows::phase(&row.target, "here", 1000);
         assert_eq!(row.due_ms.rem_euclid(1000), phase, "{row:?}");
         assert_eq!(row.verdict, if row.target == "0" { "down" } else { "up" }, "{row:?}");
         assert!((0..1_000_000).contains(&row.lag_us), "{row:?}");

@@ -11,13 +11,13 @@ use openssl::symm::Cipher;
 use rustix::process::Signal;
 
 use super::{DEADLINE, each};
-use crate::doors::{own, sasl, tls};
 use crate::harness::certs::Kind;
 use crate::harness::daemon::random;
 use crate::harness::kafka::{Door, PASSWORD, USER};
 use crate::harness::{
     Artefact, Kafka, Listener, Postgres, Script, Temp, Tls, certs, eventually, postgres,
 };
+use crate::kafka_auth::{own, sasl, tls};
 use crate::probe::{FAST, stop, targets};
 use crate::published::Published;
 

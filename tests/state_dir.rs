@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use crate::harness::client::get;
 use crate::harness::daemon::free_port;
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, eventually, json};
-use crate::rows::{Row, Stored};
-use crate::threads::is_alone;
+use crate::sqlite_rows::{Row, Stored};
+use crate::thread_limit::is_alone;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Makes a folder of another user's for the program, in mounts that only it sees.

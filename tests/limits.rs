@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::binary::Running;
 use crate::harness::client::{Fetched, get};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, dead, eventually, json};
-use crate::rows::Stored;
+use crate::sqlite_rows::Stored;
 
 /// Long, since nothing here is judged by it, and slow expressions wait for the processor too.
 const DEADLINE: Duration = Duration::from_secs(60);

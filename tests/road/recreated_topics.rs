@@ -4,7 +4,7 @@
 
 use rustix::process::Signal;
 
-use super::expired::letters;
+use super::expired_messages::letters;
 use super::flow::Flow;
 use super::{Centre, DEADLINE, Writer, await_all, marks};
 use crate::harness::daemon::random;

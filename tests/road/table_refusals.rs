@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::expired::letters;
+use super::expired_messages::letters;
 use super::flow::Flow;
 use super::{Centre, DEADLINE, await_all};
 use crate::harness::postgres::{Database, psql};

@@ -11,8 +11,8 @@ use crate::harness::postgres::Database;
 use crate::harness::{Fields, json};
 use crate::published::Published;
 use crate::recount::{Made, Missed, Truth};
-use crate::rows::{Gap, Row, Stored};
 use crate::sites::Sites;
+use crate::sqlite_rows::{Gap, Row, Stored};
 
 /// The one node.
 const NODE: &str = "edge";

@@ -37,7 +37,7 @@ test-all: test
 
 # Shows the whole road with a throw-away Kafka and PostgreSQL, in under a minute.
 demo:
-	@.ci/with test cargo test --locked --quiet --test all -- --ignored --exact --nocapture demo::demo
+	@.ci/with test cargo test --locked --quiet --test all -- --ignored --exact --nocapture road::demo::demo
 
 lint:
 	cargo fmt --check

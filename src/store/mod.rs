@@ -1,5 +1,5 @@
 //! Stores for results: one trait in `engine`, the batch that it takes in `batch`, and two engines.
-//! `tests/store.rs` has the contract that every engine must keep.
+//! `tests/store/contract.rs` has the contract that every engine must keep.
 
 mod batch;
 mod columns;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
+use crate::fixtures::sqlite_rows::Stored;
 use crate::harness::{
     Artefact, Fields, Listener, Script, Sitewatch, Temp, certs, eventually, json,
 };
-use crate::sqlite_rows::Stored;
 
 /// The line of a file of configuration for this listener, which keeps serials.
 fn target(listener: &Listener) -> String {

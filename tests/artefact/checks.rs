@@ -1,10 +1,10 @@
 //! `check` by each artefact: versions of TLS and HTTP, keys of either kind, certificates that are
-//! wrong, redirects, what is packed, expressions. The laws of a record are those of `crate::check`.
+//! wrong, redirects, what is packed, expressions. The laws of a record are those of `crate::check::table`.
 
 use openssl::ssl::SslVersion as Version;
 
-use super::{DEADLINE, each};
-use crate::check::{Want, broken, down, unanswered, up};
+use super::targets::{DEADLINE, each};
+use crate::check::table::{Want, broken, down, unanswered, up};
 use crate::harness::{Artefact, Fields, Http2, Listener, Script, Tls, certs, json};
 
 /// What is asked, and what must come out.

@@ -5,10 +5,10 @@ use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
 use sitewatch::store::Sqlite;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
+use crate::fixtures::records::{outcome, put};
+use crate::fixtures::sqlite_rows::Stored;
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, certs, eventually, json};
-use crate::records::{outcome, put};
-use crate::sqlite_rows::Stored;
 
 /// 2040-01-01, in seconds since 1970.
 const IN_2040_S: i64 = 2_208_988_800;

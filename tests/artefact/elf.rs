@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::each;
+use super::targets::each;
 use crate::harness::Artefact;
 
 /// Kinds of segments.

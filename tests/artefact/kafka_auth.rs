@@ -10,16 +10,16 @@ use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use rustix::process::Signal;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
+use crate::fixtures::published::Published;
 use crate::harness::certs::Kind;
 use crate::harness::daemon::random;
 use crate::harness::kafka::{Door, PASSWORD, USER};
 use crate::harness::{
     Artefact, Kafka, Listener, Postgres, Script, Temp, Tls, certs, eventually, postgres,
 };
-use crate::kafka_auth::{own, sasl, tls};
-use crate::probe::{FAST, stop, targets};
-use crate::published::Published;
+use crate::road::kafka_auth::{own, sasl, tls};
+use crate::road::probe::{FAST, stop, targets};
 
 const KEY_PASSWORD: &str = "hush-key";
 

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use rustix::process::Signal;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
 use crate::check::names::half_answers;
+use crate::cli::uplink::{Cable, names};
+use crate::fixtures::sqlite_rows::Stored;
 use crate::harness::{Dns, Listener, Script, Temp, eventually};
-use crate::sqlite_rows::Stored;
-use crate::uplink::{Cable, names};
 
 const NAME: &str = "site.example";
 /// Runs what follows with a folder for `/etc`.

@@ -1,7 +1,7 @@
 //! Proxies that fail, by the static file: what libcurl makes of a broken connection, and what the
 //! system's errors are called, is the C library's.
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
 use crate::check::proxies;
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::DEADLINE;
+use super::targets::DEADLINE;
 use crate::harness::binary::Output;
 use crate::harness::{Artefact, Sitewatch, Temp};
 

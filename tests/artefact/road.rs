@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
 use crate::harness::binary::Running;
 use crate::harness::daemon::random;
 use crate::harness::kafka::Door;
@@ -14,7 +14,7 @@ use crate::harness::postgres::Database;
 use crate::harness::{
     Artefact, Kafka, Listener, Postgres, Script, Sitewatch, Tls, certs, eventually,
 };
-use crate::probe::{answered, stop};
+use crate::road::probe::{answered, stop};
 
 /// How the parts reach one another.
 struct Road<'a> {

@@ -7,10 +7,10 @@ use humantime::format_rfc3339_seconds;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use super::{DEADLINE, each};
+use super::targets::{DEADLINE, each};
+use crate::fixtures::sqlite_rows::Stored;
 use crate::harness::{Listener, Script, Sitewatch, Temp, certs, dead, eventually};
-use crate::probe::answered;
-use crate::sqlite_rows::Stored;
+use crate::road::probe::answered;
 
 /// Checks of each target that are waited for.
 const CHECKS: usize = 4;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use openssl::ssl::SslVersion;
 
-use super::{Case, Want, at, broken, down, https, table, unknown, up};
+use super::table::{Case, Want, at, broken, down, https, table, unknown, up};
 use crate::harness::certs::{self, Authority, Leaf};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, Tls, json};
 

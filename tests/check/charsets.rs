@@ -1,6 +1,6 @@
 //! Bodies in other charsets than UTF-8, and expressions with letters outside ASCII.
 
-use super::{Want, down, http, table, up};
+use super::table::{Want, down, http, table, up};
 use crate::harness::Script;
 
 /// "Ошибка" in windows-1251 and in KOI8-R.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Case, at, down, table, up};
+use super::table::{Case, at, down, table, up};
 use crate::harness::listener::Seen;
 use crate::harness::{Listener, Script, Sitewatch, certs};
 
@@ -34,7 +34,7 @@ fn cookies(log: &[Seen]) -> Vec<&str> {
 }
 
 /// A site that leads to itself in these steps before it says `in`.
-fn steps(name: &str, steps: Vec<Script>, want: super::Want) -> Case {
+fn steps(name: &str, steps: Vec<Script>, want: super::table::Want) -> Case {
     let site = Listener::http();
     site.on_in_turn("/", steps);
     at(name, site.url("/"), site, want).with(["--match", "in"])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{broken, down, http, https, table, up};
+use super::table::{broken, down, http, https, table, up};
 use crate::harness::{Script, Sitewatch, certs, deflate};
 
 const TEXT: &[u8] = b"0123456789";

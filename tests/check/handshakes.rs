@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openssl::ssl::SslVersion;
 
-use super::{Want, at, broken, http, https, table, up};
+use super::table::{Want, at, broken, http, https, table, up};
 use crate::harness::certs::Kind;
 use crate::harness::greeter::{Greeter, Greeting};
 use crate::harness::http2::Answer;
@@ -36,7 +36,7 @@ fn handshakes_that_break() {
             "https on the port of http",
             url,
             tls_on_http,
-            super::broken("protocol", "first_byte_us"),
+            super::table::broken("protocol", "first_byte_us"),
         ),
         http("http, to compare", text(), up(200).no("cert_expires_s")),
     ];

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use miniserde::json::Value;
 
-use super::{DELAY, TIMEOUT, TOGETHER};
+use super::table::{DELAY, TIMEOUT, TOGETHER};
 use crate::harness::dns::{A, AAAA, Says};
 use crate::harness::{Dns, Fields, Listener, Script, Sitewatch, json};
 

@@ -1,6 +1,6 @@
 //! Where the time went, and where the deadline struck.
 
-use super::{Case, DELAY, TIMEOUT, Want, at, broken, http, https, late, table, unknown, up};
+use super::table::{Case, DELAY, TIMEOUT, Want, at, broken, http, https, late, table, unknown, up};
 use crate::harness::{Listener, Script, certs, dead};
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{PHASES, TOGETHER};
+use super::table::{PHASES, TOGETHER};
 use crate::harness::greeter::{Greeter, Greeting};
 use crate::harness::proxy::{Manner, Proxy};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Temp, certs, json};

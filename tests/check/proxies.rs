@@ -3,7 +3,7 @@
 
 use std::any::Any;
 
-use super::{
+use super::table::{
     Case, DELAY, TIMEOUT, Want, at, broken, connected, late, table, table_by, unanswered, unknown,
     up,
 };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Case, DELAY, Want, at, broken, down, http, late, table, unanswered, up};
+use super::table::{Case, DELAY, Want, at, broken, down, http, late, table, unanswered, up};
 use crate::harness::{Listener, Script, Sitewatch, certs};
 
 /// A server of these paths; the check begins at `/`.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{DELAY, Want, at, broken, down, http, table};
+use super::table::{DELAY, Want, at, broken, down, http, table};
 use crate::harness::http2::{Answer, HTTP_1_1_REQUIRED, Http2, REFUSED_STREAM};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Tls, certs, json};
 

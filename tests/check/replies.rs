@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{at, broken, down, http, https, table, unanswered, up};
+use super::table::{at, broken, down, http, https, table, unanswered, up};
 use crate::harness::{Listener, Script, certs};
 
 #[test]
@@ -266,9 +266,14 @@ fn addresses() {
     let by_name = Listener::http();
     by_name.always(Script::ok("name"));
     table(vec![
-        super::at("an IPv6 address", six.url("/"), six, up(200).int("bytes", 3)),
-        super::at("a name", by_name.url_at("localhost", "/"), by_name, up(200).int("bytes", 4)),
-        super::at(
+        super::table::at("an IPv6 address", six.url("/"), six, up(200).int("bytes", 3)),
+        super::table::at(
+            "a name",
+            by_name.url_at("localhost", "/"),
+            by_name,
+            up(200).int("bytes", 4),
+        ),
+        super::table::at(
             "a name that nobody answers for",
             "http://no-such.invalid/".into(),
             (),

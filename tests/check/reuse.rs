@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use miniserde::json::Value;
 
-use super::DELAY;
+use super::table::DELAY;
 use crate::harness::certs::Authority;
 use crate::harness::http2::{Answer, Http2, REFUSED_STREAM};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Tls, certs, json};

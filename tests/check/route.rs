@@ -3,7 +3,7 @@
 
 use openssl::ssl::SslVersion;
 
-use super::{Want, at, broken, down, http, https, table, unanswered, unknown, up};
+use super::table::{Want, at, broken, down, http, https, table, unanswered, unknown, up};
 use crate::harness::proxy::{Asked, Manner, Proxy};
 use crate::harness::{Fields, Http2, Listener, Script, Sitewatch, Temp, Tls, certs, dead, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, Want, broken, down, http, https, late, table, up};
+use super::table::{Case, Want, broken, down, http, https, late, table, up};
 use crate::harness::{Listener, Script, Sitewatch, certs};
 
 const MAX: i64 = 256 * 1024;

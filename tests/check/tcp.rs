@@ -2,7 +2,7 @@
 
 use openssl::ssl::SslVersion;
 
-use super::{Case, DELAY, TIMEOUT, Want, at, broken, connected, late, table};
+use super::table::{Case, DELAY, TIMEOUT, Want, at, broken, connected, late, table};
 use crate::harness::greeter::{Greeter, Greeting};
 use crate::harness::{Fields, Listener, Script, Sitewatch, Tls, certs, dead, json};
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::centre::{Centre, DEADLINE, await_all, marks};
 use super::expired_messages::letters;
 use super::flow::Flow;
-use super::{Centre, DEADLINE, await_all, marks};
 use crate::harness::daemon::random;
 use crate::harness::{Kafka, Postgres, admin};
 

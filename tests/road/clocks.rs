@@ -3,8 +3,8 @@
 
 #![cfg(debug_assertions)]
 
+use super::centre::{Centre, DEADLINE, Writer, await_all};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, Writer, await_all};
 use crate::harness::postgres::Database;
 use crate::harness::{Kafka, Postgres, Temp};
 

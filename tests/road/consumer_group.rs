@@ -5,8 +5,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use super::centre::{Centre, DEADLINE, Writer, await_all, await_shared};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, Writer, await_all, await_shared};
 use crate::harness::{Kafka, Postgres};
 
 /// How many others join.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 
+use super::centre::{Centre, DEADLINE, await_all};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, await_all};
 use crate::harness::postgres::Database;
 use crate::harness::{Kafka, Postgres, admin};
 

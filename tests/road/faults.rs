@@ -6,12 +6,12 @@ use miniserde::json::{Array, Value};
 use postgres::Client;
 use rustix::process::Signal;
 
-use super::postgres_rows::Kept;
-use super::{Centre, DEADLINE, Writer, await_all, await_shared};
+use super::centre::{Centre, DEADLINE, Writer, await_all, await_shared};
+use crate::fixtures::postgres_rows::Kept;
+use crate::fixtures::sites::Sites;
 use crate::harness::binary::Running;
 use crate::harness::postgres::Database;
 use crate::harness::{Kafka, Postgres, Sitewatch, certs, json};
-use crate::sites::Sites;
 
 const TOPIC: &str = "checks";
 const PARTITIONS: usize = 6;

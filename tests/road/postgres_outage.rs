@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::centre::{Centre, DEADLINE, Writer, await_all, await_shared};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, Writer, await_all, await_shared};
 use crate::harness::postgres::{Database, psql};
 use crate::harness::{Kafka, Postgres};
 

@@ -1,8 +1,8 @@
 //! PostgreSQL restored to an older state: the offsets stand beside the rows, so that what is
 //! missing is read again.
 
+use super::centre::{Centre, await_all, await_shared, marks};
 use super::flow::Flow;
-use super::{Centre, await_all, await_shared, marks};
 use crate::harness::{Kafka, Postgres};
 
 #[test]
@@ -18,9 +18,9 @@ fn a_database_that_is_restored_is_filled_up_again() {
     // While writers write; targets that are new since the dump have other ids afterwards.
     let (dump, before) = (database.dump("sitewatch"), marks(&database));
     let later = |by| marks(&database).iter().all(|(id, next)| *next > before[id] + by);
-    one.until("far ahead", super::DEADLINE, || later(200));
+    one.until("far ahead", super::centre::DEADLINE, || later(200));
     database.restore("sitewatch", &dump);
-    one.until("ahead again", super::DEADLINE, || later(300));
+    one.until("ahead again", super::centre::DEADLINE, || later(300));
     for writer in [&one, &two] {
         assert_eq!(writer.said("is older than what was read"), 1, "{}", writer.log());
     }
@@ -127,7 +127,7 @@ fn a_partition_that_is_quiet_is_filled_up_again_too() {
             _ => drop(server.psql(&sql)),
         }
         server.restart();
-        one.until("filled up", super::DEADLINE, || marks(&server) == whole);
+        one.until("filled up", super::centre::DEADLINE, || marks(&server) == whole);
     }
     one.await_health("ok");
     one.stop();

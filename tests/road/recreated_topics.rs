@@ -4,9 +4,9 @@
 
 use rustix::process::Signal;
 
+use super::centre::{Centre, DEADLINE, Writer, await_all, marks};
 use super::expired_messages::letters;
 use super::flow::Flow;
-use super::{Centre, DEADLINE, Writer, await_all, marks};
 use crate::harness::daemon::random;
 use crate::harness::postgres::Database;
 use crate::harness::{Kafka, Postgres, eventually};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::centre::{Centre, await_all, await_shared, marks};
 use super::flow::Flow;
-use super::{Centre, await_all, await_shared, marks};
 use crate::harness::{Kafka, Postgres};
 
 /// What is promised, from the kill to the first row.

@@ -1,7 +1,7 @@
 //! Retention beside the storing.
 
+use super::centre::{Centre, DEADLINE, await_all};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, await_all};
 use crate::harness::{Kafka, Postgres};
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::centre::{Centre, DEADLINE, Writer, await_all, await_shared};
 use super::flow::Flow;
-use super::{Centre, DEADLINE, Writer, await_all, await_shared};
 use crate::harness::binary::Output;
 use crate::harness::postgres::Database;
 use crate::harness::{Fields, Kafka, Postgres};

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
+use super::centre::{Centre, Writer, await_all};
 use super::flow::Flow;
-use super::{Centre, Writer, await_all};
 use crate::harness::daemon::random;
 use crate::harness::postgres::psql;
 use crate::harness::{Kafka, Postgres, Sitewatch};
@@ -48,7 +48,7 @@ fn a_writer_waits_for_kafka_and_the_database_and_makes_the_topic() {
     kafka.restart();
     one.await_health("ok");
     let mut flow = Flow::new(&kafka.brokers(), &topic);
-    one.until("given", super::DEADLINE, || one.partitions().len() == 12);
+    one.until("given", super::centre::DEADLINE, || one.partitions().len() == 12);
     flow.send(100);
     await_all(&centre, &database, &one);
     changed(&one, &[&both[..], &["Kafka is back"]].concat());
@@ -152,7 +152,7 @@ fn a_writer_without_rights_waits_for_the_setup() {
     let mut flow = Flow::new(topic.brokers(), topic.name());
     flow.send(50);
     let count = || psql(&admin, &format!("SELECT count(*) FROM {schema}.outcome")).unwrap();
-    one.until("all", super::DEADLINE, || count() == "50");
+    one.until("all", super::centre::DEADLINE, || count() == "50");
     assert_eq!(one.said("PostgreSQL is back"), 1, "{}", one.log());
     let done = one.stop();
     assert!(!done.stderr.contains("hush-writer"), "{done:?}");
@@ -177,7 +177,7 @@ fn a_database_that_is_made_again_empty_is_filled_without_anybodys_help() {
     let mut flow = Flow::new(topic.brokers(), topic.name());
     let one = centre.writer("one");
     flow.send(200);
-    one.until("stored", super::DEADLINE, || count() == "200|199");
+    one.until("stored", super::centre::DEADLINE, || count() == "200|199");
     // While it rests, and while there is something to be stored.
     for (more, all) in [(0, "200|199"), (50, "250|249")] {
         server.psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
@@ -185,12 +185,12 @@ fn a_database_that_is_made_again_empty_is_filled_without_anybodys_help() {
         if more > 0 {
             flow.send(more);
         }
-        one.until("filled again", super::DEADLINE, || count() == all);
+        one.until("filled again", super::centre::DEADLINE, || count() == all);
         one.await_health("ok");
     }
     // The schema alone.
     psql(&centre.url, "DROP SCHEMA sitewatch CASCADE").unwrap();
     server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'again'");
-    one.until("filled again", super::DEADLINE, || count() == "250|249");
+    one.until("filled again", super::centre::DEADLINE, || count() == "250|249");
     one.stop();
 }

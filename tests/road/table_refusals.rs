@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::centre::{Centre, DEADLINE, await_all};
 use super::expired_messages::letters;
 use super::flow::Flow;
-use super::{Centre, DEADLINE, await_all};
 use crate::harness::postgres::{Database, psql};
 use crate::harness::{Client, Kafka, Postgres, eventually};
 

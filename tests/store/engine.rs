@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use sitewatch::store::{Postgres, Sqlite, Store};
 
 use crate::harness::Temp;
-use crate::postgres::{Fresh, settings};
+use crate::store::postgres::scratch::{Fresh, settings};
 
 /// A store that can be opened again and again, by writers and by readers.
 pub trait Engine {

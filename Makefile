@@ -62,7 +62,7 @@ bench-check:
 
 # Measures `run` with many targets. Settings: TARGETS, INTERVAL_S, SECONDS, BODY_KIB, SCHEME.
 bench-run:
-	@.ci/with test cargo bench --locked --bench watch
+	@.ci/with test cargo bench --locked --bench run
 
 # Measures `write`, and `psql` doing the same. Settings: CHECKS, TARGETS, PARTITIONS, BATCH.
 bench-write:

@@ -163,7 +163,7 @@ impl Script {
         Script::default().cut_at_request().hang()
     }
 
-    /// 200 with a gzip body that unpacks to `size` bytes `A` (up to 258 more).
+    /// 200 with a gzip body that unpacks to `size` bytes `A`.
     pub fn gzip_bomb(size: u64) -> Script {
         Script::ok(deflate::bomb(size)).header("Content-Encoding", "gzip")
     }

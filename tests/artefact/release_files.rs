@@ -21,6 +21,22 @@ fn shell(script: &str, folder: &Path) -> Output {
     done
 }
 
+/// Some of what the licences of what is linked in ask for.
+const NOTICES: [&str; 12] = [
+    "\nlibrdkafka\n",
+    "\nlibcurl\n",
+    "\nOpenSSL\n",
+    "\nnghttp2\n",
+    "\nzlib\n",
+    "\nmusl\n",
+    "SQLite is in the public domain",
+    "\nRust's standard library\n",
+    "\nregex-lite ",
+    "Community Data License Agreement",
+    "Federico Giraud",
+    "Amanieu d'Antras",
+];
+
 #[test]
 #[ignore = "make test runs it over the artefacts"]
 fn release_files_are_whole_and_the_same_twice() {
@@ -67,20 +83,7 @@ fn release_files_are_whole_and_the_same_twice() {
             assert_eq!(read(name), fs::read_to_string(own).unwrap());
         }
         let notices = read("NOTICES");
-        for of in [
-            "\nlibrdkafka\n",
-            "\nlibcurl\n",
-            "\nOpenSSL\n",
-            "\nnghttp2\n",
-            "\nzlib\n",
-            "\nmusl\n",
-            "SQLite is in the public domain",
-            "\nRust's standard library\n",
-            "\nregex-lite ",
-            "Community Data License Agreement",
-            "Federico Giraud",
-            "Amanieu d'Antras",
-        ] {
+        for of in NOTICES {
             assert!(notices.contains(of), "no {of:?} in NOTICES");
         }
         let printed = |manager: &str, mode: &str| {

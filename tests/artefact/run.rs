@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::targets::{DEADLINE, each};
 use crate::fixtures::sqlite_rows::Stored;
-use crate::harness::{Listener, Script, Sitewatch, Temp, certs, dead, eventually};
+use crate::harness::{Artefact, Listener, Script, Sitewatch, Temp, certs, dead, eventually};
 use crate::road::probe::answered;
 
 /// Checks of each target that are waited for.
@@ -81,22 +81,25 @@ fn what_each_stores_is_what_was_answered() {
             }
         }
 
-        // Of a window that is over, so that both see the same one.
-        let (since, until) = (format_rfc3339_seconds(before), SystemTime::now());
-        let (since, until) = (since.to_string(), format_rfc3339_seconds(until).to_string());
-        for format in ["json", "csv", "text"] {
-            let figures = |program: Sitewatch| {
-                let window = ["--since", &since, "--until", &until, "--format", format];
-                let done =
-                    program.deadline(DEADLINE).args(["status"]).args(words).args(window).run();
-                assert_eq!((done.code, &*done.stderr), (Some(1), ""), "{done:?}");
-                done.stdout
-            };
-            let (ours, hosts) = (figures(artefact.sitewatch()), figures(Sitewatch::new()));
-            assert!(ours.contains("refused"), "{format}: {ours}");
-            assert_eq!(timeless(&ours), timeless(&hosts), "{format}");
-        }
+        assert_figures_are_the_hosts(artefact, words, before);
     });
+}
+
+/// Asserts that both builds report the same, of a window that is over, so that both see the same one.
+fn assert_figures_are_the_hosts(artefact: &Artefact, words: [&str; 2], since: SystemTime) {
+    let (since, until) = (format_rfc3339_seconds(since), SystemTime::now());
+    let (since, until) = (since.to_string(), format_rfc3339_seconds(until).to_string());
+    for format in ["json", "csv", "text"] {
+        let figures = |program: Sitewatch| {
+            let window = ["--since", &since, "--until", &until, "--format", format];
+            let done = program.deadline(DEADLINE).args(["status"]).args(words).args(window).run();
+            assert_eq!((done.code, &*done.stderr), (Some(1), ""), "{done:?}");
+            done.stdout
+        };
+        let (ours, hosts) = (figures(artefact.sitewatch()), figures(Sitewatch::new()));
+        assert!(ours.contains("refused"), "{format}: {ours}");
+        assert_eq!(timeless(&ours), timeless(&hosts), "{format}");
+    }
 }
 
 /// Without what is told of now: `now`, `12s ago`.

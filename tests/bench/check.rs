@@ -206,6 +206,12 @@ impl Bench {
             costs.push([calm.cpu_ms, busy.cpu_ms]);
             floors.push(floor);
         }
+        self.compare_kinds(&costs, &floors);
+        self.compare_sizes(costs[1][0]);
+    }
+
+    /// The cost of HTTP against that of HTTPS, calm and busy.
+    fn compare_kinds(&mut self, costs: &[[f64; 2]], floors: &[[f64; 2]]) {
         for (i, how) in ["", ", busy"].into_iter().enumerate() {
             let (name, ratio) = (format!("HTTP of HTTPS (ECDSA){how}"), costs[0][i] / costs[1][i]);
             let floor = floors[0][i] / floors[1][i];
@@ -216,6 +222,10 @@ impl Bench {
                 format!("{name} is {ratio:.2}, not a fifth, and of the floor {floor:.2}"),
             );
         }
+    }
+
+    /// The cost with one root, and with ten times the targets, against the usual one.
+    fn compare_sizes(&mut self, usual_ms: f64) {
         let (mut one, mut many) = (None, None);
         for _ in 0..self.rounds {
             let roots = &self.one_root;
@@ -226,7 +236,7 @@ impl Bench {
         for (name, found, of) in
             [("one root", &one, "roots"), ("10 times the targets", &many, "targets")]
         {
-            let ratio = found.cpu_ms / costs[1][0];
+            let ratio = found.cpu_ms / usual_ms;
             println!("ECDSA with {name:<23}{:>8.3}  {ratio:.2} of the above", found.cpu_ms);
             let grows = if of == "roots" { 1.0 / ratio } else { ratio };
             self.promise(grows < 1.15, format!("CPU grows with the number of {of}: {grows:.2}"));

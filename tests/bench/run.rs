@@ -20,6 +20,7 @@ mod measure;
 // libcurl, which the harness links, calls two functions of it.
 use sitewatch as _;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::binary::cpu;
@@ -73,7 +74,12 @@ fn main() {
     let done = running.wait(Duration::from_secs(30));
     assert_eq!(done.code, Some(0), "{done:?}");
 
-    let base = rusqlite::Connection::open(state.join("sitewatch.db")).unwrap();
+    report(&state.join("sitewatch.db"), seconds, used, peak);
+}
+
+/// Prints what the database tells of the run.
+fn report(database: &Path, seconds: u64, used: Duration, peak_kib: u64) {
+    let base = rusqlite::Connection::open(database).unwrap();
     let one = |sql: &str| -> i64 { base.query_row(sql, [], |row| row.get(0)).unwrap() };
     let checks = one("SELECT count(*) FROM outcome");
     let up = one("SELECT count(*) FROM outcome WHERE verdict = 'up'");
@@ -85,7 +91,7 @@ fn main() {
         let rank = (due * percent / 100 - 1).max(0);
         one(&format!("SELECT lag_us {on_time} ORDER BY lag_us LIMIT 1 OFFSET {rank}"))
     };
-    let stored_kib = fs::metadata(state.join("sitewatch.db")).unwrap().len() / 1024;
+    let stored_kib = fs::metadata(database).unwrap().len() / 1024;
     println!("checks           {checks} ({up} up), {:.1} a second", checks as f64 / seconds as f64);
     println!("missed           {missed}");
     println!(
@@ -98,7 +104,7 @@ fn main() {
         "CPU a check      {:.2} ms (all threads, storing included)",
         used.as_secs_f64() * 1000.0 / checks as f64
     );
-    println!("resident at most {:.1} MB", mb(peak));
+    println!("resident at most {:.1} MB", mb(peak_kib));
     println!("stored           {} bytes a check", stored_kib * 1024 / checks.max(1) as u64);
     assert_eq!(missed, 0, "slots were missed");
     assert_eq!(up, checks, "not all were up");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use miniserde::json::{Array, Value};
-use sitewatch::model::outcome::{Outcome, Verdict};
+use sitewatch::model::outcome::{Gap, Outcome, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::store::Sqlite;
 
@@ -37,8 +37,8 @@ impl Dice {
     }
 }
 
-fn fill() -> Filled {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+/// Makes checks and gaps of every target and node up to now.
+fn make(now: i64) -> (Vec<Outcome>, Vec<Gap>) {
     let (mut dice, mut checks, mut gaps) = (Dice(7), Vec::new(), Vec::new());
     for (site, number) in SITES.iter().zip(0_i64..) {
         for (node, days) in [("north", 3), ("south", 2)] {
@@ -81,6 +81,12 @@ fn fill() -> Filled {
     for check in &mut checks {
         check.interval_ms = INTERVAL;
     }
+    (checks, gaps)
+}
+
+fn fill() -> Filled {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let (checks, gaps) = make(now);
     let folder = Temp::new();
     let mut records: Vec<Record> = vec![
         target("alpha", "north", now, &[("team", "web"), ("tier", "1")]),

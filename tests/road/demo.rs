@@ -106,31 +106,8 @@ fn show(interrupt: &Interrupt) -> Result<(), Stopped> {
     interrupt.wait(WATCHING, || probe.ended() || write.ended())?;
     println!("{}{}", probe.stderr(), write.stderr());
 
-    headline("what Kafka has: one JSON object a check");
-    command("kcat -C -t sitewatch -o -2");
-    let records = kafka.kcat().consume("sitewatch").unwrap();
-    let records = records.iter().map(|record| String::from_utf8_lossy(&record.payload));
-    for check in records.filter(|json| json.contains("\"kind\":\"check\"")).take(2) {
-        println!("{check}\n");
-    }
-
-    headline("what PostgreSQL has");
-    let sql = "SELECT to_char(due, 'HH24:MI:SS') AS due, target, verdict, status, \
-               round(total_ms::numeric, 1) AS ms, error FROM sitewatch.checks \
-               ORDER BY checks.due DESC LIMIT 8";
-    command(&format!("psql -c \"{sql}\""));
-    println!("{}", postgres.psql(sql));
-
-    headline("and the figures");
-    command("sitewatch status -c write.toml --since 1m");
-    let status = Sitewatch::new().file("write.toml", &centre).args([
-        "status",
-        "-c",
-        "write.toml",
-        "--since",
-        "1m",
-    ]);
-    println!("{}", status.run().stdout);
+    show_records(&kafka);
+    show_rows(&postgres, &centre);
 
     headline("stopping");
     for running in [&mut probe, &mut write] {
@@ -142,6 +119,38 @@ fn show(interrupt: &Interrupt) -> Result<(), Stopped> {
     println!("{}", write.wait(DEADLINE).stderr.lines().last().unwrap_or_default());
     println!("\n{} s in all; nothing of it is left", began.elapsed().as_secs());
     Ok(())
+}
+
+/// Prints the newest records of the topic.
+fn show_records(kafka: &Kafka) {
+    headline("what Kafka has: one JSON object a check");
+    command("kcat -C -t sitewatch -o -2");
+    let records = kafka.kcat().consume("sitewatch").unwrap();
+    let records = records.iter().map(|record| String::from_utf8_lossy(&record.payload));
+    for check in records.filter(|json| json.contains("\"kind\":\"check\"")).take(2) {
+        println!("{check}\n");
+    }
+}
+
+/// Prints the newest rows of the database, and the report over them.
+fn show_rows(postgres: &Postgres, centre: &str) {
+    headline("what PostgreSQL has");
+    let sql = "SELECT to_char(due, 'HH24:MI:SS') AS due, target, verdict, status, \
+               round(total_ms::numeric, 1) AS ms, error FROM sitewatch.checks \
+               ORDER BY checks.due DESC LIMIT 8";
+    command(&format!("psql -c \"{sql}\""));
+    println!("{}", postgres.psql(sql));
+
+    headline("and the figures");
+    command("sitewatch status -c write.toml --since 1m");
+    let status = Sitewatch::new().file("write.toml", centre).args([
+        "status",
+        "-c",
+        "write.toml",
+        "--since",
+        "1m",
+    ]);
+    println!("{}", status.run().stdout);
 }
 
 #[test]

@@ -122,6 +122,42 @@ fn newest(database: &Database) -> i64 {
     database.psql("SELECT coalesce(max(due_ms), 0) FROM sitewatch.outcome").parse().unwrap()
 }
 
+/// Breaks what is broken in this of ten rounds, and waits until the writers are at work again.
+fn break_servers(
+    round: usize,
+    first: usize,
+    pair: &mut Pair<'_>,
+    kafka: &mut Kafka,
+    postgres: &mut Postgres,
+) {
+    match round {
+        2 => {
+            pair.await_batch(first);
+            postgres.stop_hard();
+            postgres.restart();
+            pair.looking = postgres.client();
+            pair.at_work();
+        }
+        5 => {
+            kafka.stop_hard();
+            kafka.restart();
+            pair.at_work();
+        }
+        7 => {
+            // Everything at once.
+            postgres.stop_hard();
+            kafka.stop_hard();
+            pair.replace(1 - first);
+            kafka.restart();
+            postgres.restart();
+            pair.looking = postgres.client();
+            pair.at_work();
+        }
+        8 => pair.freeze(first),
+        _ => {}
+    }
+}
+
 #[test]
 fn whatever_falls_every_check_is_stored_once() {
     let (sites, began) = (Sites::new(PLAIN), Instant::now());
@@ -135,32 +171,7 @@ fn whatever_falls_every_check_is_stored_once() {
     while killed < rounds() {
         pair.at_work();
         let first = killed / 2 % 2;
-        match killed / 2 % 10 {
-            2 => {
-                pair.await_batch(first);
-                postgres.stop_hard();
-                postgres.restart();
-                pair.looking = postgres.client();
-                pair.at_work();
-            }
-            5 => {
-                kafka.stop_hard();
-                kafka.restart();
-                pair.at_work();
-            }
-            7 => {
-                // Everything at once.
-                postgres.stop_hard();
-                kafka.stop_hard();
-                pair.replace(1 - first);
-                kafka.restart();
-                postgres.restart();
-                pair.looking = postgres.client();
-                pair.at_work();
-            }
-            8 => pair.freeze(first),
-            _ => {}
-        }
+        break_servers(killed / 2 % 10, first, &mut pair, &mut kafka, &mut postgres);
         println!("{:?}: {killed} killed", began.elapsed());
         pair.kill(&postgres, first, killed);
         pair.kill(&postgres, 1 - first, killed + 1);

@@ -9,6 +9,7 @@ use sitewatch::model::wire::encode;
 
 use crate::fixtures::records::check;
 use crate::harness::daemon::random;
+use crate::harness::postgres::{Database, psql};
 use crate::harness::{Kafka, Postgres, Sitewatch, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -47,18 +48,7 @@ fn with_the_least_rights_a_writer_writes_and_a_reader_reads() {
     assert!(refused.stderr.contains("password authentication failed"), "{refused:?}");
     assert!(!refused.stderr.contains("hush"), "{refused:?}");
 
-    for made in ["is made", "is there"] {
-        let done = writing().args(["--setup", "--admin-url", &database.url()]).run();
-        assert_eq!(done.code, Some(0), "{done:?}");
-        assert!(done.stdout.contains(&format!("schema {schema} is ready")), "{done:?}");
-        assert!(done.stdout.contains(&format!("topic {topic} {made}")), "{done:?}");
-        assert!(!done.stdout.contains("hush"), "{done:?}");
-    }
-    let roles = database.psql(&format!(
-        "SELECT string_agg(rolname || ' ' || rolcanlogin, ' ' ORDER BY rolname) FROM pg_roles
-         WHERE rolname LIKE '{schema}%'"
-    ));
-    assert_eq!(roles, format!("{schema}_reader false {schema}_writer false"));
+    set_up(&writing, &database, &schema, &topic);
 
     // As soon as it may, it goes on by itself.
     database.psql(&format!("GRANT {schema}_writer TO {app}; GRANT {schema}_reader TO {grafana}"));
@@ -76,27 +66,47 @@ fn with_the_least_rights_a_writer_writes_and_a_reader_reads() {
     assert_eq!(done.stderr.matches("there is no schema").count(), 1, "{}", done.stderr);
     assert!(done.stderr.matches("has no rights").count() <= 1, "{}", done.stderr);
 
-    let as_grafana = config(&database.url_for(&grafana, &format!("hush-{grafana}")));
-    let status = Sitewatch::new()
-        .file("c.toml", as_grafana)
-        .args(["status", "-c", "c.toml", "--format", "csv"])
-        .run();
-    assert!(status.stdout.contains("\nsite,"), "{status:?}");
-    let panel = "SELECT target, checks FROM SCHEMA.report_now WHERE node IS NULL";
-    let panel = panel.replace("SCHEMA", &schema);
     let url = database.url_for(&grafana, &format!("hush-{grafana}"));
-    assert_eq!(crate::harness::postgres::psql(&url, &panel), Ok("site|1".to_owned()));
+    assert_reads(&config(&url), &url, &schema);
     let evil = format!("DELETE FROM {schema}.outcome");
     for role in [&app, &grafana] {
         let url = database.url_for(role, &format!("hush-{role}"));
-        let refused = crate::harness::postgres::psql(&url, &evil).unwrap_err();
+        let refused = psql(&url, &evil).unwrap_err();
         assert!(refused.contains("permission denied"), "{refused}");
     }
     drop_roles(&database, &[&app, &grafana], &schema);
 }
 
+/// Sets everything up as the administrator, twice: the second time it is there.
+fn set_up(writing: &dyn Fn() -> Sitewatch, database: &Database, schema: &str, topic: &str) {
+    for made in ["is made", "is there"] {
+        let done = writing().args(["--setup", "--admin-url", &database.url()]).run();
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(done.stdout.contains(&format!("schema {schema} is ready")), "{done:?}");
+        assert!(done.stdout.contains(&format!("topic {topic} {made}")), "{done:?}");
+        assert!(!done.stdout.contains("hush"), "{done:?}");
+    }
+    let roles = database.psql(&format!(
+        "SELECT string_agg(rolname || ' ' || rolcanlogin, ' ' ORDER BY rolname) FROM pg_roles
+         WHERE rolname LIKE '{schema}%'"
+    ));
+    assert_eq!(roles, format!("{schema}_reader false {schema}_writer false"));
+}
+
+/// Asserts that a reader gets reports, from `status` and in a panel.
+fn assert_reads(config: &str, url: &str, schema: &str) {
+    let status = Sitewatch::new()
+        .file("c.toml", config)
+        .args(["status", "-c", "c.toml", "--format", "csv"])
+        .run();
+    assert!(status.stdout.contains("\nsite,"), "{status:?}");
+    let panel = "SELECT target, checks FROM SCHEMA.report_now WHERE node IS NULL";
+    let panel = panel.replace("SCHEMA", schema);
+    assert_eq!(psql(url, &panel), Ok("site|1".to_owned()));
+}
+
 /// Roles belong to the server, which other tests use too.
-fn drop_roles(database: &crate::harness::postgres::Database, roles: &[&str], schema: &str) {
+fn drop_roles(database: &Database, roles: &[&str], schema: &str) {
     database.psql(&format!("DROP SCHEMA {schema} CASCADE"));
     for role in roles {
         database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));

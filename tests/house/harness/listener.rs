@@ -34,10 +34,10 @@ fn always(script: Script) -> Listener {
     listener
 }
 
-#[test]
-fn replies_arrive_byte_for_byte() {
+/// Scripts, and the bytes that a client must get.
+fn replies() -> Vec<(Script, String)> {
     let close = "Connection: close\r\n";
-    let cases = [
+    vec![
         (Script::ok("hello"), format!("HTTP/1.1 200 OK\r\n{close}Content-Length: 5\r\n\r\nhello")),
         (
             Script::status(503).reason("gone fishing").header("Retry-After", "9"),
@@ -98,10 +98,14 @@ fn replies_arrive_byte_for_byte() {
         ),
         (Script::ok("hello").cut_at_request(), String::new()),
         (Script::ok("hello").close_at_once(), String::new()),
-    ];
+    ]
+}
+
+#[test]
+fn replies_arrive_byte_for_byte() {
     let listener = Listener::http();
     let mut talks: u64 = 1;
-    for (script, expected) in cases {
+    for (script, expected) in replies() {
         // The serial of the case that shows it.
         let expected = expected.replace("serial=12", &format!("serial={talks}"));
         let expected = expected.replace("Length: 13", &format!("Length: {}", 12 + talks / 10));

@@ -30,11 +30,11 @@ pub struct TransferCallbacks {
     /// much later, if this thread loses its processor in between.
     pub started: Instant,
     /// Time that our lookup of the name took, before libcurl began.
-    pub looked: Duration,
+    pub lookup_time: Duration,
     /// Time at which the first socket was opened: by then the name has been looked up.
     pub socket_at: Option<Instant>,
     /// True if all sockets so far have the same address family.
-    pub one_family: bool,
+    pub has_one_family: bool,
     /// Address family of the first socket: AF_INET or AF_INET6.
     pub family: Option<i32>,
     /// Time at which the TLS context was made: by then TCP is connected.
@@ -42,11 +42,11 @@ pub struct TransferCallbacks {
     /// Time at which a hop without HTTP (`tcp`) was connected, through its proxy and with TLS.
     pub connected_at: Option<Instant>,
     /// True once a byte of the reply has arrived.
-    pub spoke: bool,
+    pub has_bytes: bool,
     /// Time at which the first byte of a greeting arrived.
-    pub greeted_at: Option<Instant>,
+    pub greeting_began_at: Option<Instant>,
     /// Time at which the greeting was over.
-    pub over_at: Option<Instant>,
+    pub greeting_ended_at: Option<Instant>,
     /// The part of the header that has arrived.
     pub header: ReplyHeader,
     /// The part of the body that has arrived.
@@ -74,12 +74,12 @@ pub struct ReadLimits {
     /// Most bytes of the body to read, counted after decoding.
     pub max_body: usize,
     /// Store the body for the judge.
-    pub keep: bool,
+    pub stores_body: bool,
     /// Target of the check; its expressions say which headers to keep.
     pub target: Arc<Target>,
     /// URL of the request, if a redirect will be followed: the body of the redirect is then not read. None if
     /// no redirect will be followed.
-    pub follow: Option<Url>,
+    pub redirect_base: Option<Url>,
 }
 
 impl TransferCallbacks {
@@ -92,20 +92,20 @@ impl TransferCallbacks {
         single: Rc<SingleRequest>,
         permit: Permit,
     ) -> TransferCallbacks {
-        let body = Body::new(limits.max_body, limits.keep, permit);
+        let body = Body::new(limits.max_body, limits.stores_body, permit);
         let chains = roots.as_ref().map(|roots| Arc::clone(&roots.chains));
         let handshake = Handshake { chains, ..Handshake::default() };
         TransferCallbacks {
             started: Instant::now(),
-            looked: Duration::ZERO,
+            lookup_time: Duration::ZERO,
             socket_at: None,
-            one_family: true,
+            has_one_family: true,
             family: None,
             tls_at: None,
             connected_at: None,
-            spoke: false,
-            greeted_at: None,
-            over_at: None,
+            has_bytes: false,
+            greeting_began_at: None,
+            greeting_ended_at: None,
             header: ReplyHeader::default(),
             body,
             stop_reason: None,
@@ -131,14 +131,14 @@ impl TransferCallbacks {
     }
 
     /// Takes bytes of the greeting. Returns false once enough of the greeting has been read.
-    pub fn greeted(&mut self, bytes: &[u8]) -> bool {
-        self.greeted_at.get_or_insert_with(Instant::now);
-        self.spoke = true;
+    pub fn take_greeting(&mut self, bytes: &[u8]) -> bool {
+        self.greeting_began_at.get_or_insert_with(Instant::now);
+        self.has_bytes = true;
         self.write(bytes).is_ok_and(|taken| taken == bytes.len())
     }
 
     /// Returns the fault of a reply whose compressed body was cut; none if the body is whole.
-    pub fn cut(&self) -> Option<CheckFault> {
+    pub fn cut_fault(&self) -> Option<CheckFault> {
         // A 206 carries a part of the body: the stream may end anywhere.
         if !self.body.is_cut() || self.header.status == Some(206) {
             return None;
@@ -150,17 +150,17 @@ impl TransferCallbacks {
     /// Drops the header and the body that have arrived, since they came from the proxy and not from the site.
     pub fn forget_reply(&mut self) {
         let permit = self.body.take_permit();
-        self.body = Body::new(self.limits.max_body, self.limits.keep, permit);
+        self.body = Body::new(self.limits.max_body, self.limits.stores_body, permit);
         self.header = ReplyHeader::default();
     }
 }
 
 impl Handler for TransferCallbacks {
     fn header(&mut self, line: &[u8]) -> bool {
-        self.spoke = true;
+        self.has_bytes = true;
         self.header.read_line(line, &self.limits.target);
         if self.header.complete
-            && let Some(here) = &self.limits.follow
+            && let Some(here) = &self.limits.redirect_base
             && let Some(Ok(_)) = self.header.redirect_url(here)
         {
             self.stop_reason = Some(StopReason::Redirect);
@@ -173,7 +173,7 @@ impl Handler for TransferCallbacks {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        self.spoke = true;
+        self.has_bytes = true;
         let headers = &self.limits.target.headers;
         let own = headers.iter().find(|h| h.name.eq_ignore_ascii_case("accept-encoding"));
         let asked = own.map_or("", |own| own.value.0.as_str());
@@ -207,7 +207,7 @@ impl Handler for TransferCallbacks {
             return None;
         }
         self.socket_at.get_or_insert_with(Instant::now);
-        self.one_family &= *self.family.get_or_insert(family) == family;
+        self.has_one_family &= *self.family.get_or_insert(family) == family;
         match Socket::new(family.into(), socktype.into(), Some(protocol.into())) {
             Ok(socket) => {
                 if self.limits.target.connect.proxy.is_some() {

@@ -6,7 +6,7 @@ use openssl::x509::{X509, X509NameRef, X509Ref};
 
 /// Ends of validity in a path, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub struct ValidityEnds {
     /// End of the leaf's validity.
     pub leaf_s: i64,
     /// Earliest end in the path.
@@ -15,25 +15,25 @@ pub struct Ends {
 
 /// Summary of a path for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct CertificateSummary {
     /// Ends of validity.
-    pub ends: Ends,
+    pub ends: ValidityEnds,
     /// Subject and issuer of the leaf: `example.org, issued by R11`.
     pub names: Option<String>,
 }
 
-impl Summary {
+impl CertificateSummary {
     /// Makes the summary of a path, leaf first. None if the path is empty, or no date in it can be read.
-    pub fn of(path: &[X509]) -> Option<Summary> {
-        Some(Summary { ends: ends(path)?, names: names(path) })
+    pub fn of(path: &[X509]) -> Option<CertificateSummary> {
+        Some(CertificateSummary { ends: ends(path)?, names: names(path) })
     }
 }
 
 /// Returns the ends of validity. None if the path is empty, or no date in it can be read.
-fn ends(path: &[X509]) -> Option<Ends> {
+fn ends(path: &[X509]) -> Option<ValidityEnds> {
     let leaf_s = seconds(path.first()?.not_after())?;
     let chain_s = path.iter().filter_map(|of| seconds(of.not_after())).min()?;
-    Some(Ends { leaf_s, chain_s })
+    Some(ValidityEnds { leaf_s, chain_s })
 }
 
 /// Returns the time in which all certificates of a path are valid: the latest begin and the earliest end, in

@@ -161,7 +161,7 @@ impl<T> Engine<T> {
         self.stalled += late;
         let transfers = self.transfers.values_mut().map(|transfer| &mut transfer.check);
         let lookups = self.lookups.values_mut().map(|lookup| &mut lookup.check);
-        transfers.chain(lookups).for_each(|check| check.stall(late, now));
+        transfers.chain(lookups).for_each(|check| check.add_stall(late, now));
     }
 
     /// Drops all checks that are under way, and returns their tags.
@@ -245,7 +245,7 @@ impl<T> Engine<T> {
 
     /// Hands the hop of a check to libcurl. By now the address is known, or libcurl has to find it.
     fn connect(&mut self, check: Box<ActiveCheck>, permit: Permit, tag: T) {
-        let easy = match check.request(&self.trust, permit) {
+        let easy = match check.make_request(&self.trust, permit) {
             Ok(easy) => easy,
             Err(reply) => return self.finish(check.owner(), *reply, None, tag),
         };
@@ -358,7 +358,7 @@ impl<T> Engine<T> {
             };
             let owner = check.owner();
             match self.multi.remove2(handle) {
-                Ok(easy) => match check.end(easy, result) {
+                Ok(easy) => match check.evaluate(easy, result) {
                     HopEnd::Reply(reply, permit) => self.finish(owner, *reply, Some(permit), tag),
                     HopEnd::Next(check, permit) => self.start_hop(check, permit, tag),
                 },

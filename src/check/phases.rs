@@ -31,7 +31,7 @@ pub struct HopShape {
     /// The hop uses TLS.
     pub is_tls: bool,
     /// The hop waits for bytes of the site once it is connected.
-    pub speaks: bool,
+    pub awaits_bytes: bool,
 }
 
 /// Returns the best estimate of the start of libcurl's clock: the time that we noted for an event, less
@@ -50,10 +50,10 @@ fn origin(easy: &mut Easy2<TransferCallbacks>) -> Instant {
 /// Computes the phases of one hop.
 pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
     // All times below begin at the end of our lookup.
-    let looked_us = easy.get_ref().looked.as_micros() as u64;
+    let lookup_us = easy.get_ref().lookup_time.as_micros() as u64;
     let us = |time: Result<Duration, curl::Error>| {
         let us = time.ok().map(|time| time.as_micros() as u64).filter(|us| *us > 0);
-        us.map(|us| us + looked_us)
+        us.map(|us| us + lookup_us)
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
@@ -61,13 +61,13 @@ pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let origin = origin(easy);
     let callbacks = easy.get_ref();
-    let since = |at: Instant| at.saturating_duration_since(origin).as_micros() as u64 + looked_us;
+    let since = |at: Instant| at.saturating_duration_since(origin).as_micros() as u64 + lookup_us;
     let ours = |at: Option<Instant>| at.map(since);
 
-    let is_found = looked_us > 0 && !shape.is_proxied;
+    let is_found = lookup_us > 0 && !shape.is_proxied;
     let named = match shape.looks_up && !is_found {
         true => ours(callbacks.socket_at),
-        false => Some(looked_us),
+        false => Some(lookup_us),
     };
     let connected = match shape.is_proxied {
         // libcurl's connect time ends at the proxy, not at the site.
@@ -75,10 +75,10 @@ pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
         false => connect.or(ours(callbacks.tls_at)),
     };
     let secured = if shape.is_tls { tls } else { connected };
-    let spoke = ours(callbacks.greeted_at).or(first.filter(|_| callbacks.spoke));
+    let first_byte = ours(callbacks.greeting_began_at).or(first.filter(|_| callbacks.has_bytes));
     let reached = match shape.connects {
-        true => [named, connected, secured, spoke, ours(callbacks.over_at)],
-        false => [spoke, None, None, None, None],
+        true => [named, connected, secured, first_byte, ours(callbacks.greeting_ended_at)],
+        false => [first_byte, None, None, None, None],
     };
     let total = total.unwrap_or_else(|| since(Instant::now()));
     let total = reached.iter().flatten().copied().fold(total, u64::max);
@@ -92,8 +92,8 @@ pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
         (&mut phases.dns_us, named, shape.connects),
         (&mut phases.connect_us, connected, shape.connects),
         (&mut phases.tls_us, secured, shape.connects && shape.is_tls),
-        (&mut phases.first_byte_us, spoke, shape.speaks),
-        (&mut phases.transfer_us, Some(total), shape.speaks),
+        (&mut phases.first_byte_us, first_byte, shape.awaits_bytes),
+        (&mut phases.transfer_us, Some(total), shape.awaits_bytes),
     ];
     for (slot, end, exists) in slots {
         if cut || !exists {

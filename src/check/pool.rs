@@ -8,7 +8,7 @@ use std::rc::Rc;
 use curl_sys::curl_socket_t;
 use url::Url;
 
-use super::certificate::Summary;
+use super::certificate::CertificateSummary;
 use super::raw::{self, ConnectionShare, IdleState};
 
 /// Most origins in a pool: redirects may lead to new ones at each check. A full pool forgets all of them.
@@ -36,7 +36,7 @@ pub struct IdleConnection {
     /// True for HTTP/2, where a site may send frames without a request.
     pub has_frames: bool,
     /// Certificate of the connection's handshake.
-    pub certificate: Option<Summary>,
+    pub certificate: Option<CertificateSummary>,
 }
 
 impl ConnectionPool {
@@ -69,7 +69,7 @@ impl ConnectionPool {
     }
 
     /// Returns the certificate of the open connection to the origin of `url`.
-    pub fn certificate(&self, url: &Url) -> Option<Summary> {
+    pub fn certificate(&self, url: &Url) -> Option<CertificateSummary> {
         let origins = self.origins.borrow();
         origins.get(&key(url))?.connection.as_ref()?.certificate.clone()
     }
@@ -92,11 +92,11 @@ impl IdleConnection {
         let is_over = self.certificate.as_ref().is_some_and(|of| of.ends.chain_s <= now_s);
         !is_over
             && match raw::idle_state(self.socket) {
-                IdleState::Quiet => true,
+                IdleState::Silent => true,
                 // libcurl reads the frames. If the site takes no more requests on this connection, it refuses
                 // the next one, and the hop starts again over a new connection.
-                IdleState::Talking => self.has_frames,
-                IdleState::Over => false,
+                IdleState::HasBytes => self.has_frames,
+                IdleState::Closed => false,
             }
     }
 }

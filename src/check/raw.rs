@@ -102,11 +102,11 @@ impl Drop for ConnectionShare {
 /// State of an open connection without a request on it.
 pub enum IdleState {
     /// No byte has arrived.
-    Quiet,
+    Silent,
     /// The site has sent bytes without a request.
-    Talking,
+    HasBytes,
     /// The connection is closed or broken.
-    Over,
+    Closed,
 }
 
 /// Returns the state of an open connection, and leaves its bytes unread.
@@ -117,10 +117,10 @@ pub fn idle_state(socket: curl_sys::curl_socket_t) -> IdleState {
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     // libcurl's sockets do not block.
     match SockRef::from(&socket).peek(&mut [MaybeUninit::uninit()]) {
-        Ok(0) => IdleState::Over,
-        Ok(_) => IdleState::Talking,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => IdleState::Quiet,
-        Err(_) => IdleState::Over,
+        Ok(0) => IdleState::Closed,
+        Ok(_) => IdleState::HasBytes,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => IdleState::Silent,
+        Err(_) => IdleState::Closed,
     }
 }
 

@@ -80,7 +80,7 @@ pub struct ActiveCheck {
 /// Addresses that a lookup has found.
 struct FoundAddresses {
     /// Duration of the lookup.
-    looked: Duration,
+    lookup_time: Duration,
     /// Addresses in the order in which to try them.
     list: Arc<[IpAddr]>,
 }
@@ -120,7 +120,7 @@ impl ActiveCheck {
 
     /// Adds a stall of the length `late` that ends at `now`. Only the part since the start of this hop
     /// counts.
-    pub fn stall(&mut self, late: Duration, now: Instant) {
+    pub fn add_stall(&mut self, late: Duration, now: Instant) {
         self.stalled += late.min(now.saturating_duration_since(self.began));
     }
 
@@ -134,7 +134,7 @@ impl ActiveCheck {
     /// # Errors
     /// The deadline has passed, the roots cannot be read, or libcurl refuses an option: returns the reply
     /// that ends the check.
-    pub fn request(
+    pub fn make_request(
         &self,
         trust: &Trust,
         permit: Permit,
@@ -146,7 +146,7 @@ impl ActiveCheck {
                 self.fault_of(curl_sys::CURLE_OPERATION_TIMEDOUT, "", (0, true), &self.phases);
             return Err(Box::new(self.reply(self.phases, Some(fault))));
         }
-        let roots = match trust.of(target) {
+        let roots = match trust.roots_for(target) {
             Ok(roots) => roots,
             Err(error) if self.is_tls() => {
                 let fault = CheckFault { cause: Cause::Internal, text: error.to_string() };
@@ -156,14 +156,15 @@ impl ActiveCheck {
         };
         let limits = ReadLimits {
             max_body: target.max_body,
-            keep: target.wants_body(),
+            stores_body: target.wants_body(),
             target: Arc::clone(&self.target),
-            follow: (self.redirects < target.max_redirects).then(|| self.url.clone()),
+            redirect_base: (self.redirects < target.max_redirects).then(|| self.url.clone()),
         };
         let share = self.pool.as_ref().and_then(|pool| pool.share(&self.url));
         let single = SingleRequest::new(!self.reuses_connection);
         let mut callbacks = TransferCallbacks::new(limits, roots.cloned(), share, single, permit);
-        callbacks.looked = self.found.as_ref().map_or(Duration::ZERO, |found| found.looked);
+        callbacks.lookup_time =
+            self.found.as_ref().map_or(Duration::ZERO, |found| found.lookup_time);
         let mut easy = Easy2::new(callbacks);
         match self.configure(&mut easy, left) {
             Ok(()) => Ok(easy),
@@ -280,7 +281,7 @@ impl ActiveCheck {
             looks_up: self.route().looks_up(),
             is_proxied: self.route().proxy_method().is_some(),
             is_tls: self.is_tls(),
-            speaks: !self.target.is_tcp() || self.awaits_greeting(),
+            awaits_bytes: !self.target.is_tcp() || self.awaits_greeting(),
         }
     }
 

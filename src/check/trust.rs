@@ -65,7 +65,7 @@ impl Trust {
     ///
     /// # Errors
     /// The roots cannot be read.
-    pub fn of(&self, target: &Target) -> Result<Option<&Roots>, &Error> {
+    pub fn roots_for(&self, target: &Target) -> Result<Option<&Roots>, &Error> {
         match &target.ca_file {
             _ if !target.verify => Ok(None),
             Some(path) => Ok(self.files.get(path)),

@@ -39,7 +39,7 @@ impl TransferFacts {
 
 impl ActiveCheck {
     /// Evaluates a transfer that has ended with `result`.
-    pub fn end(
+    pub fn evaluate(
         mut self: Box<ActiveCheck>,
         mut easy: Easy2<TransferCallbacks>,
         result: Result<(), curl::Error>,
@@ -121,7 +121,7 @@ impl ActiveCheck {
         if let Some(reason) = &callbacks.stop_reason {
             return (reason.fault(), None);
         }
-        let Err(error) = result else { return (callbacks.cut(), None) };
+        let Err(error) = result else { return (callbacks.cut_fault(), None) };
         if refused.is_some() {
             return (refused, None);
         }
@@ -144,7 +144,7 @@ impl ActiveCheck {
         let why = callbacks.single.error_text();
         let why = why.as_deref().unwrap_or_else(|| error.description());
         let timeout_ms = self.target.timeout.as_millis();
-        let family = callbacks.family.filter(|_| callbacks.one_family);
+        let family = callbacks.family.filter(|_| callbacks.has_one_family);
         let mismatch = self.route().family_mismatch(error.code(), family);
         let on_route =
             mismatch.or_else(|| self.route().fault(error.code(), *progress, phases, timeout_ms));
@@ -169,7 +169,7 @@ impl ActiveCheck {
     /// Returns the fault of a connection that was closed without a reply that can be read.
     fn missing_reply(&self, callbacks: &TransferCallbacks, shape: &HopShape) -> Option<CheckFault> {
         let is_tcp = self.target.is_tcp();
-        let text = if is_tcp && shape.speaks && !callbacks.spoke {
+        let text = if is_tcp && shape.awaits_bytes && !callbacks.has_bytes {
             "the connection was closed before the site sent a byte"
         } else if is_tcp || callbacks.header.final_status().is_some() {
             return None;

@@ -28,7 +28,7 @@ impl ActiveCheck {
                 Err(error) => break Err(error),
                 Ok(Some(0)) => break Ok(()),
                 Ok(Some(count)) => {
-                    let is_full = !handle.get_mut().greeted(&buffer[..count]);
+                    let is_full = !handle.get_mut().take_greeting(&buffer[..count]);
                     if is_full || self.is_greeted(handle.get_ref().body.bytes()) {
                         break Ok(());
                     }
@@ -43,7 +43,7 @@ impl ActiveCheck {
                 Ok(None) => return None,
             }
         };
-        handle.get_mut().over_at = Some(Instant::now());
+        handle.get_mut().greeting_ended_at = Some(Instant::now());
         Some(end)
     }
 

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::ActiveCheck;
 use crate::check::callbacks::TransferCallbacks;
-use crate::check::certificate::Summary;
+use crate::check::certificate::CertificateSummary;
 use crate::check::handshake::Handshake;
 use crate::check::pool::IdleConnection;
 use crate::check::raw;
@@ -16,12 +16,12 @@ use curl::easy::Easy2;
 /// Certificate of a hop, and the host that showed it.
 #[derive(Debug, Clone)]
 pub struct HopCertificate {
-    summary: Summary,
+    summary: CertificateSummary,
     host: String,
 }
 
 impl HopCertificate {
-    pub fn new(url: &Url, summary: Summary) -> HopCertificate {
+    pub fn new(url: &Url, summary: CertificateSummary) -> HopCertificate {
         let host = url.host_str().unwrap_or_default();
         let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
@@ -43,7 +43,7 @@ impl ActiveCheck {
         let path = handshake.verification.as_ref().map(|verification| &verification.path[..]);
         let known =
             || self.pool.as_ref().filter(|_| self.reuses_connection)?.certificate(&self.url);
-        let summary = path.and_then(Summary::of).or_else(known)?;
+        let summary = path.and_then(CertificateSummary::of).or_else(known)?;
         Some(HopCertificate::new(&self.url, summary))
     }
 

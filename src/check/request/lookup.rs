@@ -40,10 +40,10 @@ impl ActiveCheck {
     pub fn take_resolution(&mut self, resolved: ResolutionResult) -> Result<(), Box<Reply>> {
         self.set_lookup_start(resolved.began);
         // Another check may have started the lookup before this hop began.
-        let looked = resolved.ended.saturating_duration_since(self.began);
+        let lookup_time = resolved.ended.saturating_duration_since(self.began);
         let why = match resolved.addresses {
             Ok(addresses) => {
-                self.found = Some(FoundAddresses { looked, list: addresses });
+                self.found = Some(FoundAddresses { lookup_time, list: addresses });
                 return Ok(());
             }
             Err(why) => why,
@@ -59,15 +59,15 @@ impl ActiveCheck {
         let is_ours = matches!(why, ResolveError::OutOfResources(_));
         let cause = if is_ours { Cause::Overload } else { Cause::Dns };
         let text = words(&why, self.url.host_str().unwrap_or_default());
-        Err(self.no_address(looked, CheckFault { cause, text }, silence))
+        Err(self.no_address(lookup_time, CheckFault { cause, text }, silence))
     }
 
     /// Makes the reply of a check whose deadline has passed during the lookup. `is_asked` is false if no
     /// thread was free for the lookup. `failure` says why no answer has come, if that is known.
     pub fn lookup_timeout(&mut self, is_asked: bool, failure: Option<&ResolveError>) -> Box<Reply> {
-        let looked = self.began.elapsed();
+        let lookup_time = self.began.elapsed();
         if !is_asked {
-            self.lookup_lag += looked;
+            self.lookup_lag += lookup_time;
             let text = "too many names are being looked up: no thread was free".to_owned();
             return self.no_address(
                 Duration::ZERO,
@@ -81,7 +81,7 @@ impl ActiveCheck {
             let why = words(failure, self.url.host_str().unwrap_or_default());
             fault.text = format!("{}: {why}", fault.text);
         }
-        self.no_address(looked, fault, Some(Silence::NameServers))
+        self.no_address(lookup_time, fault, Some(Silence::NameServers))
     }
 
     /// Returns true if this machine has a route to any address of this hop.
@@ -106,11 +106,11 @@ impl ActiveCheck {
     /// Makes the reply of a check without an address, after a lookup of the duration `looked`.
     fn no_address(
         &mut self,
-        looked: Duration,
+        lookup_time: Duration,
         fault: CheckFault,
         silence: Option<Silence>,
     ) -> Box<Reply> {
-        let hop = Phases { dns_us: Some(looked.as_micros() as u64), ..Phases::default() };
+        let hop = Phases { dns_us: Some(lookup_time.as_micros() as u64), ..Phases::default() };
         self.phases.add(&hop);
         if !self.hops.is_empty() {
             self.hops.push(hop_record(&self.url, None, None, hop));

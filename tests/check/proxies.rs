@@ -104,7 +104,8 @@ fn silences() -> Vec<Case> {
     }
     // Of what it passes on, it is asked whether it is there: else its site is what hangs.
     let want = Want { last: Some("first_byte_us"), timeout: Some(TIMEOUT), ..unknown("uplink") };
-    let want = want.error("did not answer the request; nor does it answer otherwise");
+    let want =
+        want.error("did not answer the request; the proxy does not answer another request either");
     cases.push(in_time(through("silent", WAYS[2], Manner::Silent, want)));
     let site = Listener::http();
     site.always(Script::silence());

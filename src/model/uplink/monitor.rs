@@ -330,7 +330,7 @@ impl Uplink {
         let known = self.targets.get(&outcome.target).and_then(|contact| contact.canary.distance);
         // Any name that is found again ends the outage, if the distance of this target is not known.
         let doubt = DoubtfulCheck { distance: known.unwrap_or(Distance::Private), ..*doubt };
-        self.settle_away(unknown(outcome, "nobody else can tell"), &doubt)
+        self.settle_away(unknown(outcome, "no other host can be asked"), &doubt)
     }
 
     /// Settles a check as unknown because the uplink is away; reports the first such check of an outage.

@@ -6,7 +6,7 @@ use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 /// Reason in the error of a check that our own network has failed.
 pub const NOTHING_ELSE_ANSWERS: &str = "nothing else answers";
 /// Reason in the error of a check that its proxy has failed.
-pub const PROXY_IS_SILENT: &str = "nor does it answer otherwise";
+pub const PROXY_IS_SILENT: &str = "the proxy does not answer another request either";
 
 /// Check with its final outcome.
 #[derive(Debug)]

@@ -105,8 +105,8 @@ fn a_lone_name_that_nobody_answers_for_is_unknown_and_one_that_is_none_is_down()
 
 fn lone_name(cable: Cables<'_>) {
     for (says, want, told) in [
-        (Says::Code(2), kind("unknown", "uplink"), "nobody else can tell"),
-        (Says::Silence, kind("unknown", "uplink"), "nobody else can tell"),
+        (Says::Code(2), kind("unknown", "uplink"), "no other host can be asked"),
+        (Says::Silence, kind("unknown", "uplink"), "no other host can be asked"),
         (Says::Code(3), kind("down", "dns"), "lone.example does not exist"),
         (Says::Nothing, kind("down", "dns"), "lone.example has no address"),
     ] {

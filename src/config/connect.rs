@@ -6,11 +6,12 @@ use std::sync::Arc;
 use url::Url;
 
 use super::address::{self, is_host};
+use super::context::Reader;
 use super::fault::quoted;
 use super::identity;
 use super::item::Item;
 use super::login;
-use super::table::{Reader, Section, Set};
+use super::table::{Section, Set};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
 use crate::model::secret::{Login, Secret};
 use crate::model::target::Target;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use toml_span::Value;
 use toml_span::value::{Key, ValueInner};
 
+use super::context::Reader;
 use super::fault::quoted;
 use super::source::{At, Source, readable};
-use super::table::Reader;
 use super::text::Piece;
 use super::{text, units};
 

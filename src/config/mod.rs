@@ -3,6 +3,7 @@
 
 mod address;
 mod connect;
+mod context;
 mod dsn;
 mod environment;
 mod fault;

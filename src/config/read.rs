@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::{self, Address};
+use super::context::Reader;
 use super::environment::Environment;
 use super::fault::{Faults, quoted};
 use super::item::Item;
@@ -15,7 +16,7 @@ use super::postgres::postgres;
 use super::remark::{Places, remark};
 use super::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
 use super::source::{self, At, Source};
-use super::table::{Reader, Section};
+use super::table::{Document, Section};
 use super::target::{self, Keys};
 use super::units::show_size;
 use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
@@ -60,7 +61,8 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let Some(first) = sources.first() else {
         return Err(Faults::new(reader.into_faults()));
     };
-    let documents: Vec<_> = sources.iter().filter_map(|source| reader.parse(source)).collect();
+    let documents: Vec<_> =
+        sources.iter().filter_map(|source| Document::parse(source, &reader)).collect();
     // A file that could not be read may be the one with the targets.
     let all_read = reader.count() == 0;
 

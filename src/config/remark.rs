@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Config;
+use super::context::Reader;
 use super::source::At;
-use super::table::Reader;
 use crate::model::target::{Target, is_name};
 
 /// Remark if no host can tell our own network's trouble from a site's.

@@ -1,29 +1,17 @@
-//! TOML tables, read key by key: the one reader that every section uses. The reader collects faults instead
-//! of ending at the first, and knows each allowed key because it was asked for it. `item.rs` has the types of
-//! values.
+//! TOML tables, read key by key. A table knows each allowed key because it was asked for it. `item.rs` has the
+//! types of values.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use toml_span::Value;
 use toml_span::value::Table;
 
-use super::environment::Environment;
-use super::fault::{Fault, Remark, quoted};
+use super::context::Reader;
+use super::fault::quoted;
 use super::item::Item;
 use super::pem;
 use super::source::{At, Source};
 use super::syntax::{set_twice, syntax};
-
-/// Parts that all tables share: the sources of values, and the list of faults.
-pub(super) struct Reader<'a> {
-    /// Variables that `${NAME}` stands for.
-    pub environment: &'a Environment,
-    /// Results for files with certificates and keys.
-    pub pem: pem::Cache,
-    faults: RefCell<Vec<Fault>>,
-    remarks: RefCell<Vec<Remark>>,
-}
 
 /// TOML of one file.
 pub(super) struct Document<'a> {
@@ -50,55 +38,13 @@ pub(super) struct Set<'a, T> {
     pub at: At<'a>,
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
-        Reader {
-            environment,
-            pem: pem::Cache::default(),
-            faults: RefCell::new(faults),
-            remarks: RefCell::default(),
-        }
-    }
-
-    /// Takes note of a fault.
-    pub fn fault(&self, at: At<'_>, text: impl Into<String>) {
-        self.faults.borrow_mut().push(at.fault(text));
-    }
-
-    /// Takes note of a fault that has its place already.
-    pub fn add(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
-    }
-
-    /// Takes note of a remark: the text is right, but may not be what was meant.
-    pub fn remark(&self, at: At<'_>, text: impl Into<String>) {
-        self.remarks.borrow_mut().push(Remark { place: at.place(), text: text.into() });
-    }
-
-    /// Returns the number of faults so far.
-    pub fn count(&self) -> usize {
-        self.faults.borrow().len()
-    }
-
-    /// Returns all remarks, in the order of files and places, none twice.
-    pub fn into_remarks(self) -> Vec<Remark> {
-        let mut remarks = self.remarks.into_inner();
-        remarks.sort();
-        remarks.dedup();
-        remarks
-    }
-
-    /// Returns all faults so far.
-    pub fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
-    }
-
+impl<'a> Document<'a> {
     /// Parses the TOML of `source`; a fault in its syntax hides the rest of that file.
-    pub fn parse(&self, source: &'a Source) -> Option<Document<'a>> {
+    pub fn parse(source: &'a Source, reader: &Reader<'_>) -> Option<Document<'a>> {
         match toml_span::parse(&source.text) {
             Ok(root) => Some(Document { source, root }),
             Err(error) => {
-                self.fault(source.at(error.span.start), syntax(&error, source));
+                reader.fault(source.at(error.span.start), syntax(&error, source));
                 None
             }
         }

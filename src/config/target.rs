@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use super::address::{self, Address};
 use super::connect;
+use super::context::Reader;
 use super::fault::quoted;
 use super::item::Item;
 use super::login;
 use super::plain;
 use super::source::At;
-use super::table::{Reader, Section, Set};
+use super::table::{Section, Set};
 use super::units::{show_duration, show_size};
 use super::value::{
     expression, expressions, header_expressions, headers, interval, labels, nodes, status,

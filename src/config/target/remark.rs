@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{Clash, Keys};
+use crate::config::context::Reader;
 use crate::config::fault::quoted;
-use crate::config::table::Reader;
 use crate::config::units::show_duration;
 use crate::model::expression::Expression;
 use crate::model::target::{Method, Target};

@@ -1,0 +1,63 @@
+//! Parts that all tables and values share while a configuration is read: the variables, and the list of faults
+//! and remarks, which is collected instead of ending at the first fault.
+
+use std::cell::RefCell;
+
+use super::environment::Environment;
+use super::fault::{Fault, Remark};
+use super::pem;
+use super::source::At;
+
+/// Parts that all tables share: the sources of values, and the list of faults.
+pub(super) struct Reader<'a> {
+    /// Variables that `${NAME}` stands for.
+    pub environment: &'a Environment,
+    /// Results for files with certificates and keys.
+    pub pem: pem::Cache,
+    faults: RefCell<Vec<Fault>>,
+    remarks: RefCell<Vec<Remark>>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
+        Reader {
+            environment,
+            pem: pem::Cache::default(),
+            faults: RefCell::new(faults),
+            remarks: RefCell::default(),
+        }
+    }
+
+    /// Takes note of a fault.
+    pub fn fault(&self, at: At<'_>, text: impl Into<String>) {
+        self.faults.borrow_mut().push(at.fault(text));
+    }
+
+    /// Takes note of a fault that has its place already.
+    pub fn add(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// Takes note of a remark: the text is right, but may not be what was meant.
+    pub fn remark(&self, at: At<'_>, text: impl Into<String>) {
+        self.remarks.borrow_mut().push(Remark { place: at.place(), text: text.into() });
+    }
+
+    /// Returns the number of faults so far.
+    pub fn count(&self) -> usize {
+        self.faults.borrow().len()
+    }
+
+    /// Returns all remarks, in the order of files and places, none twice.
+    pub fn into_remarks(self) -> Vec<Remark> {
+        let mut remarks = self.remarks.into_inner();
+        remarks.sort();
+        remarks.dedup();
+        remarks
+    }
+
+    /// Returns all faults so far.
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.faults.into_inner()
+    }
+}

@@ -1,9 +1,9 @@
 //! One report alone, with every figure: the output of `sitewatch status NAME`. Apart from the table, since
 //! nothing needs to be left out here.
 
+use super::display::{marks, shown};
 use super::figure::{Figure, Value};
 use super::spark::sparkline;
-use super::status::{marks, shown};
 use super::text::{Line, Paint, Side, Style, cell, clean};
 use super::time::{ago, second, span};
 use crate::model::report::{CELLS, Report};
@@ -117,13 +117,16 @@ fn entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_
 #[cfg(test)]
 mod tests {
     use super::super::sample::{NOW, report};
-    use super::super::status::text;
     use super::*;
+
+    fn text(report: &Report, limit: usize) -> String {
+        block(report, NOW, limit, Paint::OFF).join("\n") + "\n"
+    }
 
     #[test]
     fn one_report_is_a_block_of_every_figure() {
         assert_eq!(
-            text(&[report("c.example", 3)], NOW, Some(80), Paint::OFF),
+            text(&report("c.example", 3), 80),
             "\
 c.example  down
 
@@ -149,7 +152,7 @@ match ok             0
     #[test]
     fn a_narrow_terminal_gets_one_figure_a_line() {
         assert_eq!(
-            text(&[report("new", 0)], NOW, Some(30), Paint::OFF),
+            text(&report("new", 0), 30),
             "\
 new  never
 

@@ -3,6 +3,7 @@
 //! terminal's size.
 
 mod block;
+mod display;
 pub mod figure;
 pub mod health;
 mod row;

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::block::block;
-use super::figure::{Figure, Value};
+use super::display::{marks, shown};
+use super::figure::Figure;
 pub use super::figure::{csv, json};
-use super::spark::{Mark, sparkline};
-use super::text::{Line, Paint, Side, Style, cell, clean, count, width as columns_of};
-use super::time::{ago, second, span};
+use super::spark::sparkline;
+use super::text::{Line, Paint, Side, Style, cell, count, width as columns_of};
+use super::time::{second, span};
 use crate::model::outcome::Verdict;
 use crate::model::report::{CELLS, Report};
 
@@ -147,48 +148,6 @@ fn footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     line.end()
 }
 
-/// Returns a figure as people see it: the value of JSON, rounded.
-pub(super) fn shown(
-    figure: Figure,
-    report: &Report,
-    now_ms: i64,
-    whole_days: bool,
-) -> (Style, String) {
-    let verdict = report.standing.verdict;
-    match (figure, figure.value(report)) {
-        (Figure::LastVerdict, _) => match verdict {
-            Some(verdict) => (Style::of(verdict), verdict.as_str().to_string()),
-            None => (Style::Dim, "never".to_string()),
-        },
-        (_, Value::Absent) => (Style::Dim, "-".to_string()),
-        (_, Value::Text(text)) => (Style::Plain, clean(&text).into_owned()),
-        (Figure::WindowStart, Value::Time(ms)) if whole_days => {
-            (Style::Plain, second(ms).split('T').next().unwrap_or_default().to_string())
-        }
-        (Figure::WindowStart | Figure::WindowEnd, Value::Time(ms)) => (Style::Plain, second(ms)),
-        (_, Value::Time(ms)) => (Style::Plain, ago(ms, now_ms)),
-        (_, Value::Count(n)) => (if n == 0 { Style::Dim } else { Style::Plain }, n.to_string()),
-        (_, Value::Ms(ms)) => (Style::Plain, format!("{ms:.1}")),
-        (_, Value::Share(share)) => (Style::Plain, percent(share)),
-    }
-}
-
-/// Returns a share in percent with three decimals; only a whole share is shown as 100.000.
-fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    format!("{:.3}", if share < 1.0 { percent.min(99.999) } else { percent })
-}
-
-/// Returns the marks of the window's parts: down if any check in a part was, so that no outage drowns in a
-/// mean.
-pub(super) fn marks(report: &Report) -> [Mark; CELLS] {
-    report.cells.map(|cell| match (cell.down, cell.mean_us()) {
-        (0, Some(us)) => Mark::Time(us),
-        (0, None) => Mark::Empty,
-        _ => Mark::Down,
-    })
-}
-
 /// Returns the rank of a verdict: targets that need a look come first.
 fn rank(verdict: Option<Verdict>) -> u8 {
     match verdict {
@@ -285,11 +244,7 @@ b.example  \x1b[2mnever  \x1b[0m
     }
 
     #[test]
-    fn only_what_is_whole_is_100() {
-        assert_eq!(percent(1.0), "100.000");
-        assert_eq!(percent(0.999_999_9), "99.999");
-        assert_eq!(percent(2.0 / 3.0), "66.667");
-        assert_eq!(percent(0.0), "0.000");
+    fn without_reports_it_says_so() {
         assert_eq!(text(&[], NOW, None, Paint::OFF), "nothing to report\n");
     }
 }

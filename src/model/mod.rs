@@ -27,7 +27,7 @@ pub mod report;
 pub mod safeguard;
 pub mod schedule;
 pub mod secret;
-pub mod state;
+pub mod standing;
 pub mod tally;
 pub mod target;
 pub mod uplink;

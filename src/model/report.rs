@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::outcome::{Gap, Verdict};
 use super::tally::{Check, Tally};
 
-pub use super::state::{Standing, State, standing};
+pub use super::standing::{Standing, State, standing};
 
 /// Cells in the sparkline of a window.
 pub const CELLS: usize = 24;

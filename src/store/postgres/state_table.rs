@@ -9,7 +9,7 @@ use super::records::SortedRecords;
 use super::session::Session;
 use super::staging::CheckKey;
 use crate::model::outcome::Verdict;
-use crate::model::state::State;
+use crate::model::standing::State;
 
 const STATES: &str = "SELECT state.* FROM unnest($1::int4[], $2::int4[]) AS wanted (t, n)
     JOIN state ON target_id = t AND node_id = n

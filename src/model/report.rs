@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::{Gap, Verdict};
+use super::standing::{NodeStanding, Standing};
 use super::tally::{Check, Tally};
-
-pub use super::standing::{Standing, State, standing};
 
 /// Cells in the sparkline of a window.
 pub const CELLS: usize = 24;
@@ -26,7 +25,7 @@ pub struct Report {
     pub tally: Tally,
     /// Share of the time that was measured, 0 to 1; none if the time is shorter than the interval.
     pub coverage: Option<f64>,
-    /// State of the target at present, whatever the window.
+    /// NodeStanding of the target at present, whatever the window.
     pub standing: Standing,
     /// Cells of the sparkline: [`CELLS`] equal parts of the window, first to last.
     pub cells: [Cell; CELLS],
@@ -115,7 +114,7 @@ impl Reporter {
     /// or if another window has one.
     pub fn finish(
         self,
-        states: &BTreeMap<Who, State>,
+        states: &BTreeMap<Who, NodeStanding>,
         always: &[Arc<str>],
         per_node: bool,
         now_ms: i64,
@@ -163,7 +162,7 @@ impl Reporter {
                         }
                     }
                 }
-                let of_nodes: Vec<State> = nodes
+                let of_nodes: Vec<NodeStanding> = nodes
                     .iter()
                     .filter_map(|node| states.get(&(Arc::clone(target), Arc::clone(node))))
                     .copied()
@@ -174,7 +173,7 @@ impl Reporter {
                     target: Arc::clone(target),
                     node: node.clone(),
                     coverage: coverage(&part.tally, &of_nodes, *start, (*end).min(now_ms)),
-                    standing: standing(&of_nodes, now_ms),
+                    standing: Standing::over(&of_nodes, now_ms),
                     cells: part.cells,
                     tally: part.tally,
                 });
@@ -210,7 +209,7 @@ fn slots(gap: &Gap, start_ms: i64, end_ms: i64) -> u64 {
 
 /// Returns the known time ÷ the time that could be known: for each node, from the first check ever or the
 /// window's start, whichever is later, to `end_ms`.
-fn coverage(tally: &Tally, states: &[State], start_ms: i64, end_ms: i64) -> Option<f64> {
+fn coverage(tally: &Tally, states: &[NodeStanding], start_ms: i64, end_ms: i64) -> Option<f64> {
     let whole: i64 = states.iter().map(|s| (end_ms - start_ms.max(s.first_due_ms)).max(0)).sum();
     let interval_ms = states.iter().map(|s| s.interval_ms).max()?;
     (whole >= interval_ms && whole > 0).then(|| (tally.known_ms as f64 / whole as f64).min(1.0))
@@ -237,8 +236,8 @@ mod tests {
         }
     }
 
-    fn state(verdict: Verdict, since_ms: i64, last_due_ms: i64) -> State {
-        State { verdict, since_ms, last_due_ms, interval_ms: 1000, first_due_ms: 0 }
+    fn state(verdict: Verdict, since_ms: i64, last_due_ms: i64) -> NodeStanding {
+        NodeStanding { verdict, since_ms, last_due_ms, interval_ms: 1000, first_due_ms: 0 }
     }
 
     #[test]
@@ -261,7 +260,7 @@ mod tests {
             reporter.check(&who("a"), &check(due, Verdict::Up));
         }
         reporter.check(&who("b"), &check(0, Verdict::Unknown));
-        let late = State { first_due_ms: 6000, ..state(Verdict::Up, 6000, 8000) };
+        let late = NodeStanding { first_due_ms: 6000, ..state(Verdict::Up, 6000, 8000) };
         let states = BTreeMap::from([(who("a"), late), (who("b"), state(Verdict::Unknown, 0, 0))]);
         let reports = reporter.finish(&states, &[], false, 10_000);
         assert_eq!(reports[0].coverage, Some(3.0 / 14.0));

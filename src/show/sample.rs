@@ -5,8 +5,9 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::model::outcome::{Outcome, Phases, Verdict};
-use crate::model::report::{CELLS, Cell, Report, Standing};
+use crate::model::report::{CELLS, Cell, Report};
 use crate::model::secret::{Login, Secret};
+use crate::model::standing::Standing;
 use crate::model::tally::{Check, Tally};
 use crate::model::target::Target;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use sitewatch::config::Retention;
 use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
-use sitewatch::model::report::{State, Who};
+use sitewatch::model::report::Who;
+use sitewatch::model::standing::NodeStanding;
 use sitewatch::model::tally::Check;
 use sitewatch::store::{Store, WriteCounts};
 
@@ -80,7 +81,7 @@ fn gaps(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<Gap> {
     all
 }
 
-fn state(store: &mut dyn Store, site: &str, node: &str) -> State {
+fn state(store: &mut dyn Store, site: &str, node: &str) -> NodeStanding {
     store.states().unwrap()[&who(site, node)]
 }
 
@@ -244,7 +245,7 @@ fn a_state_lasts_while_it_is_the_same(engine: &dyn Engine) {
         (Verdict::Up, 7),
     ] {
         put(&mut *writer, &[check("site", "a", due_ms, verdict)]).unwrap();
-        let want = State {
+        let want = NodeStanding {
             verdict,
             since_ms: now() + since * 1000,
             last_due_ms: due_ms,
@@ -266,7 +267,7 @@ fn late_checks_do_not_turn_a_state_back(engine: &dyn Engine) {
     late.interval_ms = 60_000;
     put(&mut *writer, &[Record::Check(Box::new(late))]).unwrap();
     let after = state(&mut *engine.reader(), "site", "a");
-    assert_eq!(after, State { first_due_ms: now() - 3000, ..before });
+    assert_eq!(after, NodeStanding { first_due_ms: now() - 3000, ..before });
     assert_eq!(before.since_ms, now() + 5000);
 }
 

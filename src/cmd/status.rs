@@ -128,9 +128,9 @@ fn reports(
     let (from_ms, until_ms) = (windows[0].0, windows[windows.len() - 1].1);
     let mut reporter = Reporter::new(windows);
     store
-        .checks(from_ms, until_ms, &mut |who, check| {
-            if names.contains(&who.0) {
-                reporter.check(who, check);
+        .checks(from_ms, until_ms, &mut |series, check| {
+            if names.contains(&series.target) {
+                reporter.check(series, check);
             }
         })
         .map_err(said)?;

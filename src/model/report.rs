@@ -1,6 +1,6 @@
 //! Computes reports: a target's figures over a window, and its state at present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outcome::{Gap, Verdict};
@@ -63,16 +63,22 @@ impl Cell {
     }
 }
 
-/// Target and node that a check belongs to.
-pub type Who = (Arc<str>, Arc<str>);
+/// Series of checks: those of one target from one node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Series {
+    /// Name of the target.
+    pub target: Arc<str>,
+    /// Name of the node.
+    pub node: Arc<str>,
+}
 
-/// Key of a line: a target, and the node if nodes are told apart.
-type Line = (Arc<str>, Option<Arc<str>>);
+/// Key of a report's line: a target, and the node if nodes are told apart.
+type LineKey = (Arc<str>, Option<Arc<str>>);
 
 /// Adds up the rows of windows to reports. Windows are half-open by due time, rising, and do not overlap.
 pub struct Reporter {
     windows: Vec<(i64, i64)>,
-    parts: BTreeMap<(Who, usize), Part>,
+    parts: BTreeMap<(Series, usize), Part>,
 }
 
 #[derive(Default, Clone)]
@@ -88,10 +94,10 @@ impl Reporter {
     }
 
     /// Adds a check. The checks of one target and node must come in the order of their due times.
-    pub fn check(&mut self, who: &Who, check: &Check) {
+    pub fn check(&mut self, series: &Series, check: &Check) {
         let Some(window) = self.window_of(check.due_ms) else { return };
         let (start, end) = self.windows[window];
-        let part = self.part(who, window);
+        let part = self.part(series, window);
         part.tally.add(check);
         let cell = (check.due_ms - start) as i128 * CELLS as i128 / (end - start) as i128;
         part.cells[cell as usize].add(check);
@@ -99,12 +105,12 @@ impl Reporter {
 
     /// Adds a gap: its slots count as missed in the windows where they were due.
     pub fn gap(&mut self, gap: &Gap) {
-        let who = (Arc::clone(&gap.target), Arc::clone(&gap.node));
+        let series = Series { target: Arc::clone(&gap.target), node: Arc::clone(&gap.node) };
         for window in 0..self.windows.len() {
             let (start, end) = self.windows[window];
             let missed = slots(gap, start, end);
             if missed > 0 {
-                self.part(&who, window).tally.missed += missed;
+                self.part(&series, window).tally.missed += missed;
             }
         }
     }
@@ -114,66 +120,25 @@ impl Reporter {
     /// or if another window has one.
     pub fn finish(
         self,
-        states: &BTreeMap<Who, NodeStanding>,
+        states: &BTreeMap<Series, NodeStanding>,
         always: &[Arc<str>],
         per_node: bool,
         now_ms: i64,
     ) -> Vec<Report> {
-        // Key of each line, and the nodes that are added up in it.
-        let mut lines: BTreeMap<Line, Vec<Arc<str>>> = BTreeMap::new();
-        for target in always {
-            let nodes: Vec<Arc<str>> =
-                states.keys().filter(|(t, _)| t == target).map(|(_, n)| Arc::clone(n)).collect();
-            if !per_node || nodes.is_empty() {
-                lines.insert((Arc::clone(target), None), nodes);
-            } else {
-                for node in nodes {
-                    lines.insert((Arc::clone(target), Some(Arc::clone(&node))), vec![node]);
-                }
-            }
-        }
-        for ((target, node), _) in self.parts.keys() {
-            let key = (Arc::clone(target), per_node.then(|| Arc::clone(node)));
-            lines.entry(key).or_default().push(Arc::clone(node));
-        }
-        // A node that was silent throughout the window leaves its part of the window unknown, and still
-        // counts for the target's state.
-        if !per_node {
-            for (target, node) in states.keys() {
-                if let Some(nodes) = lines.get_mut(&(Arc::clone(target), None)) {
-                    nodes.push(Arc::clone(node));
-                }
-            }
-        }
-        for nodes in lines.values_mut() {
-            nodes.sort_unstable();
-            nodes.dedup();
-        }
+        let lines = self.lines(states, always, per_node);
         let mut reports = Vec::with_capacity(lines.len() * self.windows.len());
         for (window, (start, end)) in self.windows.iter().enumerate() {
-            for ((target, node), nodes) in &lines {
-                let mut part = Part::default();
-                for node in nodes {
-                    let key = ((Arc::clone(target), Arc::clone(node)), window);
-                    if let Some(of_node) = self.parts.get(&key) {
-                        part.tally.merge(&of_node.tally);
-                        for (cell, other) in part.cells.iter_mut().zip(&of_node.cells) {
-                            cell.merge(other);
-                        }
-                    }
-                }
-                let of_nodes: Vec<NodeStanding> = nodes
-                    .iter()
-                    .filter_map(|node| states.get(&(Arc::clone(target), Arc::clone(node))))
-                    .copied()
-                    .collect();
+            for ((target, node), series) in &lines {
+                let part = self.sum(series, window);
+                let nodes: Vec<NodeStanding> =
+                    series.iter().filter_map(|series| states.get(series)).copied().collect();
                 reports.push(Report {
                     start_ms: *start,
                     end_ms: *end,
                     target: Arc::clone(target),
                     node: node.clone(),
-                    coverage: coverage(&part.tally, &of_nodes, *start, (*end).min(now_ms)),
-                    standing: Standing::over(&of_nodes, now_ms),
+                    coverage: coverage(&part.tally, &nodes, *start, (*end).min(now_ms)),
+                    standing: Standing::over(&nodes, now_ms),
                     cells: part.cells,
                     tally: part.tally,
                 });
@@ -182,15 +147,63 @@ impl Reporter {
         reports
     }
 
+    /// Returns the key of each line, and the series that are added up in it.
+    fn lines(
+        &self,
+        states: &BTreeMap<Series, NodeStanding>,
+        always: &[Arc<str>],
+        per_node: bool,
+    ) -> BTreeMap<LineKey, BTreeSet<Series>> {
+        let mut lines: BTreeMap<LineKey, BTreeSet<Series>> = BTreeMap::new();
+        let key = |series: &Series| {
+            (Arc::clone(&series.target), per_node.then(|| Arc::clone(&series.node)))
+        };
+        for target in always {
+            let mut is_known = false;
+            for series in states.keys().filter(|series| series.target == *target) {
+                lines.entry(key(series)).or_default().insert(series.clone());
+                is_known = true;
+            }
+            if !is_known {
+                lines.entry((Arc::clone(target), None)).or_default();
+            }
+        }
+        for (series, _) in self.parts.keys() {
+            lines.entry(key(series)).or_default().insert(series.clone());
+        }
+        // A node that was silent throughout the window leaves its part of the window unknown, and still
+        // counts for the target's state.
+        if !per_node {
+            for series in states.keys() {
+                if let Some(line) = lines.get_mut(&key(series)) {
+                    line.insert(series.clone());
+                }
+            }
+        }
+        lines
+    }
+
+    /// Adds up the parts of these series in one window.
+    fn sum(&self, series: &BTreeSet<Series>, window: usize) -> Part {
+        let mut sum = Part::default();
+        for series in series {
+            let Some(part) = self.parts.get(&(series.clone(), window)) else { continue };
+            sum.tally.merge(&part.tally);
+            for (cell, other) in sum.cells.iter_mut().zip(&part.cells) {
+                cell.merge(other);
+            }
+        }
+        sum
+    }
+
     fn window_of(&self, due_ms: i64) -> Option<usize> {
         let after = self.windows.partition_point(|(start, _)| *start <= due_ms);
         let window = after.checked_sub(1)?;
         (due_ms < self.windows[window].1).then_some(window)
     }
 
-    fn part(&mut self, who: &Who, window: usize) -> &mut Part {
-        let key = ((Arc::clone(&who.0), Arc::clone(&who.1)), window);
-        self.parts.entry(key).or_default()
+    fn part(&mut self, series: &Series, window: usize) -> &mut Part {
+        self.parts.entry((series.clone(), window)).or_default()
     }
 }
 
@@ -220,8 +233,8 @@ mod tests {
     use super::super::outcome::GapCause;
     use super::*;
 
-    fn who(node: &str) -> Who {
-        (Arc::from("site"), Arc::from(node))
+    fn series(node: &str) -> Series {
+        Series { target: Arc::from("site"), node: Arc::from(node) }
     }
 
     fn check(due_ms: i64, verdict: Verdict) -> Check {
@@ -244,7 +257,7 @@ mod tests {
     fn windows_are_half_open() {
         let mut reporter = Reporter::new(vec![(0, 2000), (2000, 4000)]);
         for due in [-1, 0, 1999, 2000, 3999, 4000] {
-            reporter.check(&who("a"), &check(due, Verdict::Up));
+            reporter.check(&series("a"), &check(due, Verdict::Up));
         }
         let reports = reporter.finish(&BTreeMap::new(), &[], false, 10_000);
         let counts: Vec<u64> = reports.iter().map(|r| r.tally.checks).collect();
@@ -257,11 +270,12 @@ mod tests {
     fn coverage_counts_from_the_first_check_of_each_node() {
         let mut reporter = Reporter::new(vec![(0, 10_000)]);
         for due in [6000, 7000, 8000] {
-            reporter.check(&who("a"), &check(due, Verdict::Up));
+            reporter.check(&series("a"), &check(due, Verdict::Up));
         }
-        reporter.check(&who("b"), &check(0, Verdict::Unknown));
+        reporter.check(&series("b"), &check(0, Verdict::Unknown));
         let late = NodeStanding { first_due_ms: 6000, ..state(Verdict::Up, 6000, 8000) };
-        let states = BTreeMap::from([(who("a"), late), (who("b"), state(Verdict::Unknown, 0, 0))]);
+        let states =
+            BTreeMap::from([(series("a"), late), (series("b"), state(Verdict::Unknown, 0, 0))]);
         let reports = reporter.finish(&states, &[], false, 10_000);
         assert_eq!(reports[0].coverage, Some(3.0 / 14.0));
     }
@@ -269,9 +283,10 @@ mod tests {
     #[test]
     fn a_node_that_was_silent_counts_all_the_same() {
         let mut reporter = Reporter::new(vec![(0, 10_000)]);
-        reporter.check(&who("a"), &check(5000, Verdict::Up));
+        reporter.check(&series("a"), &check(5000, Verdict::Up));
         let silent = state(Verdict::Down, -9000, -9000);
-        let states = BTreeMap::from([(who("a"), state(Verdict::Up, 0, 5000)), (who("b"), silent)]);
+        let states =
+            BTreeMap::from([(series("a"), state(Verdict::Up, 0, 5000)), (series("b"), silent)]);
         let reports = reporter.finish(&states, &[], false, 10_000);
         assert_eq!(reports[0].coverage, Some(1.0 / 20.0));
         assert_eq!(reports[0].standing.verdict, Some(Verdict::Down));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sitewatch::config::Retention;
 use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
-use sitewatch::model::report::Who;
+use sitewatch::model::report::Series;
 use sitewatch::model::standing::NodeStanding;
 use sitewatch::model::tally::Check;
 use sitewatch::store::{Store, WriteCounts};
@@ -61,17 +61,19 @@ fn sqlite_without_a_write_ahead_log_keeps_the_contract() {
     keeps_the_contract(OnSqlite::without_log);
 }
 
-fn who(site: &str, node: &str) -> Who {
-    (Arc::from(site), Arc::from(node))
+fn series(site: &str, node: &str) -> Series {
+    Series { target: Arc::from(site), node: Arc::from(node) }
 }
 
-fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Who, Check)> {
+fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, Check)> {
     let mut all = Vec::new();
-    store.checks(from_ms, until_ms, &mut |who, check| all.push((who.clone(), *check))).unwrap();
+    store
+        .checks(from_ms, until_ms, &mut |series, check| all.push((series.clone(), *check)))
+        .unwrap();
     all
 }
 
-fn every_check(store: &mut dyn Store) -> Vec<(Who, Check)> {
+fn every_check(store: &mut dyn Store) -> Vec<(Series, Check)> {
     checks(store, i64::MIN, i64::MAX)
 }
 
@@ -82,7 +84,7 @@ fn gaps(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<Gap> {
 }
 
 fn state(store: &mut dyn Store, site: &str, node: &str) -> NodeStanding {
-    store.states().unwrap()[&who(site, node)]
+    store.states().unwrap()[&series(site, node)]
 }
 
 fn stored(checks: u64, repeats: u64) -> WriteCounts {
@@ -125,7 +127,7 @@ fn checks_read_back_as_they_were(engine: &dyn Engine) {
             match_ok: o.match_ok,
             total_us: o.total_us,
         };
-        (who("site", "a"), check)
+        (series("site", "a"), check)
     });
     assert_eq!(every_check(&mut *engine.reader()), want);
 }
@@ -202,7 +204,7 @@ fn a_window_is_half_open_and_in_order(engine: &dyn Engine) {
         .collect();
     put(&mut *engine.writer(), &records).unwrap();
     let mut reader = engine.reader();
-    let due = |found: &[(Who, Check)]| found.iter().map(|(_, c)| c.due_ms).collect::<Vec<_>>();
+    let due = |found: &[(Series, Check)]| found.iter().map(|(_, c)| c.due_ms).collect::<Vec<_>>();
     let want: Vec<i64> = (10..20).map(|i| now() + i * 500).collect();
     assert_eq!(due(&checks(&mut *reader, now() + 5000, now() + 10_000)), want);
     assert_eq!(due(&checks(&mut *reader, now() + 4501, now() + 9501)), want);
@@ -210,7 +212,10 @@ fn a_window_is_half_open_and_in_order(engine: &dyn Engine) {
     assert_eq!(checks(&mut *reader, now(), now()), []);
     let all = every_check(&mut *reader);
     assert_eq!(due(&all), (0..40).map(|i| now() + i * 500).collect::<Vec<_>>());
-    assert!(all.iter().all(|(who, c)| (&*who.0 == "even") == ((c.due_ms - now()) % 1000 == 0)));
+    assert!(
+        all.iter()
+            .all(|(series, c)| (&*series.target == "even") == ((c.due_ms - now()) % 1000 == 0))
+    );
 }
 
 fn the_newest_due_is_of_each_node_alone(engine: &dyn Engine) {
@@ -358,7 +363,7 @@ fn any_text_is_kept(engine: &dyn Engine) {
     let long = Record::Check(Box::new(long));
     assert_eq!(put(&mut *engine.writer(), &[long]).unwrap(), stored(1, 0));
     let found = every_check(&mut *engine.reader());
-    assert_eq!((found[0].0.clone(), found[0].1.total_us), (who(&name, "nœud"), i64::MAX as u64));
+    assert_eq!((found[0].0.clone(), found[0].1.total_us), (series(&name, "nœud"), i64::MAX as u64));
     assert_eq!(engine.reader().newest("nœud").unwrap()[&name], now());
 }
 
@@ -378,7 +383,7 @@ fn readers_and_the_writer_do_not_wait(engine: &dyn Engine) {
             let mut reader = engine.reader();
             let (count, states) = (every_check(&mut *reader).len(), reader.states().unwrap());
             assert!(count % 25 == 0 && count >= last, "{count} after {last}");
-            let newest = states.get(&who("site", "a")).map_or(0, |state| {
+            let newest = states.get(&series("site", "a")).map_or(0, |state| {
                 assert_eq!(state.first_due_ms, now());
                 (state.last_due_ms - now()) / 1000 + 1
             });

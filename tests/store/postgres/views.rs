@@ -121,7 +121,7 @@ fn reports(store: &mut Postgres, windows: &[(i64, i64)], now: i64) -> Vec<Report
     let mut all = Vec::new();
     for per_node in [true, false] {
         let mut reporter = Reporter::new(windows.to_vec());
-        store.checks(from, until, &mut |who, check| reporter.check(who, check)).unwrap();
+        store.checks(from, until, &mut |series, check| reporter.check(series, check)).unwrap();
         store.gaps(from, until, &mut |gap| reporter.gap(gap)).unwrap();
         all.extend(reporter.finish(&store.states().unwrap(), &[], per_node, now));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::fold;
+use super::case_folding;
 use super::literal::Literals;
 
 /// Largest compiled form of an expression, in bytes. The time to search a body grows with it: with this
@@ -36,7 +36,7 @@ impl Expression {
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
-        Ok(Expression(match fold::folded(text)? {
+        Ok(Expression(match case_folding::folded(text)? {
             _ if is_plain => Form::Plain(text.into()),
             Some(folded) => Form::Folded(text.into(), compile(&folded)?),
             None => Form::Compiled(regex, Arc::new(Literals::of(text))),
@@ -45,7 +45,7 @@ impl Expression {
 
     /// Returns true if the expression names no character outside ASCII.
     pub fn is_ascii(&self) -> bool {
-        fold::is_ascii(self.as_str())
+        case_folding::is_ascii(self.as_str())
     }
 
     /// Returns the expression as written.

@@ -9,7 +9,7 @@
 //! Targets come and go by [`Schedule::plan`]; a target whose interval stays keeps its place on the grid and
 //! its check under way.
 
-mod late;
+mod delay;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

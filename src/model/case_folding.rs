@@ -29,13 +29,13 @@ const LAST_CASED: u32 = 0x1e943;
 ///
 /// # Errors
 /// The letters cannot be followed; the error says why.
-pub fn folded(expression: &str) -> Result<Option<String>, String> {
+pub fn fold_case(expression: &str) -> Result<Option<String>, String> {
     if is_ascii(expression) || !expression.contains("(?") {
         return Ok(None);
     }
-    let mut reader = Reader { rest: expression, text: String::new(), scopes: vec![false] };
-    reader.read()?;
-    Ok((reader.text != expression).then_some(reader.text))
+    let mut folder = CaseFolder { rest: expression, text: String::new(), scopes: vec![false] };
+    folder.read()?;
+    Ok((folder.text != expression).then_some(folder.text))
 }
 
 /// Returns true if `expression` names no character outside ASCII, as itself or as an escape.
@@ -55,14 +55,14 @@ pub fn is_ascii(expression: &str) -> bool {
 }
 
 /// An expression being read.
-struct Reader<'a> {
+struct CaseFolder<'a> {
     rest: &'a str,
     text: String,
     /// For each open group, true if case does not count now.
     scopes: Vec<bool>,
 }
 
-impl Reader<'_> {
+impl CaseFolder<'_> {
     fn read(&mut self) -> Result<(), String> {
         while let Some(c) = self.rest.chars().next() {
             match c {
@@ -267,7 +267,7 @@ mod tests {
 
     fn finds(expression: &str, text: &str) -> bool {
         Regex::new(expression).unwrap();
-        let folded = folded(expression).unwrap();
+        let folded = fold_case(expression).unwrap();
         Regex::new(folded.as_deref().unwrap_or(expression)).unwrap().is_match(text)
     }
 
@@ -310,10 +310,10 @@ mod tests {
         ] {
             assert_eq!(finds(expression, text), want, "{expression} in {text}");
         }
-        let refused = folded("(?ix) ш к # ш").unwrap_err();
+        let refused = fold_case("(?ix) ш к # ш").unwrap_err();
         assert!(refused.contains("without x"), "{refused}");
         for same in ["(?i)abc", "ошибка", "(?i)日本", "(?i)[日-本]", "(?m)^ш", ""] {
-            assert_eq!(folded(same), Ok(None), "{same}");
+            assert_eq!(fold_case(same), Ok(None), "{same}");
         }
     }
 
@@ -329,9 +329,9 @@ mod tests {
                 continue;
             }
             tried += 1;
-            let literal = folded(&format!("(?i)^{c}$")).unwrap().unwrap();
+            let literal = fold_case(&format!("(?i)^{c}$")).unwrap().unwrap();
             let literal = Regex::new(&literal).unwrap();
-            let class = folded(&format!("(?i)^[{c}]$")).unwrap().unwrap();
+            let class = fold_case(&format!("(?i)^[{c}]$")).unwrap().unwrap();
             let class = Regex::new(&class).unwrap();
             for other in others.iter().chain([&c.to_string()]) {
                 assert!(literal.is_match(other) && class.is_match(other), "{c} {other}");

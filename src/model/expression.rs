@@ -36,7 +36,7 @@ impl Expression {
     pub fn new(text: &str) -> Result<Expression, String> {
         let regex = compile(text)?;
         let is_plain = !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
-        Ok(Expression(match case_folding::folded(text)? {
+        Ok(Expression(match case_folding::fold_case(text)? {
             _ if is_plain => Form::Plain(text.into()),
             Some(folded) => Form::Folded(text.into(), compile(&folded)?),
             None => Form::Compiled(regex, Arc::new(Literals::of(text))),

@@ -10,7 +10,7 @@ use crate::words::words;
 
 /// Reason for which a message is no record that can be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct DecodeError {
     /// Reason as one word, for tables.
     pub reason: Reason,
     /// Details for people: the field, what was expected and what the value is.
@@ -34,7 +34,7 @@ words! {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason.as_str(), self.detail)
     }
@@ -48,16 +48,16 @@ pub fn whole(
     name: &str,
     value: &Value,
     range: RangeInclusive<i64>,
-) -> Result<Option<i64>, Refused> {
+) -> Result<Option<i64>, DecodeError> {
     match value {
         Value::Absent => Ok(None),
         Value::Whole(number) if range.contains(number) => Ok(Some(*number)),
         Value::Whole(number) => {
             let (first, last) = (range.start(), range.end());
             let detail = format!("{name}: {number} is not from {first} to {last}");
-            Err(Refused { reason: Reason::Field, detail })
+            Err(DecodeError { reason: Reason::Field, detail })
         }
-        other => Err(misfit(name, "a whole number", other)),
+        other => Err(mismatch(name, "a whole number", other)),
     }
 }
 
@@ -65,12 +65,12 @@ pub fn whole(
 ///
 /// # Errors
 /// The value is anything else.
-pub fn text(name: &str, value: Value, limit_bytes: usize) -> Result<Option<String>, Refused> {
+pub fn text(name: &str, value: Value, limit_bytes: usize) -> Result<Option<String>, DecodeError> {
     match value {
         Value::Absent => Ok(None),
         Value::Text(text) if text.len() <= limit_bytes && !text.contains('\0') => Ok(Some(text)),
         Value::Text(text) => Ok(Some(tidy(&text, limit_bytes))),
-        other => Err(misfit(name, "text", &other)),
+        other => Err(mismatch(name, "text", &other)),
     }
 }
 
@@ -78,16 +78,16 @@ pub fn text(name: &str, value: Value, limit_bytes: usize) -> Result<Option<Strin
 ///
 /// # Errors
 /// The value is anything else.
-pub fn truth(name: &str, value: &Value) -> Result<Option<bool>, Refused> {
+pub fn truth(name: &str, value: &Value) -> Result<Option<bool>, DecodeError> {
     match value {
         Value::Absent => Ok(None),
         Value::Truth(truth) => Ok(Some(*truth)),
-        other => Err(misfit(name, "true or false", other)),
+        other => Err(mismatch(name, "true or false", other)),
     }
 }
 
 /// Makes the error for a value that is not what was expected.
-pub fn misfit(name: &str, expected: &str, value: &Value) -> Refused {
+pub fn mismatch(name: &str, expected: &str, value: &Value) -> DecodeError {
     let detail = format!("{name}: {expected} is expected, and it is {}", value.is());
-    Refused { reason: Reason::Field, detail }
+    DecodeError { reason: Reason::Field, detail }
 }

@@ -7,24 +7,24 @@ use std::sync::Arc;
 use super::outcome::{Loss, LossCause};
 
 /// Node, run and cause: losses that have these in common are counted as one.
-type Group = (Arc<str>, u32, LossCause);
+type LossGroup = (Arc<str>, u32, LossCause);
 
 /// Losses that are still counted, and the number of losses sent before for each group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost {
-    open: BTreeMap<Group, Loss>,
+pub struct LossCounter {
+    open: BTreeMap<LossGroup, Loss>,
     /// Groups are few: those of the node's runs whose records were still held.
-    told: BTreeMap<Group, u32>,
+    sent: BTreeMap<LossGroup, u32>,
 }
 
-impl Lost {
+impl LossCounter {
     /// Adds a loss to the count of its group.
     pub fn add(&mut self, more: &Loss) {
         let group = (Arc::clone(&more.node), more.run, more.cause);
         match self.open.get_mut(&group) {
-            Some(loss) => grow(loss, more),
+            Some(loss) => merge_loss(loss, more),
             None => {
-                let sequence = self.told.get(&group).copied().unwrap_or(0);
+                let sequence = self.sent.get(&group).copied().unwrap_or(0);
                 self.open.insert(group, Loss { sequence, ..more.clone() });
             }
         }
@@ -43,14 +43,14 @@ impl Lost {
     /// Takes the losses out, to be sent; counting begins anew, with the next sequence numbers.
     pub fn take(&mut self) -> Vec<Loss> {
         for group in self.open.keys() {
-            *self.told.entry(group.clone()).or_default() += 1;
+            *self.sent.entry(group.clone()).or_default() += 1;
         }
         std::mem::take(&mut self.open).into_values().collect()
     }
 }
 
 /// Adds a loss to another of the same group.
-pub fn grow(loss: &mut Loss, more: &Loss) {
+pub fn merge_loss(loss: &mut Loss, more: &Loss) {
     loss.from_ms = loss.from_ms.min(more.from_ms);
     loss.to_ms = loss.to_ms.max(more.to_ms);
     loss.count += more.count;
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn each_run_and_cause_is_a_loss_of_its_own() {
         use LossCause::{Damaged, MemoryFull};
-        let mut lost = Lost::default();
+        let mut lost = LossCounter::default();
         assert!(lost.is_empty());
         for (run, cause, from_ms, count) in [
             (7, MemoryFull, 300, 1),
@@ -79,10 +79,10 @@ mod tests {
             lost.add(&loss(run, cause, from_ms, count, 99));
         }
         let memory = Loss { to_ms: 305, ..loss(7, MemoryFull, 100, 3, 0) };
-        let mut told = lost.take();
-        told.sort_by_key(|loss| (loss.run, loss.count));
+        let mut sent = lost.take();
+        sent.sort_by_key(|loss| (loss.run, loss.count));
         let want = [memory, loss(7, Damaged, 200, 4, 0), loss(8, MemoryFull, 100, 8, 0)];
-        assert_eq!(told, want);
+        assert_eq!(sent, want);
         // A loss counted after that is a second one, though it begins at the same time.
         lost.add(&loss(7, MemoryFull, 100, 1, 0));
         assert_eq!(lost.losses().collect::<Vec<_>>(), [&loss(7, MemoryFull, 100, 1, 1)]);

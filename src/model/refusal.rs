@@ -26,7 +26,7 @@ const ONE_IN: u64 = 20;
 
 /// Party at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Blame {
     /// The records that are refused are at fault.
     Records,
     /// The table is at fault: it refuses more than single records.
@@ -42,26 +42,26 @@ pub fn limit(all: u64) -> u64 {
 
 /// Judges `refused` of `all` records of their kinds, the first of which came `waited` ago. `share` counts
 /// the records that became dead letters before.
-pub fn judge(refused: u64, all: u64, waited: Duration, share: &Share) -> Fault {
+pub fn judge(refused: u64, all: u64, waited: Duration, share: &Share) -> Blame {
     let is_few = refused.saturating_mul(ONE_IN) <= all;
     let is_single = refused == 1 && all > 1 && waited >= PATIENCE;
     if refused > limit(all) {
-        Fault::Table
+        Blame::Table
     } else if (is_few || is_single) && refused <= share.allowed(all) {
-        Fault::Records
+        Blame::Records
     } else if all >= HISTORY {
-        Fault::Table
+        Blame::Table
     } else {
-        Fault::Unknown
+        Blame::Unknown
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Fault::{Records, Table, Unknown};
+    use super::Blame::{Records, Table, Unknown};
     use super::*;
 
-    fn fresh(refused: u64, all: u64) -> Fault {
+    fn fresh(refused: u64, all: u64) -> Blame {
         judge(refused, all, Duration::ZERO, &Share::default())
     }
 

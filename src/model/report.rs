@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::outcome::{Gap, Verdict};
 use super::standing::{NodeStanding, Standing};
-use super::tally::{Check, Tally};
+use super::tally::{CheckFacts, Tally};
 
 /// Cells in the sparkline of a window.
 pub const CELLS: usize = 24;
@@ -48,7 +48,7 @@ impl Cell {
         (self.responded > 0).then(|| self.sum_us / self.responded)
     }
 
-    fn add(&mut self, check: &Check) {
+    fn add(&mut self, check: &CheckFacts) {
         self.down += u64::from(check.verdict == Verdict::Down);
         if check.responded && check.verdict != Verdict::Unknown {
             self.responded += 1;
@@ -94,7 +94,7 @@ impl Reporter {
     }
 
     /// Adds a check. The checks of one target and node must come in the order of their due times.
-    pub fn check(&mut self, series: &Series, check: &Check) {
+    pub fn check(&mut self, series: &Series, check: &CheckFacts) {
         let Some(window) = self.window_of(check.due_ms) else { return };
         let (start, end) = self.windows[window];
         let part = self.part(series, window);
@@ -237,8 +237,8 @@ mod tests {
         Series { target: Arc::from("site"), node: Arc::from(node) }
     }
 
-    fn check(due_ms: i64, verdict: Verdict) -> Check {
-        Check {
+    fn check(due_ms: i64, verdict: Verdict) -> CheckFacts {
+        CheckFacts {
             due_ms,
             interval_ms: 1000,
             verdict,

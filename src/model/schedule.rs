@@ -34,17 +34,17 @@ pub fn hash(target: &str, node: &str) -> u64 {
 /// A slot to be checked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Number of the target, as in [`Wanted::index`].
+    /// Number of the target, as in [`PlannedTarget::index`].
     pub target: usize,
     /// Due time of the slot, in milliseconds since 1970.
     pub due_ms: i64,
     /// Slots before this one that were missed, if any.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedSlots>,
 }
 
 /// Consecutive slots of one target that were not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missed {
+pub struct MissedSlots {
     /// First due time that was missed, in milliseconds since 1970.
     pub from_ms: i64,
     /// Last due time that was missed, in milliseconds since 1970.
@@ -57,7 +57,7 @@ pub struct Missed {
 
 /// A target that is to be scheduled.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct PlannedTarget<'a> {
     /// Number of the target: the one that the target has, else one that [`Schedule::is_free`], else the
     /// next.
     pub index: usize,
@@ -70,7 +70,7 @@ pub struct Wanted<'a> {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ScheduleEntry {
     interval_ms: i64,
     phase_ms: i64,
     /// Due time of the next slot to be checked, or of the one being checked.
@@ -80,11 +80,11 @@ struct Entry {
     spread_ms: i64,
     /// Newest slot that a check was started for, in this run or as stored; forgotten when a new run begins.
     checked_ms: Option<i64>,
-    state: State,
+    state: EntryState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum EntryState {
     /// The entry is in the heap until its time comes.
     Waiting,
     /// The entry's time has come; its number is in the queue.
@@ -102,7 +102,7 @@ enum State {
 /// Due times of all targets.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    entries: Vec<Entry>,
+    entries: Vec<ScheduleEntry>,
     /// Start time and number of each entry that waits, soonest first.
     waiting: BinaryHeap<Reverse<(i64, usize)>>,
     /// Numbers of the entries whose time has come, in the order in which it came.
@@ -111,7 +111,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// Makes a schedule of these targets from `now_ms` on.
-    pub fn new<'a>(targets: impl Iterator<Item = Wanted<'a>>, node: &str, now_ms: i64) -> Schedule {
+    pub fn new<'a>(
+        targets: impl Iterator<Item = PlannedTarget<'a>>,
+        node: &str,
+        now_ms: i64,
+    ) -> Schedule {
         let mut schedule = Schedule::default();
         schedule.plan(targets, node, now_ms);
         schedule
@@ -122,17 +126,17 @@ impl Schedule {
     /// not before the next slot. Returns the slots that had come due and are not checked any more (`stop`).
     pub fn plan<'a>(
         &mut self,
-        targets: impl Iterator<Item = Wanted<'a>>,
+        targets: impl Iterator<Item = PlannedTarget<'a>>,
         node: &str,
         now_ms: i64,
-    ) -> Vec<(usize, Missed)> {
+    ) -> Vec<(usize, MissedSlots)> {
         self.wake(now_ms);
         let mut gaps = Vec::new();
         // Entries that start anew, and a mark for each old entry that is still wanted.
         let mut starts: Vec<Reverse<(i64, usize)>> = Vec::new();
         let mut wanted = vec![false; self.entries.len()];
         for target in targets {
-            let Wanted { index, name, interval_ms, stored_ms } = target;
+            let PlannedTarget { index, name, interval_ms, stored_ms } = target;
             let interval_ms = interval_ms.max(1);
             let old = self.entries.get_mut(index);
             if let (Some(wanted), true) = (wanted.get_mut(index), old.is_some()) {
@@ -143,20 +147,22 @@ impl Schedule {
                 checked_ms = entry.checked_ms.max(stored_ms);
                 let is_same = entry.interval_ms == interval_ms;
                 match entry.state {
-                    State::Waiting | State::Ready | State::Late if is_same => continue,
-                    State::Running | State::Leaving => {
-                        entry.state = State::Running;
+                    EntryState::Waiting | EntryState::Ready | EntryState::Late if is_same => {
+                        continue;
+                    }
+                    EntryState::Running | EntryState::Leaving => {
+                        entry.state = EntryState::Running;
                         (entry.interval_ms, entry.phase_ms) =
                             (interval_ms, phase_ms(name, node, interval_ms));
                         continue;
                     }
-                    State::Ready | State::Late => {
+                    EntryState::Ready | EntryState::Late => {
                         gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
                     }
-                    State::Waiting | State::Gone => {}
+                    EntryState::Waiting | EntryState::Gone => {}
                 }
             }
-            let (entry, start_ms) = Entry::new(name, node, interval_ms, checked_ms, now_ms);
+            let (entry, start_ms) = ScheduleEntry::new(name, node, interval_ms, checked_ms, now_ms);
             starts.push(Reverse((start_ms, index)));
             match self.entries.get_mut(index) {
                 Some(old) => *old = entry,
@@ -165,7 +171,7 @@ impl Schedule {
         }
         let others = self.entries.iter_mut().enumerate().zip(wanted);
         for ((index, entry), _) in others.filter(|(_, wanted)| !wanted) {
-            if matches!(entry.state, State::Ready | State::Late) {
+            if matches!(entry.state, EntryState::Ready | EntryState::Late) {
                 gaps.push((index, entry.missed_until(entry.due_ms, now_ms)));
             }
             entry.leave();
@@ -173,11 +179,12 @@ impl Schedule {
         let mut anew: Vec<usize> = starts.iter().map(|Reverse((_, index))| *index).collect();
         anew.sort_unstable();
         let entries = &self.entries;
-        let stays = |index: &usize, states: &[State]| {
+        let stays = |index: &usize, states: &[EntryState]| {
             anew.binary_search(index).is_err() && states.contains(&entries[*index].state)
         };
-        self.ready.retain(|index| stays(index, &[State::Ready]));
-        self.waiting.retain(|Reverse((_, index))| stays(index, &[State::Waiting, State::Late]));
+        self.ready.retain(|index| stays(index, &[EntryState::Ready]));
+        self.waiting
+            .retain(|Reverse((_, index))| stays(index, &[EntryState::Waiting, EntryState::Late]));
         self.waiting.extend(starts);
         gaps
     }
@@ -185,7 +192,8 @@ impl Schedule {
     /// Returns true if that number may be given to a target of another name.
     pub fn is_free(&self, index: usize, now_ms: i64) -> bool {
         self.entries.get(index).is_none_or(|entry| {
-            entry.state == State::Gone && entry.checked_ms.is_none_or(|ms| ms + KEPT_MS < now_ms)
+            entry.state == EntryState::Gone
+                && entry.checked_ms.is_none_or(|ms| ms + KEPT_MS < now_ms)
         })
     }
 
@@ -195,7 +203,7 @@ impl Schedule {
         self.wake(now_ms);
         let target = self.ready.pop_front()?;
         let entry = &mut self.entries[target];
-        entry.state = State::Running;
+        entry.state = EntryState::Running;
         let missed = skip_to(entry, now_ms);
         entry.checked_ms = Some(entry.due_ms);
         Some(Slot { target, due_ms: entry.due_ms, missed })
@@ -216,13 +224,13 @@ impl Schedule {
     pub fn done(&mut self, target: usize) {
         let entry = &mut self.entries[target];
         match entry.state {
-            State::Running => {
+            EntryState::Running => {
                 entry.due_ms = entry.slot_after(entry.due_ms);
-                entry.state = State::Waiting;
+                entry.state = EntryState::Waiting;
                 self.waiting.push(Reverse((entry.due_ms, target)));
             }
-            State::Leaving => entry.state = State::Gone,
-            State::Waiting | State::Ready | State::Late | State::Gone => {}
+            EntryState::Leaving => entry.state = EntryState::Gone,
+            EntryState::Waiting | EntryState::Ready | EntryState::Late | EntryState::Gone => {}
         }
     }
 
@@ -235,7 +243,12 @@ impl Schedule {
     /// Moves all targets to the first slot of their grid after `now_ms`, since the clock was stepped or
     /// this host was suspended. Returns the slots that were jumped over, as missed for that `cause`.
     /// `is_new_run`: checks made before have keys of another run, so the same slots may be checked again.
-    pub fn step(&mut self, now_ms: i64, cause: GapCause, is_new_run: bool) -> Vec<(usize, Missed)> {
+    pub fn step(
+        &mut self,
+        now_ms: i64,
+        cause: GapCause,
+        is_new_run: bool,
+    ) -> Vec<(usize, MissedSlots)> {
         self.waiting.clear();
         self.ready.clear();
         let mut gaps = Vec::new();
@@ -244,20 +257,20 @@ impl Schedule {
                 entry.checked_ms = None;
             }
             let first_ms = match entry.state {
-                State::Gone | State::Leaving => continue,
-                State::Running => entry.slot_after(entry.due_ms),
-                State::Waiting | State::Ready | State::Late => entry.due_ms,
+                EntryState::Gone | EntryState::Leaving => continue,
+                EntryState::Running => entry.slot_after(entry.due_ms),
+                EntryState::Waiting | EntryState::Ready | EntryState::Late => entry.due_ms,
             };
             if first_ms <= now_ms {
-                gaps.push((index, Missed { cause, ..entry.missed_until(first_ms, now_ms) }));
+                gaps.push((index, MissedSlots { cause, ..entry.missed_until(first_ms, now_ms) }));
             }
             let next_ms = entry.slot_after(now_ms);
-            if entry.state == State::Running {
+            if entry.state == EntryState::Running {
                 // The end of this check moves the entry on by one interval, to `next_ms`.
                 entry.due_ms = next_ms - entry.interval_ms;
             } else {
                 entry.due_ms = next_ms;
-                entry.state = State::Waiting;
+                entry.state = EntryState::Waiting;
                 self.waiting.push(Reverse((next_ms, index)));
             }
         }
@@ -266,17 +279,17 @@ impl Schedule {
 
     /// Ends all checks to come. Returns the slots that had come due and were not started (`stop`), up to
     /// the newest one.
-    pub fn stop(&mut self, now_ms: i64) -> Vec<(usize, Missed)> {
+    pub fn stop(&mut self, now_ms: i64) -> Vec<(usize, MissedSlots)> {
         self.wake(now_ms);
         self.ready.clear();
         self.waiting.clear();
         let mut gaps = Vec::new();
         for (target, entry) in self.entries.iter_mut().enumerate() {
             let from_ms = match entry.state {
-                State::Ready | State::Late => entry.due_ms,
+                EntryState::Ready | EntryState::Late => entry.due_ms,
                 // The entry's own slot is being checked; the slots that came since are not.
-                State::Running => entry.slot_after(entry.due_ms),
-                State::Waiting | State::Leaving | State::Gone => {
+                EntryState::Running => entry.slot_after(entry.due_ms),
+                EntryState::Waiting | EntryState::Leaving | EntryState::Gone => {
                     entry.leave();
                     continue;
                 }
@@ -295,13 +308,13 @@ impl Schedule {
                 break;
             }
             self.waiting.pop();
-            self.entries[index].state = State::Ready;
+            self.entries[index].state = EntryState::Ready;
             self.ready.push_back(index);
         }
     }
 }
 
-impl Entry {
+impl ScheduleEntry {
     /// Makes an entry that waits, and returns it with its start time.
     fn new(
         name: &str,
@@ -309,11 +322,12 @@ impl Entry {
         interval_ms: i64,
         checked_ms: Option<i64>,
         now_ms: i64,
-    ) -> (Entry, i64) {
-        let (phase_ms, state) = (phase_ms(name, node, interval_ms), State::Waiting);
+    ) -> (ScheduleEntry, i64) {
+        let (phase_ms, state) = (phase_ms(name, node, interval_ms), EntryState::Waiting);
         // Takes other bits of the hash than those that make the phase of common intervals.
         let spread_ms = ((hash(name, node) >> 32) % FIRST_WITHIN_MS as u64) as i64;
-        let mut entry = Entry { interval_ms, phase_ms, due_ms: 0, spread_ms, checked_ms, state };
+        let mut entry =
+            ScheduleEntry { interval_ms, phase_ms, due_ms: 0, spread_ms, checked_ms, state };
         let next_ms = entry.slot_after(now_ms);
         let passed_ms = next_ms - interval_ms;
         let soon = next_ms - now_ms <= FIRST_WITHIN_MS;
@@ -328,8 +342,10 @@ impl Entry {
     /// Drops the target, once its check under way has ended.
     fn leave(&mut self) {
         self.state = match self.state {
-            State::Running | State::Leaving => State::Leaving,
-            State::Waiting | State::Ready | State::Late | State::Gone => State::Gone,
+            EntryState::Running | EntryState::Leaving => EntryState::Leaving,
+            EntryState::Waiting | EntryState::Ready | EntryState::Late | EntryState::Gone => {
+                EntryState::Gone
+            }
         };
     }
 
@@ -339,10 +355,10 @@ impl Entry {
     }
 
     /// Returns the entry's slots from `from_ms` up to `now_ms` as missed; at least the one at `from_ms`.
-    fn missed_until(&self, from_ms: i64, now_ms: i64) -> Missed {
+    fn missed_until(&self, from_ms: i64, now_ms: i64) -> MissedSlots {
         let more = (now_ms - from_ms).max(0) / self.interval_ms;
         let to_ms = from_ms + more * self.interval_ms;
-        Missed { from_ms, to_ms, count: more as u64 + 1, cause: GapCause::Stop }
+        MissedSlots { from_ms, to_ms, count: more as u64 + 1, cause: GapCause::Stop }
     }
 }
 
@@ -352,7 +368,7 @@ fn phase_ms(name: &str, node: &str, interval_ms: i64) -> i64 {
 }
 
 /// Moves an entry to its newest slot that is due, and returns the slots passed over.
-fn skip_to(entry: &mut Entry, now_ms: i64) -> Option<Missed> {
+fn skip_to(entry: &mut ScheduleEntry, now_ms: i64) -> Option<MissedSlots> {
     let steps = (now_ms - entry.due_ms) / entry.interval_ms;
     if steps < 1 {
         return None;
@@ -360,7 +376,7 @@ fn skip_to(entry: &mut Entry, now_ms: i64) -> Option<Missed> {
     let from_ms = entry.due_ms;
     entry.due_ms += steps * entry.interval_ms;
     let to_ms = entry.due_ms - entry.interval_ms;
-    Some(Missed { from_ms, to_ms, count: steps as u64, cause: GapCause::Overload })
+    Some(MissedSlots { from_ms, to_ms, count: steps as u64, cause: GapCause::Overload })
 }
 
 #[cfg(test)]

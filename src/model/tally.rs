@@ -6,7 +6,7 @@ use super::outcome::Verdict;
 
 /// The facts about one check that a figure needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Check {
+pub struct CheckFacts {
     /// Due time of the check, in milliseconds since 1970.
     pub due_ms: i64,
     /// Interval of the target at that time, in milliseconds.
@@ -64,7 +64,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a check of one node. Checks must come in the order of their due times.
-    pub fn add(&mut self, check: &Check) {
+    pub fn add(&mut self, check: &CheckFacts) {
         self.checks += 1;
         match check.verdict {
             Verdict::Unknown => {
@@ -153,8 +153,8 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn check(due_ms: i64, verdict: Verdict, total_us: u64) -> Check {
-        Check {
+    fn check(due_ms: i64, verdict: Verdict, total_us: u64) -> CheckFacts {
+        CheckFacts {
             due_ms,
             interval_ms: 1000,
             verdict,
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn parts_merge_to_the_whole() {
-        let checks: Vec<Check> =
+        let checks: Vec<CheckFacts> =
             (0..100).map(|i| check(i * 1000, Verdict::Up, (i * i) as u64)).collect();
         let (mut whole, mut first, mut second) =
             (Tally::default(), Tally::default(), Tally::default());

@@ -17,9 +17,9 @@ use std::ops::RangeInclusive;
 
 use crate::json::Shape;
 
-pub use self::decode::{Decoded, decode};
+pub use self::decode::{DecodedMessage, decode};
 pub use self::encode::{encode, encode_check, encode_hops, encode_labels};
-pub use super::field::{Reason, Refused};
+pub use super::field::{DecodeError, Reason};
 
 /// Version of the record.
 pub const VERSION: i64 = 1;
@@ -80,9 +80,9 @@ impl F {
     }
 }
 
-struct Flat;
+struct RecordShape;
 
-impl Shape for Flat {
+impl Shape for RecordShape {
     const NAMES: &'static [&'static str] = NAMES;
 
     fn depth(field: usize) -> u8 {

@@ -8,7 +8,7 @@ use crate::model::outcome::{Outcome, Phases, Verdict};
 use crate::model::report::{CELLS, Cell, Report};
 use crate::model::secret::{Login, Secret};
 use crate::model::standing::Standing;
-use crate::model::tally::{Check, Tally};
+use crate::model::tally::{CheckFacts, Tally};
 use crate::model::target::Target;
 
 /// The moment 2026-11-21T03:00:00Z, in milliseconds since 1970.
@@ -76,7 +76,7 @@ pub fn report(target: &str, n: u64) -> Report {
                 _ if i == n => Verdict::Down,
                 _ => Verdict::Unknown,
             };
-            tally.add(&Check {
+            tally.add(&CheckFacts {
                 due_ms: NOW - 1000 + i as i64,
                 interval_ms: 60_000,
                 verdict,

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{FIRST_WITHIN_MS, Missed, Schedule, State};
+use super::{EntryState, FIRST_WITHIN_MS, MissedSlots, Schedule};
 use crate::model::outcome::GapCause;
 
 impl Schedule {
@@ -10,21 +10,21 @@ impl Schedule {
     /// long a time from `now_ms` on, at most 10 s as at the start: each at its own place. If the target's
     /// next slot comes sooner, the check is made then, and the slot before is missed. Targets under way go
     /// on with their next slot; returns the slots that they have missed.
-    pub fn late(&mut self, now_ms: i64, by_ms: i64) -> Vec<(usize, Missed)> {
+    pub fn delay(&mut self, now_ms: i64, by_ms: i64) -> Vec<(usize, MissedSlots)> {
         let within_ms = by_ms.clamp(0, FIRST_WITHIN_MS);
         self.wake(now_ms);
         for index in std::mem::take(&mut self.ready) {
             let entry = &mut self.entries[index];
-            entry.state = State::Late;
+            entry.state = EntryState::Late;
             let start_ms = now_ms + entry.spread_ms * within_ms / FIRST_WITHIN_MS;
             self.waiting.push(Reverse((start_ms.min(entry.slot_after(now_ms)), index)));
         }
         let mut gaps = Vec::new();
         for (index, entry) in self.entries.iter_mut().enumerate() {
             let from_ms = entry.slot_after(entry.due_ms);
-            if entry.state == State::Running && from_ms <= now_ms {
+            if entry.state == EntryState::Running && from_ms <= now_ms {
                 let cause = GapCause::Overload;
-                gaps.push((index, Missed { cause, ..entry.missed_until(from_ms, now_ms) }));
+                gaps.push((index, MissedSlots { cause, ..entry.missed_until(from_ms, now_ms) }));
                 entry.due_ms = entry.slot_after(now_ms) - entry.interval_ms;
             }
         }

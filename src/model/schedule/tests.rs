@@ -4,8 +4,8 @@ use super::*;
 
 const NOW: i64 = 1_790_000_000_000;
 
-fn wanted(index: usize, name: &str, interval_ms: i64, stored_ms: Option<i64>) -> Wanted<'_> {
-    Wanted { index, name, interval_ms, stored_ms }
+fn wanted(index: usize, name: &str, interval_ms: i64, stored_ms: Option<i64>) -> PlannedTarget<'_> {
+    PlannedTarget { index, name, interval_ms, stored_ms }
 }
 
 fn one(interval_ms: i64, stored: Option<i64>) -> Schedule {
@@ -109,7 +109,8 @@ fn what_is_due_at_a_stop_is_a_gap() {
     let mut schedule = one(1000, None);
     let first = schedule.next_ms().unwrap();
     let gaps = schedule.stop(first + 1200);
-    let missed = Missed { from_ms: first, to_ms: first + 1000, count: 2, cause: GapCause::Stop };
+    let missed =
+        MissedSlots { from_ms: first, to_ms: first + 1000, count: 2, cause: GapCause::Stop };
     assert_eq!(gaps, [(0, missed)]);
     assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
     // The gap is reported once, whatever the clock does then.
@@ -126,7 +127,7 @@ fn what_came_due_behind_a_check_under_way_is_a_gap_too() {
     schedule.next(first).unwrap();
     let gaps = schedule.stop(first + 2500);
     let (from_ms, to_ms) = (first + 1000, first + 2000);
-    assert_eq!(gaps, [(0, Missed { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
+    assert_eq!(gaps, [(0, MissedSlots { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn a_plan_drops_what_is_not_wanted_and_says_what_was_due() {
     let first = schedule.next_ms().unwrap();
     let gaps = schedule.plan([].into_iter(), "node", first + 1200);
     let (from_ms, to_ms) = (first, first + 1000);
-    assert_eq!(gaps, [(0, Missed { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
+    assert_eq!(gaps, [(0, MissedSlots { from_ms, to_ms, count: 2, cause: GapCause::Stop })]);
     assert_eq!((schedule.next(first + 9000), schedule.next_ms()), (None, None));
     assert_eq!(schedule.stop(first + 9000), []);
     // A target that leaves during a check ends it, and plans no more.
@@ -232,7 +233,7 @@ fn what_came_due_while_nothing_could_start_is_spread() {
     for (interval_ms, stalled_ms) in [(10_000, 15_000), (30_000, 35_000), (3_600_000, 9_000_000)] {
         let mut schedule = Schedule::new(targets(interval_ms), "node", NOW);
         let now = NOW + stalled_ms;
-        assert_eq!(schedule.late(now, stalled_ms), []);
+        assert_eq!(schedule.delay(now, stalled_ms), []);
         let mut starts = Vec::new();
         while let Some(start_ms) = schedule.next_ms().filter(|start| *start < now + interval_ms) {
             let slot = schedule.next(start_ms).unwrap();
@@ -260,8 +261,8 @@ fn a_target_under_way_goes_on_with_its_next_slot_after_a_stall() {
     let first = schedule.next_ms().unwrap();
     let slot = schedule.next(first).unwrap();
     let cause = GapCause::Overload;
-    let missed = Missed { from_ms: first + 5000, to_ms: first + 10_000, count: 2, cause };
-    assert_eq!(schedule.late(first + 12_000, 12_000), [(0, missed)]);
+    let missed = MissedSlots { from_ms: first + 5000, to_ms: first + 10_000, count: 2, cause };
+    assert_eq!(schedule.delay(first + 12_000, 12_000), [(0, missed)]);
     assert_eq!(slot.due_ms, first);
     schedule.done(0);
     assert_eq!(schedule.next_ms(), Some(first + 15_000));
@@ -274,12 +275,12 @@ fn a_late_slot_is_owed_by_a_stop_a_step_and_a_plan() {
         let due = schedule.next_ms().map(|first| schedule.next(first).unwrap().due_ms).unwrap();
         schedule.done(0);
         let due = due + 60_000;
-        assert_eq!(schedule.late(due + 9000, 9000), []);
+        assert_eq!(schedule.delay(due + 9000, 9000), []);
         assert!(!schedule.is_ready(due + 9000) || schedule.entries[0].spread_ms == 0);
         (schedule, due)
     };
     let one_missed =
-        |due: i64, cause| vec![(0, Missed { from_ms: due, to_ms: due, count: 1, cause })];
+        |due: i64, cause| vec![(0, MissedSlots { from_ms: due, to_ms: due, count: 1, cause })];
     let (mut schedule, due) = late();
     assert_eq!(schedule.stop(due + 9000), one_missed(due, GapCause::Stop));
     let (mut schedule, due) = late();

@@ -7,11 +7,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{
-    ABOUT_MAX, AHEAD_MS, COUNTS, EPOCH_MS, F, Flat, INTERVALS, NAME_MAX, RECORD_MAX, RUNS, Reason,
-    Refused, SECONDS, STATUSES, TIMES, VERSION, WORD_MAX,
+    ABOUT_MAX, AHEAD_MS, COUNTS, DecodeError, EPOCH_MS, F, INTERVALS, NAME_MAX, RECORD_MAX, RUNS,
+    Reason, RecordShape, SECONDS, STATUSES, TIMES, VERSION, WORD_MAX,
 };
 use crate::json::{Fields, Value};
-use crate::model::field::{misfit, text, truth, whole};
+use crate::model::field::{mismatch, text, truth, whole};
 use crate::model::outcome::{
     Cause, ERROR_MAX, EXCERPT_MAX, Gap, GapCause, HOP_URL_MAX, Hop, Loss, LossCause, MATCHED_MAX,
     Outcome, Phases, Verdict, tidy,
@@ -20,19 +20,19 @@ use crate::model::record::{NodeState, Record, TargetState};
 
 /// Content of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decoded {
+pub enum DecodedMessage {
     /// A record.
     Record(Record),
     /// Name of a kind that we do not know; its record is skipped.
-    Skipped(String),
+    UnknownKind(String),
 }
 
 /// Reads a record at the time `now_ms`.
 ///
 /// # Errors
 /// The message cannot be stored; the error says why.
-pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
-    let refuse = |reason, detail: String| Err(Refused { reason, detail });
+pub fn decode(payload: &[u8], now_ms: i64) -> Result<DecodedMessage, DecodeError> {
+    let refuse = |reason, detail: String| Err(DecodeError { reason, detail });
     if payload.len() > RECORD_MAX {
         let detail = format!("{} bytes: at most {RECORD_MAX} are a record", payload.len());
         return refuse(Reason::Size, detail);
@@ -43,10 +43,10 @@ pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
             return refuse(Reason::Json, format!("no UTF-8 at byte {}", error.valid_up_to()));
         }
     };
-    let Some(fields) = Fields::<Flat>::read(text) else {
+    let Some(fields) = Fields::<RecordShape>::read(text) else {
         return refuse(Reason::Json, "no JSON object".to_owned());
     };
-    let mut reader = Reader { fields, now_ms };
+    let mut reader = FieldReader { fields, now_ms };
     let version = reader.whole(F::V, 1..=i64::MAX)?;
     if version > VERSION {
         return refuse(Reason::Version, format!("v is {version}, and at most {VERSION} is known"));
@@ -58,25 +58,25 @@ pub fn decode(payload: &[u8], now_ms: i64) -> Result<Decoded, Refused> {
         "loss" => Record::Loss(reader.loss()?),
         "node" => Record::Node(reader.node()?),
         "target" => Record::Target(Box::new(reader.target()?)),
-        _ => return Ok(Decoded::Skipped(kind)),
+        _ => return Ok(DecodedMessage::UnknownKind(kind)),
     };
-    Ok(Decoded::Record(record))
+    Ok(DecodedMessage::Record(record))
 }
 
 /// Fields of one object, taken one by one.
-struct Reader {
-    fields: Fields<Flat>,
+struct FieldReader {
+    fields: Fields<RecordShape>,
     now_ms: i64,
 }
 
-impl Reader {
-    fn check(&mut self) -> Result<Outcome, Refused> {
+impl FieldReader {
+    fn check(&mut self) -> Result<Outcome, DecodeError> {
         let phases = self.phases()?;
         let total_us = self.unsigned(F::TotalUs)?;
         let verdict = self.required(F::Verdict, WORD_MAX)?;
         let verdict = Verdict::parse(&verdict).ok_or_else(|| {
             let detail = format!("verdict: up, slow, down or unknown is expected, not {verdict:?}");
-            Refused { reason: Reason::Field, detail }
+            DecodeError { reason: Reason::Field, detail }
         })?;
         Ok(Outcome {
             target: self.named(F::Target)?,
@@ -112,12 +112,12 @@ impl Reader {
         })
     }
 
-    fn cause_word(&mut self) -> Result<String, Refused> {
+    fn cause_word(&mut self) -> Result<String, DecodeError> {
         Ok(self.text(F::Cause, WORD_MAX)?.unwrap_or_default())
     }
 
-    fn gap(&mut self) -> Result<Gap, Refused> {
-        let (from_ms, to_ms, count) = self.stretch()?;
+    fn gap(&mut self) -> Result<Gap, DecodeError> {
+        let (from_ms, to_ms, count) = self.time_range()?;
         Ok(Gap {
             target: self.named(F::Target)?,
             node: self.named(F::Node)?,
@@ -130,8 +130,8 @@ impl Reader {
         })
     }
 
-    fn loss(&mut self) -> Result<Loss, Refused> {
-        let (from_ms, to_ms, count) = self.stretch()?;
+    fn loss(&mut self) -> Result<Loss, DecodeError> {
+        let (from_ms, to_ms, count) = self.time_range()?;
         Ok(Loss {
             node: self.named(F::Node)?,
             run: self.run()?,
@@ -143,7 +143,7 @@ impl Reader {
         })
     }
 
-    fn node(&mut self) -> Result<NodeState, Refused> {
+    fn node(&mut self) -> Result<NodeState, DecodeError> {
         Ok(NodeState {
             node: self.named(F::Node)?,
             run: self.run()?,
@@ -157,7 +157,7 @@ impl Reader {
         })
     }
 
-    fn target(&mut self) -> Result<TargetState, Refused> {
+    fn target(&mut self) -> Result<TargetState, DecodeError> {
         Ok(TargetState {
             target: self.named(F::Target)?,
             node: self.named(F::Node)?,
@@ -174,16 +174,16 @@ impl Reader {
     }
 
     /// Reads the first and the last due time, and the count.
-    fn stretch(&mut self) -> Result<(i64, i64, u64), Refused> {
+    fn time_range(&mut self) -> Result<(i64, i64, u64), DecodeError> {
         let (from_ms, to_ms) = (self.time(F::FromMs)?, self.time(F::ToMs)?);
         if to_ms < from_ms {
             let detail = format!("to_ms: {to_ms} is before from_ms {from_ms}");
-            return Err(Refused { reason: Reason::Field, detail });
+            return Err(DecodeError { reason: Reason::Field, detail });
         }
         Ok((from_ms, to_ms, self.whole(F::Count, 1..=*COUNTS.end())? as u64))
     }
 
-    fn phases(&mut self) -> Result<Phases, Refused> {
+    fn phases(&mut self) -> Result<Phases, DecodeError> {
         Ok(Phases {
             dns_us: self.unsigned(F::DnsUs)?,
             connect_us: self.unsigned(F::ConnectUs)?,
@@ -193,17 +193,17 @@ impl Reader {
         })
     }
 
-    fn hops(&mut self) -> Result<Vec<Hop>, Refused> {
+    fn hops(&mut self) -> Result<Vec<Hop>, DecodeError> {
         let value = self.fields.take(F::Hops as usize);
         let hops = match value {
             Value::Absent => return Ok(Vec::new()),
             Value::Array(hops) => hops,
-            other => return Err(misfit(F::Hops.name(), "an array of objects", &other)),
+            other => return Err(mismatch(F::Hops.name(), "an array of objects", &other)),
         };
         hops.into_iter().map(hop).collect()
     }
 
-    fn labels(&mut self) -> Result<BTreeMap<String, String>, Refused> {
+    fn labels(&mut self) -> Result<BTreeMap<String, String>, DecodeError> {
         let mut labels = BTreeMap::new();
         match self.fields.take(F::Labels as usize) {
             Value::Absent => {}
@@ -215,34 +215,34 @@ impl Reader {
                             labels.insert(tidy(&key, ABOUT_MAX), tidy(&text, ABOUT_MAX));
                         }
                         other => {
-                            return Err(misfit(F::Labels.name(), "an object of texts", &other));
+                            return Err(mismatch(F::Labels.name(), "an object of texts", &other));
                         }
                     }
                 }
             }
-            other => return Err(misfit(F::Labels.name(), "an object of texts", &other)),
+            other => return Err(mismatch(F::Labels.name(), "an object of texts", &other)),
         }
         Ok(labels)
     }
 
-    fn status(&mut self) -> Result<Option<u16>, Refused> {
+    fn status(&mut self) -> Result<Option<u16>, DecodeError> {
         Ok(self.number(F::Status, STATUSES)?.map(|status| status as u16))
     }
 
-    fn run(&mut self) -> Result<u32, Refused> {
+    fn run(&mut self) -> Result<u32, DecodeError> {
         Ok(self.whole(F::Run, RUNS)? as u32)
     }
 
-    fn small(&mut self, field: F) -> Result<Option<u32>, Refused> {
+    fn small(&mut self, field: F) -> Result<Option<u32>, DecodeError> {
         Ok(self.number(field, RUNS)?.map(|number| number as u32))
     }
 
-    fn unsigned(&mut self, field: F) -> Result<Option<u64>, Refused> {
+    fn unsigned(&mut self, field: F) -> Result<Option<u64>, DecodeError> {
         Ok(self.number(field, COUNTS)?.map(|number| number as u64))
     }
 
     /// Reads a time that must be there: not before 2024, nor more than an hour ahead.
-    fn time(&mut self, field: F) -> Result<i64, Refused> {
+    fn time(&mut self, field: F) -> Result<i64, DecodeError> {
         let ms = self.whole(field, TIMES)?;
         let why = match ms {
             _ if ms < EPOCH_MS => "before 2024",
@@ -250,46 +250,46 @@ impl Reader {
             _ => return Ok(ms),
         };
         let detail = format!("{}: {ms} is {why}", field.name());
-        Err(Refused { reason: Reason::Time, detail })
+        Err(DecodeError { reason: Reason::Time, detail })
     }
 
-    fn whole(&mut self, field: F, range: RangeInclusive<i64>) -> Result<i64, Refused> {
+    fn whole(&mut self, field: F, range: RangeInclusive<i64>) -> Result<i64, DecodeError> {
         let expected = "a whole number";
-        self.number(field, range)?.ok_or_else(|| misfit(field.name(), expected, &Value::Absent))
+        self.number(field, range)?.ok_or_else(|| mismatch(field.name(), expected, &Value::Absent))
     }
 
-    fn number(&mut self, field: F, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
+    fn number(&mut self, field: F, range: RangeInclusive<i64>) -> Result<Option<i64>, DecodeError> {
         whole(field.name(), &self.fields.take(field as usize), range)
     }
 
-    fn truth(&mut self, field: F) -> Result<Option<bool>, Refused> {
+    fn truth(&mut self, field: F) -> Result<Option<bool>, DecodeError> {
         truth(field.name(), &self.fields.take(field as usize))
     }
 
-    fn text(&mut self, field: F, limit_bytes: usize) -> Result<Option<String>, Refused> {
+    fn text(&mut self, field: F, limit_bytes: usize) -> Result<Option<String>, DecodeError> {
         text(field.name(), self.fields.take(field as usize), limit_bytes)
     }
 
-    fn required(&mut self, field: F, limit_bytes: usize) -> Result<String, Refused> {
-        self.text(field, limit_bytes)?.ok_or_else(|| misfit(field.name(), "text", &Value::Absent))
+    fn required(&mut self, field: F, limit_bytes: usize) -> Result<String, DecodeError> {
+        self.text(field, limit_bytes)?.ok_or_else(|| mismatch(field.name(), "text", &Value::Absent))
     }
 
     /// Reads the name of a target or node.
-    fn named(&mut self, field: F) -> Result<Arc<str>, Refused> {
+    fn named(&mut self, field: F) -> Result<Arc<str>, DecodeError> {
         let name = self.required(field, RECORD_MAX)?;
         let count = name.chars().count();
         if count > NAME_MAX {
             let detail =
                 format!("{}: {count} characters, and at most {NAME_MAX} are a name", field.name());
-            return Err(Refused { reason: Reason::Field, detail });
+            return Err(DecodeError { reason: Reason::Field, detail });
         }
         Ok(Arc::from(name))
     }
 }
 
-fn hop(value: Value) -> Result<Hop, Refused> {
+fn hop(value: Value) -> Result<Hop, DecodeError> {
     let Value::Object(fields) = value else {
-        return Err(misfit(F::Hops.name(), "an array of objects", &value));
+        return Err(mismatch(F::Hops.name(), "an array of objects", &value));
     };
     let mut hop = Hop::default();
     for (name, value) in fields {

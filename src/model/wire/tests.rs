@@ -142,7 +142,7 @@ fn every_record_reads_back_as_it_was() {
     let bare = Record::Node(NodeState::new(&Arc::from("a"), 1, NOW));
     for record in full().into_iter().chain([plain, bare]) {
         let json = encode(&record);
-        assert_eq!(decode(json.as_bytes(), NOW), Ok(Decoded::Record(record)), "{json}");
+        assert_eq!(decode(json.as_bytes(), NOW), Ok(DecodedMessage::Record(record)), "{json}");
     }
 }
 
@@ -157,10 +157,13 @@ fn every_field_is_written_by_one_record_or_another() {
 #[test]
 fn what_is_not_known_is_skipped() {
     let json = with("of_a_newer_version", r#"{"deep":[1,{"x":[]}],"y":null}"#);
-    assert_eq!(decode(json.as_bytes(), NOW), Ok(Decoded::Record(Record::Check(outcome().into()))));
+    assert_eq!(
+        decode(json.as_bytes(), NOW),
+        Ok(DecodedMessage::Record(Record::Check(outcome().into())))
+    );
     let kind = r#"{"v":1,"kind":"weather","node":7}"#;
-    assert_eq!(decode(kind.as_bytes(), NOW), Ok(Decoded::Skipped("weather".to_owned())));
-    let Ok(Decoded::Record(Record::Check(check))) =
+    assert_eq!(decode(kind.as_bytes(), NOW), Ok(DecodedMessage::UnknownKind("weather".to_owned())));
+    let Ok(DecodedMessage::Record(Record::Check(check))) =
         decode(with("cause", "\"new\"").as_bytes(), NOW)
     else {
         panic!("no check")
@@ -172,7 +175,7 @@ fn what_is_not_known_is_skipped() {
 fn what_is_missing_has_the_mildest_meaning() {
     let json = r#"{"v":1,"kind":"check","node":"n","run":1,"target":"t","due_ms":1795230000000,
         "interval_ms":1000,"verdict":"up","dns_us":3,"connect_us":4,"error":"","address":null}"#;
-    let Ok(Decoded::Record(Record::Check(check))) = decode(json.as_bytes(), NOW) else {
+    let Ok(DecodedMessage::Record(Record::Check(check))) = decode(json.as_bytes(), NOW) else {
         panic!("no check")
     };
     assert_eq!((check.total_us, check.attempts, check.redirects), (7, 1, 0));
@@ -252,7 +255,7 @@ fn what_does_not_fit_is_refused_with_its_field() {
 fn text_is_made_fit_when_it_is_read() {
     let long = format!("\"a\\u0000{}\"", "é".repeat(ERROR_MAX));
     let json = with("error", &long);
-    let Ok(Decoded::Record(Record::Check(check))) = decode(json.as_bytes(), NOW) else {
+    let Ok(DecodedMessage::Record(Record::Check(check))) = decode(json.as_bytes(), NOW) else {
         panic!("no check")
     };
     let error = check.error.unwrap();
@@ -271,7 +274,7 @@ fn a_record_that_is_too_long_loses_excerpt_first_and_then_hops() {
         let json = encode_check(outcome);
         assert!(json.len() <= RECORD_MAX, "{}", json.len());
         match decode(json.as_bytes(), NOW) {
-            Ok(Decoded::Record(Record::Check(check))) => check,
+            Ok(DecodedMessage::Record(Record::Check(check))) => check,
             other => panic!("{other:?}"),
         }
     };
@@ -315,13 +318,13 @@ fn whatever_comes_is_a_record_or_refused() {
             }
         }
         match decode(&bytes, NOW) {
-            Ok(Decoded::Record(record)) => {
+            Ok(DecodedMessage::Record(record)) => {
                 // A record that was read can be written, and reads the same then.
                 let again = decode(encode(&record).as_bytes(), NOW);
-                assert_eq!(again, Ok(Decoded::Record(record)));
+                assert_eq!(again, Ok(DecodedMessage::Record(record)));
                 read += 1;
             }
-            Ok(Decoded::Skipped(_)) => {}
+            Ok(DecodedMessage::UnknownKind(_)) => {}
             Err(_) => refused += 1,
         }
     }

@@ -7,7 +7,7 @@ use super::Scheduler;
 use crate::clock;
 use crate::clock::moment::{Circumstances, Doubt, Jump};
 use crate::date;
-use crate::model::schedule::Wanted;
+use crate::model::schedule::PlannedTarget;
 use crate::model::target::Target;
 use crate::stage::messages::{Finding, Plan};
 
@@ -18,7 +18,7 @@ impl Scheduler {
         let Plan { targets, trust, canaries } = plan;
         let now_ms = clock::now_ms();
         let numbers = self.numbers(&targets, now_ms);
-        let wanted = targets.iter().zip(&numbers).map(|(target, index)| Wanted {
+        let wanted = targets.iter().zip(&numbers).map(|(target, index)| PlannedTarget {
             index: *index,
             name: &target.name,
             interval_ms: target.interval_ms(),

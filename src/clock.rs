@@ -7,20 +7,20 @@
 //! was made from a number is 64-bit everywhere.
 
 mod kernel;
-pub mod moment;
+pub mod readings;
 #[cfg(debug_assertions)]
-mod told;
+mod shift;
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use self::moment::{Circumstances, Moment};
+use self::readings::{Circumstances, Moment};
 
 /// Returns the time in microseconds since 1970, UTC. Negative before 1970; clamped at the ends of `i64`.
 pub fn now_us() -> i64 {
     #[cfg(debug_assertions)]
-    return told::realtime_us() + told::read().ahead_us;
+    return shift::realtime_us() + shift::read().ahead_us;
     #[cfg(not(debug_assertions))]
     read(ClockId::Realtime)
 }
@@ -30,7 +30,7 @@ pub fn moment() -> Moment {
     let (now_us, awake_us) = (now_us(), read(ClockId::Monotonic));
     let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
-    let up_us = up_us + told::read().asleep_us;
+    let up_us = up_us + shift::read().asleep_us;
     Moment { now_us, awake_us, up_us }
 }
 
@@ -38,7 +38,7 @@ pub fn moment() -> Moment {
 /// said so. None if the kernel cannot be asked.
 pub fn is_synchronised() -> Option<bool> {
     #[cfg(debug_assertions)]
-    if let Some(told) = told::read().is_synchronised {
+    if let Some(told) = shift::read().is_synchronised {
         return Some(told);
     }
     kernel::is_synchronised()
@@ -49,7 +49,7 @@ pub fn is_synchronised() -> Option<bool> {
 pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
     let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
-    let up_us = told::read().up_us.unwrap_or(up_us);
+    let up_us = shift::read().up_us.unwrap_or(up_us);
     let (now_ms, is_synchronised) = (now_ms(), is_synchronised());
     Circumstances { now_ms, made_ms: MADE_MS, is_synchronised, up_us, waited, clock_wait }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use crate::clock;
-use crate::clock::moment::{Circumstances, Doubt, Jump};
+use crate::clock::readings::{Circumstances, Doubt, Jump};
 use crate::date;
 use crate::model::schedule::PlannedTarget;
 use crate::model::target::Target;

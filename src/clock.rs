@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use self::readings::{Circumstances, Moment};
+use self::readings::{ClockFacts, ClockReadings};
 
 /// Returns the time in microseconds since 1970, UTC. Negative before 1970; clamped at the ends of `i64`.
 pub fn now_us() -> i64 {
@@ -26,32 +26,32 @@ pub fn now_us() -> i64 {
 }
 
 /// Reads all clocks.
-pub fn moment() -> Moment {
+pub fn read_all() -> ClockReadings {
     let (now_us, awake_us) = (now_us(), read(ClockId::Monotonic));
     let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
     let up_us = up_us + shift::read().asleep_us;
-    Moment { now_us, awake_us, up_us }
+    ClockReadings { now_us, awake_us, up_us }
 }
 
 /// Returns true if the kernel calls the clock synchronised, because a program such as an NTP daemon has
 /// said so. None if the kernel cannot be asked.
 pub fn is_synchronised() -> Option<bool> {
     #[cfg(debug_assertions)]
-    if let Some(told) = shift::read().is_synchronised {
-        return Some(told);
+    if let Some(shift) = shift::read().is_synchronised {
+        return Some(shift);
     }
     kernel::is_synchronised()
 }
 
 /// Returns the facts that decide if checks may be dated by the clock, after a wait of `waited` so far and
 /// of `clock_wait` at most.
-pub fn circumstances(waited: Duration, clock_wait: Duration) -> Circumstances {
+pub fn read_facts(waited: Duration, clock_wait: Duration) -> ClockFacts {
     let up_us = read(ClockId::Boottime);
     #[cfg(debug_assertions)]
     let up_us = shift::read().up_us.unwrap_or(up_us);
     let (now_ms, is_synchronised) = (now_ms(), is_synchronised());
-    Circumstances { now_ms, made_ms: MADE_MS, is_synchronised, up_us, waited, clock_wait }
+    ClockFacts { now_ms, made_ms: MADE_MS, is_synchronised, up_us, waited, clock_wait }
 }
 
 /// Time of the commit that this program was built from, in milliseconds since 1970; 0 if the build did not

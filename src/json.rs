@@ -90,7 +90,7 @@ pub enum Value {
 
 impl Value {
     /// What it is, for people.
-    pub fn is(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self {
             Value::Absent => "missing",
             Value::Truth(_) => "true or false",
@@ -104,23 +104,23 @@ impl Value {
 }
 
 /// Which fields of an object are wanted.
-pub trait Shape {
+pub trait ObjectShape {
     /// Their names, in the order in which they usually come.
     const NAMES: &'static [&'static str];
     /// How deep the arrays and objects of a field are read; 0: what is in them is skipped.
     fn depth(field: usize) -> u8;
 }
 
-/// The fields of an object, by their place in [`Shape::NAMES`]. Of one that is given twice the
+/// The fields of an object, by their place in [`ObjectShape::NAMES`]. Of one that is given twice the
 /// last counts.
 pub struct Fields<S> {
-    slots: Vec<Slot>,
+    slots: Vec<FieldSlot>,
     /// Where the next field is expected.
     cursor: usize,
     shape: std::marker::PhantomData<S>,
 }
 
-impl<S: Shape> Fields<S> {
+impl<S: ObjectShape> Fields<S> {
     /// Reads an object; none: the text is no JSON object.
     pub fn read(text: &str) -> Option<Fields<S>> {
         miniserde::json::from_str(text).ok()
@@ -134,14 +134,14 @@ impl<S: Shape> Fields<S> {
 
 /// A place for one value.
 #[derive(Default)]
-struct Slot {
+struct FieldSlot {
     value: Value,
     depth: u8,
 }
 
-impl Slot {
-    fn new(depth: u8) -> Slot {
-        Slot { value: Value::Absent, depth }
+impl FieldSlot {
+    fn new(depth: u8) -> FieldSlot {
+        FieldSlot { value: Value::Absent, depth }
     }
 
     fn set(&mut self, value: Value) -> miniserde::Result<()> {
@@ -150,7 +150,7 @@ impl Slot {
     }
 }
 
-impl Visitor for Slot {
+impl Visitor for FieldSlot {
     fn null(&mut self) -> miniserde::Result<()> {
         self.set(Value::Absent)
     }
@@ -180,31 +180,31 @@ impl Visitor for Slot {
     fn seq(&mut self) -> miniserde::Result<Box<dyn Seq + '_>> {
         self.value = Value::Array(Vec::new());
         let depth = self.depth;
-        Ok(Box::new(Inside { into: &mut self.value, depth, name: None, slot: None }))
+        Ok(Box::new(Contents { into: &mut self.value, depth, name: None, slot: None }))
     }
 
     fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
         self.value = Value::Object(Vec::new());
         let depth = self.depth;
-        Ok(Box::new(Inside { into: &mut self.value, depth, name: None, slot: None }))
+        Ok(Box::new(Contents { into: &mut self.value, depth, name: None, slot: None }))
     }
 }
 
 /// What is inside an array or an object.
-struct Inside<'a> {
+struct Contents<'a> {
     into: &'a mut Value,
     depth: u8,
     name: Option<String>,
-    slot: Option<Slot>,
+    slot: Option<FieldSlot>,
 }
 
-impl Inside<'_> {
+impl Contents<'_> {
     /// Keeps what was read last, and makes room for the next.
     fn next(&mut self) -> miniserde::Result<&mut dyn Visitor> {
         self.keep();
         match self.depth.checked_sub(1) {
             None => Ok(<dyn Visitor>::ignore()),
-            Some(depth) => Ok(self.slot.insert(Slot::new(depth))),
+            Some(depth) => Ok(self.slot.insert(FieldSlot::new(depth))),
         }
     }
 
@@ -220,7 +220,7 @@ impl Inside<'_> {
     }
 }
 
-impl Seq for Inside<'_> {
+impl Seq for Contents<'_> {
     fn element(&mut self) -> miniserde::Result<&mut dyn Visitor> {
         self.next()
     }
@@ -231,7 +231,7 @@ impl Seq for Inside<'_> {
     }
 }
 
-impl Map for Inside<'_> {
+impl Map for Contents<'_> {
     fn key(&mut self, name: &str) -> miniserde::Result<&mut dyn Visitor> {
         self.keep();
         self.name = (self.depth > 0).then(|| name.to_owned());
@@ -246,21 +246,21 @@ impl Map for Inside<'_> {
 
 miniserde::make_place!(Place);
 
-impl<S: Shape> Deserialize for Fields<S> {
+impl<S: ObjectShape> Deserialize for Fields<S> {
     fn begin(out: &mut Option<Self>) -> &mut dyn Visitor {
         Place::new(out)
     }
 }
 
-impl<S: Shape> Visitor for Place<Fields<S>> {
+impl<S: ObjectShape> Visitor for Place<Fields<S>> {
     fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
-        let slots = (0..S::NAMES.len()).map(|field| Slot::new(S::depth(field))).collect();
+        let slots = (0..S::NAMES.len()).map(|field| FieldSlot::new(S::depth(field))).collect();
         let shape = std::marker::PhantomData;
         Ok(Box::new(self.out.insert(Fields { slots, cursor: 0, shape })))
     }
 }
 
-impl<S: Shape> Map for &mut Fields<S> {
+impl<S: ObjectShape> Map for &mut Fields<S> {
     fn key(&mut self, name: &str) -> miniserde::Result<&mut dyn Visitor> {
         let count = S::NAMES.len();
         for step in 0..count {
@@ -284,7 +284,7 @@ mod tests {
 
     struct Letters;
 
-    impl Shape for Letters {
+    impl ObjectShape for Letters {
         const NAMES: &'static [&'static str] = &["a", "b", "deep"];
 
         fn depth(field: usize) -> u8 {

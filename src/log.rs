@@ -10,14 +10,17 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::character::clean;
 use crate::date::second;
 use crate::json::{Object, quoted};
+use crate::words::words;
 
-/// Format of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// `2026-11-21T03:00:00Z INFO  text`
-    Text,
-    /// `{"time":"…","level":"info","message":"text"}`
-    Json,
+words! {
+    /// Format of a line.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum LogFormat {
+        /// Text for people: `2026-11-21T03:00:00Z INFO  text`.
+        Text = "text",
+        /// One JSON object: `{"time":"…","level":"info","message":"text"}`.
+        Json = "json",
+    }
 }
 
 /// Receiver of lines in place of stderr; takes level and text.
@@ -26,22 +29,22 @@ pub type Divert = Box<dyn Fn(Level, &str) + Send>;
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 struct Logger {
-    format: Format,
+    format: LogFormat,
     now_ms: fn() -> i64,
-    state: Mutex<State>,
+    output: Mutex<LogOutput>,
 }
 
-struct State {
+struct LogOutput {
     divert: Option<Divert>,
-    rate: Rate,
+    rate: LineRate,
 }
 
 /// Starts the log. Later calls change nothing. At most `max_per_minute` lines are written in a minute; the
 /// others are counted, and a line gives their number. `now_ms` is the clock, in milliseconds since 1970.
-pub fn start(level: LevelFilter, format: Format, max_per_minute: u32, now_ms: fn() -> i64) {
-    let rate = Rate::new(max_per_minute, Instant::now());
-    let state = Mutex::new(State { divert: None, rate });
-    let logger = LOGGER.get_or_init(|| Logger { format, now_ms, state });
+pub fn start(level: LevelFilter, format: LogFormat, max_per_minute: u32, now_ms: fn() -> i64) {
+    let rate = LineRate::new(max_per_minute, Instant::now());
+    let output = Mutex::new(LogOutput { divert: None, rate });
+    let logger = LOGGER.get_or_init(|| Logger { format, now_ms, output });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
     }
@@ -50,7 +53,7 @@ pub fn start(level: LevelFilter, format: Format, max_per_minute: u32, now_ms: fn
 /// Sends lines to `to` from now on, or to stderr again if there is none.
 pub fn divert(to: Option<Divert>) {
     if let Some(logger) = LOGGER.get() {
-        logger.state.lock().unwrap_or_else(PoisonError::into_inner).divert = to;
+        logger.output.lock().unwrap_or_else(PoisonError::into_inner).divert = to;
     }
 }
 
@@ -65,15 +68,15 @@ impl Log for Logger {
             return;
         }
         let text = record.args().to_string();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(divert) = &state.divert {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(divert) = &output.divert {
             divert(record.level(), &text);
             return;
         }
-        match state.rate.admit(Instant::now()) {
-            Admit::No => {}
-            Admit::Yes { left_out: 0 } => self.write(record.level(), &text),
-            Admit::Yes { left_out } => {
+        match output.rate.admit(Instant::now()) {
+            Admission::No => {}
+            Admission::Yes { left_out: 0 } => self.write(record.level(), &text),
+            Admission::Yes { left_out } => {
                 self.write(Level::Warn, &format!("{left_out} log lines were left out"));
                 self.write(record.level(), &text);
             }
@@ -87,8 +90,8 @@ impl Logger {
     fn write(&self, level: Level, text: &str) {
         let time = second((self.now_ms)());
         let line = match self.format {
-            Format::Text => format!("{time} {level:<5} {}\n", clean(text)),
-            Format::Json => {
+            LogFormat::Text => format!("{time} {level:<5} {}\n", clean(text)),
+            LogFormat::Json => {
                 let mut object = Object::new();
                 object.value("time", quoted(&time));
                 object.value("level", quoted(&level.as_str().to_lowercase()));
@@ -103,7 +106,7 @@ impl Logger {
 
 /// Limit of lines per minute. The first minute begins at the start, each later one with the first line
 /// after the end of the one before.
-struct Rate {
+struct LineRate {
     max: u32,
     began: Instant,
     written: u32,
@@ -111,26 +114,26 @@ struct Rate {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Admit {
+enum Admission {
     Yes { left_out: u64 },
     No,
 }
 
-impl Rate {
-    fn new(max: u32, now: Instant) -> Rate {
-        Rate { max, began: now, written: 0, left_out: 0 }
+impl LineRate {
+    fn new(max: u32, now: Instant) -> LineRate {
+        LineRate { max, began: now, written: 0, left_out: 0 }
     }
 
-    fn admit(&mut self, now: Instant) -> Admit {
+    fn admit(&mut self, now: Instant) -> Admission {
         if now.saturating_duration_since(self.began) >= Duration::from_secs(60) {
             (self.began, self.written) = (now, 0);
         }
         if self.written >= self.max {
             self.left_out += 1;
-            return Admit::No;
+            return Admission::No;
         }
         self.written += 1;
-        Admit::Yes { left_out: std::mem::take(&mut self.left_out) }
+        Admission::Yes { left_out: std::mem::take(&mut self.left_out) }
     }
 }
 
@@ -141,13 +144,13 @@ mod tests {
     #[test]
     fn what_is_over_the_rate_is_counted() {
         let start = Instant::now();
-        let mut rate = Rate::new(2, start);
-        assert_eq!(rate.admit(start), Admit::Yes { left_out: 0 });
-        assert_eq!(rate.admit(start), Admit::Yes { left_out: 0 });
-        assert_eq!(rate.admit(start), Admit::No);
-        assert_eq!(rate.admit(start + Duration::from_secs(59)), Admit::No);
-        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 2 });
-        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admit::Yes { left_out: 0 });
+        let mut rate = LineRate::new(2, start);
+        assert_eq!(rate.admit(start), Admission::Yes { left_out: 0 });
+        assert_eq!(rate.admit(start), Admission::Yes { left_out: 0 });
+        assert_eq!(rate.admit(start), Admission::No);
+        assert_eq!(rate.admit(start + Duration::from_secs(59)), Admission::No);
+        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admission::Yes { left_out: 2 });
+        assert_eq!(rate.admit(start + Duration::from_secs(60)), Admission::Yes { left_out: 0 });
     }
 
     #[test]

@@ -21,19 +21,21 @@ pub const MOZILLA_DATE: &str = "2026-10-23";
 
 /// Origin of certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Origin {
+enum RootsOrigin {
     Environment,
     File(PathBuf),
     Folder(PathBuf),
     Mozilla,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for RootsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Environment => f.write_str("that SSL_CERT_FILE and SSL_CERT_DIR name"),
-            Origin::File(path) | Origin::Folder(path) => write!(f, "of {}", path.display()),
-            Origin::Mozilla => write!(f, "of Mozilla as of {MOZILLA_DATE}, compiled in"),
+            RootsOrigin::Environment => f.write_str("that SSL_CERT_FILE and SSL_CERT_DIR name"),
+            RootsOrigin::File(path) | RootsOrigin::Folder(path) => {
+                write!(f, "of {}", path.display())
+            }
+            RootsOrigin::Mozilla => write!(f, "of Mozilla as of {MOZILLA_DATE}, compiled in"),
         }
     }
 }
@@ -44,20 +46,20 @@ impl fmt::Display for Origin {
 /// # Errors
 /// The file or folder that the user names cannot be read or holds no certificate; no other one is taken in
 /// its place.
-pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
+pub fn load(ca_file: Option<&Path>) -> Result<Vec<X509>, Error> {
     if let Some(path) = ca_file {
         return read(path);
     }
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let (file, folders) = (named("SSL_CERT_FILE"), named("SSL_CERT_DIR"));
     let (certificates, origin) = if file.is_some() || folders.is_some() {
-        (of_environment(file, folders)?, Origin::Environment)
+        (read_environment(file, folders)?, RootsOrigin::Environment)
     } else {
-        of_host()
+        read_host()
     };
     // Only the first call logs this, or the log would have the line for each connection.
-    static SAID: Once = Once::new();
-    SAID.call_once(|| log::debug!("roots: {} {origin}", certificates.len()));
+    static LOGGED: Once = Once::new();
+    LOGGED.call_once(|| log::debug!("roots: {} {origin}", certificates.len()));
     Ok(certificates)
 }
 
@@ -79,20 +81,20 @@ fn read(path: &Path) -> Result<Vec<X509>, Error> {
 
 /// Reads the certificates that the two variables name. As with OpenSSL, one of the two may be of no use; a
 /// file that is of no use is logged as a warning.
-fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<Vec<X509>, Error> {
+fn read_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<Vec<X509>, Error> {
     let mut certificates = Vec::new();
     for folder in folders.iter().flat_map(std::env::split_paths) {
-        certificates.extend(of_folder(&folder));
+        certificates.extend(read_folder(&folder));
     }
     let read = file.map(|file| {
         read(file.as_ref()).map_err(|error| Error::new(format!("{error}: SSL_CERT_FILE names it")))
     });
     match read {
-        Some(Ok(of_file)) => certificates.extend(of_file),
+        Some(Ok(found)) => certificates.extend(found),
         Some(Err(error)) if certificates.is_empty() => return Err(error),
         Some(Err(error)) => {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| log::warn!("{error}; trusting what SSL_CERT_DIR names alone"));
+            static LOGGED: Once = Once::new();
+            LOGGED.call_once(|| log::warn!("{error}; trusting what SSL_CERT_DIR names alone"));
         }
         None if certificates.is_empty() => {
             let folders = folders.unwrap_or_default();
@@ -102,27 +104,28 @@ fn of_environment(file: Option<OsString>, folders: Option<OsString>) -> Result<V
         None => {}
     }
     // Most users who set both variables name the same certificates twice.
-    Ok(once(certificates))
+    Ok(remove_repeats(certificates))
 }
 
 /// Reads the first bundle of this host, or else every file of the first folder with a certificate, or else
 /// takes Mozilla's roots. A bundle that exists but is of no use is logged as a warning: the owner of the
 /// host wants it to be trusted.
-fn of_host() -> (Vec<X509>, Origin) {
+fn read_host() -> (Vec<X509>, RootsOrigin) {
     let found = openssl_probe::probe();
     let damaged = match found.cert_file.map(|path| (read(&path), path)) {
-        Some((Ok(certificates), path)) => return (certificates, Origin::File(path)),
+        Some((Ok(certificates), path)) => return (certificates, RootsOrigin::File(path)),
         Some((Err(error), _)) => Some(error),
         None => None,
     };
-    let mut folders = found.cert_dir.into_iter().map(|path| (of_folder(&path), path));
-    let of_folder = folders.find(|(certificates, _)| !certificates.is_empty());
-    let (certificates, origin) = of_folder
-        .map(|(certificates, path)| (certificates, Origin::Folder(path)))
-        .unwrap_or_else(|| (mozilla(), Origin::Mozilla));
+    let mut folders = found.cert_dir.into_iter().map(|path| (read_folder(&path), path));
+    let filled = folders.find(|(certificates, _)| !certificates.is_empty());
+    let (certificates, origin) = filled
+        .map(|(certificates, path)| (certificates, RootsOrigin::Folder(path)))
+        .unwrap_or_else(|| (mozilla(), RootsOrigin::Mozilla));
     if let Some(error) = damaged {
-        static SAID: Once = Once::new();
-        SAID.call_once(|| log::warn!("{error}; trusting {} {origin} instead", certificates.len()));
+        static LOGGED: Once = Once::new();
+        LOGGED
+            .call_once(|| log::warn!("{error}; trusting {} {origin} instead", certificates.len()));
     }
     (certificates, origin)
 }
@@ -134,13 +137,13 @@ fn mozilla() -> Vec<X509> {
 
 /// Reads the certificates of every file of a folder, each once (in most folders, a file has a second name as
 /// a link); empty if there is nothing to read.
-fn of_folder(folder: &Path) -> Vec<X509> {
+fn read_folder(folder: &Path) -> Vec<X509> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    once(entries.flat_map(|entry| of_file(&entry.path())).collect())
+    remove_repeats(entries.flat_map(|entry| read_file(&entry.path())).collect())
 }
 
 /// Removes repeated certificates; the first of each stays.
-fn once(mut certificates: Vec<X509>) -> Vec<X509> {
+fn remove_repeats(mut certificates: Vec<X509>) -> Vec<X509> {
     let mut seen = HashSet::new();
     certificates.retain(|certificate| {
         certificate.digest(MessageDigest::sha256()).is_ok_and(|digest| seen.insert(digest.to_vec()))
@@ -149,7 +152,7 @@ fn once(mut certificates: Vec<X509>) -> Vec<X509> {
 }
 
 /// Reads the certificates of a PEM file; empty if the file is none.
-fn of_file(path: &Path) -> Vec<X509> {
+fn read_file(path: &Path) -> Vec<X509> {
     let pem = std::fs::read(path).unwrap_or_default();
     X509::stack_from_pem(&pem).unwrap_or_default()
 }
@@ -209,7 +212,7 @@ mod tests {
             std::fs::write(folder.join(name), roots[root].to_pem().unwrap()).unwrap();
         }
         std::fs::write(folder.join("README"), "no certificate").unwrap();
-        let found = of_folder(&folder).len();
+        let found = read_folder(&folder).len();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(found, 2);
     }

@@ -24,8 +24,8 @@ pub fn named(name: &str) -> Builder {
 ///
 /// # Errors
 /// Fewer can be started now.
-pub fn spare(count: usize) -> io::Result<()> {
-    let (gate, before) = (Mutex::new(()), own());
+pub fn ensure_spare(count: usize) -> io::Result<()> {
+    let (gate, before) = (Mutex::new(()), count_own());
     scope(|scope| {
         let _shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..count {
@@ -37,7 +37,7 @@ pub fn spare(count: usize) -> io::Result<()> {
     })?;
     // The kernel counts a thread for a moment after it was joined, and the library would be refused its own.
     for _ in 0..GONE_WITHIN_MS {
-        if own() <= before {
+        if count_own() <= before {
             break;
         }
         sleep(Duration::from_millis(1));
@@ -46,7 +46,7 @@ pub fn spare(count: usize) -> io::Result<()> {
 }
 
 /// Returns how many threads this process has, as the kernel counts them; none where /proc is not mounted.
-fn own() -> Option<usize> {
+fn count_own() -> Option<usize> {
     std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
 }
 
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn there_are_some() {
-        spare(0).unwrap();
-        spare(9).unwrap();
+        ensure_spare(0).unwrap();
+        ensure_spare(9).unwrap();
     }
 }

@@ -78,7 +78,7 @@ impl Roots {
     fn read(ca_file: Option<&Path>) -> Result<Roots, Error> {
         let what = "use CA certificates";
         let mut builder = X509StoreBuilder::new().cannot(what)?;
-        for certificate in roots::trusted(ca_file)? {
+        for certificate in roots::load(ca_file)? {
             builder.add_cert(certificate).cannot(what)?;
         }
         // As libcurl does: an intermediate certificate in the file is trusted without its root.

@@ -10,7 +10,7 @@ const JUST_BOOTED_US: i64 = 10 * 60 * 1_000_000;
 
 /// Readings of all clocks at one moment, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockReadings {
     /// Time since 1970; this clock may be set.
     pub now_us: i64,
     /// Time since some fixed moment, without the time that this host was suspended; this clock is never set.
@@ -21,29 +21,29 @@ pub struct Moment {
 
 /// Jump of the clock between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jump {
+pub struct ClockJump {
     /// Step of the clock in microseconds: positive ahead, negative back, 0 if there was none.
     pub stepped_us: i64,
     /// Time that the host was suspended, in microseconds; 0 if it was not.
     pub slept_us: i64,
 }
 
-impl Moment {
+impl ClockReadings {
     /// Returns the jump of the clock since `before`; none if only time went by.
-    pub fn since(self, before: Moment) -> Option<Jump> {
+    pub fn since(self, before: ClockReadings) -> Option<ClockJump> {
         let up_us = self.up_us - before.up_us;
         let slept_us = up_us - (self.awake_us - before.awake_us);
         let stepped_us = (self.now_us - before.now_us) - up_us;
         // Small corrections of the clock are normal.
         let large = |us: i64| if us.abs() < STEP_US { 0 } else { us };
-        let jump = Jump { stepped_us: large(stepped_us), slept_us: large(slept_us) };
-        (jump != Jump { stepped_us: 0, slept_us: 0 }).then_some(jump)
+        let jump = ClockJump { stepped_us: large(stepped_us), slept_us: large(slept_us) };
+        (jump != ClockJump { stepped_us: 0, slept_us: 0 }).then_some(jump)
     }
 }
 
 /// Reason for which no check may be dated by the clock yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ClockDoubt {
     /// The clock is before the time at which this program was made.
     Past,
     /// The host has just booted, and its clock is not synchronised yet.
@@ -52,7 +52,7 @@ pub enum Doubt {
 
 /// Facts that decide if checks may be dated by the clock.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+pub struct ClockFacts {
     /// Time of the clock, in milliseconds since 1970.
     pub now_ms: i64,
     /// Time at which this program was made, in milliseconds since 1970.
@@ -67,16 +67,16 @@ pub struct Circumstances {
     pub clock_wait: Duration,
 }
 
-impl Circumstances {
+impl ClockFacts {
     /// Returns the reason for which no check may be dated by the clock yet; none if checks may be.
-    pub fn doubt(&self) -> Option<Doubt> {
+    pub fn find_doubt(&self) -> Option<ClockDoubt> {
         if self.now_ms < self.made_ms {
-            return Some(Doubt::Past);
+            return Some(ClockDoubt::Past);
         }
         let is_open = self.is_synchronised == Some(false) && self.waited < self.clock_wait;
         // The host counts as just booted if it was so when the wait began.
         let up_us = self.up_us - self.waited.as_micros() as i64;
-        (is_open && up_us < JUST_BOOTED_US).then_some(Doubt::Unsynchronised)
+        (is_open && up_us < JUST_BOOTED_US).then_some(ClockDoubt::Unsynchronised)
     }
 }
 
@@ -86,9 +86,9 @@ mod tests {
 
     const SECOND_US: i64 = 1_000_000;
 
-    fn moment(now_s: i64, awake_s: i64, up_s: i64) -> Moment {
+    fn moment(now_s: i64, awake_s: i64, up_s: i64) -> ClockReadings {
         let [now_us, awake_us, up_us] = [now_s, awake_s, up_s].map(|s| s * SECOND_US);
-        Moment { now_us, awake_us, up_us }
+        ClockReadings { now_us, awake_us, up_us }
     }
 
     #[test]
@@ -103,20 +103,20 @@ mod tests {
             (moment(1001, 10, 20), 1, 0),
         ] {
             let jump = (stepped_s, slept_s) != (0, 0);
-            let jump = jump.then_some(Jump {
+            let jump = jump.then_some(ClockJump {
                 stepped_us: stepped_s * SECOND_US,
                 slept_us: slept_s * SECOND_US,
             });
             assert_eq!(after.since(before), jump, "{after:?}");
         }
-        let slewed = Moment { now_us: before.now_us + 999_999, ..before };
+        let slewed = ClockReadings { now_us: before.now_us + 999_999, ..before };
         assert_eq!(slewed.since(before), None);
     }
 
     #[test]
     fn a_clock_is_waited_for_after_a_boot_alone() {
         let minute = Duration::from_secs(60);
-        let booted = Circumstances {
+        let booted = ClockFacts {
             now_ms: 2_000,
             made_ms: 1_000,
             is_synchronised: Some(false),
@@ -124,26 +124,26 @@ mod tests {
             waited: Duration::ZERO,
             clock_wait: 2 * minute,
         };
-        let waited = |waited: Duration, up_s: i64| Circumstances {
-            waited,
-            up_us: up_s * SECOND_US,
-            ..booted
-        };
-        for (circumstances, want) in [
-            (booted, Some(Doubt::Unsynchronised)),
-            (Circumstances { is_synchronised: Some(true), ..booted }, None),
-            (Circumstances { is_synchronised: None, ..booted }, None),
-            (Circumstances { clock_wait: Duration::ZERO, ..booted }, None),
-            (waited(minute, 90), Some(Doubt::Unsynchronised)),
+        let waited =
+            |waited: Duration, up_s: i64| ClockFacts { waited, up_us: up_s * SECOND_US, ..booted };
+        for (facts, want) in [
+            (booted, Some(ClockDoubt::Unsynchronised)),
+            (ClockFacts { is_synchronised: Some(true), ..booted }, None),
+            (ClockFacts { is_synchronised: None, ..booted }, None),
+            (ClockFacts { clock_wait: Duration::ZERO, ..booted }, None),
+            (waited(minute, 90), Some(ClockDoubt::Unsynchronised)),
             (waited(2 * minute, 150), None),
             // The host had just booted when the wait began, and no longer now.
-            (waited(minute, 650), Some(Doubt::Unsynchronised)),
+            (waited(minute, 650), Some(ClockDoubt::Unsynchronised)),
             (waited(Duration::ZERO, 650), None),
             // A clock in the past is waited for without limit.
-            (Circumstances { now_ms: 999, ..waited(9 * minute, 9000) }, Some(Doubt::Past)),
-            (Circumstances { now_ms: 0, is_synchronised: Some(true), ..booted }, Some(Doubt::Past)),
+            (ClockFacts { now_ms: 999, ..waited(9 * minute, 9000) }, Some(ClockDoubt::Past)),
+            (
+                ClockFacts { now_ms: 0, is_synchronised: Some(true), ..booted },
+                Some(ClockDoubt::Past),
+            ),
         ] {
-            assert_eq!(circumstances.doubt(), want, "{circumstances:?}");
+            assert_eq!(facts.find_doubt(), want, "{facts:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 /// Differences from the kernel's clocks that a test asks for.
 #[derive(Default)]
-pub struct Told {
+pub struct ClockShift {
     /// Microseconds by which the clock is ahead.
     pub ahead_us: i64,
     /// Additional time that this host was suspended, in microseconds.
@@ -34,21 +34,21 @@ pub fn realtime_us() -> i64 {
 }
 
 /// Reads the file; returns no differences if there is none.
-pub fn read() -> Told {
+pub fn read() -> ClockShift {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let file = FILE.get_or_init(|| std::env::var_os("SITEWATCH_CLOCK").map(PathBuf::from));
-    let mut told = Told::default();
+    let mut shift = ClockShift::default();
     let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
     for (name, value) in
         text.unwrap_or_default().split_whitespace().filter_map(|w| w.split_once('='))
     {
         match name {
-            "ahead_us" => told.ahead_us = value.parse().unwrap_or(0),
-            "asleep_us" => told.asleep_us = value.parse().unwrap_or(0),
-            "synchronised" => told.is_synchronised = value.parse().ok(),
-            "up_us" => told.up_us = value.parse().ok(),
+            "ahead_us" => shift.ahead_us = value.parse().unwrap_or(0),
+            "asleep_us" => shift.asleep_us = value.parse().unwrap_or(0),
+            "synchronised" => shift.is_synchronised = value.parse().ok(),
+            "up_us" => shift.up_us = value.parse().ok(),
             _ => {}
         }
     }
-    told
+    shift
 }

@@ -42,9 +42,7 @@ pub use fault::{Fault, Faults, Place, Remark};
 pub use print::print;
 pub use read::{Need, read};
 pub use remark::crowd;
-pub use sections::{
-    Log, LogFormat, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write,
-};
+pub use sections::{Log, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write};
 pub use source::files;
 pub use target::lone_target;
 pub use value::header;

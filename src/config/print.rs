@@ -9,7 +9,7 @@ use url::Url;
 
 use super::property::is_secret;
 use super::units::{show_duration, show_size};
-use super::{Config, Kafka, LogFormat};
+use super::{Config, Kafka};
 use crate::character::is_unsafe;
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
@@ -57,11 +57,7 @@ pub fn print(config: &Config) -> String {
     page.maybe("listen", config.serve.listen.map(|listen| quoted(&listen.to_string())));
     page.table("[log]");
     page.line("level", quoted(&config.log.level.as_str().to_lowercase()));
-    let format = match config.log.format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    };
-    page.line("format", quoted(format));
+    page.line("format", quoted(config.log.format.as_str()));
     page.line("max_per_minute", config.log.max_per_minute);
     for target in &config.targets {
         page.table("[[target]]");

@@ -10,7 +10,8 @@ use super::item::Item;
 use super::kafka::is_host_and_port;
 use super::source::At;
 use super::table::Section;
-use crate::words::words;
+use crate::log::LogFormat;
+use crate::words::{Word, words};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -149,15 +150,6 @@ impl Default for Log {
     }
 }
 
-/// Format of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text for people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
 pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
     let default = Probe::default();
@@ -269,12 +261,13 @@ pub(super) fn log(top: &mut Section<'_>) -> Log {
         ("debug", LevelFilter::Debug),
         ("trace", LevelFilter::Trace),
     ];
-    const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let default = Log::default();
     let mut section = top.section("log", "in [log]");
     let log = Log {
         level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
-        format: section.read("format", |it| it.choice(&FORMATS)).unwrap_or(default.format),
+        format: section
+            .read("format", |it| it.choice(&LogFormat::choices()))
+            .unwrap_or(default.format),
         max_per_minute: section
             .read("max_per_minute", |it| it.number(10, 1_000_000))
             .unwrap_or(default.max_per_minute),

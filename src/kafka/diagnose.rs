@@ -130,7 +130,7 @@ pub fn refusal(broker: &str, tls: &KafkaTls) -> Option<String> {
     stream.set_write_timeout(Some(STEP)).ok()?;
     let mut builder = SslConnector::builder(SslMethod::tls_client()).ok()?;
     let mut store = X509StoreBuilder::new().ok()?;
-    for certificate in roots::trusted(tls.ca_file.as_deref()).ok()? {
+    for certificate in roots::load(tls.ca_file.as_deref()).ok()? {
         store.add_cert(certificate).ok()?;
     }
     builder.set_cert_store(store.build());

@@ -144,7 +144,7 @@ pub fn plain(kafka: &Kafka) -> Result<ClientConfig, Error> {
 
 fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
     // rdkafka panics if it cannot start its threads.
-    threads::spare(kafka.brokers.len() + THREADS).cannot("start a thread for Kafka")?;
+    threads::ensure_spare(kafka.brokers.len() + THREADS).cannot("start a thread for Kafka")?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.brokers.join(","));
     for (name, value) in COMMON.iter().chain(own) {
@@ -206,7 +206,7 @@ pub fn refused(error: &KafkaError) -> Error {
 /// Returns the roots that the brokers' certificates must lead to, as PEM.
 fn trusted(ca_file: Option<&std::path::Path>) -> Result<String, Error> {
     let mut pem = Vec::new();
-    for certificate in roots::trusted(ca_file)? {
+    for certificate in roots::load(ca_file)? {
         pem.extend(certificate.to_pem().cannot("use CA certificates")?);
     }
     String::from_utf8(pem).cannot("use CA certificates")

@@ -88,6 +88,6 @@ pub fn truth(name: &str, value: &Value) -> Result<Option<bool>, DecodeError> {
 
 /// Makes the error for a value that is not what was expected.
 pub fn mismatch(name: &str, expected: &str, value: &Value) -> DecodeError {
-    let detail = format!("{name}: {expected} is expected, and it is {}", value.is());
+    let detail = format!("{name}: {expected} is expected, and it is {}", value.describe());
     DecodeError { reason: Reason::Field, detail }
 }

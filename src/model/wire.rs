@@ -15,7 +15,7 @@ mod encode;
 
 use std::ops::RangeInclusive;
 
-use crate::json::Shape;
+use crate::json::ObjectShape;
 
 pub use self::decode::{DecodedMessage, decode};
 pub use self::encode::{encode, encode_check, encode_hops, encode_labels};
@@ -82,7 +82,7 @@ impl F {
 
 struct RecordShape;
 
-impl Shape for RecordShape {
+impl ObjectShape for RecordShape {
     const NAMES: &'static [&'static str] = NAMES;
 
     fn depth(field: usize) -> u8 {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ::log::LevelFilter;
 
 use super::*;
+use crate::log::LogFormat;
 use crate::model::target::Method;
 
 /// Certificate of a CA; below, a certificate that the CA has issued, and its key.

@@ -100,7 +100,7 @@ fn tls(
 /// Trusts only the roots of `sslrootcert`, or those of the host if it is not set.
 fn trust_roots(builder: &mut SslConnectorBuilder, dsn: &Dsn) -> Result<(), Error> {
     let mut store = X509StoreBuilder::new().cannot("prepare TLS")?;
-    for root in roots::trusted(dsn.root_cert.as_deref())? {
+    for root in roots::load(dsn.root_cert.as_deref())? {
         store.add_cert(root).cannot("prepare TLS")?;
     }
     builder.set_cert_store(store.build());

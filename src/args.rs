@@ -14,9 +14,9 @@ use lexopt::{Parser, ValueExt};
 use crate::config::units::parse_duration;
 use crate::error::Error;
 
-pub use self::check::Check;
-pub use self::service::{Manager, Mode, Service};
-pub use self::status::{By, Format, Status, Store, When};
+pub use self::check::CheckOptions;
+pub use self::service::{DaemonName, ServiceManager, ServiceOptions};
+pub use self::status::{ReportFormat, StatusOptions, StoreKind, TimePoint, WindowLength};
 
 /// Text that `--help` prints.
 pub const USAGE: &str = include_str!("args/usage.txt");
@@ -35,24 +35,24 @@ pub enum Command {
         verbose: bool,
     },
     /// `run`
-    Run(Common),
+    Run(CommonOptions),
     /// `probe`
-    Probe(Common),
+    Probe(CommonOptions),
     /// `write`
-    Write(Common, Write),
+    Write(CommonOptions, WriteOptions),
     /// `check`
-    Check(Common, Box<Check>),
+    Check(CommonOptions, Box<CheckOptions>),
     /// `status`
-    Status(Common, Status),
+    Status(CommonOptions, StatusOptions),
     /// `config`
-    Config(Common, Config),
+    Config(CommonOptions, ConfigTask),
     /// `service`
-    Service(Common, Service),
+    Service(CommonOptions, ServiceOptions),
 }
 
 /// Options of all commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Common {
+pub struct CommonOptions {
     /// `--config`, in their order.
     pub configs: Vec<PathBuf>,
     /// `--env-file`
@@ -65,7 +65,7 @@ pub struct Common {
 
 /// Options of `write`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Write {
+pub struct WriteOptions {
     /// `--setup`
     pub setup: bool,
     /// `--admin-url`; may hold a password.
@@ -74,7 +74,7 @@ pub struct Write {
 
 /// Task of `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Config {
+pub enum ConfigTask {
     /// `--check`
     Check,
     /// `--print`
@@ -90,7 +90,7 @@ pub enum Config {
 /// allowed.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let mut parser = Parser::from_args(words);
-    let mut common = Common::default();
+    let mut common = CommonOptions::default();
     let (mut help, mut version) = (false, false);
     let mut command = None;
     while command.is_none() {
@@ -98,7 +98,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
             None => break,
             Some(Short('V') | Long("version")) => version = true,
             Some(Value(word)) => command = Some(word.to_string_lossy().into_owned()),
-            Some(arg) => help |= Shared::of(arg)?.take(&mut parser, &mut common)?,
+            Some(arg) => help |= SharedOption::of(arg)?.take(&mut parser, &mut common)?,
         }
     }
     let parsed =
@@ -127,15 +127,15 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
     Ok(parsed.filter(|_| !help).unwrap_or(Command::Help))
 }
 
-fn finish_version(mut parser: Parser, mut common: Common) -> Result<Command, Error> {
+fn finish_version(mut parser: Parser, mut common: CommonOptions) -> Result<Command, Error> {
     while let Some(arg) = parser.next().map_err(usage)? {
-        Shared::of(arg)?.take(&mut parser, &mut common)?;
+        SharedOption::of(arg)?.take(&mut parser, &mut common)?;
     }
     Ok(Command::Version { verbose: common.verbose > 0 })
 }
 
 /// Option of all commands.
-enum Shared {
+enum SharedOption {
     Config,
     EnvFile,
     Verbose,
@@ -143,48 +143,51 @@ enum Shared {
     Help,
 }
 
-impl Shared {
-    fn of(arg: lexopt::Arg<'_>) -> Result<Shared, Error> {
+impl SharedOption {
+    fn of(arg: lexopt::Arg<'_>) -> Result<SharedOption, Error> {
         match arg {
-            Short('c') | Long("config") => Ok(Shared::Config),
-            Long("env-file") => Ok(Shared::EnvFile),
-            Short('v') | Long("verbose") => Ok(Shared::Verbose),
-            Short('q') | Long("quiet") => Ok(Shared::Quiet),
-            Short('h') | Long("help") => Ok(Shared::Help),
+            Short('c') | Long("config") => Ok(SharedOption::Config),
+            Long("env-file") => Ok(SharedOption::EnvFile),
+            Short('v') | Long("verbose") => Ok(SharedOption::Verbose),
+            Short('q') | Long("quiet") => Ok(SharedOption::Quiet),
+            Short('h') | Long("help") => Ok(SharedOption::Help),
             other => Err(usage(other.unexpected())),
         }
     }
 
     /// Takes the option's value, if it has one. Returns true for `--help`.
-    fn take(self, parser: &mut Parser, common: &mut Common) -> Result<bool, Error> {
+    fn take(self, parser: &mut Parser, common: &mut CommonOptions) -> Result<bool, Error> {
         match self {
-            Shared::Config => common.configs.push(parser.value().map_err(usage)?.into()),
-            Shared::EnvFile => common.env_file = Some(parser.value().map_err(usage)?.into()),
-            Shared::Verbose => common.verbose = common.verbose.saturating_add(1),
-            Shared::Quiet => common.quiet = true,
-            Shared::Help => return Ok(true),
+            SharedOption::Config => common.configs.push(parser.value().map_err(usage)?.into()),
+            SharedOption::EnvFile => common.env_file = Some(parser.value().map_err(usage)?.into()),
+            SharedOption::Verbose => common.verbose = common.verbose.saturating_add(1),
+            SharedOption::Quiet => common.quiet = true,
+            SharedOption::Help => return Ok(true),
         }
         Ok(false)
     }
 }
 
 /// Reads the words of a command without options of its own. Returns none if `--help` was among the words.
-fn parse_run(parser: &mut Parser, common: &mut Common) -> Result<Option<()>, Error> {
+fn parse_run(parser: &mut Parser, common: &mut CommonOptions) -> Result<Option<()>, Error> {
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {
-        help |= Shared::of(arg)?.take(parser, common)?;
+        help |= SharedOption::of(arg)?.take(parser, common)?;
     }
     Ok((!help).then_some(()))
 }
 
-fn parse_write(parser: &mut Parser, common: &mut Common) -> Result<Option<Write>, Error> {
-    let mut write = Write::default();
+fn parse_write(
+    parser: &mut Parser,
+    common: &mut CommonOptions,
+) -> Result<Option<WriteOptions>, Error> {
+    let mut write = WriteOptions::default();
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Long("setup") => write.setup = true,
             Long("admin-url") => write.admin_url = Some(value(parser)?),
-            other => help |= Shared::of(other)?.take(parser, common)?,
+            other => help |= SharedOption::of(other)?.take(parser, common)?,
         }
     }
     if write.admin_url.is_some() && !write.setup && !help {
@@ -193,16 +196,19 @@ fn parse_write(parser: &mut Parser, common: &mut Common) -> Result<Option<Write>
     Ok((!help).then_some(write))
 }
 
-fn parse_config(parser: &mut Parser, common: &mut Common) -> Result<Option<Config>, Error> {
+fn parse_config(
+    parser: &mut Parser,
+    common: &mut CommonOptions,
+) -> Result<Option<ConfigTask>, Error> {
     let mut help = false;
     let mut config = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         let wanted = match arg {
-            Long("check") => Config::Check,
-            Long("print") => Config::Print,
-            Long("example") => Config::Example,
+            Long("check") => ConfigTask::Check,
+            Long("print") => ConfigTask::Print,
+            Long("example") => ConfigTask::Example,
             other => {
-                help |= Shared::of(other)?.take(parser, common)?;
+                help |= SharedOption::of(other)?.take(parser, common)?;
                 continue;
             }
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Value};
 use lexopt::Parser;
 
-use super::{Common, Shared, duration, text, usage, value};
+use super::{CommonOptions, SharedOption, duration, text, usage, value};
 use crate::error::Error;
 
 /// Most checks of a `check --count`.
@@ -27,7 +27,7 @@ const KEYS: [&str; 10] = [
 
 /// Options of `check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub struct CheckOptions {
     /// URLs, and names of targets.
     pub what: Vec<String>,
     /// `--all`
@@ -43,8 +43,11 @@ pub struct Check {
 }
 
 /// Reads the words of `check`. Returns none if `--help` was among the words.
-pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>, Error> {
-    let mut check = Check {
+pub fn parse(
+    parser: &mut Parser,
+    common: &mut CommonOptions,
+) -> Result<Option<CheckOptions>, Error> {
+    let mut check = CheckOptions {
         what: Vec::new(),
         all: false,
         count: 1,
@@ -77,7 +80,7 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Check>, 
                 let key = KEYS[KEYS.iter().position(|key| *key == flag).unwrap_or(0)];
                 check.keys.push((key, value(parser)?));
             }
-            other => help |= Shared::of(other)?.take(parser, common)?,
+            other => help |= SharedOption::of(other)?.take(parser, common)?,
         }
     }
     if !help && check.what.is_empty() && !check.all {

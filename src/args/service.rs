@@ -3,12 +3,12 @@
 use lexopt::Arg::{Long, Value};
 use lexopt::Parser;
 
-use super::{Common, Shared, text, usage};
+use super::{CommonOptions, SharedOption, text, usage};
 use crate::error::Error;
 
 /// Service manager that starts the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manager {
+pub enum ServiceManager {
     /// `--systemd`
     Systemd,
     /// `--openwrt`
@@ -17,7 +17,7 @@ pub enum Manager {
 
 /// Command that the service manager starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum DaemonName {
     /// `run`
     Run,
     /// `probe`
@@ -28,26 +28,29 @@ pub enum Mode {
 
 /// Options of `service`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceOptions {
     /// Service manager that the file is for.
-    pub manager: Manager,
+    pub manager: ServiceManager,
     /// Command that the file starts.
-    pub mode: Mode,
+    pub mode: DaemonName,
 }
 
 /// Reads the words of `service`. Returns none if `--help` was among the words.
-pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Service>, Error> {
+pub fn parse(
+    parser: &mut Parser,
+    common: &mut CommonOptions,
+) -> Result<Option<ServiceOptions>, Error> {
     let (mut manager, mut mode) = (None, None);
     let mut help = false;
     while let Some(arg) = parser.next().map_err(usage)? {
         let wanted = match arg {
-            Long("systemd") => Manager::Systemd,
-            Long("openwrt") => Manager::OpenWrt,
+            Long("systemd") => ServiceManager::Systemd,
+            Long("openwrt") => ServiceManager::OpenWrt,
             Value(word) => {
                 let wanted = match text(word)?.as_str() {
-                    "run" => Mode::Run,
-                    "probe" => Mode::Probe,
-                    "write" => Mode::Write,
+                    "run" => DaemonName::Run,
+                    "probe" => DaemonName::Probe,
+                    "write" => DaemonName::Write,
                     other => {
                         let text = format!("service {other:?}: run, probe or write");
                         return Err(Error::new(text));
@@ -59,7 +62,7 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Service>
                 continue;
             }
             other => {
-                help |= Shared::of(other)?.take(parser, common)?;
+                help |= SharedOption::of(other)?.take(parser, common)?;
                 continue;
             }
         };
@@ -71,6 +74,6 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Service>
         _ if help => Ok(None),
         (None, _) => Err(Error::new("service: --systemd or --openwrt?")),
         (_, None) => Err(Error::new("service: run, probe or write?")),
-        (Some(manager), Some(mode)) => Ok(Some(Service { manager, mode })),
+        (Some(manager), Some(mode)) => Ok(Some(ServiceOptions { manager, mode })),
     }
 }

@@ -5,22 +5,22 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Value};
 use lexopt::Parser;
 
-use super::{Common, Shared, text, usage, value};
+use super::{CommonOptions, SharedOption, text, usage, value};
 use crate::config::units::parse_duration;
 use crate::date::read_rfc3339;
 use crate::error::Error;
 
 /// Options of `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct StatusOptions {
     /// Names of targets; none: all.
     pub names: Vec<String>,
     /// `--since`
-    pub since: When,
+    pub since: TimePoint,
     /// `--until`
-    pub until: When,
+    pub until: TimePoint,
     /// `--by`
-    pub by: Option<By>,
+    pub by: Option<WindowLength>,
     /// `--per-node`
     pub per_node: bool,
     /// `--label`
@@ -28,14 +28,14 @@ pub struct Status {
     /// `--down`
     pub down: bool,
     /// `--format`
-    pub format: Format,
+    pub format: ReportFormat,
     /// `--store`; none: PostgreSQL if it is configured, else SQLite.
-    pub store: Option<Store>,
+    pub store: Option<StoreKind>,
 }
 
 /// Store to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
+pub enum StoreKind {
     /// Store of `run`.
     Sqlite,
     /// Store of `write`.
@@ -44,7 +44,7 @@ pub enum Store {
 
 /// Point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum TimePoint {
     /// Time back from now.
     Ago(Duration),
     /// Milliseconds since 1970.
@@ -53,7 +53,7 @@ pub enum When {
 
 /// Length of a line's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum WindowLength {
     /// Hours of UTC.
     Hour,
     /// Days of UTC.
@@ -62,7 +62,7 @@ pub enum By {
 
 /// Format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ReportFormat {
     /// Text for people.
     Text,
     /// JSON: an array of objects.
@@ -72,16 +72,19 @@ pub enum Format {
 }
 
 /// Reads the words of `status`. Returns none if `--help` was among the words.
-pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>, Error> {
-    let mut status = Status {
+pub fn parse(
+    parser: &mut Parser,
+    common: &mut CommonOptions,
+) -> Result<Option<StatusOptions>, Error> {
+    let mut status = StatusOptions {
         names: Vec::new(),
-        since: When::Ago(Duration::from_secs(24 * 3600)),
-        until: When::Ago(Duration::ZERO),
+        since: TimePoint::Ago(Duration::from_secs(24 * 3600)),
+        until: TimePoint::Ago(Duration::ZERO),
         by: None,
         per_node: false,
         labels: Vec::new(),
         down: false,
-        format: Format::Text,
+        format: ReportFormat::Text,
         store: None,
     };
     let mut help = false;
@@ -92,8 +95,8 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>,
             Long("until") => status.until = when("--until", &value(parser)?)?,
             Long("by") => {
                 status.by = Some(match value(parser)?.as_str() {
-                    "hour" => By::Hour,
-                    "day" => By::Day,
+                    "hour" => WindowLength::Hour,
+                    "day" => WindowLength::Day,
                     other => return Err(Error::new(format!("--by {other:?}: hour or day"))),
                 });
             }
@@ -108,9 +111,9 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>,
             Long("down") => status.down = true,
             Long("format") => {
                 status.format = match value(parser)?.as_str() {
-                    "text" => Format::Text,
-                    "json" => Format::Json,
-                    "csv" => Format::Csv,
+                    "text" => ReportFormat::Text,
+                    "json" => ReportFormat::Json,
+                    "csv" => ReportFormat::Csv,
                     other => {
                         return Err(Error::new(format!("--format {other:?}: text, json or csv")));
                     }
@@ -118,27 +121,27 @@ pub fn parse(parser: &mut Parser, common: &mut Common) -> Result<Option<Status>,
             }
             Long("store") => {
                 status.store = Some(match value(parser)?.as_str() {
-                    "sqlite" => Store::Sqlite,
-                    "postgres" => Store::Postgres,
+                    "sqlite" => StoreKind::Sqlite,
+                    "postgres" => StoreKind::Postgres,
                     other => {
                         return Err(Error::new(format!("--store {other:?}: sqlite or postgres")));
                     }
                 });
             }
-            other => help |= Shared::of(other)?.take(parser, common)?,
+            other => help |= SharedOption::of(other)?.take(parser, common)?,
         }
     }
     Ok((!help).then_some(status))
 }
 
 /// Reads a duration back from now, a time of RFC 3339, or a date.
-pub fn when(flag: &str, word: &str) -> Result<When, Error> {
+pub fn when(flag: &str, word: &str) -> Result<TimePoint, Error> {
     if let Ok(ago) = parse_duration(word) {
-        return Ok(When::Ago(ago));
+        return Ok(TimePoint::Ago(ago));
     }
     let is_date = word.len() == 10 && word.bytes().filter(|b| *b == b'-').count() == 2;
     let whole = if is_date { format!("{word}T00:00:00Z") } else { word.to_owned() };
-    read_rfc3339(&whole).filter(|ms| *ms >= 0).map(When::At).ok_or_else(|| {
+    read_rfc3339(&whole).filter(|ms| *ms >= 0).map(TimePoint::At).ok_or_else(|| {
         let allowed = "a duration back from now (24h), a date (2026-11-21), or RFC 3339 in UTC \
                        (2026-11-21T03:00:00Z)";
         Error::new(format!("{flag} {word:?}: {allowed}"))

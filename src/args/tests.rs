@@ -9,7 +9,7 @@ fn words(line: &str) -> Result<Command, Error> {
 
 #[test]
 fn options_stand_before_and_behind_the_command() {
-    let common = Common {
+    let common = CommonOptions {
         configs: vec!["a".into(), "b".into()],
         env_file: Some("e".into()),
         verbose: 2,
@@ -31,12 +31,12 @@ fn help_and_version() {
 
 #[test]
 fn times_are_read() {
-    assert_eq!(when("--since", "90m"), Ok(When::Ago(Duration::from_secs(5400))));
-    assert_eq!(when("--since", "2026-11-21"), Ok(When::At(1_795_219_200_000)));
-    assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(When::At(1_795_230_000_000)));
-    assert_eq!(when("--since", "2040-02-29"), Ok(When::At(2_214_086_400_000)));
-    assert_eq!(when("--since", "2106-02-07T06:28:16Z"), Ok(When::At(4_294_967_296_000)));
-    assert_eq!(when("--since", "9999-12-31T23:59:59Z"), Ok(When::At(253_402_300_799_000)));
+    assert_eq!(when("--since", "90m"), Ok(TimePoint::Ago(Duration::from_secs(5400))));
+    assert_eq!(when("--since", "2026-11-21"), Ok(TimePoint::At(1_795_219_200_000)));
+    assert_eq!(when("--since", "2026-11-21T03:00:00Z"), Ok(TimePoint::At(1_795_230_000_000)));
+    assert_eq!(when("--since", "2040-02-29"), Ok(TimePoint::At(2_214_086_400_000)));
+    assert_eq!(when("--since", "2106-02-07T06:28:16Z"), Ok(TimePoint::At(4_294_967_296_000)));
+    assert_eq!(when("--since", "9999-12-31T23:59:59Z"), Ok(TimePoint::At(253_402_300_799_000)));
     assert!(when("--since", "yesterday").is_err());
     assert!(when("--since", "2026-13-21").is_err());
 }
@@ -73,9 +73,15 @@ fn what_is_wrong_names_the_word_and_what_is_allowed() {
 
 #[test]
 fn a_service_has_a_manager_and_a_mode_in_any_order() {
-    let want = Service { manager: Manager::OpenWrt, mode: Mode::Probe };
-    assert_eq!(words("service --openwrt probe"), Ok(Command::Service(Common::default(), want)));
-    assert_eq!(words("service probe --openwrt"), Ok(Command::Service(Common::default(), want)));
+    let want = ServiceOptions { manager: ServiceManager::OpenWrt, mode: DaemonName::Probe };
+    assert_eq!(
+        words("service --openwrt probe"),
+        Ok(Command::Service(CommonOptions::default(), want))
+    );
+    assert_eq!(
+        words("service probe --openwrt"),
+        Ok(Command::Service(CommonOptions::default(), want))
+    );
     assert_eq!(words("service --help"), Ok(Command::Help));
 }
 

@@ -1,7 +1,7 @@
 //! `sitewatch config`: checks and prints the configuration.
 
 use super::{FINE, print, surroundings};
-use crate::args::{self, Common};
+use crate::args::{self, CommonOptions};
 use crate::character::clean_lines;
 use crate::config::{self, EXAMPLE, Need};
 use crate::error::Error;
@@ -12,15 +12,15 @@ use crate::show::text::count;
 ///
 /// # Errors
 /// Every fault of the files, one a line.
-pub fn config(common: &Common, what: args::Config) -> Result<u8, Error> {
-    if what == args::Config::Example {
+pub fn config(common: &CommonOptions, what: args::ConfigTask) -> Result<u8, Error> {
+    if what == args::ConfigTask::Example {
         return print(EXAMPLE).map(|()| FINE);
     }
     let (environment, paths) = surroundings(common)?;
     let config = config::read(&paths, &environment, Need::Any)
         .map_err(|faults| Error::new(faults.to_string()))?;
     match what {
-        args::Config::Print => print(&config::print(&config)),
+        args::ConfigTask::Print => print(&config::print(&config)),
         _ => {
             let kafka = if config.kafka.is_some() { ", [kafka]" } else { "" };
             let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };

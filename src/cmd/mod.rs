@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use log::LevelFilter;
 
-use crate::args::{self, Command, Common};
+use crate::args::{self, Command, CommonOptions};
 use crate::character::clean_lines;
 use crate::config::{Config, Environment, LogFormat, Need, read};
 use crate::error::{Context, Error};
@@ -77,7 +77,7 @@ fn starts_with_place(text: &str) -> bool {
 }
 
 /// Reads the configuration and starts the log.
-fn load(common: &Common, need: Need) -> Result<Config, Error> {
+fn load(common: &CommonOptions, need: Need) -> Result<Config, Error> {
     let (environment, paths) = surroundings(common)?;
     let config =
         read(&paths, &environment, need).map_err(|faults| Error::new(faults.to_string()))?;
@@ -111,7 +111,7 @@ fn start_server(config: &Config, health: &Arc<SharedHealth>) -> Result<Option<Pa
 }
 
 /// Returns the environment, with the file of variables if one is given, and the paths of the configuration.
-fn surroundings(common: &Common) -> Result<(Environment, Vec<std::path::PathBuf>), Error> {
+fn surroundings(common: &CommonOptions) -> Result<(Environment, Vec<std::path::PathBuf>), Error> {
     let mut environment = Environment::of_process();
     if let Some(path) = &common.env_file {
         environment =
@@ -121,7 +121,7 @@ fn surroundings(common: &Common) -> Result<(Environment, Vec<std::path::PathBuf>
     Ok((environment, paths))
 }
 
-fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_minute: u32) {
+fn start_log(common: &CommonOptions, level: LevelFilter, format: LogFormat, max_per_minute: u32) {
     let level = self::level(common, level);
     let format = match format {
         LogFormat::Text => crate::log::Format::Text,
@@ -131,7 +131,7 @@ fn start_log(common: &Common, level: LevelFilter, format: LogFormat, max_per_min
 }
 
 /// Returns the level of the log, from the configuration and the flags of the command line.
-fn level(common: &Common, configured: LevelFilter) -> LevelFilter {
+fn level(common: &CommonOptions, configured: LevelFilter) -> LevelFilter {
     match common.verbose {
         _ if common.quiet => configured.min(LevelFilter::Warn),
         0 => configured,

@@ -22,7 +22,7 @@ const TRY_EVERY: u32 = 10;
 
 /// Configuration under way, and the files that it came from.
 pub struct Reload<'a> {
-    common: &'a Common,
+    common: &'a CommonOptions,
     need: Need,
     node: Arc<str>,
     config: Config,
@@ -43,7 +43,7 @@ impl<'a> Reload<'a> {
     /// Creates the reload of a daemon that watches the targets of `config`, which was read from `since_us`
     /// on, in microseconds since 1970.
     pub fn new(
-        common: &'a Common,
+        common: &'a CommonOptions,
         (need, since_us): (Need, i64),
         node: &Arc<str>,
         config: Config,
@@ -157,7 +157,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// Returns the present state of the files that `config` came from, and of the files that are read with it.
-fn look(common: &Common, config: &Config) -> Vec<Seen> {
+fn look(common: &CommonOptions, config: &Config) -> Vec<Seen> {
     let given = surroundings(common).map_or_else(|_| common.configs.clone(), |(_, paths)| paths);
     let own = config.targets.iter().filter_map(|target| target.ca_file.as_ref());
     let mut paths: Vec<PathBuf> = files(&given);

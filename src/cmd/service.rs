@@ -5,7 +5,7 @@
 use std::path::{Path, absolute};
 
 use super::{FINE, print};
-use crate::args::{Common, Manager, Mode, Service};
+use crate::args::{CommonOptions, DaemonName, ServiceManager, ServiceOptions};
 use crate::config::Environment;
 use crate::error::{Context, Error};
 
@@ -35,9 +35,9 @@ const RELOAD: &str = "ExecReload=/bin/kill -HUP $MAINPID\n";
 impl Kind {
     /// Returns the parts of a mode. Measured memory: `run` takes 15 MB for 1000 targets, a probe as much and
     /// the records that wait for Kafka; a writer with full batches 56 MB.
-    fn of(mode: Mode) -> Kind {
+    fn of(mode: DaemonName) -> Kind {
         match mode {
-            Mode::Run => Kind {
+            DaemonName::Run => Kind {
                 mode: "run",
                 description: "sitewatch: watches websites",
                 memory_high: 96,
@@ -48,7 +48,7 @@ impl Kind {
                         router's own flash would wear out.",
                 reload: RELOAD,
             },
-            Mode::Probe => Kind {
+            DaemonName::Probe => Kind {
                 mode: "probe",
                 description: "sitewatch: watches websites for a writer elsewhere",
                 memory_high: 64,
@@ -56,7 +56,7 @@ impl Kind {
                 state: "a probe\n# keeps nothing there yet.",
                 reload: RELOAD,
             },
-            Mode::Write => Kind {
+            DaemonName::Write => Kind {
                 mode: "write",
                 description: "sitewatch: stores in PostgreSQL what probes publish",
                 memory_high: 256,
@@ -84,23 +84,24 @@ impl Kind {
 /// # Errors
 /// More than one configuration, one that the unit could not read, or a path that would have to be
 /// quoted; stdout cannot be written.
-pub fn service(common: &Common, service: Service) -> Result<u8, Error> {
+pub fn service(common: &CommonOptions, service: ServiceOptions) -> Result<u8, Error> {
     let configs = Environment::of_process().paths(common.configs.clone());
     let [config] = &configs[..] else {
         return Err(Error::new("service: one --config: a file, or a folder of several"));
     };
     let variables = common.env_file.as_deref().map(plain).transpose()?;
     let config = plain(config)?;
-    if service.manager == Manager::Systemd && UNSEEN.iter().any(|of| config.starts_with(of)) {
+    if service.manager == ServiceManager::Systemd && UNSEEN.iter().any(|of| config.starts_with(of))
+    {
         let text = format!("service: {config:?} is out of the unit's sight: put it under /etc");
         return Err(Error::new(text));
     }
     // A file of variables that nobody has named may be absent.
     let (text, variables) = match service.manager {
-        Manager::Systemd => {
+        ServiceManager::Systemd => {
             (SYSTEMD, variables.unwrap_or_else(|| "-/etc/sitewatch/env".to_owned()))
         }
-        Manager::OpenWrt => (OPENWRT, variables.unwrap_or_default()),
+        ServiceManager::OpenWrt => (OPENWRT, variables.unwrap_or_default()),
     };
     let text = text.replace("@config@", &config).replace("@variables@", &variables);
     print(&Kind::of(service.mode).fill(&text))?;

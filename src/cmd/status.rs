@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, load, paint, print, width};
-use crate::args::{self, By, Common, Format, When};
+use crate::args::{self, CommonOptions, ReportFormat, TimePoint, WindowLength};
 use crate::character::clean_lines;
 use crate::clock;
 use crate::config::{Config, Need};
@@ -27,7 +27,7 @@ const WINDOWS_MAX: i64 = 10_000;
 ///
 /// # Errors
 /// No store, no such target, or times that make no window.
-pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
+pub fn status(common: &CommonOptions, options: &args::StatusOptions) -> Result<u8, Error> {
     let config = load(common, Need::Nothing)?;
     let now_ms = clock::now_ms();
     let windows = windows(options, now_ms)?;
@@ -41,11 +41,11 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
         reports.retain(|report| report.standing.verdict == Some(Verdict::Down));
     }
     match options.format {
-        Format::Json => print(&figure::json(&reports))?,
+        ReportFormat::Json => print(&figure::json(&reports))?,
         // A file or a program gets the data unchanged.
-        Format::Csv if width().is_some() => print(&clean_lines(&figure::csv(&reports)))?,
-        Format::Csv => print(&figure::csv(&reports))?,
-        Format::Text => {
+        ReportFormat::Csv if width().is_some() => print(&clean_lines(&figure::csv(&reports)))?,
+        ReportFormat::Csv => print(&figure::csv(&reports))?,
+        ReportFormat::Text => {
             print(&status::text(&reports, now_ms, width(), paint()))?;
             tell_losses(losses);
         }
@@ -55,15 +55,15 @@ pub fn status(common: &Common, options: &args::Status) -> Result<u8, Error> {
 
 /// Opens the store that was asked for; without a wish PostgreSQL if it is configured, else SQLite. True: the
 /// store holds the results of one node.
-fn open(config: &Config, wanted: Option<args::Store>) -> Result<(Box<dyn Store>, bool), Error> {
+fn open(config: &Config, wanted: Option<args::StoreKind>) -> Result<(Box<dyn Store>, bool), Error> {
     match (wanted, &config.postgres) {
-        (None | Some(args::Store::Postgres), Some(postgres)) => {
+        (None | Some(args::StoreKind::Postgres), Some(postgres)) => {
             Ok((Box::new(Postgres::open(postgres).map_err(said)?), false))
         }
-        (Some(args::Store::Postgres), None) => {
+        (Some(args::StoreKind::Postgres), None) => {
             Err(Error::new("--store postgres: there is no [postgres] in the configuration"))
         }
-        (None, None) | (Some(args::Store::Sqlite), _) => {
+        (None, None) | (Some(args::StoreKind::Sqlite), _) => {
             Ok((Box::new(Sqlite::open(&config.sqlite.path).map_err(said)?), true))
         }
     }
@@ -71,11 +71,13 @@ fn open(config: &Config, wanted: Option<args::Store>) -> Result<(Box<dyn Store>,
 
 /// Returns the windows that were asked for, rising, in milliseconds since 1970: start, and end that is not in
 /// the window.
-fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error> {
-    let at = |when: When| match when {
-        When::At(ms) => ms,
-        When::Ago(ago) if ago == Duration::ZERO => now_ms + 1,
-        When::Ago(ago) => now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
+fn windows(options: &args::StatusOptions, now_ms: i64) -> Result<Vec<(i64, i64)>, Error> {
+    let at = |when: TimePoint| match when {
+        TimePoint::At(ms) => ms,
+        TimePoint::Ago(ago) if ago == Duration::ZERO => now_ms + 1,
+        TimePoint::Ago(ago) => {
+            now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
+        }
     };
     let (since, until) = (at(options.since).max(0), at(options.until));
     if since >= until {
@@ -83,8 +85,8 @@ fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error
     }
     let Some(by) = options.by else { return Ok(vec![(since, until)]) };
     let step = match by {
-        By::Hour => HOUR_MS,
-        By::Day => DAY_MS,
+        WindowLength::Hour => HOUR_MS,
+        WindowLength::Day => DAY_MS,
     };
     let first = since - since.rem_euclid(step);
     if (until - first) / step >= WINDOWS_MAX {
@@ -97,7 +99,7 @@ fn windows(options: &args::Status, now_ms: i64) -> Result<Vec<(i64, i64)>, Error
 fn reports(
     (store, is_of_one_node): (&mut dyn Store, bool),
     config: &Config,
-    options: &args::Status,
+    options: &args::StatusOptions,
     windows: Vec<(i64, i64)>,
     now_ms: i64,
 ) -> Result<Vec<Report>, Error> {

@@ -37,7 +37,7 @@ const BATCHES: usize = 64;
 ///
 /// # Errors
 /// Anything that keeps the probe from starting; an absent Kafka does not.
-pub fn probe(common: &Common) -> Result<u8, Error> {
+pub fn probe(common: &CommonOptions) -> Result<u8, Error> {
     let since_us = clock::now_us();
     let mut config = load(common, Need::Probe)?;
     let node = config.node.clone().ok_or_else(|| Error::new("node is missing"))?;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fault::{Faults, quoted};
-use super::source::Source;
+use crate::config::toml::fault::{Faults, quoted};
+use crate::config::toml::source::Source;
 
 /// Names and values; looked up, never listed or shown, since many are secrets.
 #[derive(Clone, Default)]
@@ -56,13 +56,13 @@ impl Environment {
     }
 
     /// Returns the configuration's files: those `given`, else `$SITEWATCH_CONFIG`, else
-    /// [`super::DEFAULT_PATH`].
+    /// [`crate::config::DEFAULT_PATH`].
     pub fn paths(&self, given: Vec<PathBuf>) -> Vec<PathBuf> {
         if !given.is_empty() {
             return given;
         }
         let path = self.value("SITEWATCH_CONFIG").filter(|path| !path.is_empty());
-        vec![PathBuf::from(path.unwrap_or(super::DEFAULT_PATH))]
+        vec![PathBuf::from(path.unwrap_or(crate::config::DEFAULT_PATH))]
     }
 }
 
@@ -74,7 +74,7 @@ impl FromIterator<(String, String)> for Environment {
 }
 
 /// Returns true if `name` may be the name of a variable: letters, digits and `_`, no digit first.
-pub(super) fn is_name(name: &str) -> bool {
+pub(in crate::config) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

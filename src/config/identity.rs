@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::item::Item;
-use super::pem::PairFault;
-use super::table::{Section, Set};
+use crate::config::pem::PairFault;
+use crate::config::toml::item::Item;
+use crate::config::toml::table::{Section, Set};
 use crate::model::connect::Identity;
 use crate::model::secret::Secret;
 
 /// Values of the three keys.
 #[derive(Default)]
-pub(super) struct Keys {
+pub(in crate::config) struct Keys {
     /// At least one of the keys is set, right or not.
     pub any: bool,
     /// The certificate, if all of it is there.

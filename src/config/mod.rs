@@ -1,51 +1,36 @@
 //! The configuration: typed sections, each with its bounds and defaults in one place. A command reads the
 //! configuration at its start and then only looks at it.
 
-mod address;
-mod connect;
-mod context;
-mod dsn;
 mod environment;
-mod fault;
-mod given;
 mod identity;
-mod item;
 mod kafka;
-mod login;
-mod pairs;
 mod pem;
-mod plain;
 mod postgres;
 mod print;
-mod property;
-mod read;
-mod remark;
+mod reader;
+mod remarks;
 mod sections;
-mod source;
-mod syntax;
-mod table;
-mod target;
-mod text;
+mod targets;
+mod toml;
 pub mod units;
-mod value;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::target::Target;
 
-pub use self::dsn::{Dsn, SslMode};
+pub use self::environment::Environment;
 pub use self::kafka::{Kafka, KafkaSasl, KafkaTls, Mechanism};
 pub use self::postgres::Postgres;
-pub use environment::Environment;
-pub use fault::{Fault, Faults, Place, Remark};
-pub use print::print;
-pub use read::{Need, read};
-pub use remark::crowd;
-pub use sections::{Log, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write};
-pub use source::files;
-pub use target::lone_target;
-pub use value::header;
+pub use self::postgres::dsn::{Dsn, SslMode};
+pub use self::print::print;
+pub use self::reader::{Need, read};
+pub use self::remarks::crowd;
+pub use self::sections::{Log, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write};
+pub use self::targets::keys::lone_target;
+pub use self::targets::values::header;
+pub use self::toml::fault::{Fault, Faults, Place, Remark};
+pub use self::toml::source::files;
 
 /// File that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/sitewatch/config.toml";

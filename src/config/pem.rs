@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 
-use super::source::{cause, read_bounded};
+use crate::config::toml::source::{cause, read_bounded};
 
 /// Largest file that is read, in bytes: a system's bundle has some 300 KB.
 const FILE_MAX: u64 = 8 << 20;
 
 /// File of a pair that is at fault, and the reason in words that follow its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PairFault {
+pub(in crate::config) enum PairFault {
     Certificate(String),
     Key(String),
     /// The password does not open the key.
@@ -27,7 +27,7 @@ type Pair = (PathBuf, PathBuf, Option<String>);
 
 /// Results for files, each read once: a thousand targets may name the same file.
 #[derive(Default)]
-pub(super) struct Cache {
+pub(in crate::config) struct Cache {
     certificates: RefCell<BTreeMap<PathBuf, Result<(), String>>>,
     pairs: RefCell<BTreeMap<Pair, Result<(), PairFault>>>,
 }
@@ -51,7 +51,7 @@ impl Cache {
 ///
 /// # Errors
 /// The reason for which it does not, in words that follow the file's name.
-pub(super) fn certificates(path: &Path) -> Result<(), String> {
+pub(in crate::config) fn certificates(path: &Path) -> Result<(), String> {
     read_certificates(path).map(drop)
 }
 
@@ -59,7 +59,11 @@ pub(super) fn certificates(path: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// The file that is at fault, and the reason.
-pub(super) fn pair(cert: &Path, key: &Path, password: Option<&str>) -> Result<(), PairFault> {
+pub(in crate::config) fn pair(
+    cert: &Path,
+    key: &Path,
+    password: Option<&str>,
+) -> Result<(), PairFault> {
     let leaf = read_certificates(cert).map_err(PairFault::Certificate)?;
     let pem = read(key).map_err(PairFault::Key)?;
     let asked = Cell::new(false);

@@ -7,17 +7,17 @@ use std::path::Path;
 
 use url::Url;
 
-use super::property::is_secret;
-use super::units::{show_duration, show_size};
-use super::{Config, Kafka};
 use crate::character::is_unsafe;
+use crate::config::kafka::properties::is_secret;
+use crate::config::units::{show_duration, show_size};
+use crate::config::{Config, Kafka};
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::secret::Login;
 use crate::model::target::{Header, HeaderExpression, Target};
 
 /// Text in place of a secret.
-pub(super) const HIDDEN: &str = "***";
+pub(in crate::config) const HIDDEN: &str = "***";
 
 /// Returns `config` as TOML.
 pub fn print(config: &Config) -> String {

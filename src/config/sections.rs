@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use ::log::LevelFilter;
 
-use super::item::Item;
-use super::kafka::is_host_and_port;
-use super::source::At;
-use super::table::Section;
+use crate::config::kafka::is_host_and_port;
+use crate::config::toml::item::Item;
+use crate::config::toml::source::At;
+use crate::config::toml::table::Section;
 use crate::log::LogFormat;
 use crate::words::{Word, words};
 
@@ -151,7 +151,9 @@ impl Default for Log {
 }
 
 /// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
-pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
+pub(in crate::config) fn probe<'a>(
+    top: &mut Section<'a>,
+) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
     let default = Probe::default();
     let mut section = top.section("probe", "in [probe]");
     let in_flight = section.set("max_in_flight", |it| it.number(1, 10_000));
@@ -170,7 +172,7 @@ pub(super) fn probe<'a>(top: &mut Section<'a>) -> (Probe, Option<At<'a>>, Option
     (probe, in_flight.map(|set| set.at), bodies.map(|set| set.at))
 }
 
-pub(super) fn spool(top: &mut Section<'_>) -> Spool {
+pub(in crate::config) fn spool(top: &mut Section<'_>) -> Spool {
     let mut section = top.section("spool", "in [spool]");
     let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
     section.finish();
@@ -178,7 +180,7 @@ pub(super) fn spool(top: &mut Section<'_>) -> Spool {
 }
 
 /// Reads `[uplink]`. Returns it with the place of its `canaries`.
-pub(super) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At<'a>>) {
+pub(in crate::config) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
     let canaries = section.set("canaries", |item| {
         let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;
@@ -199,7 +201,7 @@ fn canary(item: Item<'_>) -> Option<String> {
     Some(text)
 }
 
-pub(super) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
+pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
     let mut section = top.section("sqlite", "in [sqlite]");
     let sqlite = Sqlite {
         path: section.read("path", Item::path).unwrap_or(default.path),
@@ -211,7 +213,7 @@ pub(super) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
     sqlite
 }
 
-pub(super) fn write(top: &mut Section<'_>) -> Write {
+pub(in crate::config) fn write(top: &mut Section<'_>) -> Write {
     let default = Write::default();
     let mut section = top.section("write", "in [write]");
     let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
@@ -228,7 +230,7 @@ pub(super) fn write(top: &mut Section<'_>) -> Write {
     write
 }
 
-pub(super) fn retention(top: &mut Section<'_>) -> Retention {
+pub(in crate::config) fn retention(top: &mut Section<'_>) -> Retention {
     let default = Retention::default();
     let mut section = top.section("retention", "in [retention]");
     let mut read =
@@ -241,7 +243,7 @@ pub(super) fn retention(top: &mut Section<'_>) -> Retention {
     retention
 }
 
-pub(super) fn serve(top: &mut Section<'_>) -> Serve {
+pub(in crate::config) fn serve(top: &mut Section<'_>) -> Serve {
     let mut section = top.section("serve", "in [serve]");
     let listen = section.read("listen", |it| {
         let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
@@ -252,7 +254,7 @@ pub(super) fn serve(top: &mut Section<'_>) -> Serve {
     Serve { listen }
 }
 
-pub(super) fn log(top: &mut Section<'_>) -> Log {
+pub(in crate::config) fn log(top: &mut Section<'_>) -> Log {
     const LEVELS: [(&str, LevelFilter); 6] = [
         ("off", LevelFilter::Off),
         ("error", LevelFilter::Error),

@@ -8,8 +8,8 @@ use tokio_postgres::config::{
     TargetSessionAttrs,
 };
 
-use super::super::dsn::parse;
 use super::*;
+use crate::config::postgres::dsn::parse;
 
 fn dsn(text: &str) -> Dsn {
     parse(text, &|path| PathBuf::from(DATA).join(path)).unwrap_or_else(|f| panic!("{text}: {f:?}"))

@@ -1,18 +1,20 @@
 //! `[kafka]`: the brokers, the topic and the group, and the proofs of identity on both sides.
 
+pub(in crate::config) mod properties;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::address::{self, is_host};
-use super::fault::quoted;
-use super::identity;
-use super::item::Item;
-use super::print::HIDDEN;
-use super::property;
-use super::table::Section;
+use crate::config::identity;
+use crate::config::kafka::properties;
+use crate::config::print::HIDDEN;
+use crate::config::targets::address::{self, is_host};
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::table::Section;
 use crate::model::connect::Identity;
 use crate::words::{Word, words};
 
@@ -106,7 +108,7 @@ impl fmt::Debug for KafkaSasl {
 }
 
 /// Reads `[kafka]`. Returns none if there is no such table, or no right `brokers` in it, which is a fault.
-pub(super) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
+pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
     let mut section = top.section_if_any("kafka", "in [kafka]")?;
     if !section.has("brokers") {
         section.fault("brokers is missing: [kafka] needs some, such as [\"kafka-1:9092\"]");
@@ -127,7 +129,7 @@ pub(super) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
         );
     }
     let sasl = sasl.and_then(sasl_of);
-    let properties = property::read(section.every("properties"));
+    let properties = properties::read(section.every("properties"));
     section.finish();
     Some(Kafka {
         brokers: brokers?,
@@ -169,7 +171,7 @@ fn broker(item: Item<'_>) -> Option<String> {
 }
 
 /// Returns true if `text` is `host:port` or `[address]:port`.
-pub(super) fn is_host_and_port(text: &str) -> bool {
+pub(in crate::config) fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_right = match inner {

@@ -1,25 +1,23 @@
 //! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and the way from a
 //! target's own keys and the defaults to one [`Target`].
 
-mod remark;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{self, Address};
-use super::connect;
-use super::context::Reader;
-use super::fault::quoted;
-use super::item::Item;
-use super::login;
-use super::plain;
-use super::source::At;
-use super::table::{Section, Set};
-use super::units::{show_duration, show_size};
-use super::value::{
+use crate::config::targets::address::{self, Address};
+use crate::config::targets::connect;
+use crate::config::targets::tcp;
+use crate::config::targets::values::{
     expression, expressions, header_expressions, headers, interval, labels, nodes, status,
 };
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::login;
+use crate::config::toml::source::At;
+use crate::config::toml::table::{Section, Set};
+use crate::config::units::{show_duration, show_size};
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::secret::Secret;
@@ -57,7 +55,7 @@ pub fn lone_target(text: &str) -> Result<Target, Error> {
 
 /// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
-pub(super) struct Keys<'a> {
+pub(in crate::config) struct Keys<'a> {
     interval: Option<Set<'a, Duration>>,
     timeout: Option<Set<'a, Duration>>,
     attempts: Option<Set<'a, u32>>,
@@ -154,7 +152,7 @@ impl<'a> Keys<'a> {
         self.connect.fill(&defaults.connect, &mut target);
         if target.is_tcp() {
             let expect = self.expect.as_ref().or(defaults.expect.as_ref());
-            target = plain::connection(target, expect.cloned());
+            target = tcp::connection(target, expect.cloned());
         }
         target
     }
@@ -242,7 +240,7 @@ impl<'a> Clash<'a> {
 }
 
 /// Reads the address that `item` holds; `wanted` says what else the value may be.
-pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
+pub(in crate::config) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
     let text = login::url(&item.pieces(wanted)?);
     match address::parse(&text) {
         Ok(address) => Some(address),
@@ -254,6 +252,6 @@ pub(super) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
 }
 
 /// Returns the fault of a text that is no URL, without its secrets.
-pub(super) fn url_fault(written: &str, cause: &str) -> String {
+pub(in crate::config) fn url_fault(written: &str, cause: &str) -> String {
     format!("url {} {cause}", quoted(&address::shown(written)))
 }

@@ -13,7 +13,7 @@ const ENCODED: &str =
     "a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
 
 /// URL taken apart.
-pub(super) struct Address {
+pub(in crate::config) struct Address {
     /// URL without user, password and fragment.
     pub url: Url,
     /// User and password, if there are any.
@@ -26,7 +26,7 @@ pub(super) struct Address {
 ///
 /// # Errors
 /// A text that says what is wrong, in words that follow the URL: `has no host`.
-pub(super) fn parse(text: &str) -> Result<Address, String> {
+pub(in crate::config) fn parse(text: &str) -> Result<Address, String> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("holds a space or a control character: write it percent-encoded, as %20".into());
     }
@@ -99,7 +99,7 @@ fn host_and_port(text: &str) -> Result<Url, String> {
 ///
 /// # Errors
 /// The same as for [`parse`].
-pub(super) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
+pub(in crate::config) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
     let mut url = Url::parse(whole).map_err(|error| format!("is not a URL: {error}"))?;
     let login = login(&url)?;
     // Both calls fail only for URLs without a host, and those have no user.
@@ -111,7 +111,7 @@ pub(super) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
 
 /// Returns `text` as a fault may show it. A text that is not a URL may have its password anywhere before an
 /// `@`, so all before it is left out; so is all after a `?` or `#`.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::config) fn shown(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
         _ => (String::new(), text),
@@ -125,7 +125,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// Returns true if `text` may be the name of a host, or an address without brackets.
-pub(super) fn is_host(text: &str) -> bool {
+pub(in crate::config) fn is_host(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     (1..=253).contains(&text.len()) && text.chars().all(is_name) || text.parse::<IpAddr>().is_ok()
 }

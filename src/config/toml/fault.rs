@@ -12,7 +12,7 @@ const WORD_MAX: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Position of the file among all that were read, from 0.
-    pub(super) order: usize,
+    pub(in crate::config) order: usize,
     /// Path of the file as given.
     pub path: String,
     /// Line, from 1.
@@ -63,7 +63,7 @@ pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// Sorts `faults` and drops repeats.
-    pub(super) fn new(mut faults: Vec<Fault>) -> Faults {
+    pub(in crate::config) fn new(mut faults: Vec<Fault>) -> Faults {
         faults.sort();
         faults.dedup();
         Faults(faults)
@@ -89,7 +89,7 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// Returns `word` in double quotes, on one line and of bounded length.
-pub(super) fn quoted(word: &str) -> String {
+pub(in crate::config) fn quoted(word: &str) -> String {
     let mut text = String::from("\"");
     for (i, c) in word.chars().enumerate() {
         if i == WORD_MAX {

@@ -1,14 +1,14 @@
 //! Users and passwords that `${...}` puts into a longer text, each taken as one value: no character in one
 //! can end it, nor turn a piece of it into a host that is looked up, shown and stored.
 
-use super::text::Piece;
+use crate::config::toml::insertion::Piece;
 
 /// Character that stands in a template for a text that is put in. TOML may have the character, as an escape;
 /// then it is an error wherever this is used.
 const HOLE: char = '\0';
 
 /// Returns a URL, or a bare domain. A text put into its user or password is percent-encoded.
-pub(super) fn url(pieces: &[Piece]) -> String {
+pub(in crate::config) fn url(pieces: &[Piece]) -> String {
     let template = template(pieces);
     let start = match template.find("://") {
         Some(at) if !template[..at].contains(['/', '?', '#', '@']) => at + 3,
@@ -21,7 +21,7 @@ pub(super) fn url(pieces: &[Piece]) -> String {
 
 /// Returns libpq's URI or keywords. A text put into a URI's user or password is percent-encoded, and a text
 /// put into the value of a keyword has a backslash before each character that could end it.
-pub(super) fn connection(pieces: &[Piece]) -> String {
+pub(in crate::config) fn connection(pieces: &[Piece]) -> String {
     let template = template(pieces);
     for scheme in ["postgresql://", "postgres://"] {
         if let Some(rest) = template.strip_prefix(scheme) {
@@ -35,7 +35,7 @@ pub(super) fn connection(pieces: &[Piece]) -> String {
 
 /// Returns true if the first colon of `user:password` stands in a text that is put in, before one that is
 /// written.
-pub(super) fn splits_user(pieces: &[Piece]) -> bool {
+pub(in crate::config) fn splits_user(pieces: &[Piece]) -> bool {
     let is_written = |piece: &Piece| matches!(piece, Piece::Written(text) if text.contains(':'));
     let Some(at) = pieces.iter().position(is_written) else { return false };
     pieces[..at].iter().any(|piece| piece.text().contains(':'))
@@ -141,9 +141,9 @@ fn ends_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::address;
-    use super::super::pairs::pairs;
     use super::*;
+    use crate::config::postgres::pairs::pairs;
+    use crate::config::targets::address;
 
     /// Reads `{...}` as put in, and all else as written.
     fn pieces(text: &str) -> Vec<Piece> {

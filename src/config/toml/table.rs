@@ -6,21 +6,21 @@ use std::collections::BTreeMap;
 use toml_span::Value;
 use toml_span::value::Table;
 
-use super::context::Reader;
-use super::fault::quoted;
-use super::item::Item;
-use super::pem;
-use super::source::{At, Source};
-use super::syntax::{set_twice, syntax};
+use crate::config::pem;
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::source::{At, Source};
+use crate::config::toml::syntax::{set_twice, syntax};
 
 /// TOML of one file.
-pub(super) struct Document<'a> {
+pub(in crate::config) struct Document<'a> {
     source: &'a Source,
     root: Value<'a>,
 }
 
 /// Table, of one file or of several that add to the same one.
-pub(super) struct Section<'a> {
+pub(in crate::config) struct Section<'a> {
     reader: &'a Reader<'a>,
     /// Words for faults: "in [probe]".
     place: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Section<'a> {
 
 /// Value of a key, and its place.
 #[derive(Clone)]
-pub(super) struct Set<'a, T> {
+pub(in crate::config) struct Set<'a, T> {
     pub value: T,
     pub at: At<'a>,
 }

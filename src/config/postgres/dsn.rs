@@ -13,11 +13,11 @@ use tokio_postgres::config::{
     TargetSessionAttrs,
 };
 
-use super::address::is_host;
-use super::given::Given;
-use super::pairs::ENCODE;
-use super::pem::{self, PairFault};
-use super::print::HIDDEN;
+use crate::config::pem::{self, PairFault};
+use crate::config::postgres::pairs::ENCODE;
+use crate::config::postgres::parameters::Given;
+use crate::config::print::HIDDEN;
+use crate::config::targets::address::is_host;
 use crate::words::{Word, words};
 
 words! {
@@ -145,7 +145,10 @@ fn word(value: &str) -> String {
 ///
 /// # Errors
 /// Every fault, in words that follow `url: `; no fault has any value in it but the name of a file.
-pub(super) fn parse(text: &str, beside: &dyn Fn(&str) -> PathBuf) -> Result<Dsn, Vec<String>> {
+pub(in crate::config) fn parse(
+    text: &str,
+    beside: &dyn Fn(&str) -> PathBuf,
+) -> Result<Dsn, Vec<String>> {
     let mut given = Given::read(text, beside).map_err(|fault| vec![fault])?;
     let mut config = tokio_postgres::Config::new();
     given.login(&mut config);

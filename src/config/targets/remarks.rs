@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Clash, Keys};
-use crate::config::context::Reader;
-use crate::config::fault::quoted;
+use crate::config::targets::keys::{Clash, Keys};
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::quoted;
 use crate::config::units::show_duration;
 use crate::model::expression::Expression;
 use crate::model::target::{Method, Target};

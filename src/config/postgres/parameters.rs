@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::fault::quoted;
-use super::pairs::pairs;
-use super::source::readable;
+use crate::config::postgres::pairs::pairs;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::source::readable;
 
 /// Parameters that are understood, in the order in which faults list them.
 const KNOWN: [&str; 23] = [
@@ -72,7 +72,7 @@ const OTHERS: [&str; 31] = [
 ];
 
 /// Parameters that nobody asked for yet.
-pub(super) struct Given<'a> {
+pub(in crate::config) struct Given<'a> {
     values: BTreeMap<&'static str, String>,
     /// Faults in words that follow `url: `; no fault has any value in it but the name of a file.
     pub faults: Vec<String>,

@@ -7,16 +7,16 @@
 
 use std::path::Path;
 
-use super::environment::{Environment, is_name};
-use super::fault::quoted;
-use super::source::{Source, cause, read_bounded};
+use crate::config::environment::{Environment, is_name};
+use crate::config::toml::fault::quoted;
+use crate::config::toml::source::{Source, cause, read_bounded};
 
 /// Largest file that `${file:...}` puts into a value, in bytes.
 const PUT_IN_MAX: u64 = 1 << 20;
 
 /// Part of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(in crate::config) enum Piece {
     /// Text as written.
     Written(String),
     /// Text for a `${...}`; may be a secret.
@@ -36,7 +36,7 @@ impl Piece {
 ///
 /// # Errors
 /// Every fault in `text`, in words; no fault shows a text that was put in.
-pub(super) fn pieces(
+pub(in crate::config) fn pieces(
     text: &str,
     source: &Source,
     environment: &Environment,

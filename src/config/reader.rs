@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::address::{self, Address};
-use super::context::Reader;
-use super::environment::Environment;
-use super::fault::{Faults, quoted};
-use super::item::Item;
-use super::kafka::kafka;
-use super::plain;
-use super::postgres::postgres;
-use super::remark::{Places, remark};
-use super::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
-use super::source::{self, At, Source};
-use super::table::{Document, Section};
-use super::target::{self, Keys};
-use super::units::show_size;
-use super::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
+use crate::config::environment::Environment;
+use crate::config::kafka::kafka;
+use crate::config::postgres::postgres;
+use crate::config::remarks::{Places, remark};
+use crate::config::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
+use crate::config::targets::address::{self, Address};
+use crate::config::targets::keys::{self, Keys};
+use crate::config::targets::tcp;
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::{Faults, quoted};
+use crate::config::toml::item::Item;
+use crate::config::toml::source::{self, At, Source};
+use crate::config::toml::table::{Document, Section};
+use crate::config::units::show_size;
+use crate::config::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
 use crate::model::target::{NAME_MAX, Target};
 use crate::words::Word;
 
@@ -197,10 +197,10 @@ impl<'a> Targets<'a> {
             self.reader.fault(section.at, "url is missing: every [[target]] needs one");
         }
         let has_name = section.has("name");
-        let address = section.set("url", |it| target::url(it, "a URL in quotes"));
+        let address = section.set("url", |it| keys::url(it, "a URL in quotes"));
         let name = section.set("name", |it| it.words(1, NAME_MAX));
         if let Some(address) = &address {
-            plain::refuse_others(&section, &address.value.url);
+            tcp::refuse_others(&section, &address.value.url);
         }
         let keys = Keys::read(&mut section);
         let broken = self.reader.count() > before;
@@ -225,7 +225,7 @@ impl<'a> Targets<'a> {
     /// Reads a list of URLs: `targets`.
     fn read_list(&mut self, item: Item<'a>) {
         for item in item.list("a list of URLs, such as [\"example.org\"]").unwrap_or_default() {
-            if let Some(address) = target::url(item, "a URL in quotes, or a [[target]]") {
+            if let Some(address) = keys::url(item, "a URL in quotes, or a [[target]]") {
                 self.add_plain(address, item.at);
             }
         }
@@ -245,7 +245,7 @@ impl<'a> Targets<'a> {
             }
             match address::parse(url) {
                 Ok(address) => self.add_plain(address, at),
-                Err(cause) => self.reader.fault(at, target::url_fault(url, &cause)),
+                Err(cause) => self.reader.fault(at, keys::url_fault(url, &cause)),
             }
         }
     }

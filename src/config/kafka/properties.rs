@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::quoted;
-use super::item::Item;
-use super::source::At;
-use super::syntax::set_twice;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::source::At;
+use crate::config::toml::syntax::set_twice;
 
 /// Settings that are refused, and the reason. A name that ends in a point stands for all that begin so.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -120,13 +120,13 @@ fn refused(name: &str) -> Option<&'static str> {
 }
 
 /// Returns true if the value may be a secret, going by the name.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(in crate::config) fn is_secret(name: &str) -> bool {
     ["password", "passphrase", "secret", "token", "pem", "jaas"].iter().any(|w| name.contains(w))
 }
 
 /// Returns the settings in all `tables`. `a.b = 1` is the same as `"a.b" = 1`, though to TOML it is a table
 /// in a table.
-pub(super) fn read(tables: Vec<Item<'_>>) -> BTreeMap<String, String> {
+pub(in crate::config) fn read(tables: Vec<Item<'_>>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for table in tables {
         collect(table, "", &mut found);

@@ -8,15 +8,16 @@ use std::time::Duration;
 use toml_span::Value;
 use toml_span::value::{Key, ValueInner};
 
-use super::context::Reader;
-use super::fault::quoted;
-use super::source::{At, Source, readable};
-use super::text::Piece;
-use super::{text, units};
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::insertion;
+use crate::config::toml::insertion::Piece;
+use crate::config::toml::source::{At, Source, readable};
+use crate::config::units;
 
 /// Key and its value.
 #[derive(Clone, Copy)]
-pub(super) struct Item<'a> {
+pub(in crate::config) struct Item<'a> {
     reader: &'a Reader<'a>,
     /// Name of the key; in a list that of the list.
     pub name: &'a str,
@@ -93,7 +94,7 @@ impl<'a> Item<'a> {
             self.wanted(wanted);
             return None;
         };
-        match text::pieces(written, self.at.source, self.reader.environment) {
+        match insertion::pieces(written, self.at.source, self.reader.environment) {
             Ok(value) => Some(value),
             Err(faults) => {
                 for fault in faults {

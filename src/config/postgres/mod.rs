@@ -1,9 +1,13 @@
 //! `[postgres]`: the connection to the database, and the schema in it that is ours.
 
-use super::dsn::{self, Dsn};
-use super::item::Item;
-use super::login;
-use super::table::Section;
+pub(in crate::config) mod dsn;
+pub(in crate::config) mod pairs;
+mod parameters;
+
+use crate::config::postgres::dsn::{self, Dsn};
+use crate::config::toml::item::Item;
+use crate::config::toml::login;
+use crate::config::toml::table::Section;
 
 /// Longest name of a schema, in bytes: `SCHEMA_writer` must fit into the 63 of a name in
 /// PostgreSQL, with room to spare.
@@ -20,7 +24,7 @@ pub struct Postgres {
 }
 
 /// Reads `[postgres]`. Returns none if there is no such table, or no right `url` in it, which is a fault.
-pub(super) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
+pub(in crate::config) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
     let mut section = top.section_if_any("postgres", "in [postgres]")?;
     if !section.has("url") {
         let text =

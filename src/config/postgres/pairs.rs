@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 /// Advice where a password may have been misread.
-pub(super) const ENCODE: &str =
+pub(in crate::config) const ENCODE: &str =
     "in a URI a password is percent-encoded: @ is %40, : %3A, / %2F, ? %3F, # %23 and % %25";
 
 /// Returns the parameters in `text` by name, in their order; a name may come twice. An empty value counts as
@@ -16,7 +16,7 @@ pub(super) const ENCODE: &str =
 ///
 /// # Errors
 /// A text that says what is wrong.
-pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(in crate::config) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let uri = ["postgresql://", "postgres://"].iter().find_map(|start| text.strip_prefix(start));
     let pairs = match uri {
         Some(rest) => of_uri(rest)?,

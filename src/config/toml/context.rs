@@ -3,13 +3,13 @@
 
 use std::cell::RefCell;
 
-use super::environment::Environment;
-use super::fault::{Fault, Remark};
-use super::pem;
-use super::source::At;
+use crate::config::environment::Environment;
+use crate::config::pem;
+use crate::config::toml::fault::{Fault, Remark};
+use crate::config::toml::source::At;
 
 /// Parts that all tables share: the sources of values, and the list of faults.
-pub(super) struct Reader<'a> {
+pub(in crate::config) struct Reader<'a> {
     /// Variables that `${NAME}` stands for.
     pub environment: &'a Environment,
     /// Results for files with certificates and keys.

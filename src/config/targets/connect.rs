@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::address::{self, is_host};
-use super::context::Reader;
-use super::fault::quoted;
-use super::identity;
-use super::item::Item;
-use super::login;
-use super::table::{Section, Set};
+use crate::config::identity;
+use crate::config::targets::address::{self, is_host};
+use crate::config::toml::context::Reader;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::login;
+use crate::config::toml::table::{Section, Set};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
 use crate::model::secret::{Login, Secret};
 use crate::model::target::Target;
@@ -24,7 +24,7 @@ const PROXIES: [&str; 3] = ["http", "socks5", "socks5h"];
 
 /// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
-pub(super) struct Keys<'a> {
+pub(in crate::config) struct Keys<'a> {
     family: Option<Set<'a, Family>>,
     resolve: Option<Set<'a, IpAddr>>,
     interface: Option<String>,

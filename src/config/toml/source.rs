@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::fault::{Fault, Place};
+use crate::config::toml::fault::{Fault, Place};
 
 /// Largest file that is read, in bytes: some 50 000 targets. The limit keeps `-c /dev/zero` from filling the
 /// memory.
 const FILE_MAX: u64 = 8 << 20;
 
 /// File of the configuration, or of targets.
-pub(super) struct Source {
+pub(in crate::config) struct Source {
     order: usize,
     /// Path as given.
     pub path: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Source {
 
 /// Place in a source; line and column are counted when they are asked for.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a> {
+pub(in crate::config) struct At<'a> {
     /// File of the place.
     pub source: &'a Source,
     /// Distance from the start of the file's text, in bytes.
@@ -32,7 +32,7 @@ pub(super) struct At<'a> {
 }
 
 /// Reads every file that `paths` name, folders opened up. A file that cannot be read is a fault.
-pub(super) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
+pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
     let mut sources = Vec::new();
     let mut faults = Vec::new();
     let mut order = 0;
@@ -128,11 +128,11 @@ impl At<'_> {
 }
 
 /// Returns the content of the file at `path`, if it has at most `max` bytes.
-pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+pub(in crate::config) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
-        let text = format!("it is larger than {}", super::units::show_size(max));
+        let text = format!("it is larger than {}", crate::config::units::show_size(max));
         return Err(io::Error::other(text));
     }
     Ok(bytes)
@@ -142,7 +142,7 @@ pub(super) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The reason for which it cannot, in words.
-pub(super) fn readable(path: &Path) -> Result<(), String> {
+pub(in crate::config) fn readable(path: &Path) -> Result<(), String> {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_dir() => Err("it is a folder".to_string()),
         Ok(_) => Ok(()),
@@ -151,7 +151,7 @@ pub(super) fn readable(path: &Path) -> Result<(), String> {
 }
 
 /// Returns the reason for which a file cannot be read, in words.
-pub(super) fn cause(error: &io::Error) -> String {
+pub(in crate::config) fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is none".to_string(),
         io::ErrorKind::PermissionDenied => "permission denied".to_string(),

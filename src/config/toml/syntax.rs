@@ -2,11 +2,11 @@
 
 use toml_span::ErrorKind;
 
-use super::fault::quoted;
-use super::source::{At, Source};
+use crate::config::toml::fault::quoted;
+use crate::config::toml::source::{At, Source};
 
 /// Returns the fault of the syntax, in our words.
-pub(super) fn syntax(error: &toml_span::Error, source: &Source) -> String {
+pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> String {
     match &error.kind {
         ErrorKind::UnexpectedEof => "the file ends where a value must stand".to_string(),
         ErrorKind::ExceededDepthLimit => "nested too deeply".to_string(),
@@ -43,6 +43,6 @@ pub(super) fn syntax(error: &toml_span::Error, source: &Source) -> String {
 }
 
 /// Returns the fault of a key or table that stands in a second place, in one file or in two.
-pub(super) fn set_twice(name: &str, first: At<'_>) -> String {
+pub(in crate::config) fn set_twice(name: &str, first: At<'_>) -> String {
     format!("{} is set twice: first at {}", quoted(name), first.place())
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Config;
-use super::context::Reader;
-use super::source::At;
+use crate::config::Config;
+use crate::config::toml::context::Reader;
+use crate::config::toml::source::At;
 use crate::model::target::{Target, is_name};
 
 /// Remark if no host can tell our own network's trouble from a site's.
@@ -18,7 +18,7 @@ const NAMELESS: &str = "no canary has a name: where name servers are silent or f
                         is unknown: add one by its name";
 
 /// Places of the keys that remarks are about.
-pub(super) struct Places<'a> {
+pub(in crate::config) struct Places<'a> {
     /// Place at which the configuration begins: for keys that are not there.
     pub first: At<'a>,
     /// Place of `canaries` of `[uplink]`.
@@ -28,7 +28,7 @@ pub(super) struct Places<'a> {
 }
 
 /// Takes note of the remarks on `config`.
-pub(super) fn remark(config: &Config, places: &Places<'_>, reader: &Reader<'_>) {
+pub(in crate::config) fn remark(config: &Config, places: &Places<'_>, reader: &Reader<'_>) {
     if asks_nobody(config) {
         reader.remark(places.canaries.unwrap_or(places.first), ALONE);
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::fault::quoted;
-use super::item::Item;
-use super::source::At;
+use crate::config::toml::fault::quoted;
+use crate::config::toml::item::Item;
+use crate::config::toml::source::At;
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::secret::Secret;
@@ -38,7 +38,7 @@ pub fn header(name: &str, value: &str) -> Result<Header, Error> {
     Ok(Header { name: name.to_string(), value: Secret(value.to_string()) })
 }
 
-pub(super) fn interval(item: Item<'_>) -> Option<Duration> {
+pub(in crate::config) fn interval(item: Item<'_>) -> Option<Duration> {
     let interval = item.duration(SECOND, DAY)?;
     if interval.subsec_nanos() % 1_000_000 != 0 {
         item.refuse("is finer than a millisecond: give whole milliseconds");
@@ -47,7 +47,7 @@ pub(super) fn interval(item: Item<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-pub(super) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
+pub(in crate::config) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
     let mut headers: Vec<(Header, At<'_>)> = Vec::new();
     let entries = item.entries("a table of strings, such as { Accept = \"text/html\" }")?;
     let count = entries.len();
@@ -68,7 +68,7 @@ pub(super) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
     (headers.len() == count).then_some(headers)
 }
 
-pub(super) fn status(item: Item<'_>) -> Option<StatusSet> {
+pub(in crate::config) fn status(item: Item<'_>) -> Option<StatusSet> {
     let items = item.one_or_more();
     if items.is_empty() {
         item.fault("status accepts nothing: give at least one code, such as 200 or \"200-299\"");
@@ -95,13 +95,13 @@ fn status_range(item: Item<'_>) -> Option<RangeInclusive<u16>> {
     range
 }
 
-pub(super) fn expressions(item: Item<'_>) -> Option<Vec<Expression>> {
+pub(in crate::config) fn expressions(item: Item<'_>) -> Option<Vec<Expression>> {
     let items = item.one_or_more();
     let expressions: Vec<Expression> = items.iter().copied().filter_map(expression).collect();
     (expressions.len() == items.len()).then_some(expressions)
 }
 
-pub(super) fn expression(item: Item<'_>) -> Option<Expression> {
+pub(in crate::config) fn expression(item: Item<'_>) -> Option<Expression> {
     let text = item.string("an expression in quotes, or a list of them")?;
     match Expression::new(&text) {
         Ok(expression) => Some(expression),
@@ -114,7 +114,7 @@ pub(super) fn expression(item: Item<'_>) -> Option<Expression> {
 }
 
 /// Reads a table of names, each with an expression or a list of them.
-pub(super) fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
+pub(in crate::config) fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
     let entries = item.entries("a table, such as { Content-Type = \"^text/html\" }")?;
     let count = entries.len();
     let mut all: Vec<HeaderExpression> = Vec::new();
@@ -133,7 +133,7 @@ pub(super) fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>
     (names.len() == count).then_some(all)
 }
 
-pub(super) fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
+pub(in crate::config) fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
     let entries = item.entries("a table of strings, such as { team = \"web\" }")?;
     let count = entries.len();
     let mut labels = BTreeMap::new();
@@ -149,7 +149,7 @@ pub(super) fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
     (labels.len() == count).then_some(labels)
 }
 
-pub(super) fn nodes(item: Item<'_>) -> Option<Vec<String>> {
+pub(in crate::config) fn nodes(item: Item<'_>) -> Option<Vec<String>> {
     let items = item.list("a list of nodes, such as [\"office-pi\", \"shop-*\"]")?;
     let nodes: Vec<String> = items.iter().filter_map(|it| it.words(1, NAME_MAX)).collect();
     (nodes.len() == items.len()).then_some(nodes)

@@ -20,13 +20,16 @@ use std::sync::Arc;
 use crate::model::target::Target;
 
 pub use self::environment::Environment;
-pub use self::kafka::{Kafka, KafkaSasl, KafkaTls, Mechanism};
-pub use self::postgres::Postgres;
+pub use self::kafka::{KafkaConfig, KafkaSasl, KafkaTls, Mechanism};
+pub use self::postgres::PostgresConfig;
 pub use self::postgres::dsn::{Dsn, SslMode};
 pub use self::print::print;
 pub use self::reader::{Need, read};
 pub use self::remarks::crowd;
-pub use self::sections::{Log, Probe, ReloadOn, Retention, Serve, Spool, Sqlite, Uplink, Write};
+pub use self::sections::{
+    LogConfig, ProbeConfig, ReloadOn, RetentionConfig, ServeConfig, SpoolConfig, SqliteConfig,
+    UplinkConfig, WriteConfig,
+};
 pub use self::targets::keys::lone_target;
 pub use self::targets::values::header;
 pub use self::toml::fault::{Fault, Faults, Place, Remark};
@@ -57,25 +60,25 @@ pub struct Config {
     /// Events at which the configuration is read again.
     pub reload: ReloadOn,
     /// `[probe]`
-    pub probe: Probe,
+    pub probe: ProbeConfig,
     /// `[uplink]`
-    pub uplink: Uplink,
+    pub uplink: UplinkConfig,
     /// `[spool]`
-    pub spool: Spool,
+    pub spool: SpoolConfig,
     /// `[sqlite]`
-    pub sqlite: Sqlite,
+    pub sqlite: SqliteConfig,
     /// `[kafka]`; absent without that table.
-    pub kafka: Option<Kafka>,
+    pub kafka: Option<KafkaConfig>,
     /// `[postgres]`; absent without that table.
-    pub postgres: Option<Postgres>,
+    pub postgres: Option<PostgresConfig>,
     /// `[write]`
-    pub write: Write,
+    pub write: WriteConfig,
     /// `[retention]`
-    pub retention: Retention,
+    pub retention: RetentionConfig,
     /// `[serve]`
-    pub serve: Serve,
+    pub serve: ServeConfig,
     /// `[log]`
-    pub log: Log,
+    pub log: LogConfig,
     /// Remarks on text that is right, but may not be what was meant; in the order of files and places, none
     /// twice.
     pub remarks: Vec<Remark>,

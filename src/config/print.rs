@@ -10,7 +10,7 @@ use url::Url;
 use crate::character::is_unsafe;
 use crate::config::kafka::properties::is_secret;
 use crate::config::units::{show_duration, show_size};
-use crate::config::{Config, Kafka};
+use crate::config::{Config, KafkaConfig};
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::secret::Login;
@@ -70,7 +70,7 @@ pub fn print(config: &Config) -> String {
 struct Page(String);
 
 impl Page {
-    fn kafka(&mut self, kafka: &Kafka) {
+    fn kafka(&mut self, kafka: &KafkaConfig) {
         self.table("[kafka]");
         self.line("brokers", list(kafka.brokers.iter().map(|broker| quoted(broker))));
         self.line("topic", quoted(&kafka.topic));

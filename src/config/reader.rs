@@ -19,7 +19,7 @@ use crate::config::toml::item::Item;
 use crate::config::toml::source::{self, At, Source};
 use crate::config::toml::table::{Document, Section};
 use crate::config::units::show_size;
-use crate::config::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, Probe, ReloadOn, Sqlite};
+use crate::config::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, ProbeConfig, ReloadOn, SqliteConfig};
 use crate::model::target::{NAME_MAX, Target};
 use crate::words::Word;
 
@@ -94,7 +94,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let (probe, in_flight, bodies_at) = probe(&mut top);
     let (uplink, canaries) = uplink(&mut top);
     let spool = spool(&mut top);
-    let sqlite = sqlite(&mut top, Sqlite::in_folder(&state_dir));
+    let sqlite = sqlite(&mut top, SqliteConfig::in_folder(&state_dir));
     let kafka = kafka(&mut top);
     let postgres = postgres(&mut top);
     let write = write(&mut top);
@@ -308,7 +308,7 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
 
 /// Returns a fault if one body alone may be larger than all that are held at once: such a body could never be
 /// judged.
-fn no_room(probe: &Probe, targets: &[Arc<Target>]) -> Option<String> {
+fn no_room(probe: &ProbeConfig, targets: &[Arc<Target>]) -> Option<String> {
     let kept = targets.iter().filter(|target| target.wants_body());
     let largest = kept.max_by_key(|target| target.max_body)?;
     (largest.max_body > probe.bodies_max).then(|| {

@@ -32,7 +32,7 @@ words! {
 
 /// Limits of the checks: `[probe]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
+pub struct ProbeConfig {
     /// Checks under way at once; 1 to 10 000, default 100.
     pub max_in_flight: usize,
     /// Bodies held at once, in bytes; 4 KiB to 1 GiB, default 4 MiB.
@@ -44,9 +44,9 @@ pub struct Probe {
     pub clock_wait: Duration,
 }
 
-impl Default for Probe {
-    fn default() -> Probe {
-        Probe {
+impl Default for ProbeConfig {
+    fn default() -> ProbeConfig {
+        ProbeConfig {
             max_in_flight: 100,
             bodies_max: 4 << 20,
             stop_timeout: Duration::from_secs(10),
@@ -57,20 +57,20 @@ impl Default for Probe {
 
 /// Limits of the records that wait for the store: `[spool]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
+pub struct SpoolConfig {
     /// Memory for records, in bytes; 64 KiB to 1 GiB, default 4 MiB.
     pub memory: usize,
 }
 
-impl Default for Spool {
-    fn default() -> Spool {
-        Spool { memory: 4 << 20 }
+impl Default for SpoolConfig {
+    fn default() -> SpoolConfig {
+        SpoolConfig { memory: 4 << 20 }
     }
 }
 
 /// Hosts that tell our own network's trouble from the sites': `[uplink]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Uplink {
+pub struct UplinkConfig {
     /// `host:port` or `[address]:port` of the hosts to connect to when a check fails in silence. None: the
     /// brokers of `[kafka]`, and other targets.
     pub canaries: Option<Vec<String>>,
@@ -78,23 +78,23 @@ pub struct Uplink {
 
 /// Store in one file: `[sqlite]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sqlite {
+pub struct SqliteConfig {
     /// Path of the file. Default: `sitewatch.db` in `state_dir`.
     pub path: PathBuf,
     /// Largest size of the file, in bytes; past it the oldest checks go; 64 KiB to 1024 GiB, default 2 GiB.
     pub max_size: u64,
 }
 
-impl Sqlite {
+impl SqliteConfig {
     /// Returns the store in that folder, of the default size.
-    pub fn in_folder(state_dir: &Path) -> Sqlite {
-        Sqlite { path: state_dir.join("sitewatch.db"), max_size: 2 << 30 }
+    pub fn in_folder(state_dir: &Path) -> SqliteConfig {
+        SqliteConfig { path: state_dir.join("sitewatch.db"), max_size: 2 << 30 }
     }
 }
 
 /// Limits of the records in one transaction: `[write]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub struct WriteConfig {
     /// Most records in one transaction; 1 to 1 000 000, default 20 000.
     pub batch_max: usize,
     /// Longest wait of the first of them; 0 s to 1 min, default 1 s.
@@ -104,37 +104,41 @@ pub struct Write {
     pub dead_letter_max: u64,
 }
 
-impl Default for Write {
-    fn default() -> Write {
-        Write { batch_max: 20_000, batch_age: Duration::from_secs(1), dead_letter_max: 256 << 20 }
+impl Default for WriteConfig {
+    fn default() -> WriteConfig {
+        WriteConfig {
+            batch_max: 20_000,
+            batch_age: Duration::from_secs(1),
+            dead_letter_max: 256 << 20,
+        }
     }
 }
 
 /// Times for which the central store keeps data: `[retention]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retention {
+pub struct RetentionConfig {
     /// Time for every single check; 1 h to 100 years, default 90 days.
     pub checks: Duration,
     /// Time for messages that could not be read; 1 h to 100 years, default 30 days.
     pub dead_letters: Duration,
 }
 
-impl Default for Retention {
-    fn default() -> Retention {
-        Retention { checks: 90 * DAY, dead_letters: 30 * DAY }
+impl Default for RetentionConfig {
+    fn default() -> RetentionConfig {
+        RetentionConfig { checks: 90 * DAY, dead_letters: 30 * DAY }
     }
 }
 
 /// The page and `/health`: `[serve]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Serve {
+pub struct ServeConfig {
     /// Address and port to listen on; none: nothing is served.
     pub listen: Option<SocketAddr>,
 }
 
 /// Output to stderr: `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// Least urgent level that is shown. Default: info.
     pub level: LevelFilter,
     /// Format of a line. Default: text.
@@ -144,21 +148,21 @@ pub struct Log {
     pub max_per_minute: u32,
 }
 
-impl Default for Log {
-    fn default() -> Log {
-        Log { level: LevelFilter::Info, format: LogFormat::Text, max_per_minute: 600 }
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig { level: LevelFilter::Info, format: LogFormat::Text, max_per_minute: 600 }
     }
 }
 
 /// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
 pub(in crate::config) fn probe<'a>(
     top: &mut Section<'a>,
-) -> (Probe, Option<At<'a>>, Option<At<'a>>) {
-    let default = Probe::default();
+) -> (ProbeConfig, Option<At<'a>>, Option<At<'a>>) {
+    let default = ProbeConfig::default();
     let mut section = top.section("probe", "in [probe]");
     let in_flight = section.set("max_in_flight", |it| it.number(1, 10_000));
     let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
-    let probe = Probe {
+    let probe = ProbeConfig {
         max_in_flight: in_flight.as_ref().map_or(default.max_in_flight, |set| set.value as usize),
         bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
         stop_timeout: section
@@ -172,15 +176,15 @@ pub(in crate::config) fn probe<'a>(
     (probe, in_flight.map(|set| set.at), bodies.map(|set| set.at))
 }
 
-pub(in crate::config) fn spool(top: &mut Section<'_>) -> Spool {
+pub(in crate::config) fn spool(top: &mut Section<'_>) -> SpoolConfig {
     let mut section = top.section("spool", "in [spool]");
     let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
     section.finish();
-    memory.map_or_else(Spool::default, |memory| Spool { memory })
+    memory.map_or_else(SpoolConfig::default, |memory| SpoolConfig { memory })
 }
 
 /// Reads `[uplink]`. Returns it with the place of its `canaries`.
-pub(in crate::config) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At<'a>>) {
+pub(in crate::config) fn uplink<'a>(top: &mut Section<'a>) -> (UplinkConfig, Option<At<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
     let canaries = section.set("canaries", |item| {
         let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;
@@ -189,7 +193,7 @@ pub(in crate::config) fn uplink<'a>(top: &mut Section<'a>) -> (Uplink, Option<At
     });
     section.finish();
     let at = canaries.as_ref().map(|set| set.at);
-    (Uplink { canaries: canaries.map(|set| set.value) }, at)
+    (UplinkConfig { canaries: canaries.map(|set| set.value) }, at)
 }
 
 fn canary(item: Item<'_>) -> Option<String> {
@@ -201,9 +205,9 @@ fn canary(item: Item<'_>) -> Option<String> {
     Some(text)
 }
 
-pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlite {
+pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: SqliteConfig) -> SqliteConfig {
     let mut section = top.section("sqlite", "in [sqlite]");
-    let sqlite = Sqlite {
+    let sqlite = SqliteConfig {
         path: section.read("path", Item::path).unwrap_or(default.path),
         max_size: section
             .read("max_size", |it| it.size(64 << 10, 1 << 40))
@@ -213,11 +217,11 @@ pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: Sqlite) -> Sqlit
     sqlite
 }
 
-pub(in crate::config) fn write(top: &mut Section<'_>) -> Write {
-    let default = Write::default();
+pub(in crate::config) fn write(top: &mut Section<'_>) -> WriteConfig {
+    let default = WriteConfig::default();
     let mut section = top.section("write", "in [write]");
     let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
-    let write = Write {
+    let write = WriteConfig {
         batch_max: batch_max.map_or(default.batch_max, |number| number as usize),
         batch_age: section
             .read("batch_age", |it| it.duration(Duration::ZERO, MINUTE))
@@ -230,12 +234,12 @@ pub(in crate::config) fn write(top: &mut Section<'_>) -> Write {
     write
 }
 
-pub(in crate::config) fn retention(top: &mut Section<'_>) -> Retention {
-    let default = Retention::default();
+pub(in crate::config) fn retention(top: &mut Section<'_>) -> RetentionConfig {
+    let default = RetentionConfig::default();
     let mut section = top.section("retention", "in [retention]");
     let mut read =
         |key, last| section.read(key, |it| it.duration(HOUR, 100 * YEAR)).unwrap_or(last);
-    let retention = Retention {
+    let retention = RetentionConfig {
         checks: read("checks", default.checks),
         dead_letters: read("dead_letters", default.dead_letters),
     };
@@ -243,7 +247,7 @@ pub(in crate::config) fn retention(top: &mut Section<'_>) -> Retention {
     retention
 }
 
-pub(in crate::config) fn serve(top: &mut Section<'_>) -> Serve {
+pub(in crate::config) fn serve(top: &mut Section<'_>) -> ServeConfig {
     let mut section = top.section("serve", "in [serve]");
     let listen = section.read("listen", |it| {
         let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
@@ -251,10 +255,10 @@ pub(in crate::config) fn serve(top: &mut Section<'_>) -> Serve {
         it.understood(text.parse().map_err(|_| format!("not {address}")))
     });
     section.finish();
-    Serve { listen }
+    ServeConfig { listen }
 }
 
-pub(in crate::config) fn log(top: &mut Section<'_>) -> Log {
+pub(in crate::config) fn log(top: &mut Section<'_>) -> LogConfig {
     const LEVELS: [(&str, LevelFilter); 6] = [
         ("off", LevelFilter::Off),
         ("error", LevelFilter::Error),
@@ -263,9 +267,9 @@ pub(in crate::config) fn log(top: &mut Section<'_>) -> Log {
         ("debug", LevelFilter::Debug),
         ("trace", LevelFilter::Trace),
     ];
-    let default = Log::default();
+    let default = LogConfig::default();
     let mut section = top.section("log", "in [log]");
-    let log = Log {
+    let log = LogConfig {
         level: section.read("level", |it| it.choice(&LEVELS)).unwrap_or(default.level),
         format: section
             .read("format", |it| it.choice(&LogFormat::choices()))

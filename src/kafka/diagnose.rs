@@ -8,7 +8,7 @@ use openssl::ssl::{SslConnector, SslMethod};
 use openssl::x509::X509VerifyResult;
 use openssl::x509::store::X509StoreBuilder;
 
-use crate::config::{Kafka, KafkaTls};
+use crate::config::{KafkaConfig, KafkaTls};
 use crate::roots;
 
 /// Longest time for each step of [`refusal`].
@@ -59,7 +59,7 @@ pub fn shown(said: &str) -> String {
 }
 
 /// Explains a message of librdkafka in terms of our settings; none if the message needs no explanation.
-pub fn explain(said: &str, kafka: &Kafka) -> Option<Explained> {
+pub fn explain(said: &str, kafka: &KafkaConfig) -> Option<Explained> {
     let reason = shown(said);
     let (broker, why) = reason.split_once(": ")?;
     let has_certificate = kafka.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_a_broker_means_is_told_in_our_settings() {
-        let mut kafka = Kafka {
+        let mut kafka = KafkaConfig {
             brokers: vec!["b:1".to_owned()],
             topic: "t".to_owned(),
             group: "g".to_owned(),
@@ -190,7 +190,7 @@ mod tests {
         let early =
             "b:1/bootstrap: Disconnected: closed by peer (after 1ms in state APIVERSION_QUERY)";
         let late = "ssl://b:1/1: Disconnected: closed by peer (after 2000ms in state UP)";
-        let said = |kafka: &Kafka, said| match explain(said, kafka) {
+        let said = |kafka: &KafkaConfig, said| match explain(said, kafka) {
             Some(Explained::Perhaps(why) | Explained::Surely(why)) => why,
             None => String::new(),
         };

@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::{Context, Error};
 use crate::model::secret::Secret;
 use crate::roots;
@@ -86,7 +86,7 @@ const CONSUMER: [(&str, &str); 15] = [
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
-pub fn producer(kafka: &Kafka, batching: Batching) -> Result<ClientConfig, Error> {
+pub fn producer(kafka: &KafkaConfig, batching: Batching) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &PRODUCER)?;
     if batching == Batching::Single {
         config.set("batch.num.messages", "1");
@@ -107,7 +107,7 @@ pub enum Batching {
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
-pub fn consumer(kafka: &Kafka) -> Result<ClientConfig, Error> {
+pub fn consumer(kafka: &KafkaConfig) -> Result<ClientConfig, Error> {
     let mut config = client(kafka, &CONSUMER)?;
     config.set("group.id", &kafka.group);
     // Only this debug log says that a topic was made anew under the same name.
@@ -138,11 +138,11 @@ impl ClientContext for Asking {
 ///
 /// # Errors
 /// The roots to trust cannot be read, or there are no threads for a client.
-pub fn plain(kafka: &Kafka) -> Result<ClientConfig, Error> {
+pub fn plain(kafka: &KafkaConfig) -> Result<ClientConfig, Error> {
     client(kafka, &[])
 }
 
-fn client(kafka: &Kafka, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
+fn client(kafka: &KafkaConfig, own: &[(&str, &str)]) -> Result<ClientConfig, Error> {
     // rdkafka panics if it cannot start its threads.
     threads::ensure_spare(kafka.brokers.len() + THREADS).cannot("start a thread for Kafka")?;
     let mut config = ClientConfig::new();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::cmd::{FINE, print};
-use crate::config::{Dsn, Kafka, Postgres};
+use crate::config::{Dsn, KafkaConfig, PostgresConfig};
 use crate::error::Error;
 use crate::kafka::{BrokerStatus, GroupConsumer, Topic, ensure, refusal};
 use crate::store;
@@ -13,7 +13,11 @@ use crate::store;
 ///
 /// # Errors
 /// Brokers or PostgreSQL are away, or do not allow it.
-pub fn setup(kafka: &Kafka, mut postgres: Postgres, admin: Option<&str>) -> Result<u8, Error> {
+pub fn setup(
+    kafka: &KafkaConfig,
+    mut postgres: PostgresConfig,
+    admin: Option<&str>,
+) -> Result<u8, Error> {
     if let Some(url) = admin {
         postgres.dsn = Dsn::read(url).map_err(|why| Error::new(format!("--admin-url: {why}")))?;
     }

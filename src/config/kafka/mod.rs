@@ -23,7 +23,7 @@ const NAME_MAX: usize = 249;
 
 /// Settings for the brokers. `Debug` shows no password, and of properties the names alone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Kafka {
+pub struct KafkaConfig {
     /// Brokers to ask first, `host:port` or `[address]:port`, at least one.
     pub brokers: Vec<String>,
     /// Topic of the records; 1 to 249 of `[a-zA-Z0-9._-]`, neither `.` nor `..`. Default:
@@ -81,7 +81,7 @@ words! {
     }
 }
 
-impl fmt::Debug for Kafka {
+impl fmt::Debug for KafkaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kafka")
             .field("brokers", &self.brokers)
@@ -108,7 +108,7 @@ impl fmt::Debug for KafkaSasl {
 }
 
 /// Reads `[kafka]`. Returns none if there is no such table, or no right `brokers` in it, which is a fault.
-pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
+pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<KafkaConfig> {
     let mut section = top.section_if_any("kafka", "in [kafka]")?;
     if !section.has("brokers") {
         section.fault("brokers is missing: [kafka] needs some, such as [\"kafka-1:9092\"]");
@@ -131,7 +131,7 @@ pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<Kafka> {
     let sasl = sasl.and_then(sasl_of);
     let properties = properties::read(section.every("properties"));
     section.finish();
-    Some(Kafka {
+    Some(KafkaConfig {
         brokers: brokers?,
         topic: topic.unwrap_or_else(|| "sitewatch".to_string()),
         group: group.unwrap_or_else(|| "sitewatch".to_string()),

@@ -15,7 +15,7 @@ const SCHEMA_MAX: usize = 48;
 
 /// Settings of the central store.
 #[derive(Debug, Clone)]
-pub struct Postgres {
+pub struct PostgresConfig {
     /// Connection to the database.
     pub dsn: Dsn,
     /// Schema of the tables; 1 to 48 of `[a-z0-9_]`, no digit first, none of PostgreSQL's own and not
@@ -24,7 +24,7 @@ pub struct Postgres {
 }
 
 /// Reads `[postgres]`. Returns none if there is no such table, or no right `url` in it, which is a fault.
-pub(in crate::config) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
+pub(in crate::config) fn postgres(top: &mut Section<'_>) -> Option<PostgresConfig> {
     let mut section = top.section_if_any("postgres", "in [postgres]")?;
     if !section.has("url") {
         let text =
@@ -34,7 +34,7 @@ pub(in crate::config) fn postgres(top: &mut Section<'_>) -> Option<Postgres> {
     let dsn = section.read("url", url);
     let schema = section.read("schema", schema);
     section.finish();
-    Some(Postgres { dsn: dsn?, schema: schema.unwrap_or_else(|| "sitewatch".to_string()) })
+    Some(PostgresConfig { dsn: dsn?, schema: schema.unwrap_or_else(|| "sitewatch".to_string()) })
 }
 
 /// Reads `url`. Its text is never shown: nearly every one holds a password.

@@ -102,16 +102,16 @@ fn an_empty_configuration_is_all_defaults() {
     let config = config("defaults", "").unwrap();
     assert_eq!(config.node, None);
     assert_eq!(config.state_dir, Path::new("/var/lib/sitewatch"));
-    assert_eq!(config.sqlite, Sqlite::in_folder(Path::new("/var/lib/sitewatch")));
-    assert_eq!(config.probe, Probe::default());
-    assert_eq!(config.spool, Spool { memory: 4 << 20 });
+    assert_eq!(config.sqlite, SqliteConfig::in_folder(Path::new("/var/lib/sitewatch")));
+    assert_eq!(config.probe, ProbeConfig::default());
+    assert_eq!(config.spool, SpoolConfig { memory: 4 << 20 });
     let second = Duration::from_secs(1);
-    let write = Write { batch_max: 20_000, batch_age: second, dead_letter_max: 256 << 20 };
+    let write = WriteConfig { batch_max: 20_000, batch_age: second, dead_letter_max: 256 << 20 };
     assert_eq!(config.write, write);
     let days = |days: u32| days * 86_400 * second;
-    assert_eq!(config.retention, Retention { checks: days(90), dead_letters: days(30) });
-    assert_eq!(config.serve, Serve { listen: None });
-    assert_eq!(config.log, Log::default());
+    assert_eq!(config.retention, RetentionConfig { checks: days(90), dead_letters: days(30) });
+    assert_eq!(config.serve, ServeConfig { listen: None });
+    assert_eq!(config.log, LogConfig::default());
     assert!(config.targets.is_empty());
 }
 
@@ -140,7 +140,7 @@ fn files_add_up() {
     assert!(config.targets.iter().all(|t| t.interval.as_secs() == 20 && t.method == Method::Put));
     assert_eq!(
         config.log,
-        Log { level: LevelFilter::Warn, format: LogFormat::Json, max_per_minute: 600 }
+        LogConfig { level: LevelFilter::Warn, format: LogFormat::Json, max_per_minute: 600 }
     );
 
     let paths = [folder.0.join("c.toml"), folder.0.join("b.toml")];

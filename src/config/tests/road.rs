@@ -57,7 +57,7 @@ fn every_key_is_read() {
         ("my.password", "secret"),
         ("socket.keepalive.enable", "true"),
     ];
-    let want = Kafka {
+    let want = KafkaConfig {
         brokers: ["kafka-1.example.org:9093", "[2001:db8::1]:9093", "192.0.2.1:1"]
             .map(str::to_string)
             .to_vec(),
@@ -89,7 +89,7 @@ fn every_key_is_read() {
     assert_eq!((&dsn.root_cert, &dsn.cert), (&path("ca.pem"), &path("client.pem")));
     assert_eq!((&dsn.key, dsn.key_password.as_deref()), (&path("client.key"), Some("secret")));
     let hour = Duration::from_secs(3600);
-    let retention = Retention { checks: hour, dead_letters: 100 * 365 * 24 * hour };
+    let retention = RetentionConfig { checks: hour, dead_letters: 100 * 365 * 24 * hour };
     assert_eq!(config.retention, retention);
     assert!(!format!("{config:?}").contains("secret"), "{config:?}");
 }
@@ -98,7 +98,7 @@ fn every_key_is_read() {
 fn what_is_left_out_has_its_default() {
     let text = "[kafka]\nbrokers = [\"k:1\"]\n[postgres]\nurl = \"host=h\"";
     let config = read_in(&folder("road-defaults", text), Need::Write);
-    let want = Kafka {
+    let want = KafkaConfig {
         brokers: vec!["k:1".into()],
         topic: "sitewatch".into(),
         group: "sitewatch".into(),

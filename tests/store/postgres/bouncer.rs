@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sitewatch::config::Retention;
+use sitewatch::config::RetentionConfig;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::store::{Batch, Mark, Postgres, Readiness, Store, WriteResult};
 
@@ -43,7 +43,7 @@ fn session_pooling_is_all_that_writers_and_readers_need() {
     let mut store = Postgres::connect(&settings).unwrap();
     assert_eq!(store.positions("", "").unwrap().values().map(|at| at.next).sum::<i64>(), 400);
     let day = Duration::from_secs(86_400);
-    store.retain(&Retention { checks: day, dead_letters: day }, 1000, now()).unwrap();
+    store.retain(&RetentionConfig { checks: day, dead_letters: day }, 1000, now()).unwrap();
     assert_eq!(Postgres::open(&settings).unwrap().states().unwrap().len(), 1);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sitewatch::config::Retention;
+use sitewatch::config::RetentionConfig;
 use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::Verdict;
 use sitewatch::model::record::Record;
@@ -39,10 +39,10 @@ fn partitions(moments: impl IntoIterator<Item = i64>) -> String {
     names.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-fn retention(checks: u64, dead_letters: u64) -> Retention {
+fn retention(checks: u64, dead_letters: u64) -> RetentionConfig {
     let [checks, dead_letters] =
         [checks, dead_letters].map(|hours| Duration::from_secs(hours * 3600));
-    Retention { checks, dead_letters }
+    RetentionConfig { checks, dead_letters }
 }
 
 #[test]

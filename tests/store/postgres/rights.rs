@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sitewatch::config::{self, Retention};
+use sitewatch::config::{self, RetentionConfig};
 use sitewatch::model::outcome::Verdict;
 use sitewatch::store::{Batch, Mark, Postgres, Readiness, Store, StoreError, WriteResult};
 
@@ -25,17 +25,17 @@ impl Office {
         Office { database: harness::Postgres::database(), schema: format!("s_{}", random()) }
     }
 
-    fn as_owner(&self) -> config::Postgres {
-        config::Postgres { schema: self.schema.clone(), ..settings(&self.database.url()) }
+    fn as_owner(&self) -> config::PostgresConfig {
+        config::PostgresConfig { schema: self.schema.clone(), ..settings(&self.database.url()) }
     }
 
     /// Makes somebody who may do what these words say, and gives how they connect.
-    fn hire(&self, name: &str, words: &str) -> (String, config::Postgres) {
+    fn hire(&self, name: &str, words: &str) -> (String, config::PostgresConfig) {
         let name = format!("{name}_{}", self.schema);
         let sql = format!("CREATE ROLE {name} LOGIN PASSWORD 'hush-{name}'; {words}");
         self.database.psql(&sql.replace("NAME", &name).replace("OURS", &self.schema));
         let url = self.database.url_for(&name, &format!("hush-{name}"));
-        (url.clone(), config::Postgres { schema: self.schema.clone(), ..settings(&url) })
+        (url.clone(), config::PostgresConfig { schema: self.schema.clone(), ..settings(&url) })
     }
 }
 
@@ -81,7 +81,8 @@ fn the_least_rights_are_enough() {
     assert!(matches!(store.write(&batch, now()), Ok(WriteResult::Stored(_))));
     assert_eq!(store.positions("", "").unwrap()[&0].next, 5);
     let two = Duration::from_secs(2 * 86_400);
-    let gone = store.retain(&Retention { checks: two, dead_letters: two }, 1000, now()).unwrap();
+    let gone =
+        store.retain(&RetentionConfig { checks: two, dead_letters: two }, 1000, now()).unwrap();
     assert_eq!(gone.hours, 24);
     assert_eq!(store.newest("a").unwrap()["site"], now());
 
@@ -186,7 +187,7 @@ fn the_schemas_owner_owns_all_of_it_whoever_made_it() {
     // The owner himself needs no roles.
     let name = format!("owner_{}", office.schema);
     let url = office.database.url_for(&name, &format!("hush-{name}"));
-    let owner = config::Postgres { schema: office.schema.clone(), ..settings(&url) };
+    let owner = config::PostgresConfig { schema: office.schema.clone(), ..settings(&url) };
     let mut store = Postgres::connect(&owner).unwrap();
     assert_eq!(store.prepare(), Ok(Readiness::Ready));
     put(&mut store, &[check("site", "a", now(), Verdict::Up)]).unwrap();

@@ -8,7 +8,7 @@ use crate::harness::Temp;
 use crate::harness::postgres::Database;
 
 /// The settings of a connection by this URL, in the schema `sitewatch`.
-pub fn settings(url: &str) -> config::Postgres {
+pub fn settings(url: &str) -> config::PostgresConfig {
     let folder = Temp::new();
     let file = folder.write("config.toml", format!("[postgres]\nurl = {url:?}\n"));
     let config = config::read(&[file], &Environment::of_process(), Need::Nothing).unwrap();

@@ -22,7 +22,7 @@ fn try_url(url: &str) -> Result<(), String> {
 }
 
 #[track_caller]
-fn try_settings(settings: &sitewatch::config::Postgres) -> Result<(), String> {
+fn try_settings(settings: &sitewatch::config::PostgresConfig) -> Result<(), String> {
     let text = match Postgres::connect(settings) {
         Ok(_) => return Ok(()),
         Err(StoreError::Away { text }) => text,

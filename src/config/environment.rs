@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::config::toml::fault::{Faults, quoted};
+use crate::config::toml::fault::{ConfigFaults, quoted};
 use crate::config::toml::source::Source;
 
 /// Names and values; looked up, never listed or shown, since many are secrets.
@@ -28,9 +28,9 @@ impl Environment {
     ///
     /// # Errors
     /// The file cannot be read, or a line is something else.
-    pub fn with_file(mut self, path: &Path) -> Result<Environment, Faults> {
+    pub fn with_file(mut self, path: &Path) -> Result<Environment, ConfigFaults> {
         let source = Source::load(0, path, "name another with --env-file")
-            .map_err(|fault| Faults::new(vec![fault]))?;
+            .map_err(|fault| ConfigFaults::new(vec![fault]))?;
         let mut faults = Vec::new();
         let mut offset = 0;
         for line in source.text.split_inclusive('\n') {
@@ -47,7 +47,7 @@ impl Environment {
                 Err(text) => faults.push(at.fault(text)),
             }
         }
-        if faults.is_empty() { Ok(self) } else { Err(Faults::new(faults)) }
+        if faults.is_empty() { Ok(self) } else { Err(ConfigFaults::new(faults)) }
     }
 
     /// Returns the value of `name`, which may be empty.

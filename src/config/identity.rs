@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 use crate::config::pem::PairFault;
 use crate::config::toml::item::Item;
-use crate::config::toml::table::{Section, Set};
+use crate::config::toml::table::{Section, Setting};
 use crate::model::connect::Identity;
 use crate::model::secret::Secret;
 
 /// Values of the three keys.
 #[derive(Default)]
-pub(in crate::config) struct Keys {
+pub(in crate::config) struct IdentityKeys {
     /// At least one of the keys is set, right or not.
     pub any: bool,
     /// The certificate, if all of it is there.
     pub identity: Option<Arc<Identity>>,
 }
 
-impl Keys {
+impl IdentityKeys {
     /// Reads `cert_file`, `key_file` and `key_password` of a section. A missing one, or files that do not go
     /// together, are a fault.
-    pub fn read(section: &mut Section<'_>) -> Keys {
+    pub fn read(section: &mut Section<'_>) -> IdentityKeys {
         let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
         let has_password = section.has("key_password");
         let any = has_cert || has_key || has_password;
@@ -52,13 +52,13 @@ impl Keys {
                 Ok(()) => {}
             }
         }
-        fn value<T>(set: Option<Set<'_, T>>) -> Option<T> {
+        fn value<T>(set: Option<Setting<'_, T>>) -> Option<T> {
             set.map(|set| set.value)
         }
         let key_password = value(key_password).map(Secret);
         let files = value(cert_file).zip(value(key_file));
         let identity = files
             .map(|(cert_file, key_file)| Arc::new(Identity { cert_file, key_file, key_password }));
-        Keys { any, identity }
+        IdentityKeys { any, identity }
     }
 }

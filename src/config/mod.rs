@@ -32,7 +32,7 @@ pub use self::sections::{
 };
 pub use self::targets::keys::lone_target;
 pub use self::targets::values::header;
-pub use self::toml::fault::{Fault, Faults, Place, Remark};
+pub use self::toml::fault::{ConfigFault, ConfigFaults, Location, Remark};
 pub use self::toml::source::files;
 
 /// File that is read when none is named.

@@ -27,12 +27,12 @@ type Pair = (PathBuf, PathBuf, Option<String>);
 
 /// Results for files, each read once: a thousand targets may name the same file.
 #[derive(Default)]
-pub(in crate::config) struct Cache {
+pub(in crate::config) struct PemCache {
     certificates: RefCell<BTreeMap<PathBuf, Result<(), String>>>,
     pairs: RefCell<BTreeMap<Pair, Result<(), PairFault>>>,
 }
 
-impl Cache {
+impl PemCache {
     /// Checks a file as [`certificates`] does, or returns the earlier result.
     pub fn certificates(&self, path: &Path) -> Result<(), String> {
         let mut known = self.certificates.borrow_mut();

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use crate::config::environment::Environment;
 use crate::config::kafka::kafka;
 use crate::config::postgres::postgres;
-use crate::config::remarks::{Places, remark};
+use crate::config::remarks::{RemarkOffsets, remark};
 use crate::config::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
 use crate::config::targets::address::{self, Address};
-use crate::config::targets::keys::{self, Keys};
+use crate::config::targets::keys::{self, TargetKeys};
 use crate::config::targets::tcp;
-use crate::config::toml::context::Reader;
-use crate::config::toml::fault::{Faults, quoted};
+use crate::config::toml::context::ReadContext;
+use crate::config::toml::fault::{ConfigFaults, quoted};
 use crate::config::toml::item::Item;
-use crate::config::toml::source::{self, At, Source};
+use crate::config::toml::source::{self, Source, SourceOffset};
 use crate::config::toml::table::{Document, Section};
 use crate::config::units::show_size;
 use crate::config::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, ProbeConfig, ReloadOn, SqliteConfig};
@@ -53,21 +53,25 @@ pub enum Need {
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<Config, Faults> {
+pub fn read(
+    paths: &[PathBuf],
+    environment: &Environment,
+    need: Need,
+) -> Result<Config, ConfigFaults> {
     let default = [PathBuf::from(DEFAULT_PATH)];
     let paths = if paths.is_empty() { &default } else { paths };
     let (sources, faults) = source::load(paths);
-    let reader = Reader::new(environment, faults);
+    let context = ReadContext::new(environment, faults);
     let Some(first) = sources.first() else {
-        return Err(Faults::new(reader.into_faults()));
+        return Err(ConfigFaults::new(context.into_faults()));
     };
     let documents: Vec<_> =
-        sources.iter().filter_map(|source| Document::parse(source, &reader)).collect();
+        sources.iter().filter_map(|source| Document::parse(source, &context)).collect();
     // A file that could not be read may be the one with the targets.
-    let all_read = reader.count() == 0;
+    let all_read = context.count() == 0;
 
-    let mut top = Section::top(&reader, first.at(0), &documents);
-    let mut has = Has {
+    let mut top = Section::top(&context, first.at(0), &documents);
+    let mut has = PresentParts {
         node: top.has("node"),
         kafka: top.has("kafka"),
         postgres: top.has("postgres"),
@@ -77,10 +81,10 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     let state_dir = top.read("state_dir", Item::path);
     let reload = top.read("reload", |it| it.choice(&ReloadOn::choices())).unwrap_or_default();
     let state_dir = state_dir.unwrap_or_else(|| default_state_dir(environment));
-    let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &reader);
-    let before = reader.count();
-    let list = top.read("targets_file", |it| open_list(it, &reader));
-    let mut targets = Targets::new(&reader, defaults);
+    let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &context);
+    let before = context.count();
+    let list = top.read("targets_file", |it| open_list(it, &context));
+    let mut targets = Targets::new(&context, defaults);
     for section in top.sections("target", "in [[target]]") {
         targets.read_table(section);
     }
@@ -90,7 +94,7 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     if let Some(list) = &list {
         targets.read_file(list);
     }
-    has.targets = !targets.names.is_empty() || reader.count() > before;
+    has.targets = !targets.names.is_empty() || context.count() > before;
     let (probe, in_flight, bodies_at) = probe(&mut top);
     let (uplink, canaries) = uplink(&mut top);
     let spool = spool(&mut top);
@@ -104,13 +108,13 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
     top.finish();
 
     if let Some(text) = no_room(&probe, &targets.done) {
-        reader.fault(bodies_at.unwrap_or(first.at(0)), text);
+        context.fault(bodies_at.unwrap_or(first.at(0)), text);
     }
     if all_read {
-        has.lacks(need).into_iter().for_each(|text| reader.fault(first.at(0), text));
+        has.lacks(need).into_iter().for_each(|text| context.fault(first.at(0), text));
     }
-    if reader.count() > 0 {
-        return Err(Faults::new(reader.into_faults()));
+    if context.count() > 0 {
+        return Err(ConfigFaults::new(context.into_faults()));
     }
     let mut config = Config {
         node,
@@ -130,20 +134,20 @@ pub fn read(paths: &[PathBuf], environment: &Environment, need: Need) -> Result<
         log,
         remarks: Vec::new(),
     };
-    remark(&config, &Places { first: first.at(0), canaries, in_flight }, &reader);
-    config.remarks = reader.into_remarks();
+    remark(&config, &RemarkOffsets { first: first.at(0), canaries, in_flight }, &context);
+    config.remarks = context.into_remarks();
     Ok(config)
 }
 
 /// Parts that are there, right or not.
-struct Has {
+struct PresentParts {
     node: bool,
     targets: bool,
     kafka: bool,
     postgres: bool,
 }
 
-impl Has {
+impl PresentParts {
     /// Returns the texts for the parts that `need` asks for and that are missing.
     fn lacks(&self, need: Need) -> Vec<&'static str> {
         let all: &[(bool, &'static str)] = match need {
@@ -161,16 +165,16 @@ impl Has {
 
 /// Values of `[defaults]`.
 struct Defaults<'a> {
-    keys: Keys<'a>,
+    keys: TargetKeys<'a>,
     /// A key in it is at fault: faults that follow from that are not told again at every target.
     broken: bool,
 }
 
 impl<'a> Defaults<'a> {
-    fn read(mut section: Section<'a>, reader: &Reader<'_>) -> Defaults<'a> {
-        let before = reader.count();
-        let keys = Keys::read(&mut section);
-        let broken = reader.count() > before;
+    fn read(mut section: Section<'a>, context: &ReadContext<'_>) -> Defaults<'a> {
+        let before = context.count();
+        let keys = TargetKeys::read(&mut section);
+        let broken = context.count() > before;
         section.finish();
         Defaults { keys, broken }
     }
@@ -178,23 +182,23 @@ impl<'a> Defaults<'a> {
 
 /// Targets so far.
 struct Targets<'a> {
-    reader: &'a Reader<'a>,
+    context: &'a ReadContext<'a>,
     defaults: Defaults<'a>,
     /// Place at which each name was given first; names of broken targets too.
-    names: BTreeMap<String, At<'a>>,
+    names: BTreeMap<String, SourceOffset<'a>>,
     done: Vec<Arc<Target>>,
 }
 
 impl<'a> Targets<'a> {
-    fn new(reader: &'a Reader<'a>, defaults: Defaults<'a>) -> Targets<'a> {
-        Targets { reader, defaults, names: BTreeMap::new(), done: Vec::new() }
+    fn new(context: &'a ReadContext<'a>, defaults: Defaults<'a>) -> Targets<'a> {
+        Targets { context, defaults, names: BTreeMap::new(), done: Vec::new() }
     }
 
     /// Reads a `[[target]]`.
     fn read_table(&mut self, mut section: Section<'a>) {
-        let before = self.reader.count();
+        let before = self.context.count();
         if !section.has("url") {
-            self.reader.fault(section.at, "url is missing: every [[target]] needs one");
+            self.context.fault(section.at, "url is missing: every [[target]] needs one");
         }
         let has_name = section.has("name");
         let address = section.set("url", |it| keys::url(it, "a URL in quotes"));
@@ -202,8 +206,8 @@ impl<'a> Targets<'a> {
         if let Some(address) = &address {
             tcp::refuse_others(&section, &address.value.url);
         }
-        let keys = Keys::read(&mut section);
-        let broken = self.reader.count() > before;
+        let keys = TargetKeys::read(&mut section);
+        let broken = self.context.count() > before;
         section.finish();
         if let Some(name) = &name {
             self.take_name(&name.value, name.at, "give this one another");
@@ -240,35 +244,36 @@ impl<'a> Targets<'a> {
             let mut words = line.split_whitespace();
             let Some(url) = words.next().filter(|word| !word.starts_with('#')) else { continue };
             if words.next().is_some_and(|word| !word.starts_with('#')) {
-                self.reader.fault(at, "more than one word: give one URL a line, a comment after #");
+                self.context
+                    .fault(at, "more than one word: give one URL a line, a comment after #");
                 continue;
             }
             match address::parse(url) {
                 Ok(address) => self.add_plain(address, at),
-                Err(cause) => self.reader.fault(at, keys::url_fault(url, &cause)),
+                Err(cause) => self.context.fault(at, keys::url_fault(url, &cause)),
             }
         }
     }
 
     /// Adds a target that is only a URL.
-    fn add_plain(&mut self, address: Address, at: At<'a>) {
+    fn add_plain(&mut self, address: Address, at: SourceOffset<'a>) {
         let name = address.name.clone();
         if self.take_name(&name, at, "write it as [[target]] with a name of its own") {
-            self.add(address, &name, &Keys::default());
+            self.add(address, &name, &TargetKeys::default());
         }
     }
 
     /// Returns true, and takes the name, if `name` fits and is free; if not, `advice` says what to do.
-    fn take_name(&mut self, name: &str, at: At<'a>, advice: &str) -> bool {
+    fn take_name(&mut self, name: &str, at: SourceOffset<'a>, advice: &str) -> bool {
         let count = name.chars().count();
         if count > NAME_MAX {
             let text = format!("a name has at most {NAME_MAX} characters, and this URL {count}");
-            self.reader.fault(at, format!("{text}: {advice}"));
+            self.context.fault(at, format!("{text}: {advice}"));
             return false;
         }
         if let Some(first) = self.names.get(name) {
-            let (name, first) = (quoted(name), first.place());
-            self.reader
+            let (name, first) = (quoted(name), first.location());
+            self.context
                 .fault(at, format!("name {name} is taken by the target at {first}: {advice}"));
             return false;
         }
@@ -277,25 +282,25 @@ impl<'a> Targets<'a> {
     }
 
     /// Adds a target whose keys are each right.
-    fn add(&mut self, address: Address, name: &str, keys: &Keys<'a>) {
+    fn add(&mut self, address: Address, name: &str, keys: &TargetKeys<'a>) {
         if !self.defaults.broken {
             let has_login = address.login.is_some();
             let target = keys.target(&self.defaults.keys, address, name);
-            keys.judge(&self.defaults.keys, &target, has_login, self.reader);
-            keys.remark(&self.defaults.keys, &target, self.reader);
+            keys.judge(&self.defaults.keys, &target, has_login, self.context);
+            keys.remark(&self.defaults.keys, &target, self.context);
             self.done.push(Arc::new(target));
         }
     }
 }
 
 /// Opens the file that `targets_file` names; its faults come after those of all others.
-fn open_list(item: Item<'_>, reader: &Reader<'_>) -> Option<Source> {
+fn open_list(item: Item<'_>, context: &ReadContext<'_>) -> Option<Source> {
     let path = item.path()?;
-    let hint = format!("it is named at {}", item.at.place());
+    let hint = format!("it is named at {}", item.at.location());
     match Source::load(usize::MAX, &path, &hint) {
         Ok(list) => Some(list),
         Err(fault) => {
-            reader.add(fault);
+            context.add(fault);
             None
         }
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::config::toml::context::Reader;
-use crate::config::toml::source::At;
+use crate::config::toml::context::ReadContext;
+use crate::config::toml::source::SourceOffset;
 use crate::model::target::{Target, is_name};
 
 /// Remark if no host can tell our own network's trouble from a site's.
@@ -18,25 +18,29 @@ const NAMELESS: &str = "no canary has a name: where name servers are silent or f
                         is unknown: add one by its name";
 
 /// Places of the keys that remarks are about.
-pub(in crate::config) struct Places<'a> {
+pub(in crate::config) struct RemarkOffsets<'a> {
     /// Place at which the configuration begins: for keys that are not there.
-    pub first: At<'a>,
+    pub first: SourceOffset<'a>,
     /// Place of `canaries` of `[uplink]`.
-    pub canaries: Option<At<'a>>,
+    pub canaries: Option<SourceOffset<'a>>,
     /// Place of `max_in_flight` of `[probe]`.
-    pub in_flight: Option<At<'a>>,
+    pub in_flight: Option<SourceOffset<'a>>,
 }
 
 /// Takes note of the remarks on `config`.
-pub(in crate::config) fn remark(config: &Config, places: &Places<'_>, reader: &Reader<'_>) {
+pub(in crate::config) fn remark(
+    config: &Config,
+    places: &RemarkOffsets<'_>,
+    context: &ReadContext<'_>,
+) {
     if asks_nobody(config) {
-        reader.remark(places.canaries.unwrap_or(places.first), ALONE);
+        context.remark(places.canaries.unwrap_or(places.first), ALONE);
     }
     if let Some(at) = places.canaries.filter(|_| asks_no_name(config)) {
-        reader.remark(at, NAMELESS);
+        context.remark(at, NAMELESS);
     }
     if let Some(text) = crowd(config) {
-        reader.remark(places.in_flight.unwrap_or(places.first), text);
+        context.remark(places.in_flight.unwrap_or(places.first), text);
     }
 }
 

@@ -8,7 +8,7 @@ use ::log::LevelFilter;
 
 use crate::config::kafka::is_host_and_port;
 use crate::config::toml::item::Item;
-use crate::config::toml::source::At;
+use crate::config::toml::source::SourceOffset;
 use crate::config::toml::table::Section;
 use crate::log::LogFormat;
 use crate::words::{Word, words};
@@ -157,7 +157,7 @@ impl Default for LogConfig {
 /// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
 pub(in crate::config) fn probe<'a>(
     top: &mut Section<'a>,
-) -> (ProbeConfig, Option<At<'a>>, Option<At<'a>>) {
+) -> (ProbeConfig, Option<SourceOffset<'a>>, Option<SourceOffset<'a>>) {
     let default = ProbeConfig::default();
     let mut section = top.section("probe", "in [probe]");
     let in_flight = section.set("max_in_flight", |it| it.number(1, 10_000));
@@ -184,7 +184,9 @@ pub(in crate::config) fn spool(top: &mut Section<'_>) -> SpoolConfig {
 }
 
 /// Reads `[uplink]`. Returns it with the place of its `canaries`.
-pub(in crate::config) fn uplink<'a>(top: &mut Section<'a>) -> (UplinkConfig, Option<At<'a>>) {
+pub(in crate::config) fn uplink<'a>(
+    top: &mut Section<'a>,
+) -> (UplinkConfig, Option<SourceOffset<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
     let canaries = section.set("canaries", |item| {
         let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;

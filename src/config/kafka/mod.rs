@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::identity;
+use crate::config::identity::IdentityKeys;
 use crate::config::kafka::properties;
 use crate::config::print::HIDDEN;
 use crate::config::targets::address::{self, is_host};
@@ -209,7 +209,7 @@ fn replicas(item: Item<'_>) -> Option<i32> {
 
 fn tls(mut section: Section<'_>) -> KafkaTls {
     let ca_file = section.read("ca_file", Item::certificates);
-    let identity = identity::Keys::read(&mut section).identity;
+    let identity = IdentityKeys::read(&mut section).identity;
     section.finish();
     KafkaTls { ca_file, identity }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
-use crate::config::toml::source::At;
+use crate::config::toml::source::SourceOffset;
 use crate::config::toml::syntax::set_twice;
 
 /// Settings that are refused, and the reason. A name that ends in a point stands for all that begin so.
@@ -134,7 +134,11 @@ pub(in crate::config) fn read(tables: Vec<Item<'_>>) -> BTreeMap<String, String>
     found.into_iter().map(|(name, (value, _))| (name, value)).collect()
 }
 
-fn collect<'a>(table: Item<'a>, prefix: &str, found: &mut BTreeMap<String, (String, At<'a>)>) {
+fn collect<'a>(
+    table: Item<'a>,
+    prefix: &str,
+    found: &mut BTreeMap<String, (String, SourceOffset<'a>)>,
+) {
     let wanted = "a table: write [kafka.properties]";
     for entry in table.entries(wanted).unwrap_or_default() {
         let name = format!("{prefix}{}", entry.name);

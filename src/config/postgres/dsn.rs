@@ -9,13 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::config::{
-    ChannelBinding, Host, LoadBalanceHosts, SslMode as Negotiated, SslNegotiation,
+    ChannelBinding, Host, LoadBalanceHosts, SslMode as TokioSslMode, SslNegotiation,
     TargetSessionAttrs,
 };
 
 use crate::config::pem::{self, PairFault};
 use crate::config::postgres::pairs::ENCODE;
-use crate::config::postgres::parameters::Given;
+use crate::config::postgres::parameters::DsnParameters;
 use crate::config::print::HIDDEN;
 use crate::config::targets::address::is_host;
 use crate::words::{Word, words};
@@ -149,18 +149,18 @@ pub(in crate::config) fn parse(
     text: &str,
     beside: &dyn Fn(&str) -> PathBuf,
 ) -> Result<Dsn, Vec<String>> {
-    let mut given = Given::read(text, beside).map_err(|fault| vec![fault])?;
+    let mut parameters = DsnParameters::read(text, beside).map_err(|fault| vec![fault])?;
     let mut config = tokio_postgres::Config::new();
-    given.login(&mut config);
-    let place = given.hosts(&mut config);
-    given.patience(&mut config);
-    let dsn = given.security(config, place);
-    if given.faults.is_empty() { Ok(dsn) } else { Err(given.faults) }
+    parameters.login(&mut config);
+    let locality = parameters.hosts(&mut config);
+    parameters.patience(&mut config);
+    let dsn = parameters.security(config, locality);
+    if parameters.faults.is_empty() { Ok(dsn) } else { Err(parameters.faults) }
 }
 
 /// Places of the hosts.
 #[derive(Clone, Copy)]
-struct Place {
+struct HostLocality {
     /// Every host is a socket.
     sockets_alone: bool,
     /// At least one host is a socket.
@@ -169,7 +169,7 @@ struct Place {
     here: bool,
 }
 
-impl Given<'_> {
+impl DsnParameters<'_> {
     /// Sets the login and the database, the options of the session, and the choice among the hosts.
     fn login(&mut self, config: &mut tokio_postgres::Config) {
         if let Some(user) = self.text("user") {
@@ -202,7 +202,7 @@ impl Given<'_> {
 
     /// Sets hosts, addresses and ports: an address for each host or none, a port for each host or one for
     /// all. Returns the places of the hosts.
-    fn hosts(&mut self, config: &mut tokio_postgres::Config) -> Place {
+    fn hosts(&mut self, config: &mut tokio_postgres::Config) -> HostLocality {
         let addresses = self.every("hostaddr", "must be addresses such as 192.0.2.1", |text| {
             text.parse::<IpAddr>().ok()
         });
@@ -240,7 +240,7 @@ impl Given<'_> {
             }
         };
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
-        let place = Place {
+        let locality = HostLocality {
             sockets_alone: addresses.is_empty() && hosts.iter().all(is_socket),
             a_socket: addresses.is_empty() && hosts.iter().any(is_socket),
             here: hosts.iter().enumerate().all(is_here),
@@ -257,7 +257,7 @@ impl Given<'_> {
         for port in ports {
             config.port(port);
         }
-        place
+        locality
     }
 
     /// Sets the times after which a connection counts as dead: 0 leaves them to the system, which is slow.
@@ -308,7 +308,7 @@ impl Given<'_> {
     }
 
     /// Sets TLS as libpq does, except for the default.
-    fn security(&mut self, mut config: tokio_postgres::Config, place: Place) -> Dsn {
+    fn security(&mut self, mut config: tokio_postgres::Config, locality: HostLocality) -> Dsn {
         let asked = self.choice("sslmode", &SslMode::choices());
         let bindings = [
             ("disable", ChannelBinding::Disable),
@@ -333,13 +333,13 @@ impl Given<'_> {
         }
         let named = root_cert.is_some() || system;
         let ssl_mode = match asked {
-            _ if place.sockets_alone => SslMode::Disable,
+            _ if locality.sockets_alone => SslMode::Disable,
             Some(SslMode::Require) if root_cert.is_some() => SslMode::VerifyCa,
             Some(mode) => mode,
-            None if place.here && !named => SslMode::Prefer,
+            None if locality.here && !named => SslMode::Prefer,
             None => SslMode::VerifyFull,
         };
-        if !place.sockets_alone {
+        if !locality.sockets_alone {
             if system && ssl_mode != SslMode::VerifyFull {
                 self.fault("sslrootcert=system needs sslmode=verify-full");
             }
@@ -347,13 +347,13 @@ impl Given<'_> {
                 self.fault("sslnegotiation=direct needs sslmode=require or stricter");
             }
         }
-        if place.a_socket && ssl_mode >= SslMode::Require {
+        if locality.a_socket && ssl_mode >= SslMode::Require {
             self.fault("has sockets and hosts: TLS is for hosts alone, so give one kind");
         }
         config.ssl_negotiation(way).ssl_mode(match ssl_mode {
-            SslMode::Disable => Negotiated::Disable,
-            SslMode::Allow | SslMode::Prefer => Negotiated::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Negotiated::Require,
+            SslMode::Disable => TokioSslMode::Disable,
+            SslMode::Allow | SslMode::Prefer => TokioSslMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => TokioSslMode::Require,
         });
         Dsn { config, ssl_mode, root_cert, cert, key, key_password }
     }

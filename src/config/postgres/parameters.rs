@@ -72,24 +72,27 @@ const OTHERS: [&str; 31] = [
 ];
 
 /// Parameters that nobody asked for yet.
-pub(in crate::config) struct Given<'a> {
+pub(in crate::config) struct DsnParameters<'a> {
     values: BTreeMap<&'static str, String>,
     /// Faults in words that follow `url: `; no fault has any value in it but the name of a file.
     pub faults: Vec<String>,
     beside: &'a dyn Fn(&str) -> PathBuf,
 }
 
-impl<'a> Given<'a> {
+impl<'a> DsnParameters<'a> {
     /// Takes apart a URI or keywords; `beside` turns relative paths into those that can be opened.
     ///
     /// # Errors
     /// The text cannot be taken apart.
-    pub fn read(text: &str, beside: &'a dyn Fn(&str) -> PathBuf) -> Result<Given<'a>, String> {
-        let mut given = Given { values: BTreeMap::new(), faults: Vec::new(), beside };
+    pub fn read(
+        text: &str,
+        beside: &'a dyn Fn(&str) -> PathBuf,
+    ) -> Result<DsnParameters<'a>, String> {
+        let mut parameters = DsnParameters { values: BTreeMap::new(), faults: Vec::new(), beside };
         for (name, value) in pairs(text)? {
-            given.add(&name, value);
+            parameters.add(&name, value);
         }
-        Ok(given)
+        Ok(parameters)
     }
 
     /// Takes note of a fault.

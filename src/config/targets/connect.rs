@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::config::identity;
+use crate::config::identity::IdentityKeys;
 use crate::config::targets::address::{self, is_host};
-use crate::config::toml::context::Reader;
+use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
 use crate::config::toml::login;
-use crate::config::toml::table::{Section, Set};
+use crate::config::toml::table::{Section, Setting};
 use crate::model::connect::{Connect, Family, HttpVersion, Proxy, TlsVersion};
 use crate::model::secret::{Login, Secret};
 use crate::model::target::Target;
@@ -24,20 +24,20 @@ const PROXIES: [&str; 3] = ["http", "socks5", "socks5h"];
 
 /// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
-pub(in crate::config) struct Keys<'a> {
-    family: Option<Set<'a, Family>>,
-    resolve: Option<Set<'a, IpAddr>>,
+pub(in crate::config) struct ConnectKeys<'a> {
+    family: Option<Setting<'a, Family>>,
+    resolve: Option<Setting<'a, IpAddr>>,
     interface: Option<String>,
     /// Proxy; set to none: no proxy, whatever the defaults say.
     proxy: Option<Option<Arc<Proxy>>>,
-    identity: identity::Keys,
+    identity: IdentityKeys,
     server_name: Option<String>,
     tls_min: Option<TlsVersion>,
     tls_legacy: Option<bool>,
     http: Option<HttpVersion>,
     tls: Option<bool>,
     reuse: Option<bool>,
-    auth: Option<Set<'a, Auth>>,
+    auth: Option<Setting<'a, Auth>>,
 }
 
 /// Login in the request.
@@ -47,19 +47,19 @@ enum Auth {
     Bearer(Secret),
 }
 
-impl<'a> Keys<'a> {
-    pub fn read(section: &mut Section<'a>) -> Keys<'a> {
+impl<'a> ConnectKeys<'a> {
+    pub fn read(section: &mut Section<'a>) -> ConnectKeys<'a> {
         let auth = section.set("basic", basic);
         let bearer = section.set("bearer", bearer);
         if let (Some(_), Some(bearer)) = (&auth, &bearer) {
             section.fault_at(bearer.at, "bearer beside basic: one request has one of them");
         }
-        Keys {
+        ConnectKeys {
             family: section.set("family", family),
             resolve: section.set("resolve", resolve),
             interface: section.read("interface", |it| it.words(1, NAME_MAX)),
             proxy: section.read("proxy", proxy),
-            identity: identity::Keys::read(section),
+            identity: IdentityKeys::read(section),
             server_name: section.read("server_name", server_name),
             tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::choices())),
             tls_legacy: section.read("tls_legacy", Item::boolean),
@@ -72,8 +72,11 @@ impl<'a> Keys<'a> {
 
     /// Puts the values that are set here, else in `defaults`, into `target`, which has its URL and its
     /// headers.
-    pub fn fill(&self, defaults: &Keys<'a>, target: &mut Target) {
-        fn value<T: Clone>(own: &Option<Set<'_, T>>, default: &Option<Set<'_, T>>) -> Option<T> {
+    pub fn fill(&self, defaults: &ConnectKeys<'a>, target: &mut Target) {
+        fn value<T: Clone>(
+            own: &Option<Setting<'_, T>>,
+            default: &Option<Setting<'_, T>>,
+        ) -> Option<T> {
             own.as_ref().or(default.as_ref()).map(|set| set.value.clone())
         }
         fn plain<T: Clone>(own: &Option<T>, default: &Option<T>) -> Option<T> {
@@ -106,10 +109,10 @@ impl<'a> Keys<'a> {
     /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
     pub fn judge(
         &self,
-        defaults: &Keys<'a>,
+        defaults: &ConnectKeys<'a>,
         target: &Target,
         has_login: bool,
-        reader: &Reader<'a>,
+        context: &ReadContext<'a>,
     ) {
         if let Some(auth) = &self.auth {
             let name = match auth.value {
@@ -122,7 +125,7 @@ impl<'a> Keys<'a> {
                 _ => None,
             };
             if let Some(other) = other {
-                reader
+                context
                     .fault(auth.at, format!("{name} beside {other}: one request has one of them"));
             }
         }
@@ -131,7 +134,7 @@ impl<'a> Keys<'a> {
         let place = place.or(self.family.as_ref().map(|set| set.at));
         let place = place.or(defaults.resolve.as_ref().map(|set| set.at));
         if let (Some(at), false) = (place, family.has(address)) {
-            reader.fault(
+            context.fault(
                 at,
                 format!("resolve {address} is no address of the family that is asked for"),
             );

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::targets::address::{self, Address};
-use crate::config::targets::connect;
+use crate::config::targets::connect::ConnectKeys;
 use crate::config::targets::tcp;
 use crate::config::targets::values::{
     expression, expressions, header_expressions, headers, interval, labels, nodes, status,
 };
-use crate::config::toml::context::Reader;
+use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
 use crate::config::toml::login;
-use crate::config::toml::source::At;
-use crate::config::toml::table::{Section, Set};
+use crate::config::toml::source::SourceOffset;
+use crate::config::toml::table::{Section, Setting};
 use crate::config::units::{show_duration, show_size};
 use crate::error::Error;
 use crate::model::expression::Expression;
@@ -55,36 +55,36 @@ pub fn lone_target(text: &str) -> Result<Target, Error> {
 
 /// Values that a `[[target]]` or `[defaults]` sets.
 #[derive(Default)]
-pub(in crate::config) struct Keys<'a> {
-    interval: Option<Set<'a, Duration>>,
-    timeout: Option<Set<'a, Duration>>,
-    attempts: Option<Set<'a, u32>>,
-    method: Option<Set<'a, Method>>,
+pub(in crate::config) struct TargetKeys<'a> {
+    interval: Option<Setting<'a, Duration>>,
+    timeout: Option<Setting<'a, Duration>>,
+    attempts: Option<Setting<'a, u32>>,
+    method: Option<Setting<'a, Method>>,
     headers: Option<Vec<Header>>,
     body: Option<String>,
-    status: Option<Set<'a, StatusSet>>,
-    matches: Option<Set<'a, Vec<Expression>>>,
-    rejects: Option<Set<'a, Vec<Expression>>>,
+    status: Option<Setting<'a, StatusSet>>,
+    matches: Option<Setting<'a, Vec<Expression>>>,
+    rejects: Option<Setting<'a, Vec<Expression>>>,
     expect: Option<Expression>,
     header_matches: Option<Vec<HeaderExpression>>,
     header_rejects: Option<Vec<HeaderExpression>>,
-    slow_after: Option<Set<'a, Duration>>,
-    max_redirects: Option<Set<'a, u32>>,
-    max_body: Option<Set<'a, usize>>,
-    excerpt: Option<Set<'a, usize>>,
+    slow_after: Option<Setting<'a, Duration>>,
+    max_redirects: Option<Setting<'a, u32>>,
+    max_body: Option<Setting<'a, usize>>,
+    excerpt: Option<Setting<'a, usize>>,
     verify: Option<bool>,
-    min_cert_days: Option<Set<'a, u32>>,
-    ca_file: Option<Set<'a, PathBuf>>,
-    connect: connect::Keys<'a>,
+    min_cert_days: Option<Setting<'a, u32>>,
+    ca_file: Option<Setting<'a, PathBuf>>,
+    connect: ConnectKeys<'a>,
     own_network: Option<bool>,
     labels: Option<BTreeMap<String, String>>,
     nodes: Option<Vec<String>>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> TargetKeys<'a> {
     /// Reads the keys of `section` that `[defaults]` may have too.
-    pub fn read(section: &mut Section<'a>) -> Keys<'a> {
-        Keys {
+    pub fn read(section: &mut Section<'a>) -> TargetKeys<'a> {
+        TargetKeys {
             interval: section.set("interval", interval),
             timeout: section.set("timeout", |it| it.duration(MILLISECOND, DAY)),
             attempts: section.set("attempts", |it| it.number(1, ATTEMPTS_MAX)),
@@ -104,7 +104,7 @@ impl<'a> Keys<'a> {
             verify: section.read("verify", Item::boolean),
             min_cert_days: section.set("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
             ca_file: section.set("ca_file", Item::certificates),
-            connect: connect::Keys::read(section),
+            connect: ConnectKeys::read(section),
             own_network: section.read("own_network", Item::boolean),
             labels: section.read("labels", labels),
             nodes: section.read("nodes", nodes),
@@ -112,8 +112,11 @@ impl<'a> Keys<'a> {
     }
 
     /// Returns the target of that address and name, with `defaults` for the keys that are not set here.
-    pub fn target(&self, defaults: &Keys<'a>, address: Address, name: &str) -> Target {
-        fn value<T: Clone>(own: &Option<Set<'_, T>>, default: &Option<Set<'_, T>>) -> Option<T> {
+    pub fn target(&self, defaults: &TargetKeys<'a>, address: Address, name: &str) -> Target {
+        fn value<T: Clone>(
+            own: &Option<Setting<'_, T>>,
+            default: &Option<Setting<'_, T>>,
+        ) -> Option<T> {
             own.as_ref().or(default.as_ref()).map(|set| set.value.clone())
         }
         fn plain<T: Clone>(own: &Option<T>, default: &Option<T>, last: T) -> T {
@@ -160,18 +163,18 @@ impl<'a> Keys<'a> {
     /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
     pub fn judge(
         &self,
-        defaults: &Keys<'a>,
+        defaults: &TargetKeys<'a>,
         target: &Target,
         has_login: bool,
-        reader: &Reader<'a>,
+        context: &ReadContext<'a>,
     ) {
-        self.connect.judge(&defaults.connect, target, has_login, reader);
+        self.connect.judge(&defaults.connect, target, has_login, context);
         if target.timeout > target.interval {
             let (timeout, interval) =
                 (show_duration(target.timeout), show_duration(target.interval));
             let text = format!("timeout {timeout} is longer than the interval of {interval}");
             let place = Clash::of(&self.timeout, &self.interval, &defaults.timeout);
-            place.fault(reader, "timeout", &text, "lower timeout, or raise interval");
+            place.fault(context, "timeout", &text, "lower timeout, or raise interval");
         } else if target.timeout * target.attempts > target.interval {
             let (timeout, interval) =
                 (show_duration(target.timeout), show_duration(target.interval));
@@ -180,19 +183,19 @@ impl<'a> Keys<'a> {
                 "{attempts} attempts of {timeout} each are longer than the interval of {interval}"
             );
             let place = Clash::of(&self.attempts, &self.timeout, &defaults.attempts);
-            place.fault(reader, "attempts", &text, "lower attempts or timeout, or raise interval");
+            place.fault(context, "attempts", &text, "lower attempts or timeout, or raise interval");
         }
         if target.excerpt > target.max_body {
             let (excerpt, body) =
                 (show_size(target.excerpt as u64), show_size(target.max_body as u64));
             let text = format!("excerpt {excerpt} is larger than the max_body of {body}");
             let place = Clash::of(&self.excerpt, &self.max_body, &defaults.excerpt);
-            place.fault(reader, "excerpt", &text, "lower excerpt, or raise max_body");
+            place.fault(context, "excerpt", &text, "lower excerpt, or raise max_body");
         }
         if target.method == Method::Head && !target.matches.is_empty() {
             let text = "match needs a body, and the answer to HEAD has none";
             let place = Clash::of(&self.matches, &self.method, &defaults.matches);
-            place.fault(reader, "match", text, "set match = [], or another method");
+            place.fault(context, "match", text, "set match = [], or another method");
         }
     }
 }
@@ -200,16 +203,16 @@ impl<'a> Keys<'a> {
 /// Place of two keys of a target that do not go together: its own first key, else its own second, since there
 /// `[defaults]` can be set aside, else the first in `[defaults]`.
 struct Clash<'a> {
-    at: Option<At<'a>>,
+    at: Option<SourceOffset<'a>>,
     /// Place of the first key in `[defaults]`, if that is another place.
-    first: Option<At<'a>>,
+    first: Option<SourceOffset<'a>>,
 }
 
 impl<'a> Clash<'a> {
     fn of<T, U>(
-        first: &Option<Set<'a, T>>,
-        second: &Option<Set<'a, U>>,
-        default: &Option<Set<'a, T>>,
+        first: &Option<Setting<'a, T>>,
+        second: &Option<Setting<'a, U>>,
+        default: &Option<Setting<'a, T>>,
     ) -> Clash<'a> {
         let default = default.as_ref().map(|set| set.at);
         match (first, second) {
@@ -220,21 +223,21 @@ impl<'a> Clash<'a> {
     }
 
     /// Takes note of the fault of the `first` key.
-    fn fault(&self, reader: &Reader<'_>, first: &str, text: &str, advice: &str) {
+    fn fault(&self, context: &ReadContext<'_>, first: &str, text: &str, advice: &str) {
         if let Some(at) = self.at {
-            reader.fault(at, self.words(first, text, advice));
+            context.fault(at, self.words(first, text, advice));
         }
     }
 
     /// Takes note of a remark on the `first` key.
-    fn remark(&self, reader: &Reader<'_>, first: &str, text: &str, advice: &str) {
+    fn remark(&self, context: &ReadContext<'_>, first: &str, text: &str, advice: &str) {
         if let Some(at) = self.at {
-            reader.remark(at, self.words(first, text, advice));
+            context.remark(at, self.words(first, text, advice));
         }
     }
 
     fn words(&self, first: &str, text: &str, advice: &str) -> String {
-        let elsewhere = self.first.map(|at| format!(" ({first} stands at {})", at.place()));
+        let elsewhere = self.first.map(|at| format!(" ({first} stands at {})", at.location()));
         format!("{text}{}: {advice}", elsewhere.unwrap_or_default())
     }
 }

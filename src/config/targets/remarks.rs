@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::targets::keys::{Clash, Keys};
-use crate::config::toml::context::Reader;
+use crate::config::targets::keys::{Clash, TargetKeys};
+use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::units::show_duration;
 use crate::model::expression::Expression;
@@ -14,28 +14,33 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// Statuses of replies that have no body.
 const BODILESS: [u16; 3] = [204, 205, 304];
 
-impl<'a> Keys<'a> {
+impl<'a> TargetKeys<'a> {
     /// Takes note of the remarks on `target`, which was made of these keys and the `defaults`.
     pub(in crate::config) fn remark(
         &self,
-        defaults: &Keys<'a>,
+        defaults: &TargetKeys<'a>,
         target: &Target,
-        reader: &Reader<'a>,
+        context: &ReadContext<'a>,
     ) {
-        self.remark_on_redirects(defaults, target, reader);
-        self.remark_on_bodies(defaults, target, reader);
-        self.remark_on_certificates(target, reader);
+        self.remark_on_redirects(defaults, target, context);
+        self.remark_on_bodies(defaults, target, context);
+        self.remark_on_certificates(target, context);
         if let Some(limit) = target.slow_after.filter(|limit| *limit >= target.timeout) {
             let place = Clash::of(&self.slow_after, &self.timeout, &defaults.slow_after);
             let (limit, timeout) = (show_duration(limit), show_duration(target.timeout));
             let text = format!("slow_after {limit} is never passed: timeout {timeout} comes first");
-            place.remark(reader, "slow_after", &text, "lower slow_after, or raise timeout");
+            place.remark(context, "slow_after", &text, "lower slow_after, or raise timeout");
         }
     }
 
     /// Remarks on redirects in `status`: a redirect that is followed is not the reply that `status` is asked
     /// of.
-    fn remark_on_redirects(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
+    fn remark_on_redirects(
+        &self,
+        defaults: &TargetKeys<'a>,
+        target: &Target,
+        context: &ReadContext<'a>,
+    ) {
         let is_redirect = |range: &&RangeInclusive<u16>| {
             300 <= *range.start()
                 && *range.end() <= 399
@@ -53,11 +58,21 @@ impl<'a> Keys<'a> {
              what they lead to is judged"
         );
         let place = Clash::of(&self.status, &self.max_redirects, &defaults.status);
-        place.remark(reader, "status", &text, "set max_redirects = 0 to judge the redirect itself");
+        place.remark(
+            context,
+            "status",
+            &text,
+            "set max_redirects = 0 to judge the redirect itself",
+        );
     }
 
     /// Remarks on expressions that always or never find something.
-    fn remark_on_bodies(&self, defaults: &Keys<'a>, target: &Target, reader: &Reader<'a>) {
+    fn remark_on_bodies(
+        &self,
+        defaults: &TargetKeys<'a>,
+        target: &Target,
+        context: &ReadContext<'a>,
+    ) {
         if target.is_tcp() {
             return;
         }
@@ -66,7 +81,7 @@ impl<'a> Keys<'a> {
         if target.method == Method::Head {
             let text = "reject never finds anything: the answer to HEAD has no body";
             if !target.rejects.is_empty() {
-                rejects.remark(reader, "reject", text, "drop it, or set another method");
+                rejects.remark(context, "reject", text, "drop it, or set another method");
             }
             return;
         }
@@ -75,24 +90,24 @@ impl<'a> Keys<'a> {
         if wants_body && codes.all(|code| BODILESS.contains(&code)) {
             let text = format!("match needs a body, and a reply of status {}", target.status);
             let place = Clash::of(&self.matches, &self.status, &defaults.matches);
-            place.remark(reader, "match", &format!("{text} has none"), "set match = []");
+            place.remark(context, "match", &format!("{text} has none"), "set match = []");
         }
         let finds_all = |expression: &&Expression| {
             ["", "\u{1}", "\u{1}\n\u{1}"].iter().all(|text| expression.find(text).is_some())
         };
         if let Some(found) = target.matches.iter().find(finds_all) {
             let text = format!("match {} is found in every body", quoted(found.as_str()));
-            matches.remark(reader, "match", &text, "drop it, or say more");
+            matches.remark(context, "match", &text, "drop it, or say more");
         }
         if let Some(found) = target.rejects.iter().find(finds_all) {
             let text = format!("reject {} is found in every body", quoted(found.as_str()));
-            rejects.remark(reader, "reject", &text, "drop it, or say more");
+            rejects.remark(context, "reject", &text, "drop it, or say more");
         }
     }
 
     /// Remarks on keys about certificates where there is none. In `[defaults]` such keys are for the targets
     /// that have one.
-    fn remark_on_certificates(&self, target: &Target, reader: &Reader<'a>) {
+    fn remark_on_certificates(&self, target: &Target, context: &ReadContext<'a>) {
         let without = match target.url.scheme() {
             "http" if target.max_redirects == 0 => "http:// has no certificate",
             "tcp" if !target.connect.tls => "tcp:// without tls = true has no certificate",
@@ -101,13 +116,13 @@ impl<'a> Keys<'a> {
         if let (Some(set), false) = (&self.min_cert_days, without.is_empty())
             && set.value > 0
         {
-            reader.remark(set.at, format!("min_cert_days does nothing here: {without}"));
+            context.remark(set.at, format!("min_cert_days does nothing here: {without}"));
         }
         if let Some(set) = &self.ca_file {
             if !without.is_empty() {
-                reader.remark(set.at, format!("ca_file does nothing here: {without}"));
+                context.remark(set.at, format!("ca_file does nothing here: {without}"));
             } else if !target.verify {
-                reader.remark(set.at, "ca_file does nothing here: verify = false trusts anybody");
+                context.remark(set.at, "ca_file does nothing here: verify = false trusts anybody");
             }
         }
     }

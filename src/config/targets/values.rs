@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
-use crate::config::toml::source::At;
+use crate::config::toml::source::SourceOffset;
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::secret::Secret;
@@ -48,7 +48,7 @@ pub(in crate::config) fn interval(item: Item<'_>) -> Option<Duration> {
 }
 
 pub(in crate::config) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
-    let mut headers: Vec<(Header, At<'_>)> = Vec::new();
+    let mut headers: Vec<(Header, SourceOffset<'_>)> = Vec::new();
     let entries = item.entries("a table of strings, such as { Accept = \"text/html\" }")?;
     let count = entries.len();
     for entry in entries {
@@ -56,7 +56,7 @@ pub(in crate::config) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
         let twice = headers.iter().find(|(first, _)| first.name.eq_ignore_ascii_case(entry.name));
         match (header(entry.name, &value), twice) {
             (Ok(_), Some((_, first))) => {
-                let (name, first) = (quoted(entry.name), first.place());
+                let (name, first) = (quoted(entry.name), first.location());
                 let text = format!("header {name} is set twice: first at {first}");
                 entry.fault_at_key(text);
             }

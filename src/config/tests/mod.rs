@@ -74,7 +74,7 @@ impl Drop for Folder {
 }
 
 /// Returns the configuration of one file of that text.
-fn config(name: &str, text: &str) -> Result<Config, Faults> {
+fn config(name: &str, text: &str) -> Result<Config, ConfigFaults> {
     let folder = Folder::new(name, &[("config.toml", text)]);
     read(&[folder.0.join("config.toml")], &environment(), Need::Nothing)
 }

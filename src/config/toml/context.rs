@@ -4,43 +4,43 @@
 use std::cell::RefCell;
 
 use crate::config::environment::Environment;
-use crate::config::pem;
-use crate::config::toml::fault::{Fault, Remark};
-use crate::config::toml::source::At;
+use crate::config::pem::PemCache;
+use crate::config::toml::fault::{ConfigFault, Remark};
+use crate::config::toml::source::SourceOffset;
 
 /// Parts that all tables share: the sources of values, and the list of faults.
-pub(in crate::config) struct Reader<'a> {
+pub(in crate::config) struct ReadContext<'a> {
     /// Variables that `${NAME}` stands for.
     pub environment: &'a Environment,
     /// Results for files with certificates and keys.
-    pub pem: pem::Cache,
-    faults: RefCell<Vec<Fault>>,
+    pub pem: PemCache,
+    faults: RefCell<Vec<ConfigFault>>,
     remarks: RefCell<Vec<Remark>>,
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(environment: &'a Environment, faults: Vec<Fault>) -> Reader<'a> {
-        Reader {
+impl<'a> ReadContext<'a> {
+    pub fn new(environment: &'a Environment, faults: Vec<ConfigFault>) -> ReadContext<'a> {
+        ReadContext {
             environment,
-            pem: pem::Cache::default(),
+            pem: PemCache::default(),
             faults: RefCell::new(faults),
             remarks: RefCell::default(),
         }
     }
 
     /// Takes note of a fault.
-    pub fn fault(&self, at: At<'_>, text: impl Into<String>) {
+    pub fn fault(&self, at: SourceOffset<'_>, text: impl Into<String>) {
         self.faults.borrow_mut().push(at.fault(text));
     }
 
     /// Takes note of a fault that has its place already.
-    pub fn add(&self, fault: Fault) {
+    pub fn add(&self, fault: ConfigFault) {
         self.faults.borrow_mut().push(fault);
     }
 
     /// Takes note of a remark: the text is right, but may not be what was meant.
-    pub fn remark(&self, at: At<'_>, text: impl Into<String>) {
-        self.remarks.borrow_mut().push(Remark { place: at.place(), text: text.into() });
+    pub fn remark(&self, at: SourceOffset<'_>, text: impl Into<String>) {
+        self.remarks.borrow_mut().push(Remark { location: at.location(), text: text.into() });
     }
 
     /// Returns the number of faults so far.
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns all faults so far.
-    pub fn into_faults(self) -> Vec<Fault> {
+    pub fn into_faults(self) -> Vec<ConfigFault> {
         self.faults.into_inner()
     }
 }

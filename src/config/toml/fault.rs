@@ -10,7 +10,7 @@ const WORD_MAX: usize = 80;
 
 /// Place in a file. Ordered by file, in the order in which the files were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// Position of the file among all that were read, from 0.
     pub(in crate::config) order: usize,
     /// Path of the file as given.
@@ -21,7 +21,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.path, self.line, self.column)
     }
@@ -29,16 +29,16 @@ impl fmt::Display for Place {
 
 /// One fault: `PATH:LINE:COLUMN: text`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
+pub struct ConfigFault {
     /// Place of the fault.
-    pub place: Place,
+    pub location: Location,
     /// The word at fault, what is allowed, and last what to do; never a secret.
     pub text: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.text)
+        write!(f, "{}: {}", self.location, self.text)
     }
 }
 
@@ -46,37 +46,37 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
     /// Place of the text.
-    pub place: Place,
+    pub location: Location,
     /// Effect of the text, and advice if that is not meant; never a secret.
     pub text: String,
 }
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: note: {}", self.place, self.text)
+        write!(f, "{}: note: {}", self.location, self.text)
     }
 }
 
 /// All faults, at least one, in the order of files and places, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct ConfigFaults(Vec<ConfigFault>);
 
-impl Faults {
+impl ConfigFaults {
     /// Sorts `faults` and drops repeats.
-    pub(in crate::config) fn new(mut faults: Vec<Fault>) -> Faults {
+    pub(in crate::config) fn new(mut faults: Vec<ConfigFault>) -> ConfigFaults {
         faults.sort();
         faults.dedup();
-        Faults(faults)
+        ConfigFaults(faults)
     }
 
     /// Returns each fault by itself.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigFault> {
         self.0.iter()
     }
 }
 
 /// One fault a line, without a line end after the last.
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, fault) in self.0.iter().enumerate() {
             let newline = if i == 0 { "" } else { "\n" };
@@ -86,7 +86,7 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}
 
 /// Returns `word` in double quotes, on one line and of bounded length.
 pub(in crate::config) fn quoted(word: &str) -> String {

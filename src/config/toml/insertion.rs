@@ -20,14 +20,14 @@ pub(in crate::config) enum Piece {
     /// Text as written.
     Written(String),
     /// Text for a `${...}`; may be a secret.
-    PutIn(String),
+    Inserted(String),
 }
 
 impl Piece {
     /// Returns the text of the piece.
     pub fn text(&self) -> &str {
         match self {
-            Piece::Written(text) | Piece::PutIn(text) => text,
+            Piece::Written(text) | Piece::Inserted(text) => text,
         }
     }
 }
@@ -59,7 +59,7 @@ pub(in crate::config) fn pieces(
             match content(inner, source, environment) {
                 Ok(content) => {
                     pieces.push(Piece::Written(std::mem::take(&mut value)));
-                    pieces.push(Piece::PutIn(content));
+                    pieces.push(Piece::Inserted(content));
                 }
                 Err(fault) => faults.push(fault),
             }

@@ -8,35 +8,35 @@ use std::time::Duration;
 use toml_span::Value;
 use toml_span::value::{Key, ValueInner};
 
-use crate::config::toml::context::Reader;
+use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::insertion;
 use crate::config::toml::insertion::Piece;
-use crate::config::toml::source::{At, Source, readable};
+use crate::config::toml::source::{Source, SourceOffset, readable};
 use crate::config::units;
 
 /// Key and its value.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Item<'a> {
-    reader: &'a Reader<'a>,
+    context: &'a ReadContext<'a>,
     /// Name of the key; in a list that of the list.
     pub name: &'a str,
     /// Place of the key.
-    pub key: At<'a>,
+    pub key: SourceOffset<'a>,
     /// Place of the value.
-    pub at: At<'a>,
+    pub at: SourceOffset<'a>,
     pub value: &'a Value<'a>,
 }
 
 impl<'a> Item<'a> {
     pub fn new(
-        reader: &'a Reader<'a>,
+        context: &'a ReadContext<'a>,
         source: &'a Source,
         key: &'a Key<'a>,
         value: &'a Value<'a>,
     ) -> Item<'a> {
         Item {
-            reader,
+            context,
             name: &key.name,
             key: source.at(key.span.start),
             at: source.at(value_start(&source.text, value)),
@@ -52,12 +52,12 @@ impl<'a> Item<'a> {
 
     /// Takes note of a fault of the value.
     pub fn fault(self, text: impl Into<String>) {
-        self.reader.fault(self.at, text);
+        self.context.fault(self.at, text);
     }
 
     /// Takes note of a fault of the key.
     pub fn fault_at_key(self, text: impl Into<String>) {
-        self.reader.fault(self.key, text);
+        self.context.fault(self.key, text);
     }
 
     /// Takes note of a fault: the value is of another type than `wanted`.
@@ -94,7 +94,7 @@ impl<'a> Item<'a> {
             self.wanted(wanted);
             return None;
         };
-        match insertion::pieces(written, self.at.source, self.reader.environment) {
+        match insertion::pieces(written, self.at.source, self.context.environment) {
             Ok(value) => Some(value),
             Err(faults) => {
                 for fault in faults {
@@ -162,7 +162,7 @@ impl<'a> Item<'a> {
     /// Reads a path of a file with certificates.
     pub fn certificates(self) -> Option<PathBuf> {
         let path = self.file()?;
-        if let Err(cause) = self.reader.pem.certificates(&path) {
+        if let Err(cause) = self.context.pem.certificates(&path) {
             self.refuse(cause);
             return None;
         }
@@ -248,7 +248,7 @@ impl<'a> Item<'a> {
             self.wanted(wanted);
             return None;
         };
-        let entry = |(key, value)| Item::new(self.reader, self.at.source, key, value);
+        let entry = |(key, value)| Item::new(self.context, self.at.source, key, value);
         let mut entries: Vec<Item<'a>> = table.iter().map(entry).collect();
         entries.sort_by_key(|entry| entry.key.offset);
         Some(entries)

@@ -45,7 +45,7 @@ pub(in crate::config) fn splits_user(pieces: &[Piece]) -> bool {
 fn template(pieces: &[Piece]) -> String {
     let text = |piece: &Piece| match piece {
         Piece::Written(text) => text.clone(),
-        Piece::PutIn(_) => HOLE.to_string(),
+        Piece::Inserted(_) => HOLE.to_string(),
     };
     pieces.iter().map(text).collect()
 }
@@ -61,7 +61,7 @@ fn encoded(pieces: &[Piece], template: &str, start: usize, end: usize) -> String
                 text.push_str(written);
                 at += written.len();
             }
-            Piece::PutIn(value) => {
+            Piece::Inserted(value) => {
                 if (start..end).contains(&at) {
                     encode(value, &mut parts, &mut text);
                 } else {
@@ -110,7 +110,7 @@ fn keywords(pieces: &[Piece]) -> String {
                     text.push(c);
                 }
             }
-            Piece::PutIn(value) if in_value || in_quotes => {
+            Piece::Inserted(value) if in_value || in_quotes => {
                 for c in value.chars() {
                     if c == '\\' || c == '\'' || c.is_whitespace() {
                         text.push('\\');
@@ -128,7 +128,7 @@ fn keywords(pieces: &[Piece]) -> String {
                     text.push_str("''");
                 }
             }
-            Piece::PutIn(value) => text.push_str(value),
+            Piece::Inserted(value) => text.push_str(value),
         }
     }
     text
@@ -151,7 +151,7 @@ mod tests {
         for part in text.split('}') {
             let (written, value) = part.split_once('{').map_or((part, None), |(a, b)| (a, Some(b)));
             pieces.push(Piece::Written(written.to_owned()));
-            pieces.extend(value.map(|value| Piece::PutIn(value.to_owned())));
+            pieces.extend(value.map(|value| Piece::Inserted(value.to_owned())));
         }
         pieces
     }

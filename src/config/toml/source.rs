@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::toml::fault::{Fault, Place};
+use crate::config::toml::fault::{ConfigFault, Location};
 
 /// Largest file that is read, in bytes: some 50 000 targets. The limit keeps `-c /dev/zero` from filling the
 /// memory.
@@ -24,7 +24,7 @@ pub(in crate::config) struct Source {
 
 /// Place in a source; line and column are counted when they are asked for.
 #[derive(Clone, Copy)]
-pub(in crate::config) struct At<'a> {
+pub(in crate::config) struct SourceOffset<'a> {
     /// File of the place.
     pub source: &'a Source,
     /// Distance from the start of the file's text, in bytes.
@@ -32,7 +32,7 @@ pub(in crate::config) struct At<'a> {
 }
 
 /// Reads every file that `paths` name, folders opened up. A file that cannot be read is a fault.
-pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
+pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<ConfigFault>) {
     let mut sources = Vec::new();
     let mut faults = Vec::new();
     let mut order = 0;
@@ -52,7 +52,7 @@ pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
                 }
             }
             Err(text) => {
-                faults.push(Fault { place: start(order, path), text });
+                faults.push(ConfigFault { location: first_location(order, path), text });
                 order += 1;
             }
         }
@@ -62,8 +62,8 @@ pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<Fault>) {
 
 impl Source {
     /// Reads the file at `path`; `hint` says what to do if there is none.
-    pub fn load(order: usize, path: &Path, hint: &str) -> Result<Source, Fault> {
-        let fault = |text| Fault { place: start(order, path), text };
+    pub fn load(order: usize, path: &Path, hint: &str) -> Result<Source, ConfigFault> {
+        let fault = |text| ConfigFault { location: first_location(order, path), text };
         let bytes = match read_bounded(path, FILE_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -93,8 +93,8 @@ impl Source {
     }
 
     /// Returns the place `offset` bytes from the start.
-    pub fn at(&self, offset: usize) -> At<'_> {
-        At { source: self, offset }
+    pub fn at(&self, offset: usize) -> SourceOffset<'_> {
+        SourceOffset { source: self, offset }
     }
 
     /// Returns `path` as it is, or, if it is relative, as seen from the folder of this file.
@@ -103,17 +103,17 @@ impl Source {
     }
 }
 
-impl At<'_> {
+impl SourceOffset<'_> {
     /// Returns the place with its line and column.
-    pub fn place(self) -> Place {
+    pub fn location(self) -> Location {
         let Source { order, path, text, lines } = self.source;
         let offset = self.offset.min(text.len());
         // The first line starts at 0, so at least one starts here or before.
-        let line = lines.partition_point(|start| *start <= offset);
+        let line = lines.partition_point(|line_start| *line_start <= offset);
         let before = &text.as_bytes()[lines[line - 1]..offset];
         // Count every byte but those that continue a character.
         let characters = before.iter().filter(|byte| **byte & 0xc0 != 0x80);
-        Place {
+        Location {
             order: *order,
             path: path.display().to_string(),
             line,
@@ -122,8 +122,8 @@ impl At<'_> {
     }
 
     /// Returns a fault at this place.
-    pub fn fault(self, text: impl Into<String>) -> Fault {
-        Fault { place: self.place(), text: text.into() }
+    pub fn fault(self, text: impl Into<String>) -> ConfigFault {
+        ConfigFault { location: self.location(), text: text.into() }
     }
 }
 
@@ -187,6 +187,6 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Returns the first place of the file at `path`.
-fn start(order: usize, path: &Path) -> Place {
-    Place { order, path: path.display().to_string(), line: 1, column: 1 }
+fn first_location(order: usize, path: &Path) -> Location {
+    Location { order, path: path.display().to_string(), line: 1, column: 1 }
 }

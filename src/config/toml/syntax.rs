@@ -3,7 +3,7 @@
 use toml_span::ErrorKind;
 
 use crate::config::toml::fault::quoted;
-use crate::config::toml::source::{At, Source};
+use crate::config::toml::source::{Source, SourceOffset};
 
 /// Returns the fault of the syntax, in our words.
 pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> String {
@@ -35,7 +35,7 @@ pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> St
         ErrorKind::RedefineAsArray => "stands as a table and as a list of tables".to_string(),
         ErrorKind::MultilineStringKey => "a key stands on one line".to_string(),
         ErrorKind::DottedKeyInvalidType { first } => {
-            let place = source.at(first.start).place();
+            let place = source.at(first.start).location();
             format!("this key has a value already and cannot be a table: first at {place}")
         }
         _ => error.to_string(),
@@ -43,6 +43,6 @@ pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> St
 }
 
 /// Returns the fault of a key or table that stands in a second place, in one file or in two.
-pub(in crate::config) fn set_twice(name: &str, first: At<'_>) -> String {
-    format!("{} is set twice: first at {}", quoted(name), first.place())
+pub(in crate::config) fn set_twice(name: &str, first: SourceOffset<'_>) -> String {
+    format!("{} is set twice: first at {}", quoted(name), first.location())
 }

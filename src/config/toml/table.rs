@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use toml_span::Value;
 use toml_span::value::Table;
 
-use crate::config::pem;
-use crate::config::toml::context::Reader;
+use crate::config::pem::PemCache;
+use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
-use crate::config::toml::source::{At, Source};
+use crate::config::toml::source::{Source, SourceOffset};
 use crate::config::toml::syntax::{set_twice, syntax};
 
 /// TOML of one file.
@@ -21,11 +21,11 @@ pub(in crate::config) struct Document<'a> {
 
 /// Table, of one file or of several that add to the same one.
 pub(in crate::config) struct Section<'a> {
-    reader: &'a Reader<'a>,
+    context: &'a ReadContext<'a>,
     /// Words for faults: "in [probe]".
     place: &'static str,
     /// Place at which the table begins first.
-    pub at: At<'a>,
+    pub at: SourceOffset<'a>,
     /// Values that nobody asked for yet, by key.
     left: BTreeMap<&'a str, Vec<Item<'a>>>,
     asked: Vec<&'static str>,
@@ -33,18 +33,18 @@ pub(in crate::config) struct Section<'a> {
 
 /// Value of a key, and its place.
 #[derive(Clone)]
-pub(in crate::config) struct Set<'a, T> {
+pub(in crate::config) struct Setting<'a, T> {
     pub value: T,
-    pub at: At<'a>,
+    pub at: SourceOffset<'a>,
 }
 
 impl<'a> Document<'a> {
     /// Parses the TOML of `source`; a fault in its syntax hides the rest of that file.
-    pub fn parse(source: &'a Source, reader: &Reader<'_>) -> Option<Document<'a>> {
+    pub fn parse(source: &'a Source, context: &ReadContext<'_>) -> Option<Document<'a>> {
         match toml_span::parse(&source.text) {
             Ok(root) => Some(Document { source, root }),
             Err(error) => {
-                reader.fault(source.at(error.span.start), syntax(&error, source));
+                context.fault(source.at(error.span.start), syntax(&error, source));
                 None
             }
         }
@@ -54,11 +54,11 @@ impl<'a> Document<'a> {
 impl<'a> Section<'a> {
     /// Returns the top level of all files together; `first` is the place at which they begin.
     pub fn top(
-        reader: &'a Reader<'a>,
-        first: At<'a>,
+        context: &'a ReadContext<'a>,
+        first: SourceOffset<'a>,
         documents: &'a [Document<'a>],
     ) -> Section<'a> {
-        let mut section = Section::empty(reader, "at the top level", first);
+        let mut section = Section::empty(context, "at the top level", first);
         for document in documents {
             if let Some(table) = document.root.as_table() {
                 section.extend(document.source, table);
@@ -67,20 +67,24 @@ impl<'a> Section<'a> {
         section
     }
 
-    fn empty(reader: &'a Reader<'a>, place: &'static str, at: At<'a>) -> Section<'a> {
-        Section { reader, place, at, left: BTreeMap::new(), asked: Vec::new() }
+    fn empty(
+        context: &'a ReadContext<'a>,
+        place: &'static str,
+        at: SourceOffset<'a>,
+    ) -> Section<'a> {
+        Section { context, place, at, left: BTreeMap::new(), asked: Vec::new() }
     }
 
     fn extend(&mut self, source: &'a Source, table: &'a Table<'a>) {
         for (key, value) in table {
-            let item = Item::new(self.reader, source, key, value);
+            let item = Item::new(self.context, source, key, value);
             self.left.entry(item.name).or_default().push(item);
         }
     }
 
     /// Returns the table of that name, empty if there is none; several files may each set a part of it.
     pub fn section(&mut self, name: &'static str, place: &'static str) -> Section<'a> {
-        let mut section = Section::empty(self.reader, place, self.at);
+        let mut section = Section::empty(self.context, place, self.at);
         for (i, item) in self.every(name).into_iter().enumerate() {
             if i == 0 {
                 section.at = item.key;
@@ -103,10 +107,10 @@ impl<'a> Section<'a> {
         name: &'static str,
         place: &'static str,
     ) -> Option<Section<'a>> {
-        let before = self.reader.count();
+        let before = self.context.count();
         let any = self.has(name);
         let section = self.section(name, place);
-        (any && self.reader.count() == before).then_some(section)
+        (any && self.context.count() == before).then_some(section)
     }
 
     /// Returns the tables of that name in all files: `[[name]]`. Each is made when its turn comes, since
@@ -116,7 +120,7 @@ impl<'a> Section<'a> {
         name: &'static str,
         place: &'static str,
     ) -> impl Iterator<Item = Section<'a>> + use<'a> {
-        let reader = self.reader;
+        let context = self.context;
         let wanted = move |item: Item<'a>| {
             item.wanted(&format!("a list of tables: write [[{name}]]"));
         };
@@ -132,7 +136,7 @@ impl<'a> Section<'a> {
             if table.is_none() {
                 wanted(item);
             }
-            let mut section = Section::empty(reader, place, item.at);
+            let mut section = Section::empty(context, place, item.at);
             section.extend(item.at.source, table?);
             Some(section)
         })
@@ -144,23 +148,23 @@ impl<'a> Section<'a> {
     }
 
     /// Returns the place of that key, if it is there and was not asked for yet.
-    pub fn place(&self, name: &str) -> Option<At<'a>> {
+    pub fn place(&self, name: &str) -> Option<SourceOffset<'a>> {
         Some(self.left.get(name)?.first()?.key)
     }
 
     /// Returns the results for files with certificates and keys.
-    pub fn pem(&self) -> &'a pem::Cache {
-        &self.reader.pem
+    pub fn pem(&self) -> &'a PemCache {
+        &self.context.pem
     }
 
     /// Takes note of a fault of the table as a whole.
     pub fn fault(&self, text: impl Into<String>) {
-        self.reader.fault(self.at, text);
+        self.context.fault(self.at, text);
     }
 
     /// Takes note of a fault of one of the table's values.
-    pub fn fault_at(&self, at: At<'_>, text: impl Into<String>) {
-        self.reader.fault(at, text);
+    pub fn fault_at(&self, at: SourceOffset<'_>, text: impl Into<String>) {
+        self.context.fault(at, text);
     }
 
     /// Returns every value of a key that adds up over files.
@@ -174,13 +178,13 @@ impl<'a> Section<'a> {
         &mut self,
         name: &'static str,
         how: impl FnOnce(Item<'a>) -> Option<T>,
-    ) -> Option<Set<'a, T>> {
+    ) -> Option<Setting<'a, T>> {
         let items = self.every(name);
         let (first, others) = items.split_first()?;
         for other in others {
-            self.reader.fault(other.key, set_twice(name, first.key));
+            self.context.fault(other.key, set_twice(name, first.key));
         }
-        how(*first).map(|value| Set { value, at: first.at })
+        how(*first).map(|value| Setting { value, at: first.at })
     }
 
     /// Returns the value as [`Section::set`] does, without the place.
@@ -204,7 +208,7 @@ impl<'a> Section<'a> {
                 None => format!("allowed are {}", self.asked.join(", ")),
             };
             let key = quoted(item.name);
-            self.reader.fault(item.key, format!("unknown key {key} {}: {advice}", self.place));
+            self.context.fault(item.key, format!("unknown key {key} {}: {advice}", self.place));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The keys of a target, in `[[target]]` and `[defaults]`: their bounds, their defaults, and the way from a
 //! target's own keys and the defaults to one [`Target`].
 
+mod remarks;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

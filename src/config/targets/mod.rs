@@ -4,6 +4,5 @@
 pub(in crate::config) mod address;
 mod connect;
 pub(in crate::config) mod keys;
-mod remarks;
 pub(in crate::config) mod tcp;
 pub(in crate::config) mod values;

@@ -24,9 +24,9 @@ impl IdentityKeys {
         let (has_cert, has_key) = (section.has("cert_file"), section.has("key_file"));
         let has_password = section.has("key_password");
         let any = has_cert || has_key || has_password;
-        let cert_file = section.set("cert_file", Item::file);
-        let key_file = section.set("key_file", Item::file);
-        let key_password = section.set("key_password", Item::secret);
+        let cert_file = section.read_setting("cert_file", Item::file);
+        let key_file = section.read_setting("key_file", Item::file);
+        let key_password = section.read_setting("key_password", Item::secret);
         if let (Some(set), false) = (&cert_file, has_key) {
             section.fault_at(set.at, "cert_file without key_file: a certificate needs its key");
         }
@@ -38,7 +38,7 @@ impl IdentityKeys {
         }
         if let (Some(cert), Some(key)) = (&cert_file, &key_file) {
             let password = key_password.as_ref().map(|set| set.value.as_str());
-            match section.pem().pair(&cert.value, &key.value, password) {
+            match section.pem().check_pair(&cert.value, &key.value, password) {
                 // A password that is there but wrong has its fault already.
                 Err(PairFault::Key(_)) if key_password.is_none() && has_password => {}
                 Err(PairFault::Key(why)) => section.fault_at(key.at, format!("key_file {why}")),

@@ -25,15 +25,15 @@ pub use self::postgres::PostgresConfig;
 pub use self::postgres::dsn::{Dsn, SslMode};
 pub use self::print::print;
 pub use self::reader::{Need, read};
-pub use self::remarks::crowd;
+pub use self::remarks::describe_overload;
 pub use self::sections::{
     LogConfig, ProbeConfig, ReloadOn, RetentionConfig, ServeConfig, SpoolConfig, SqliteConfig,
     UplinkConfig, WriteConfig,
 };
-pub use self::targets::keys::lone_target;
-pub use self::targets::values::header;
+pub use self::targets::keys::parse_target;
+pub use self::targets::values::make_header;
 pub use self::toml::fault::{ConfigFault, ConfigFaults, Location, Remark};
-pub use self::toml::source::files;
+pub use self::toml::source::list_files;
 
 /// File that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/sitewatch/config.toml";

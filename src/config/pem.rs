@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 
-use crate::config::toml::source::{cause, read_bounded};
+use crate::config::toml::source::{describe, read_bounded};
 
 /// Largest file that is read, in bytes: a system's bundle has some 300 KB.
 const FILE_MAX: u64 = 8 << 20;
@@ -34,16 +34,21 @@ pub(in crate::config) struct PemCache {
 
 impl PemCache {
     /// Checks a file as [`certificates`] does, or returns the earlier result.
-    pub fn certificates(&self, path: &Path) -> Result<(), String> {
+    pub fn check_certificates(&self, path: &Path) -> Result<(), String> {
         let mut known = self.certificates.borrow_mut();
-        known.entry(path.to_owned()).or_insert_with(|| certificates(path)).clone()
+        known.entry(path.to_owned()).or_insert_with(|| check_certificates(path)).clone()
     }
 
     /// Checks files as [`pair`] does, or returns the earlier result.
-    pub fn pair(&self, cert: &Path, key: &Path, password: Option<&str>) -> Result<(), PairFault> {
+    pub fn check_pair(
+        &self,
+        cert: &Path,
+        key: &Path,
+        password: Option<&str>,
+    ) -> Result<(), PairFault> {
         let named = (cert.to_owned(), key.to_owned(), password.map(str::to_owned));
         let mut known = self.pairs.borrow_mut();
-        known.entry(named).or_insert_with(|| pair(cert, key, password)).clone()
+        known.entry(named).or_insert_with(|| check_pair(cert, key, password)).clone()
     }
 }
 
@@ -51,7 +56,7 @@ impl PemCache {
 ///
 /// # Errors
 /// The reason for which it does not, in words that follow the file's name.
-pub(in crate::config) fn certificates(path: &Path) -> Result<(), String> {
+pub(in crate::config) fn check_certificates(path: &Path) -> Result<(), String> {
     read_certificates(path).map(drop)
 }
 
@@ -59,7 +64,7 @@ pub(in crate::config) fn certificates(path: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// The file that is at fault, and the reason.
-pub(in crate::config) fn pair(
+pub(in crate::config) fn check_pair(
     cert: &Path,
     key: &Path,
     password: Option<&str>,
@@ -95,5 +100,5 @@ fn read_certificates(path: &Path) -> Result<X509, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    read_bounded(path, FILE_MAX).map_err(|error| format!("cannot be read: {}", cause(&error)))
+    read_bounded(path, FILE_MAX).map_err(|error| format!("cannot be read: {}", describe(&error)))
 }

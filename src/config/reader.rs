@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::environment::Environment;
-use crate::config::kafka::kafka;
-use crate::config::postgres::postgres;
-use crate::config::remarks::{RemarkOffsets, remark};
-use crate::config::sections::{log, probe, retention, serve, spool, sqlite, uplink, write};
+use crate::config::kafka::read_kafka;
+use crate::config::postgres::read_postgres;
+use crate::config::remarks::{RemarkOffsets, add_remarks};
+use crate::config::sections::{
+    read_log, read_probe, read_retention, read_serve, read_spool, read_sqlite, read_uplink,
+    read_write,
+};
 use crate::config::targets::address::{self, Address};
 use crate::config::targets::keys::{self, TargetKeys};
 use crate::config::targets::tcp;
@@ -88,26 +91,26 @@ pub fn read(
     for section in top.sections("target", "in [[target]]") {
         targets.read_table(section);
     }
-    for item in top.every("targets") {
+    for item in top.take_all("targets") {
         targets.read_list(item);
     }
     if let Some(list) = &list {
         targets.read_file(list);
     }
     has.targets = !targets.names.is_empty() || context.count() > before;
-    let (probe, in_flight, bodies_at) = probe(&mut top);
-    let (uplink, canaries) = uplink(&mut top);
-    let spool = spool(&mut top);
-    let sqlite = sqlite(&mut top, SqliteConfig::in_folder(&state_dir));
-    let kafka = kafka(&mut top);
-    let postgres = postgres(&mut top);
-    let write = write(&mut top);
-    let retention = retention(&mut top);
-    let serve = serve(&mut top);
-    let log = log(&mut top);
+    let (probe, in_flight, bodies_at) = read_probe(&mut top);
+    let (uplink, canaries) = read_uplink(&mut top);
+    let spool = read_spool(&mut top);
+    let sqlite = read_sqlite(&mut top, SqliteConfig::in_folder(&state_dir));
+    let kafka = read_kafka(&mut top);
+    let postgres = read_postgres(&mut top);
+    let write = read_write(&mut top);
+    let retention = read_retention(&mut top);
+    let serve = read_serve(&mut top);
+    let log = read_log(&mut top);
     top.finish();
 
-    if let Some(text) = no_room(&probe, &targets.done) {
+    if let Some(text) = find_body_fault(&probe, &targets.done) {
         context.fault(bodies_at.unwrap_or(first.at(0)), text);
     }
     if all_read {
@@ -134,7 +137,7 @@ pub fn read(
         log,
         remarks: Vec::new(),
     };
-    remark(&config, &RemarkOffsets { first: first.at(0), canaries, in_flight }, &context);
+    add_remarks(&config, &RemarkOffsets { first: first.at(0), canaries, in_flight }, &context);
     config.remarks = context.into_remarks();
     Ok(config)
 }
@@ -201,10 +204,10 @@ impl<'a> Targets<'a> {
             self.context.fault(section.at, "url is missing: every [[target]] needs one");
         }
         let has_name = section.has("name");
-        let address = section.set("url", |it| keys::url(it, "a URL in quotes"));
-        let name = section.set("name", |it| it.words(1, NAME_MAX));
+        let address = section.read_setting("url", |it| keys::read_url(it, "a URL in quotes"));
+        let name = section.read_setting("name", |it| it.words(1, NAME_MAX));
         if let Some(address) = &address {
-            tcp::refuse_others(&section, &address.value.url);
+            tcp::refuse_foreign_keys(&section, &address.value.url);
         }
         let keys = TargetKeys::read(&mut section);
         let broken = self.context.count() > before;
@@ -229,7 +232,7 @@ impl<'a> Targets<'a> {
     /// Reads a list of URLs: `targets`.
     fn read_list(&mut self, item: Item<'a>) {
         for item in item.list("a list of URLs, such as [\"example.org\"]").unwrap_or_default() {
-            if let Some(address) = keys::url(item, "a URL in quotes, or a [[target]]") {
+            if let Some(address) = keys::read_url(item, "a URL in quotes, or a [[target]]") {
                 self.add_plain(address, item.at);
             }
         }
@@ -250,7 +253,7 @@ impl<'a> Targets<'a> {
             }
             match address::parse(url) {
                 Ok(address) => self.add_plain(address, at),
-                Err(cause) => self.context.fault(at, keys::url_fault(url, &cause)),
+                Err(cause) => self.context.fault(at, keys::describe_url_fault(url, &cause)),
             }
         }
     }
@@ -285,9 +288,9 @@ impl<'a> Targets<'a> {
     fn add(&mut self, address: Address, name: &str, keys: &TargetKeys<'a>) {
         if !self.defaults.broken {
             let has_login = address.login.is_some();
-            let target = keys.target(&self.defaults.keys, address, name);
-            keys.judge(&self.defaults.keys, &target, has_login, self.context);
-            keys.remark(&self.defaults.keys, &target, self.context);
+            let target = keys.make_target(&self.defaults.keys, address, name);
+            keys.check_combinations(&self.defaults.keys, &target, has_login, self.context);
+            keys.add_remarks(&self.defaults.keys, &target, self.context);
             self.done.push(Arc::new(target));
         }
     }
@@ -313,7 +316,7 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
 
 /// Returns a fault if one body alone may be larger than all that are held at once: such a body could never be
 /// judged.
-fn no_room(probe: &ProbeConfig, targets: &[Arc<Target>]) -> Option<String> {
+fn find_body_fault(probe: &ProbeConfig, targets: &[Arc<Target>]) -> Option<String> {
     let kept = targets.iter().filter(|target| target.wants_body());
     let largest = kept.max_by_key(|target| target.max_body)?;
     (largest.max_body > probe.bodies_max).then(|| {

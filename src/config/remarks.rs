@@ -28,7 +28,7 @@ pub(in crate::config) struct RemarkOffsets<'a> {
 }
 
 /// Takes note of the remarks on `config`.
-pub(in crate::config) fn remark(
+pub(in crate::config) fn add_remarks(
     config: &Config,
     places: &RemarkOffsets<'_>,
     context: &ReadContext<'_>,
@@ -39,7 +39,7 @@ pub(in crate::config) fn remark(
     if let Some(at) = places.canaries.filter(|_| asks_no_name(config)) {
         context.remark(at, NAMELESS);
     }
-    if let Some(text) = crowd(config) {
+    if let Some(text) = describe_overload(config) {
         context.remark(places.in_flight.unwrap_or(places.first), text);
     }
 }
@@ -74,7 +74,7 @@ fn is_address(canary: &str) -> bool {
 
 /// Returns a remark if checks would wait for one another when every target times out: a site that is down
 /// must not delay those that are up.
-pub fn crowd(config: &Config) -> Option<String> {
+pub fn describe_overload(config: &Config) -> Option<String> {
     let share = |target: &Arc<Target>| {
         let longest = target.timeout.as_secs_f64() * f64::from(target.attempts);
         longest / target.interval.as_secs_f64()

@@ -155,13 +155,13 @@ impl Default for LogConfig {
 }
 
 /// Reads `[probe]`. Returns it with the places of its `max_in_flight` and `bodies_max`.
-pub(in crate::config) fn probe<'a>(
+pub(in crate::config) fn read_probe<'a>(
     top: &mut Section<'a>,
 ) -> (ProbeConfig, Option<SourceOffset<'a>>, Option<SourceOffset<'a>>) {
     let default = ProbeConfig::default();
     let mut section = top.section("probe", "in [probe]");
-    let in_flight = section.set("max_in_flight", |it| it.number(1, 10_000));
-    let bodies = section.set("bodies_max", |it| it.memory(4 << 10, 1 << 30));
+    let in_flight = section.read_setting("max_in_flight", |it| it.number(1, 10_000));
+    let bodies = section.read_setting("bodies_max", |it| it.memory(4 << 10, 1 << 30));
     let probe = ProbeConfig {
         max_in_flight: in_flight.as_ref().map_or(default.max_in_flight, |set| set.value as usize),
         bodies_max: bodies.as_ref().map_or(default.bodies_max, |set| set.value),
@@ -176,7 +176,7 @@ pub(in crate::config) fn probe<'a>(
     (probe, in_flight.map(|set| set.at), bodies.map(|set| set.at))
 }
 
-pub(in crate::config) fn spool(top: &mut Section<'_>) -> SpoolConfig {
+pub(in crate::config) fn read_spool(top: &mut Section<'_>) -> SpoolConfig {
     let mut section = top.section("spool", "in [spool]");
     let memory = section.read("memory", |it| it.memory(64 << 10, 1 << 30));
     section.finish();
@@ -184,13 +184,13 @@ pub(in crate::config) fn spool(top: &mut Section<'_>) -> SpoolConfig {
 }
 
 /// Reads `[uplink]`. Returns it with the place of its `canaries`.
-pub(in crate::config) fn uplink<'a>(
+pub(in crate::config) fn read_uplink<'a>(
     top: &mut Section<'a>,
 ) -> (UplinkConfig, Option<SourceOffset<'a>>) {
     let mut section = top.section("uplink", "in [uplink]");
-    let canaries = section.set("canaries", |item| {
+    let canaries = section.read_setting("canaries", |item| {
         let items = item.list("a list of host:port, such as [\"gateway.example.org:443\"]")?;
-        let canaries: Vec<String> = items.iter().filter_map(|it| canary(*it)).collect();
+        let canaries: Vec<String> = items.iter().filter_map(|it| read_canary(*it)).collect();
         (canaries.len() == items.len()).then_some(canaries)
     });
     section.finish();
@@ -198,7 +198,7 @@ pub(in crate::config) fn uplink<'a>(
     (UplinkConfig { canaries: canaries.map(|set| set.value) }, at)
 }
 
-fn canary(item: Item<'_>) -> Option<String> {
+fn read_canary(item: Item<'_>) -> Option<String> {
     let text = item.string("a host and port in quotes, such as \"192.0.2.1:53\"")?;
     if !is_host_and_port(&text) {
         item.refuse("is not host:port: write it like example.org:443 or [2001:db8::1]:53");
@@ -207,7 +207,7 @@ fn canary(item: Item<'_>) -> Option<String> {
     Some(text)
 }
 
-pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: SqliteConfig) -> SqliteConfig {
+pub(in crate::config) fn read_sqlite(top: &mut Section<'_>, default: SqliteConfig) -> SqliteConfig {
     let mut section = top.section("sqlite", "in [sqlite]");
     let sqlite = SqliteConfig {
         path: section.read("path", Item::path).unwrap_or(default.path),
@@ -219,7 +219,7 @@ pub(in crate::config) fn sqlite(top: &mut Section<'_>, default: SqliteConfig) ->
     sqlite
 }
 
-pub(in crate::config) fn write(top: &mut Section<'_>) -> WriteConfig {
+pub(in crate::config) fn read_write(top: &mut Section<'_>) -> WriteConfig {
     let default = WriteConfig::default();
     let mut section = top.section("write", "in [write]");
     let batch_max = section.read("batch_max", |it| it.number(1, 1_000_000));
@@ -236,7 +236,7 @@ pub(in crate::config) fn write(top: &mut Section<'_>) -> WriteConfig {
     write
 }
 
-pub(in crate::config) fn retention(top: &mut Section<'_>) -> RetentionConfig {
+pub(in crate::config) fn read_retention(top: &mut Section<'_>) -> RetentionConfig {
     let default = RetentionConfig::default();
     let mut section = top.section("retention", "in [retention]");
     let mut read =
@@ -249,7 +249,7 @@ pub(in crate::config) fn retention(top: &mut Section<'_>) -> RetentionConfig {
     retention
 }
 
-pub(in crate::config) fn serve(top: &mut Section<'_>) -> ServeConfig {
+pub(in crate::config) fn read_serve(top: &mut Section<'_>) -> ServeConfig {
     let mut section = top.section("serve", "in [serve]");
     let listen = section.read("listen", |it| {
         let text = it.string("an address and port in quotes, such as \"127.0.0.1:8380\"")?;
@@ -260,7 +260,7 @@ pub(in crate::config) fn serve(top: &mut Section<'_>) -> ServeConfig {
     ServeConfig { listen }
 }
 
-pub(in crate::config) fn log(top: &mut Section<'_>) -> LogConfig {
+pub(in crate::config) fn read_log(top: &mut Section<'_>) -> LogConfig {
     const LEVELS: [(&str, LevelFilter); 6] = [
         ("off", LevelFilter::Off),
         ("error", LevelFilter::Error),

@@ -108,19 +108,19 @@ impl fmt::Debug for KafkaSasl {
 }
 
 /// Reads `[kafka]`. Returns none if there is no such table, or no right `brokers` in it, which is a fault.
-pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<KafkaConfig> {
+pub(in crate::config) fn read_kafka(top: &mut Section<'_>) -> Option<KafkaConfig> {
     let mut section = top.section_if_any("kafka", "in [kafka]")?;
     if !section.has("brokers") {
         section.fault("brokers is missing: [kafka] needs some, such as [\"kafka-1:9092\"]");
     }
-    let brokers = section.read("brokers", brokers);
-    let topic = section.read("topic", topic);
+    let brokers = section.read("brokers", read_brokers);
+    let topic = section.read("topic", read_topic);
     let group = section.read("group", |it| it.words(1, NAME_MAX));
     let partitions = section.read("partitions", |it| it.number(1, 10_000));
-    let replicas = section.read("replicas", replicas);
+    let replicas = section.read("replicas", read_replicas);
     let create_topic = section.read("create_topic", Item::boolean);
     let has_tls = section.has("tls");
-    let tls = section.section_if_any("tls", "in [kafka.tls]").map(tls);
+    let tls = section.section_if_any("tls", "in [kafka.tls]").map(read_tls);
     let sasl = section.section_if_any("sasl", "in [kafka.sasl]");
     if let (Some(sasl), false) = (&sasl, has_tls) {
         sasl.fault(
@@ -128,7 +128,7 @@ pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<KafkaConfig> {
              add [kafka.tls], which may be empty",
         );
     }
-    let sasl = sasl.and_then(sasl_of);
+    let sasl = sasl.and_then(read_sasl);
     let properties = properties::read(section.every("properties"));
     section.finish();
     Some(KafkaConfig {
@@ -144,17 +144,17 @@ pub(in crate::config) fn kafka(top: &mut Section<'_>) -> Option<KafkaConfig> {
     })
 }
 
-fn brokers(item: Item<'_>) -> Option<Vec<String>> {
+fn read_brokers(item: Item<'_>) -> Option<Vec<String>> {
     let items = item.list("a list of host:port, such as [\"kafka-1:9092\"]")?;
     if items.is_empty() {
         item.fault("brokers is empty: give at least one, such as [\"kafka-1:9092\"]");
         return None;
     }
-    let brokers: Vec<String> = items.iter().filter_map(|it| broker(*it)).collect();
+    let brokers: Vec<String> = items.iter().filter_map(|it| read_broker(*it)).collect();
     (brokers.len() == items.len()).then_some(brokers)
 }
 
-fn broker(item: Item<'_>) -> Option<String> {
+fn read_broker(item: Item<'_>) -> Option<String> {
     let text = item.string("a host and port in quotes, such as \"kafka-1:9092\"")?;
     let cause = if text.contains("://") {
         "has a scheme: write host:port alone; [kafka.tls] switches TLS on"
@@ -166,7 +166,7 @@ fn broker(item: Item<'_>) -> Option<String> {
         return Some(text);
     };
     // A user who takes the entry for a URL may have put a password before the @.
-    item.fault(format!("brokers {} {cause}", quoted(&address::shown(item.written()))));
+    item.fault(format!("brokers {} {cause}", quoted(&address::redact(item.written()))));
     None
 }
 
@@ -181,7 +181,7 @@ pub(in crate::config) fn is_host_and_port(text: &str) -> bool {
     is_right && port.starts_with(|c| ('1'..='9').contains(&c)) && port.parse::<u16>().is_ok()
 }
 
-fn topic(item: Item<'_>) -> Option<String> {
+fn read_topic(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let is_right = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let fits = (1..=NAME_MAX).contains(&text.len()) && text.chars().all(is_right);
@@ -194,7 +194,7 @@ fn topic(item: Item<'_>) -> Option<String> {
     Some(text)
 }
 
-fn replicas(item: Item<'_>) -> Option<i32> {
+fn read_replicas(item: Item<'_>) -> Option<i32> {
     const WANTED: &str = "1 to 100, or -1 for the broker's default";
     let Some(number) = item.integer() else {
         item.wanted(&format!("a number, {WANTED}"));
@@ -207,14 +207,14 @@ fn replicas(item: Item<'_>) -> Option<i32> {
     Some(number as i32)
 }
 
-fn tls(mut section: Section<'_>) -> KafkaTls {
+fn read_tls(mut section: Section<'_>) -> KafkaTls {
     let ca_file = section.read("ca_file", Item::certificates);
     let identity = IdentityKeys::read(&mut section).identity;
     section.finish();
     KafkaTls { ca_file, identity }
 }
 
-fn sasl_of(mut section: Section<'_>) -> Option<KafkaSasl> {
+fn read_sasl(mut section: Section<'_>) -> Option<KafkaSasl> {
     for key in ["mechanism", "username", "password"] {
         if !section.has(key) {
             let text = "[kafka.sasl] needs mechanism, username and password";

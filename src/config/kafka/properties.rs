@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
 use crate::config::toml::source::SourceOffset;
-use crate::config::toml::syntax::set_twice;
+use crate::config::toml::syntax::describe_repeat;
 
 /// Settings that are refused, and the reason. A name that ends in a point stands for all that begin so.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -146,9 +146,9 @@ fn collect<'a>(
             collect(entry, &format!("{name}."), found);
             continue;
         }
-        if let Some(value) = setting(entry, &name) {
+        if let Some(value) = read_setting(entry, &name) {
             match found.get(&name) {
-                Some((_, first)) => entry.fault_at_key(set_twice(&name, *first)),
+                Some((_, first)) => entry.fault_at_key(describe_repeat(&name, *first)),
                 None => {
                     found.insert(name, (value, entry.key));
                 }
@@ -158,7 +158,7 @@ fn collect<'a>(
 }
 
 /// Returns the value of the setting `name`, as text.
-fn setting(item: Item<'_>, name: &str) -> Option<String> {
+fn read_setting(item: Item<'_>, name: &str) -> Option<String> {
     let is_right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c);
     let shown = quoted(name);
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(is_right) {

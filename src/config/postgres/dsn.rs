@@ -128,13 +128,13 @@ impl Dsn {
         ];
         let set = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let words: Vec<String> =
-            set.map(|(name, value)| format!("{name}={}", word(&value))).collect();
+            set.map(|(name, value)| format!("{name}={}", quote_value(&value))).collect();
         words.join(" ")
     }
 }
 
 /// Returns `value` as keywords have it: quoted where it must be.
-fn word(value: &str) -> String {
+fn quote_value(value: &str) -> String {
     if !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c == '\'' || c == '\\') {
         return value.to_string();
     }
@@ -151,10 +151,10 @@ pub(in crate::config) fn parse(
 ) -> Result<Dsn, Vec<String>> {
     let mut parameters = DsnParameters::read(text, beside).map_err(|fault| vec![fault])?;
     let mut config = tokio_postgres::Config::new();
-    parameters.login(&mut config);
-    let locality = parameters.hosts(&mut config);
-    parameters.patience(&mut config);
-    let dsn = parameters.security(config, locality);
+    parameters.set_login(&mut config);
+    let locality = parameters.set_hosts(&mut config);
+    parameters.set_timeouts(&mut config);
+    let dsn = parameters.set_tls(config, locality);
     if parameters.faults.is_empty() { Ok(dsn) } else { Err(parameters.faults) }
 }
 
@@ -171,7 +171,7 @@ struct HostLocality {
 
 impl DsnParameters<'_> {
     /// Sets the login and the database, the options of the session, and the choice among the hosts.
-    fn login(&mut self, config: &mut tokio_postgres::Config) {
+    fn set_login(&mut self, config: &mut tokio_postgres::Config) {
         if let Some(user) = self.text("user") {
             config.user(&user);
         }
@@ -202,7 +202,7 @@ impl DsnParameters<'_> {
 
     /// Sets hosts, addresses and ports: an address for each host or none, a port for each host or one for
     /// all. Returns the places of the hosts.
-    fn hosts(&mut self, config: &mut tokio_postgres::Config) -> HostLocality {
+    fn set_hosts(&mut self, config: &mut tokio_postgres::Config) -> HostLocality {
         let addresses = self.every("hostaddr", "must be addresses such as 192.0.2.1", |text| {
             text.parse::<IpAddr>().ok()
         });
@@ -261,7 +261,7 @@ impl DsnParameters<'_> {
     }
 
     /// Sets the times after which a connection counts as dead: 0 leaves them to the system, which is slow.
-    fn patience(&mut self, config: &mut tokio_postgres::Config) {
+    fn set_timeouts(&mut self, config: &mut tokio_postgres::Config) {
         let mut number = |name, unit, last| {
             let number = self.number(name, unit).unwrap_or(last);
             (number > 0).then_some(number)
@@ -286,7 +286,7 @@ impl DsnParameters<'_> {
 
     /// Checks that files hold what they must: roots, and a certificate with its key. Files that cannot be
     /// read have their fault already.
-    fn pem(
+    fn check_files(
         &mut self,
         root: Option<&Path>,
         ours: Option<(&Path, &Path)>,
@@ -295,10 +295,10 @@ impl DsnParameters<'_> {
         if !self.faults.is_empty() {
             return;
         }
-        if let Some(Err(why)) = root.map(pem::certificates) {
+        if let Some(Err(why)) = root.map(pem::check_certificates) {
             self.fault(format!("sslrootcert {why}"));
         }
-        let fault = ours.map(|(cert, key)| pem::pair(cert, key, password.as_deref()));
+        let fault = ours.map(|(cert, key)| pem::check_pair(cert, key, password.as_deref()));
         match fault {
             Some(Err(PairFault::Certificate(why))) => self.fault(format!("sslcert {why}")),
             Some(Err(PairFault::Key(why))) => self.fault(format!("sslkey {why}")),
@@ -308,7 +308,7 @@ impl DsnParameters<'_> {
     }
 
     /// Sets TLS as libpq does, except for the default.
-    fn security(&mut self, mut config: tokio_postgres::Config, locality: HostLocality) -> Dsn {
+    fn set_tls(&mut self, mut config: tokio_postgres::Config, locality: HostLocality) -> Dsn {
         let asked = self.choice("sslmode", &SslMode::choices());
         let bindings = [
             ("disable", ChannelBinding::Disable),
@@ -327,7 +327,7 @@ impl DsnParameters<'_> {
         if cert.is_some() != key.is_some() {
             self.fault("sslcert and sslkey go together: give both or neither");
         }
-        self.pem(root_cert.as_deref(), cert.as_deref().zip(key.as_deref()), &key_password);
+        self.check_files(root_cert.as_deref(), cert.as_deref().zip(key.as_deref()), &key_password);
         if key_password.is_some() && key.is_none() {
             self.fault("sslpassword without sslkey: there is no key to open");
         }

@@ -24,22 +24,22 @@ pub struct PostgresConfig {
 }
 
 /// Reads `[postgres]`. Returns none if there is no such table, or no right `url` in it, which is a fault.
-pub(in crate::config) fn postgres(top: &mut Section<'_>) -> Option<PostgresConfig> {
+pub(in crate::config) fn read_postgres(top: &mut Section<'_>) -> Option<PostgresConfig> {
     let mut section = top.section_if_any("postgres", "in [postgres]")?;
     if !section.has("url") {
         let text =
             "[postgres] needs one, such as \"postgresql://sitewatch@db.example.org/sitewatch\"";
         section.fault(format!("url is missing: {text}"));
     }
-    let dsn = section.read("url", url);
-    let schema = section.read("schema", schema);
+    let dsn = section.read("url", read_url);
+    let schema = section.read("schema", read_schema);
     section.finish();
     Some(PostgresConfig { dsn: dsn?, schema: schema.unwrap_or_else(|| "sitewatch".to_string()) })
 }
 
 /// Reads `url`. Its text is never shown: nearly every one holds a password.
-fn url(item: Item<'_>) -> Option<Dsn> {
-    let text = login::connection(&item.pieces("libpq's URI or keywords in quotes")?);
+fn read_url(item: Item<'_>) -> Option<Dsn> {
+    let text = login::join_connection(&item.pieces("libpq's URI or keywords in quotes")?);
     match dsn::parse(&text, &|path| item.at.source.beside(path)) {
         Ok(dsn) => Some(dsn),
         Err(faults) => {
@@ -51,7 +51,7 @@ fn url(item: Item<'_>) -> Option<Dsn> {
     }
 }
 
-fn schema(item: Item<'_>) -> Option<String> {
+fn read_schema(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let is_right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let is_name = (1..=SCHEMA_MAX).contains(&text.len())

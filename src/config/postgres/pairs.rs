@@ -16,11 +16,11 @@ pub(in crate::config) const ENCODE: &str =
 ///
 /// # Errors
 /// A text that says what is wrong.
-pub(in crate::config) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(in crate::config) fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let uri = ["postgresql://", "postgres://"].iter().find_map(|start| text.strip_prefix(start));
     let pairs = match uri {
-        Some(rest) => of_uri(rest)?,
-        None => of_keywords(text)?,
+        Some(rest) => parse_uri(rest)?,
+        None => parse_keywords(text)?,
     };
     if pairs.iter().any(|(_, value)| value.contains('\0')) {
         return Err("holds a NUL".into());
@@ -30,7 +30,7 @@ pub(in crate::config) fn pairs(text: &str) -> Result<Vec<(String, String)>, Stri
 
 /// Takes apart a URI without its scheme. As with libpq, an `@` before the first `/` ends the login, and the
 /// first `:` in the login ends the user.
-fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
+fn parse_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let (login, rest) = match rest.find(['@', '/']) {
         Some(at) if rest[at..].starts_with('@') => (&rest[..at], &rest[at + 1..]),
@@ -43,7 +43,7 @@ fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
         return Err(format!("has an @ too many: {ENCODE}"));
     }
     let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (host, port) = hosts_and_ports(hosts)?;
+    let (host, port) = split_hosts(hosts)?;
     for (name, value) in [
         ("user", user),
         ("password", password),
@@ -51,7 +51,7 @@ fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
         ("port", &port),
         ("dbname", database),
     ] {
-        pairs.push((name.to_string(), decoded(value)?));
+        pairs.push((name.to_string(), decode(value)?));
     }
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let wrong = || format!("has a parameter without \"=\", or with two: {ENCODE}");
@@ -59,14 +59,14 @@ fn of_uri(rest: &str) -> Result<Vec<(String, String)>, String> {
         if value.contains('=') {
             return Err(wrong());
         }
-        pairs.push((decoded(name)?, decoded(value)?));
+        pairs.push((decode(name)?, decode(value)?));
     }
     pairs.retain(|(_, value)| !value.is_empty());
     Ok(pairs)
 }
 
 /// Splits `a:1,[::1]:2` into `a,::1` and `1,2`.
-fn hosts_and_ports(text: &str) -> Result<(String, String), String> {
+fn split_hosts(text: &str) -> Result<(String, String), String> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for part in text.split(',') {
         let (host, port) = match part.strip_prefix('[') {
@@ -85,7 +85,7 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), String> {
 }
 
 /// Decodes `%41` and the like, each of which must have two hex digits.
-fn decoded(text: &str) -> Result<String, String> {
+fn decode(text: &str) -> Result<String, String> {
     for code in text.split('%').skip(1) {
         if !code.get(..2).is_some_and(|code| code.bytes().all(|b| b.is_ascii_hexdigit())) {
             return Err(format!("has a % without two hex digits: {ENCODE}"));
@@ -97,7 +97,7 @@ fn decoded(text: &str) -> Result<String, String> {
 
 /// Takes apart `name = value` with white space between. A value with white space stands in single quotes, and
 /// a backslash takes the next character as it is.
-fn of_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
+fn parse_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -108,7 +108,7 @@ fn of_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(NO_PAIR.into());
         }
-        let (value, after) = keyword_value(after.trim_start())?;
+        let (value, after) = split_value(after.trim_start())?;
         if !value.is_empty() {
             pairs.push((name.to_string(), value));
         }
@@ -122,7 +122,7 @@ const NO_PAIR: &str = "is neither a URI such as postgresql://user@host/database 
                        as host=db user=me (a value with spaces stands in single quotes)";
 
 /// Splits `text` into the value that it begins with, and the rest.
-fn keyword_value(text: &str) -> Result<(String, &str), String> {
+fn split_value(text: &str) -> Result<(String, &str), String> {
     let (quote, text) = match text.strip_prefix('\'') {
         Some(inner) => (true, inner),
         None => (false, text),
@@ -168,7 +168,7 @@ mod tests {
             (r"a=b\", "a=b"),
         ] {
             let text = text.replace("\\t", "\t");
-            let found = pairs(&text).unwrap();
+            let found = parse_pairs(&text).unwrap();
             let found: Vec<String> = found.iter().map(|(n, v)| format!("{n}={v}")).collect();
             assert_eq!(found.join(" "), want, "{text}");
         }
@@ -198,7 +198,7 @@ mod tests {
             "postgresql://u:12/secret@h/d",
             "postgresql://u:p@h/secret@h/d",
         ] {
-            let fault = pairs(text).unwrap_err();
+            let fault = parse_pairs(text).unwrap_err();
             assert!(!fault.contains("secret"), "{text}: {fault}");
         }
     }

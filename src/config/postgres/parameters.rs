@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::postgres::pairs::pairs;
+use crate::config::postgres::pairs::parse_pairs;
 use crate::config::toml::fault::quoted;
-use crate::config::toml::source::readable;
+use crate::config::toml::source::check_readable;
 
 /// Parameters that are understood, in the order in which faults list them.
 const KNOWN: [&str; 23] = [
@@ -89,7 +89,7 @@ impl<'a> DsnParameters<'a> {
         beside: &'a dyn Fn(&str) -> PathBuf,
     ) -> Result<DsnParameters<'a>, String> {
         let mut parameters = DsnParameters { values: BTreeMap::new(), faults: Vec::new(), beside };
-        for (name, value) in pairs(text)? {
+        for (name, value) in parse_pairs(text)? {
             parameters.add(&name, value);
         }
         Ok(parameters)
@@ -156,7 +156,7 @@ impl<'a> DsnParameters<'a> {
     /// Takes the value, a file that can be read.
     pub fn file(&mut self, name: &str) -> Option<PathBuf> {
         let path = (self.beside)(&self.text(name)?);
-        if let Err(cause) = readable(&path) {
+        if let Err(cause) = check_readable(&path) {
             let path = quoted(&path.to_string_lossy());
             self.fault(format!("{name} {path} cannot be read: {cause}"));
         }

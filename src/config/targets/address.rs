@@ -55,8 +55,8 @@ pub(in crate::config) fn parse(text: &str) -> Result<Address, String> {
     }
     let is_tcp = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("tcp"));
     let (url, login) = match scheme {
-        _ if is_tcp => (host_and_port(rest)?, None),
-        scheme => taken_apart(&format!("{}://{rest}", scheme.unwrap_or("https")))?,
+        _ if is_tcp => (parse_tcp(rest)?, None),
+        scheme => split_login(&format!("{}://{rest}", scheme.unwrap_or("https")))?,
     };
     let shown = &rest[host_at..];
     let shown = &shown[..shown.find(['?', '#']).unwrap_or(shown.len())];
@@ -80,7 +80,7 @@ fn hides_a_login(authority: &str, after: &str) -> bool {
 }
 
 /// Reads a URL of `tcp`, from the text behind its `://`.
-fn host_and_port(text: &str) -> Result<Url, String> {
+fn parse_tcp(text: &str) -> Result<Url, String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains(['/', '?', '#', '@']) {
         return Err("is more than a host and a port: write it like tcp://example.org:25".into());
@@ -90,7 +90,7 @@ fn host_and_port(text: &str) -> Result<Url, String> {
         return Err("has no port: write it like tcp://example.org:25".into());
     };
     // Read the host as that of any site, in whatever script.
-    let (site, _) = taken_apart(&format!("https://{text}"))?;
+    let (site, _) = split_login(&format!("https://{text}"))?;
     let host = site.host_str().unwrap_or_default();
     Url::parse(&format!("tcp://{host}:{port}")).map_err(|error| format!("is not a URL: {error}"))
 }
@@ -99,9 +99,9 @@ fn host_and_port(text: &str) -> Result<Url, String> {
 ///
 /// # Errors
 /// The same as for [`parse`].
-pub(in crate::config) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>), String> {
+pub(in crate::config) fn split_login(whole: &str) -> Result<(Url, Option<Login>), String> {
     let mut url = Url::parse(whole).map_err(|error| format!("is not a URL: {error}"))?;
-    let login = login(&url)?;
+    let login = read_login(&url)?;
     // Both calls fail only for URLs without a host, and those have no user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -111,7 +111,7 @@ pub(in crate::config) fn taken_apart(whole: &str) -> Result<(Url, Option<Login>)
 
 /// Returns `text` as a fault may show it. A text that is not a URL may have its password anywhere before an
 /// `@`, so all before it is left out; so is all after a `?` or `#`.
-pub(in crate::config) fn shown(text: &str) -> String {
+pub(in crate::config) fn redact(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
         _ => (String::new(), text),
@@ -136,7 +136,7 @@ fn is_scheme(word: &str) -> bool {
 }
 
 /// Returns user and password of `url`, decoded.
-fn login(url: &Url) -> Result<Option<Login>, String> {
+fn read_login(url: &Url) -> Result<Option<Login>, String> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
     }
@@ -254,7 +254,7 @@ mod tests {
             "https://[::1/secret@x",
             "secret@",
         ] {
-            let fault = format!("url {} {}", shown(text), parse(text).err().unwrap());
+            let fault = format!("url {} {}", redact(text), parse(text).err().unwrap());
             assert!(!fault.contains("secret") && !fault.contains("user:"), "{text}: {fault}");
         }
     }

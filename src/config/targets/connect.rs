@@ -49,18 +49,18 @@ enum Auth {
 
 impl<'a> ConnectKeys<'a> {
     pub fn read(section: &mut Section<'a>) -> ConnectKeys<'a> {
-        let auth = section.set("basic", basic);
-        let bearer = section.set("bearer", bearer);
+        let auth = section.read_setting("basic", read_basic);
+        let bearer = section.read_setting("bearer", read_bearer);
         if let (Some(_), Some(bearer)) = (&auth, &bearer) {
             section.fault_at(bearer.at, "bearer beside basic: one request has one of them");
         }
         ConnectKeys {
-            family: section.set("family", family),
-            resolve: section.set("resolve", resolve),
+            family: section.read_setting("family", read_family),
+            resolve: section.read_setting("resolve", read_resolve),
             interface: section.read("interface", |it| it.words(1, NAME_MAX)),
-            proxy: section.read("proxy", proxy),
+            proxy: section.read("proxy", read_proxy),
             identity: IdentityKeys::read(section),
-            server_name: section.read("server_name", server_name),
+            server_name: section.read("server_name", read_server_name),
             tls_min: section.read("tls_min", |it| it.choice(&TlsVersion::choices())),
             tls_legacy: section.read("tls_legacy", Item::boolean),
             http: section.read("http", |it| it.choice(&HttpVersion::choices())),
@@ -72,7 +72,7 @@ impl<'a> ConnectKeys<'a> {
 
     /// Puts the values that are set here, else in `defaults`, into `target`, which has its URL and its
     /// headers.
-    pub fn fill(&self, defaults: &ConnectKeys<'a>, target: &mut Target) {
+    pub fn apply_to(&self, defaults: &ConnectKeys<'a>, target: &mut Target) {
         fn value<T: Clone>(
             own: &Option<Setting<'_, T>>,
             default: &Option<Setting<'_, T>>,
@@ -107,7 +107,7 @@ impl<'a> ConnectKeys<'a> {
     }
 
     /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
-    pub fn judge(
+    pub fn check_combinations(
         &self,
         defaults: &ConnectKeys<'a>,
         target: &Target,
@@ -146,7 +146,7 @@ fn has_authorization(target: &Target) -> bool {
     target.headers.iter().any(|header| header.name.eq_ignore_ascii_case("authorization"))
 }
 
-fn family(item: Item<'_>) -> Option<Family> {
+fn read_family(item: Item<'_>) -> Option<Family> {
     match item.integer() {
         Some(4) => Some(Family::V4),
         Some(6) => Some(Family::V6),
@@ -154,7 +154,7 @@ fn family(item: Item<'_>) -> Option<Family> {
     }
 }
 
-fn resolve(item: Item<'_>) -> Option<IpAddr> {
+fn read_resolve(item: Item<'_>) -> Option<IpAddr> {
     let address = item.string("an address in quotes, such as \"192.0.2.17\"")?.parse();
     if address.is_err() {
         item.refuse("is not an address: write it like 192.0.2.17 or 2001:db8::17");
@@ -163,13 +163,13 @@ fn resolve(item: Item<'_>) -> Option<IpAddr> {
 }
 
 /// Reads a proxy. Faults show neither user nor password.
-fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
+fn read_proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
     let wanted = "a URL in quotes, such as \"http://proxy.example.org:3128\", or \"none\"";
-    let text = login::url(&item.pieces(wanted)?);
+    let text = login::join_url(&item.pieces(wanted)?);
     if text == "none" {
         return Some(None);
     }
-    let cause = match address::taken_apart(&text) {
+    let cause = match address::split_login(&text) {
         Err(cause) => cause,
         Ok((url, _)) if !PROXIES.contains(&url.scheme()) => {
             format!("has the scheme \"{}\": allowed are {}", url.scheme(), PROXIES.join(", "))
@@ -180,7 +180,7 @@ fn proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
         }
         Ok((url, login)) => return Some(Some(Arc::new(Proxy { url, login }))),
     };
-    item.fault(format!("proxy {} {cause}", quoted(&address::shown(item.written()))));
+    item.fault(format!("proxy {} {cause}", quoted(&address::redact(item.written()))));
     None
 }
 
@@ -189,7 +189,7 @@ fn port(url: &Url) -> Option<u16> {
     url.port_or_known_default()
 }
 
-fn server_name(item: Item<'_>) -> Option<String> {
+fn read_server_name(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     if !is_host(&text) || text.parse::<IpAddr>().is_ok() {
         item.refuse("is not the name of a host: write it like www.example.org");
@@ -198,7 +198,7 @@ fn server_name(item: Item<'_>) -> Option<String> {
     Some(text.to_ascii_lowercase())
 }
 
-fn basic(item: Item<'_>) -> Option<Auth> {
+fn read_basic(item: Item<'_>) -> Option<Auth> {
     let text = item.secret()?;
     let Some((user, password)) = text.split_once(':') else {
         item.fault("basic is not user:password");
@@ -212,7 +212,7 @@ fn basic(item: Item<'_>) -> Option<Auth> {
     Some(Auth::Basic(Login { user, password }))
 }
 
-fn bearer(item: Item<'_>) -> Option<Auth> {
+fn read_bearer(item: Item<'_>) -> Option<Auth> {
     let token = item.secret()?;
     if token.contains(char::is_whitespace) {
         item.fault("bearer holds a space: it is the token alone, without the word Bearer");

@@ -11,7 +11,8 @@ use crate::config::targets::address::{self, Address};
 use crate::config::targets::connect::ConnectKeys;
 use crate::config::targets::tcp;
 use crate::config::targets::values::{
-    expression, expressions, header_expressions, headers, interval, labels, nodes, status,
+    read_expression, read_expressions, read_header_expressions, read_headers, read_interval,
+    read_labels, read_nodes, read_status,
 };
 use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
@@ -45,13 +46,13 @@ const CERT_DAYS_MAX: u32 = 3650;
 ///
 /// # Errors
 /// `text` is not a URL that can be watched; the error has none of its secrets.
-pub fn lone_target(text: &str) -> Result<Target, Error> {
+pub fn parse_target(text: &str) -> Result<Target, Error> {
     match address::parse(text) {
         Ok(address) => {
             let target = Target::new(&address.name, address.url);
             Ok(Target { login: address.login, ..target })
         }
-        Err(cause) => Err(Error::new(format!("{} {cause}", quoted(&address::shown(text))))),
+        Err(cause) => Err(Error::new(format!("{} {cause}", quoted(&address::redact(text))))),
     }
 }
 
@@ -87,34 +88,34 @@ impl<'a> TargetKeys<'a> {
     /// Reads the keys of `section` that `[defaults]` may have too.
     pub fn read(section: &mut Section<'a>) -> TargetKeys<'a> {
         TargetKeys {
-            interval: section.set("interval", interval),
-            timeout: section.set("timeout", |it| it.duration(MILLISECOND, DAY)),
-            attempts: section.set("attempts", |it| it.number(1, ATTEMPTS_MAX)),
-            method: section.set("method", |it| it.choice(&Method::choices())),
-            headers: section.read("headers", headers),
+            interval: section.read_setting("interval", read_interval),
+            timeout: section.read_setting("timeout", |it| it.duration(MILLISECOND, DAY)),
+            attempts: section.read_setting("attempts", |it| it.number(1, ATTEMPTS_MAX)),
+            method: section.read_setting("method", |it| it.choice(&Method::choices())),
+            headers: section.read("headers", read_headers),
             body: section.read("body", Item::text),
-            status: section.set("status", status),
-            matches: section.set("match", expressions),
-            rejects: section.set("reject", expressions),
-            expect: section.read("expect", expression),
-            header_matches: section.read("match_header", header_expressions),
-            header_rejects: section.read("reject_header", header_expressions),
-            slow_after: section.set("slow_after", |it| it.duration(MILLISECOND, DAY)),
-            max_redirects: section.set("max_redirects", |it| it.number(0, REDIRECTS_MAX)),
-            max_body: section.set("max_body", |it| it.memory(1, BODY_MAX)),
-            excerpt: section.set("excerpt", |it| it.memory(0, EXCERPT_MAX)),
+            status: section.read_setting("status", read_status),
+            matches: section.read_setting("match", read_expressions),
+            rejects: section.read_setting("reject", read_expressions),
+            expect: section.read("expect", read_expression),
+            header_matches: section.read("match_header", read_header_expressions),
+            header_rejects: section.read("reject_header", read_header_expressions),
+            slow_after: section.read_setting("slow_after", |it| it.duration(MILLISECOND, DAY)),
+            max_redirects: section.read_setting("max_redirects", |it| it.number(0, REDIRECTS_MAX)),
+            max_body: section.read_setting("max_body", |it| it.memory(1, BODY_MAX)),
+            excerpt: section.read_setting("excerpt", |it| it.memory(0, EXCERPT_MAX)),
             verify: section.read("verify", Item::boolean),
-            min_cert_days: section.set("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
-            ca_file: section.set("ca_file", Item::certificates),
+            min_cert_days: section.read_setting("min_cert_days", |it| it.number(0, CERT_DAYS_MAX)),
+            ca_file: section.read_setting("ca_file", Item::certificates),
             connect: ConnectKeys::read(section),
             own_network: section.read("own_network", Item::boolean),
-            labels: section.read("labels", labels),
-            nodes: section.read("nodes", nodes),
+            labels: section.read("labels", read_labels),
+            nodes: section.read("nodes", read_nodes),
         }
     }
 
     /// Returns the target of that address and name, with `defaults` for the keys that are not set here.
-    pub fn target(&self, defaults: &TargetKeys<'a>, address: Address, name: &str) -> Target {
+    pub fn make_target(&self, defaults: &TargetKeys<'a>, address: Address, name: &str) -> Target {
         fn value<T: Clone>(
             own: &Option<Setting<'_, T>>,
             default: &Option<Setting<'_, T>>,
@@ -154,23 +155,23 @@ impl<'a> TargetKeys<'a> {
             nodes: plain(&self.nodes, &defaults.nodes, last.nodes),
             ..last
         };
-        self.connect.fill(&defaults.connect, &mut target);
+        self.connect.apply_to(&defaults.connect, &mut target);
         if target.is_tcp() {
             let expect = self.expect.as_ref().or(defaults.expect.as_ref());
-            target = tcp::connection(target, expect.cloned());
+            target = tcp::strip_http(target, expect.cloned());
         }
         target
     }
 
     /// Reports keys that are each right, but not together. `has_login`: the URL holds a login.
-    pub fn judge(
+    pub fn check_combinations(
         &self,
         defaults: &TargetKeys<'a>,
         target: &Target,
         has_login: bool,
         context: &ReadContext<'a>,
     ) {
-        self.connect.judge(&defaults.connect, target, has_login, context);
+        self.connect.check_combinations(&defaults.connect, target, has_login, context);
         if target.timeout > target.interval {
             let (timeout, interval) =
                 (show_duration(target.timeout), show_duration(target.interval));
@@ -245,18 +246,18 @@ impl<'a> Clash<'a> {
 }
 
 /// Reads the address that `item` holds; `wanted` says what else the value may be.
-pub(in crate::config) fn url(item: Item<'_>, wanted: &str) -> Option<Address> {
-    let text = login::url(&item.pieces(wanted)?);
+pub(in crate::config) fn read_url(item: Item<'_>, wanted: &str) -> Option<Address> {
+    let text = login::join_url(&item.pieces(wanted)?);
     match address::parse(&text) {
         Ok(address) => Some(address),
         Err(cause) => {
-            item.fault(url_fault(item.written(), &cause));
+            item.fault(describe_url_fault(item.written(), &cause));
             None
         }
     }
 }
 
 /// Returns the fault of a text that is no URL, without its secrets.
-pub(in crate::config) fn url_fault(written: &str, cause: &str) -> String {
-    format!("url {} {cause}", quoted(&address::shown(written)))
+pub(in crate::config) fn describe_url_fault(written: &str, cause: &str) -> String {
+    format!("url {} {cause}", quoted(&address::redact(written)))
 }

@@ -32,7 +32,7 @@ const HTTP_ALONE: [&str; 15] = [
 const TCP_ALONE: [&str; 2] = ["expect", "tls"];
 
 /// Refuses the keys of a target that do not apply to its URL; in `[defaults]` they do no harm.
-pub(in crate::config) fn refuse_others(section: &Section<'_>, url: &Url) {
+pub(in crate::config) fn refuse_foreign_keys(section: &Section<'_>, url: &Url) {
     let is_tcp = url.scheme() == "tcp";
     let (others, ours, has) = match is_tcp {
         true => (&HTTP_ALONE[..], "http and https", "tcp has tls and expect"),
@@ -46,7 +46,7 @@ pub(in crate::config) fn refuse_others(section: &Section<'_>, url: &Url) {
 }
 
 /// Returns `target` without the settings that do not apply to a connection on which no HTTP is spoken.
-pub(in crate::config) fn connection(target: Target, expect: Option<Expression>) -> Target {
+pub(in crate::config) fn strip_http(target: Target, expect: Option<Expression>) -> Target {
     let plain = Target::new(&target.name, target.url);
     Target {
         connect: Connect { http: HttpVersion::default(), reuse: false, ..target.connect },

@@ -23,7 +23,7 @@ const LABEL_MAX: usize = 256;
 /// # Errors
 /// The name is not a token of RFC 9110, or the value has a control character; the error does not show the
 /// value.
-pub fn header(name: &str, value: &str) -> Result<Header, Error> {
+pub fn make_header(name: &str, value: &str) -> Result<Header, Error> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let name_shown = quoted(name);
     if name.is_empty() || !name.chars().all(is_token) {
@@ -38,7 +38,7 @@ pub fn header(name: &str, value: &str) -> Result<Header, Error> {
     Ok(Header { name: name.to_string(), value: Secret(value.to_string()) })
 }
 
-pub(in crate::config) fn interval(item: Item<'_>) -> Option<Duration> {
+pub(in crate::config) fn read_interval(item: Item<'_>) -> Option<Duration> {
     let interval = item.duration(SECOND, DAY)?;
     if interval.subsec_nanos() % 1_000_000 != 0 {
         item.refuse("is finer than a millisecond: give whole milliseconds");
@@ -47,14 +47,14 @@ pub(in crate::config) fn interval(item: Item<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-pub(in crate::config) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
+pub(in crate::config) fn read_headers(item: Item<'_>) -> Option<Vec<Header>> {
     let mut headers: Vec<(Header, SourceOffset<'_>)> = Vec::new();
     let entries = item.entries("a table of strings, such as { Accept = \"text/html\" }")?;
     let count = entries.len();
     for entry in entries {
         let Some(value) = entry.string("a string, as every header's value") else { continue };
         let twice = headers.iter().find(|(first, _)| first.name.eq_ignore_ascii_case(entry.name));
-        match (header(entry.name, &value), twice) {
+        match (make_header(entry.name, &value), twice) {
             (Ok(_), Some((_, first))) => {
                 let (name, first) = (quoted(entry.name), first.location());
                 let text = format!("header {name} is set twice: first at {first}");
@@ -68,17 +68,17 @@ pub(in crate::config) fn headers(item: Item<'_>) -> Option<Vec<Header>> {
     (headers.len() == count).then_some(headers)
 }
 
-pub(in crate::config) fn status(item: Item<'_>) -> Option<StatusSet> {
+pub(in crate::config) fn read_status(item: Item<'_>) -> Option<StatusSet> {
     let items = item.one_or_more();
     if items.is_empty() {
         item.fault("status accepts nothing: give at least one code, such as 200 or \"200-299\"");
         return None;
     }
-    let ranges: Vec<_> = items.iter().copied().filter_map(status_range).collect();
+    let ranges: Vec<_> = items.iter().copied().filter_map(read_status_range).collect();
     (ranges.len() == items.len()).then(|| StatusSet::new(ranges))
 }
 
-fn status_range(item: Item<'_>) -> Option<RangeInclusive<u16>> {
+fn read_status_range(item: Item<'_>) -> Option<RangeInclusive<u16>> {
     const ALLOWED: &str = "codes from 100 to 999, or ranges such as \"200-299\", low end first";
     if let Some(code) = item.integer() {
         let range = StatusSet::parse_range(&code.to_string());
@@ -95,13 +95,13 @@ fn status_range(item: Item<'_>) -> Option<RangeInclusive<u16>> {
     range
 }
 
-pub(in crate::config) fn expressions(item: Item<'_>) -> Option<Vec<Expression>> {
+pub(in crate::config) fn read_expressions(item: Item<'_>) -> Option<Vec<Expression>> {
     let items = item.one_or_more();
-    let expressions: Vec<Expression> = items.iter().copied().filter_map(expression).collect();
+    let expressions: Vec<Expression> = items.iter().copied().filter_map(read_expression).collect();
     (expressions.len() == items.len()).then_some(expressions)
 }
 
-pub(in crate::config) fn expression(item: Item<'_>) -> Option<Expression> {
+pub(in crate::config) fn read_expression(item: Item<'_>) -> Option<Expression> {
     let text = item.string("an expression in quotes, or a list of them")?;
     match Expression::new(&text) {
         Ok(expression) => Some(expression),
@@ -114,17 +114,17 @@ pub(in crate::config) fn expression(item: Item<'_>) -> Option<Expression> {
 }
 
 /// Reads a table of names, each with an expression or a list of them.
-pub(in crate::config) fn header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
+pub(in crate::config) fn read_header_expressions(item: Item<'_>) -> Option<Vec<HeaderExpression>> {
     let entries = item.entries("a table, such as { Content-Type = \"^text/html\" }")?;
     let count = entries.len();
     let mut all: Vec<HeaderExpression> = Vec::new();
     let mut names: Vec<&str> = Vec::with_capacity(count);
     for entry in entries {
-        if let Err(error) = header(entry.name, "") {
+        if let Err(error) = make_header(entry.name, "") {
             entry.fault_at_key(error.to_string());
         } else if names.iter().any(|name| name.eq_ignore_ascii_case(entry.name)) {
             entry.fault_at_key(format!("header {} is set twice", quoted(entry.name)));
-        } else if let Some(expressions) = expressions(entry) {
+        } else if let Some(expressions) = read_expressions(entry) {
             names.push(entry.name);
             let named = |expression| HeaderExpression { name: entry.name.to_owned(), expression };
             all.extend(expressions.into_iter().map(named));
@@ -133,7 +133,7 @@ pub(in crate::config) fn header_expressions(item: Item<'_>) -> Option<Vec<Header
     (names.len() == count).then_some(all)
 }
 
-pub(in crate::config) fn labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
+pub(in crate::config) fn read_labels(item: Item<'_>) -> Option<BTreeMap<String, String>> {
     let entries = item.entries("a table of strings, such as { team = \"web\" }")?;
     let count = entries.len();
     let mut labels = BTreeMap::new();
@@ -149,7 +149,7 @@ pub(in crate::config) fn labels(item: Item<'_>) -> Option<BTreeMap<String, Strin
     (labels.len() == count).then_some(labels)
 }
 
-pub(in crate::config) fn nodes(item: Item<'_>) -> Option<Vec<String>> {
+pub(in crate::config) fn read_nodes(item: Item<'_>) -> Option<Vec<String>> {
     let items = item.list("a list of nodes, such as [\"office-pi\", \"shop-*\"]")?;
     let nodes: Vec<String> = items.iter().filter_map(|it| it.words(1, NAME_MAX)).collect();
     (nodes.len() == items.len()).then_some(nodes)

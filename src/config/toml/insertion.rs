@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::config::environment::{Environment, is_name};
 use crate::config::toml::fault::quoted;
-use crate::config::toml::source::{Source, cause, read_bounded};
+use crate::config::toml::source::{Source, describe, read_bounded};
 
 /// Largest file that `${file:...}` puts into a value, in bytes.
 const PUT_IN_MAX: u64 = 1 << 20;
@@ -36,7 +36,7 @@ impl Piece {
 ///
 /// # Errors
 /// Every fault in `text`, in words; no fault shows a text that was put in.
-pub(in crate::config) fn pieces(
+pub(in crate::config) fn insert(
     text: &str,
     source: &Source,
     environment: &Environment,
@@ -56,7 +56,7 @@ pub(in crate::config) fn pieces(
                 rest = "";
                 continue;
             };
-            match content(inner, source, environment) {
+            match resolve(inner, source, environment) {
                 Ok(content) => {
                     pieces.push(Piece::Written(std::mem::take(&mut value)));
                     pieces.push(Piece::Inserted(content));
@@ -75,9 +75,9 @@ pub(in crate::config) fn pieces(
 }
 
 /// Returns the text for `${inner}`.
-fn content(inner: &str, source: &Source, environment: &Environment) -> Result<String, String> {
+fn resolve(inner: &str, source: &Source, environment: &Environment) -> Result<String, String> {
     if let Some(path) = inner.strip_prefix("file:") {
-        return file(&source.beside(path)).map_err(|cause| {
+        return read_file(&source.beside(path)).map_err(|cause| {
             format!("cannot read {} of {}: {cause}", quoted(path), quoted(&format!("${{{inner}}}")))
         });
     }
@@ -103,8 +103,8 @@ fn content(inner: &str, source: &Source, environment: &Environment) -> Result<St
 }
 
 /// Returns the content of the file at `path` without its last line end.
-fn file(path: &Path) -> Result<String, String> {
-    let bytes = read_bounded(path, PUT_IN_MAX).map_err(|error| cause(&error))?;
+fn read_file(path: &Path) -> Result<String, String> {
+    let bytes = read_bounded(path, PUT_IN_MAX).map_err(|error| describe(&error))?;
     let mut text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
@@ -124,7 +124,7 @@ mod tests {
         let environment = pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let path = Path::new("tests/data/env/good.env");
         let source = Source::load(0, path, "").map_err(|fault| fault.to_string())?;
-        let pieces = pieces(text, &source, &environment);
+        let pieces = insert(text, &source, &environment);
         pieces.map(|all| all.iter().map(Piece::text).collect()).map_err(|faults| faults.join("; "))
     }
 

@@ -12,7 +12,7 @@ use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::insertion;
 use crate::config::toml::insertion::Piece;
-use crate::config::toml::source::{Source, SourceOffset, readable};
+use crate::config::toml::source::{Source, SourceOffset, check_readable};
 use crate::config::units;
 
 /// Key and its value.
@@ -94,7 +94,7 @@ impl<'a> Item<'a> {
             self.wanted(wanted);
             return None;
         };
-        match insertion::pieces(written, self.at.source, self.context.environment) {
+        match insertion::insert(written, self.at.source, self.context.environment) {
             Ok(value) => Some(value),
             Err(faults) => {
                 for fault in faults {
@@ -152,7 +152,7 @@ impl<'a> Item<'a> {
     /// Reads a path of a file that can be read.
     pub fn file(self) -> Option<PathBuf> {
         let path = self.path()?;
-        if let Err(cause) = readable(&path) {
+        if let Err(cause) = check_readable(&path) {
             self.refuse(format_args!("cannot be read: {cause}"));
             return None;
         }
@@ -162,7 +162,7 @@ impl<'a> Item<'a> {
     /// Reads a path of a file with certificates.
     pub fn certificates(self) -> Option<PathBuf> {
         let path = self.file()?;
-        if let Err(cause) = self.context.pem.certificates(&path) {
+        if let Err(cause) = self.context.pem.check_certificates(&path) {
             self.refuse(cause);
             return None;
         }

@@ -8,29 +8,29 @@ use crate::config::toml::insertion::Piece;
 const HOLE: char = '\0';
 
 /// Returns a URL, or a bare domain. A text put into its user or password is percent-encoded.
-pub(in crate::config) fn url(pieces: &[Piece]) -> String {
-    let template = template(pieces);
+pub(in crate::config) fn join_url(pieces: &[Piece]) -> String {
+    let template = make_template(pieces);
     let start = match template.find("://") {
         Some(at) if !template[..at].contains(['/', '?', '#', '@']) => at + 3,
         _ => 0,
     };
     let end = template[start..].find(['/', '?', '#']).map_or(template.len(), |at| start + at);
     let end = template[start..end].rfind('@').map_or(start, |at| start + at);
-    encoded(pieces, &template, start, end)
+    join_encoded(pieces, &template, start, end)
 }
 
 /// Returns libpq's URI or keywords. A text put into a URI's user or password is percent-encoded, and a text
 /// put into the value of a keyword has a backslash before each character that could end it.
-pub(in crate::config) fn connection(pieces: &[Piece]) -> String {
-    let template = template(pieces);
+pub(in crate::config) fn join_connection(pieces: &[Piece]) -> String {
+    let template = make_template(pieces);
     for scheme in ["postgresql://", "postgres://"] {
         if let Some(rest) = template.strip_prefix(scheme) {
             let start = scheme.len();
             let end = rest.find(['@', '/']).filter(|at| rest[*at..].starts_with('@'));
-            return encoded(pieces, &template, start, end.map_or(start, |at| start + at));
+            return join_encoded(pieces, &template, start, end.map_or(start, |at| start + at));
         }
     }
-    keywords(pieces)
+    join_keywords(pieces)
 }
 
 /// Returns true if the first colon of `user:password` stands in a text that is put in, before one that is
@@ -42,7 +42,7 @@ pub(in crate::config) fn splits_user(pieces: &[Piece]) -> bool {
 }
 
 /// Returns the written text, with a [`HOLE`] for each text that is put in.
-fn template(pieces: &[Piece]) -> String {
+fn make_template(pieces: &[Piece]) -> String {
     let text = |piece: &Piece| match piece {
         Piece::Written(text) => text.clone(),
         Piece::Inserted(_) => HOLE.to_string(),
@@ -52,7 +52,7 @@ fn template(pieces: &[Piece]) -> String {
 
 /// Returns the text of all pieces; texts put in between `start` and `end` of the `template` are
 /// percent-encoded. Without a written colon there, the first colon put in parts user and password.
-fn encoded(pieces: &[Piece], template: &str, start: usize, end: usize) -> String {
+fn join_encoded(pieces: &[Piece], template: &str, start: usize, end: usize) -> String {
     let mut parts = !template[start..end].contains(':');
     let (mut text, mut at) = (String::new(), 0);
     for piece in pieces {
@@ -91,7 +91,7 @@ fn encode(value: &str, parts: &mut bool, text: &mut String) {
 }
 
 /// Returns keywords: a text put in is a value where `name=` or a quote stands before it.
-fn keywords(pieces: &[Piece]) -> String {
+fn join_keywords(pieces: &[Piece]) -> String {
     let mut text = String::new();
     // State of the written text: after `name=`, and inside quotes.
     let (mut in_value, mut in_quotes, mut escaped) = (false, false, false);
@@ -142,7 +142,7 @@ fn ends_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::postgres::pairs::pairs;
+    use crate::config::postgres::pairs::parse_pairs;
     use crate::config::targets::address;
 
     /// Reads `{...}` as put in, and all else as written.
@@ -172,15 +172,15 @@ mod tests {
             ("{http://u:p@site.test}/a@b", "site.test", "u", "p"),
             ("http://u:{p@}@{site.test/a}?b", "site.test", "u", "p@"),
         ] {
-            let address = address::parse(&url(&pieces(text))).unwrap();
+            let address = address::parse(&join_url(&pieces(text))).unwrap();
             let login = address.login.unwrap();
             assert_eq!(address.url.host_str(), Some(host), "{text}");
             assert_eq!((&*login.user.0, &*login.password.0), (user, password), "{text}");
             assert!(!address.name.contains("other"), "{text}");
         }
-        assert_eq!(url(&pieces("https://site.test/{a@b/c#d}")), "https://site.test/a@b/c#d");
+        assert_eq!(join_url(&pieces("https://site.test/{a@b/c#d}")), "https://site.test/a@b/c#d");
         assert_eq!(
-            url(&pieces("https://site.test/?k={a/b}&m=@x")),
+            join_url(&pieces("https://site.test/?k={a/b}&m=@x")),
             "https://site.test/?k=a/b&m=@x"
         );
     }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_user_with_a_colon_is_refused() {
         for text in ["http://{a:b}:{p}@site.test/", "http://a%3Ab:p@site.test/"] {
-            let fault = address::parse(&url(&pieces(text))).err().unwrap();
+            let fault = address::parse(&join_url(&pieces(text))).err().unwrap();
             assert_eq!(fault, "has a user with a colon: there is no way to send one", "{text}");
         }
         for (text, want) in [("{a:b}:{p}", true), ("{a}:{p:q}", false), ("{a:b}", false)] {
@@ -217,7 +217,7 @@ mod tests {
             ("password= x{y z} host=h", "password=xy z host=h"),
             (r"password=a\'{b c} host=h", "password=a'b c host=h"),
         ] {
-            let found = match pairs(&connection(&pieces(text))) {
+            let found = match parse_pairs(&join_connection(&pieces(text))) {
                 Ok(found) => {
                     let shown = found.iter().map(|(n, v)| format!("{n}={v}"));
                     shown.collect::<Vec<_>>().join(" ")

@@ -37,7 +37,7 @@ pub(in crate::config) fn load(paths: &[PathBuf]) -> (Vec<Source>, Vec<ConfigFaul
     let mut faults = Vec::new();
     let mut order = 0;
     for path in paths {
-        match files_of(path) {
+        match list_files_of(path) {
             Ok(files) => {
                 for file in files {
                     match Source::load(
@@ -69,7 +69,9 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(fault(format!("cannot read this file: there is none: {hint}")));
             }
-            Err(error) => return Err(fault(format!("cannot read this file: {}", cause(&error)))),
+            Err(error) => {
+                return Err(fault(format!("cannot read this file: {}", describe(&error))));
+            }
         };
         match String::from_utf8(bytes) {
             Ok(text) => {
@@ -142,16 +144,16 @@ pub(in crate::config) fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u
 ///
 /// # Errors
 /// The reason for which it cannot, in words.
-pub(in crate::config) fn readable(path: &Path) -> Result<(), String> {
+pub(in crate::config) fn check_readable(path: &Path) -> Result<(), String> {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_dir() => Err("it is a folder".to_string()),
         Ok(_) => Ok(()),
-        Err(error) => Err(cause(&error)),
+        Err(error) => Err(describe(&error)),
     }
 }
 
 /// Returns the reason for which a file cannot be read, in words.
-pub(in crate::config) fn cause(error: &io::Error) -> String {
+pub(in crate::config) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is none".to_string(),
         io::ErrorKind::PermissionDenied => "permission denied".to_string(),
@@ -161,17 +163,17 @@ pub(in crate::config) fn cause(error: &io::Error) -> String {
 }
 
 /// Returns the files that `paths` name, folders opened up as far as they can be.
-pub fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let each = |path: &PathBuf| files_of(path).unwrap_or_else(|_| vec![path.clone()]);
+pub fn list_files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let each = |path: &PathBuf| list_files_of(path).unwrap_or_else(|_| vec![path.clone()]);
     paths.iter().flat_map(each).collect()
 }
 
 /// Returns `path` itself, or if it is a folder its `*.toml` in the order of their names.
-fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
+fn list_files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let cannot = |error: io::Error| format!("cannot read this folder: {}", cause(&error));
+    let cannot = |error: io::Error| format!("cannot read this folder: {}", describe(&error));
     let mut files = Vec::new();
     for entry in path.read_dir().map_err(cannot)? {
         let file = entry.map_err(cannot)?.path();

@@ -6,7 +6,7 @@ use crate::config::toml::fault::quoted;
 use crate::config::toml::source::{Source, SourceOffset};
 
 /// Returns the fault of the syntax, in our words.
-pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> String {
+pub(in crate::config) fn describe_syntax(error: &toml_span::Error, source: &Source) -> String {
     match &error.kind {
         ErrorKind::UnexpectedEof => "the file ends where a value must stand".to_string(),
         ErrorKind::ExceededDepthLimit => "nested too deeply".to_string(),
@@ -30,8 +30,8 @@ pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> St
             let found = if *found == "eof" { "the end of the file" } else { found };
             format!("expected {expected}, found {found}")
         }
-        ErrorKind::DuplicateKey { key, first } => set_twice(key, source.at(first.start)),
-        ErrorKind::DuplicateTable { name, first } => set_twice(name, source.at(first.start)),
+        ErrorKind::DuplicateKey { key, first } => describe_repeat(key, source.at(first.start)),
+        ErrorKind::DuplicateTable { name, first } => describe_repeat(name, source.at(first.start)),
         ErrorKind::RedefineAsArray => "stands as a table and as a list of tables".to_string(),
         ErrorKind::MultilineStringKey => "a key stands on one line".to_string(),
         ErrorKind::DottedKeyInvalidType { first } => {
@@ -43,6 +43,6 @@ pub(in crate::config) fn syntax(error: &toml_span::Error, source: &Source) -> St
 }
 
 /// Returns the fault of a key or table that stands in a second place, in one file or in two.
-pub(in crate::config) fn set_twice(name: &str, first: SourceOffset<'_>) -> String {
+pub(in crate::config) fn describe_repeat(name: &str, first: SourceOffset<'_>) -> String {
     format!("{} is set twice: first at {}", quoted(name), first.location())
 }

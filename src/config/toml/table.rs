@@ -11,7 +11,7 @@ use crate::config::toml::context::ReadContext;
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;
 use crate::config::toml::source::{Source, SourceOffset};
-use crate::config::toml::syntax::{set_twice, syntax};
+use crate::config::toml::syntax::{describe_repeat, describe_syntax};
 
 /// TOML of one file.
 pub(in crate::config) struct Document<'a> {
@@ -27,8 +27,8 @@ pub(in crate::config) struct Section<'a> {
     /// Place at which the table begins first.
     pub at: SourceOffset<'a>,
     /// Values that nobody asked for yet, by key.
-    left: BTreeMap<&'a str, Vec<Item<'a>>>,
-    asked: Vec<&'static str>,
+    unread: BTreeMap<&'a str, Vec<Item<'a>>>,
+    known: Vec<&'static str>,
 }
 
 /// Value of a key, and its place.
@@ -44,7 +44,7 @@ impl<'a> Document<'a> {
         match toml_span::parse(&source.text) {
             Ok(root) => Some(Document { source, root }),
             Err(error) => {
-                context.fault(source.at(error.span.start), syntax(&error, source));
+                context.fault(source.at(error.span.start), describe_syntax(&error, source));
                 None
             }
         }
@@ -72,20 +72,20 @@ impl<'a> Section<'a> {
         place: &'static str,
         at: SourceOffset<'a>,
     ) -> Section<'a> {
-        Section { context, place, at, left: BTreeMap::new(), asked: Vec::new() }
+        Section { context, place, at, unread: BTreeMap::new(), known: Vec::new() }
     }
 
     fn extend(&mut self, source: &'a Source, table: &'a Table<'a>) {
         for (key, value) in table {
             let item = Item::new(self.context, source, key, value);
-            self.left.entry(item.name).or_default().push(item);
+            self.unread.entry(item.name).or_default().push(item);
         }
     }
 
     /// Returns the table of that name, empty if there is none; several files may each set a part of it.
     pub fn section(&mut self, name: &'static str, place: &'static str) -> Section<'a> {
         let mut section = Section::empty(self.context, place, self.at);
-        for (i, item) in self.every(name).into_iter().enumerate() {
+        for (i, item) in self.take_all(name).into_iter().enumerate() {
             if i == 0 {
                 section.at = item.key;
             }
@@ -124,7 +124,7 @@ impl<'a> Section<'a> {
         let wanted = move |item: Item<'a>| {
             item.wanted(&format!("a list of tables: write [[{name}]]"));
         };
-        let items = self.every(name).into_iter().flat_map(move |list| {
+        let items = self.take_all(name).into_iter().flat_map(move |list| {
             let values = list.value.as_array();
             if values.is_none() {
                 wanted(list);
@@ -144,12 +144,12 @@ impl<'a> Section<'a> {
 
     /// Returns true if that key is there and was not asked for yet.
     pub fn has(&self, name: &str) -> bool {
-        self.left.contains_key(name)
+        self.unread.contains_key(name)
     }
 
     /// Returns the place of that key, if it is there and was not asked for yet.
     pub fn place(&self, name: &str) -> Option<SourceOffset<'a>> {
-        Some(self.left.get(name)?.first()?.key)
+        Some(self.unread.get(name)?.first()?.key)
     }
 
     /// Returns the results for files with certificates and keys.
@@ -168,21 +168,21 @@ impl<'a> Section<'a> {
     }
 
     /// Returns every value of a key that adds up over files.
-    pub fn every(&mut self, name: &'static str) -> Vec<Item<'a>> {
-        self.asked.push(name);
-        self.left.remove(name).unwrap_or_default()
+    pub fn take_all(&mut self, name: &'static str) -> Vec<Item<'a>> {
+        self.known.push(name);
+        self.unread.remove(name).unwrap_or_default()
     }
 
     /// Returns the value of a key, as `how` reads it, and its place; none if it was not set or not rightly.
-    pub fn set<T>(
+    pub fn read_setting<T>(
         &mut self,
         name: &'static str,
         how: impl FnOnce(Item<'a>) -> Option<T>,
     ) -> Option<Setting<'a, T>> {
-        let items = self.every(name);
+        let items = self.take_all(name);
         let (first, others) = items.split_first()?;
         for other in others {
-            self.context.fault(other.key, set_twice(name, first.key));
+            self.context.fault(other.key, describe_repeat(name, first.key));
         }
         how(*first).map(|value| Setting { value, at: first.at })
     }
@@ -193,19 +193,19 @@ impl<'a> Section<'a> {
         name: &'static str,
         how: impl FnOnce(Item<'a>) -> Option<T>,
     ) -> Option<T> {
-        self.set(name, how).map(|set| set.value)
+        self.read_setting(name, how).map(|set| set.value)
     }
 
     /// Takes note of a fault for every key that nobody asked for.
     pub fn finish(self) {
-        for item in self.left.values().flatten() {
+        for item in self.unread.values().flatten() {
             let close =
                 |name: &&&str| strsim::damerau_levenshtein(item.name, name) <= 1 + name.len() / 4;
-            let near = self.asked.iter().filter(close);
+            let near = self.known.iter().filter(close);
             let near = near.min_by_key(|name| strsim::damerau_levenshtein(item.name, name));
             let advice = match near {
                 Some(name) => format!("did you mean \"{name}\"?"),
-                None => format!("allowed are {}", self.asked.join(", ")),
+                None => format!("allowed are {}", self.known.join(", ")),
             };
             let key = quoted(item.name);
             self.context.fault(item.key, format!("unknown key {key} {}: {advice}", self.place));

@@ -16,7 +16,7 @@ const BODILESS: [u16; 3] = [204, 205, 304];
 
 impl<'a> TargetKeys<'a> {
     /// Takes note of the remarks on `target`, which was made of these keys and the `defaults`.
-    pub(in crate::config) fn remark(
+    pub(in crate::config) fn add_remarks(
         &self,
         defaults: &TargetKeys<'a>,
         target: &Target,

@@ -2,7 +2,7 @@
 //! nothing needs to be left out here.
 
 use super::display::{marks, shown};
-use super::figure::{Figure, Value};
+use super::figure::{Figure, FigureValue};
 use super::spark::sparkline;
 use super::text::{Line, Paint, Side, Style, cell, clean};
 use super::time::{ago, second, span};
@@ -105,8 +105,8 @@ fn named(name: &str, limit: usize, paint: Paint) -> Line {
 /// Adds a name, its number and the unit.
 fn entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_ms: i64) {
     let unit = match figure.value(report) {
-        Value::Ms(_) => " ms",
-        Value::Share(_) => " %",
+        FigureValue::Ms(_) => " ms",
+        FigureValue::Share(_) => " %",
         _ => "",
     };
     let (style, number) = shown(*figure, report, now_ms, false);

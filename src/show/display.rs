@@ -1,8 +1,8 @@
 //! Figures of a report as people read them in a terminal: rounded, and in a colour. Programs get the same
 //! figures exact, from `figure.rs`.
 
-use super::figure::{Figure, Value};
-use super::spark::Mark;
+use super::figure::{Figure, FigureValue};
+use super::spark::SparkMark;
 use super::text::{Style, clean};
 use super::time::{ago, second};
 use crate::model::report::{CELLS, Report};
@@ -20,16 +20,20 @@ pub(super) fn shown(
             Some(verdict) => (Style::of(verdict), verdict.as_str().to_string()),
             None => (Style::Dim, "never".to_string()),
         },
-        (_, Value::Absent) => (Style::Dim, "-".to_string()),
-        (_, Value::Text(text)) => (Style::Plain, clean(&text).into_owned()),
-        (Figure::WindowStart, Value::Time(ms)) if whole_days => {
+        (_, FigureValue::Absent) => (Style::Dim, "-".to_string()),
+        (_, FigureValue::Text(text)) => (Style::Plain, clean(&text).into_owned()),
+        (Figure::WindowStart, FigureValue::Time(ms)) if whole_days => {
             (Style::Plain, second(ms).split('T').next().unwrap_or_default().to_string())
         }
-        (Figure::WindowStart | Figure::WindowEnd, Value::Time(ms)) => (Style::Plain, second(ms)),
-        (_, Value::Time(ms)) => (Style::Plain, ago(ms, now_ms)),
-        (_, Value::Count(n)) => (if n == 0 { Style::Dim } else { Style::Plain }, n.to_string()),
-        (_, Value::Ms(ms)) => (Style::Plain, format!("{ms:.1}")),
-        (_, Value::Share(share)) => (Style::Plain, percent(share)),
+        (Figure::WindowStart | Figure::WindowEnd, FigureValue::Time(ms)) => {
+            (Style::Plain, second(ms))
+        }
+        (_, FigureValue::Time(ms)) => (Style::Plain, ago(ms, now_ms)),
+        (_, FigureValue::Count(n)) => {
+            (if n == 0 { Style::Dim } else { Style::Plain }, n.to_string())
+        }
+        (_, FigureValue::Ms(ms)) => (Style::Plain, format!("{ms:.1}")),
+        (_, FigureValue::Share(share)) => (Style::Plain, percent(share)),
     }
 }
 
@@ -41,11 +45,11 @@ fn percent(share: f64) -> String {
 
 /// Returns the marks of the window's parts: down if any check in a part was, so that no outage drowns in a
 /// mean.
-pub(super) fn marks(report: &Report) -> [Mark; CELLS] {
+pub(super) fn marks(report: &Report) -> [SparkMark; CELLS] {
     report.cells.map(|cell| match (cell.down, cell.mean_us()) {
-        (0, Some(us)) => Mark::Time(us),
-        (0, None) => Mark::Empty,
-        _ => Mark::Down,
+        (0, Some(us)) => SparkMark::Time(us),
+        (0, None) => SparkMark::Empty,
+        _ => SparkMark::Down,
     })
 }
 

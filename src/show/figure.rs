@@ -45,7 +45,7 @@ words! {
 
 /// Value of a figure.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum FigureValue {
     /// There is no such figure here.
     Absent,
     /// Text as the report has it; not cleaned for a terminal.
@@ -62,23 +62,25 @@ pub enum Value {
 
 impl Figure {
     /// Returns the value of the figure in `report`.
-    pub fn value(self, report: &Report) -> Value {
+    pub fn value(self, report: &Report) -> FigureValue {
         let tally = &report.tally;
         match self {
-            Figure::Target => Value::Text(Arc::clone(&report.target)),
-            Figure::Node => report.node.as_ref().map(Arc::clone).map_or(Value::Absent, Value::Text),
-            Figure::WindowStart => Value::Time(report.start_ms),
-            Figure::WindowEnd => Value::Time(report.end_ms),
-            Figure::Checks => Value::Count(tally.checks),
-            Figure::Unknown => Value::Count(tally.unknown),
-            Figure::Up => Value::Count(tally.up),
-            Figure::Slow => Value::Count(tally.slow),
-            Figure::Down => Value::Count(tally.down),
-            Figure::Responded => Value::Count(tally.responded),
-            Figure::NoResponse => Value::Count(tally.no_response()),
-            Figure::StatusOk => Value::Count(tally.status_ok),
-            Figure::MatchOk => Value::Count(tally.match_ok),
-            Figure::Missed => Value::Count(tally.missed),
+            Figure::Target => FigureValue::Text(Arc::clone(&report.target)),
+            Figure::Node => {
+                report.node.as_ref().map(Arc::clone).map_or(FigureValue::Absent, FigureValue::Text)
+            }
+            Figure::WindowStart => FigureValue::Time(report.start_ms),
+            Figure::WindowEnd => FigureValue::Time(report.end_ms),
+            Figure::Checks => FigureValue::Count(tally.checks),
+            Figure::Unknown => FigureValue::Count(tally.unknown),
+            Figure::Up => FigureValue::Count(tally.up),
+            Figure::Slow => FigureValue::Count(tally.slow),
+            Figure::Down => FigureValue::Count(tally.down),
+            Figure::Responded => FigureValue::Count(tally.responded),
+            Figure::NoResponse => FigureValue::Count(tally.no_response()),
+            Figure::StatusOk => FigureValue::Count(tally.status_ok),
+            Figure::MatchOk => FigureValue::Count(tally.match_ok),
+            Figure::Missed => FigureValue::Count(tally.missed),
             Figure::Uptime => share(tally.uptime()),
             Figure::Coverage => share(report.coverage),
             Figure::Mean => ms(tally.mean_us()),
@@ -89,21 +91,25 @@ impl Figure {
             Figure::P95 => ms(tally.percentile_us(95)),
             Figure::P99 => ms(tally.percentile_us(99)),
             Figure::LastVerdict => match report.standing.verdict {
-                Some(verdict) => Value::Text(Arc::from(verdict.as_str())),
-                None => Value::Absent,
+                Some(verdict) => FigureValue::Text(Arc::from(verdict.as_str())),
+                None => FigureValue::Absent,
             },
-            Figure::LastDue => report.standing.last_due_ms.map_or(Value::Absent, Value::Time),
-            Figure::Since => report.standing.since_ms.map_or(Value::Absent, Value::Time),
+            Figure::LastDue => {
+                report.standing.last_due_ms.map_or(FigureValue::Absent, FigureValue::Time)
+            }
+            Figure::Since => {
+                report.standing.since_ms.map_or(FigureValue::Absent, FigureValue::Time)
+            }
         }
     }
 }
 
-fn share(share: Option<f64>) -> Value {
-    share.map_or(Value::Absent, Value::Share)
+fn share(share: Option<f64>) -> FigureValue {
+    share.map_or(FigureValue::Absent, FigureValue::Share)
 }
 
-fn ms(us: Option<f64>) -> Value {
-    us.map_or(Value::Absent, |us| Value::Ms(us / 1000.0))
+fn ms(us: Option<f64>) -> FigureValue {
+    us.map_or(FigureValue::Absent, |us| FigureValue::Ms(us / 1000.0))
 }
 
 /// Returns the figures that these reports have: all, except `node` where no report names one.
@@ -126,8 +132,8 @@ pub fn json(reports: &[Report]) -> String {
             let _ = write!(text, "{comma}\"{}\":", figure.as_str());
             comma = ",";
             match figure.value(report) {
-                Value::Absent => text.push_str("null"),
-                value @ (Value::Text(_) | Value::Time(_)) => {
+                FigureValue::Absent => text.push_str("null"),
+                value @ (FigureValue::Text(_) | FigureValue::Time(_)) => {
                     text.push_str(&quoted(&plain(&value)));
                 }
                 value => text.push_str(&plain(&value)),
@@ -160,14 +166,14 @@ pub fn csv(reports: &[Report]) -> String {
 }
 
 /// Returns a value for a program: milliseconds to the microsecond, shares to the millionth.
-fn plain(value: &Value) -> String {
+fn plain(value: &FigureValue) -> String {
     match value {
-        Value::Absent => String::new(),
-        Value::Text(text) => text.to_string(),
-        Value::Time(ms) => rfc3339(*ms),
-        Value::Count(n) => n.to_string(),
-        Value::Ms(ms) => decimal(*ms, 3),
-        Value::Share(share) => decimal(*share, 6),
+        FigureValue::Absent => String::new(),
+        FigureValue::Text(text) => text.to_string(),
+        FigureValue::Time(ms) => rfc3339(*ms),
+        FigureValue::Count(n) => n.to_string(),
+        FigureValue::Ms(ms) => decimal(*ms, 3),
+        FigureValue::Share(share) => decimal(*share, 6),
     }
 }
 

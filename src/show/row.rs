@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::spark::{Mark, sparkline};
+use super::spark::{SparkMark, sparkline};
 use super::text::{Line, Paint, Side, Style, cell, clean, reason, width};
 use super::time::{measured, short};
 use crate::model::outcome::{Outcome, Verdict};
@@ -17,14 +17,14 @@ pub(super) struct Row {
     name: String,
     /// Shown URL; empty where the name is the URL.
     url: String,
-    last: Option<Last>,
+    last: Option<LastCheck>,
     /// Marks of the last checks, oldest first, at most [`MARKS`].
-    marks: VecDeque<Mark>,
+    marks: VecDeque<SparkMark>,
 }
 
 /// Result of the newest check.
 #[derive(Debug)]
-struct Last {
+struct LastCheck {
     verdict: Verdict,
     total_us: u64,
     ended_ms: i64,
@@ -34,21 +34,21 @@ struct Last {
 
 /// Width of each column; 0: left out.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub(super) struct RowColumns {
     name: usize,
     age: usize,
     marks: usize,
 }
 
-impl Columns {
+impl RowColumns {
     /// Columns of a verdict: `unknown`.
     const VERDICT: usize = 7;
     /// Columns of the longest times: `999.9 ms`, `59m 59s`.
     const TIME: usize = 8;
 
-    pub(super) fn new(cols: usize, longest: usize) -> Columns {
+    pub(super) fn new(cols: usize, longest: usize) -> RowColumns {
         let longest = longest.max("target".len());
-        let fixed = Columns::VERDICT + Columns::TIME + 4;
+        let fixed = RowColumns::VERDICT + RowColumns::TIME + 4;
         let (age, marks) = match cols {
             ..59 => (0, 0),
             59..79 => (4, 0),
@@ -57,7 +57,7 @@ impl Columns {
             _ => (4, MARKS),
         };
         let most = if age == 0 { cols.saturating_sub(fixed) } else { cols * 3 / 10 };
-        Columns { name: longest.min(most), age, marks }
+        RowColumns { name: longest.min(most), age, marks }
     }
 }
 
@@ -83,13 +83,13 @@ impl Row {
             self.marks.pop_front();
         }
         self.marks.push_back(match outcome.verdict {
-            Verdict::Up => Mark::Time(outcome.total_us),
-            Verdict::Slow => Mark::Slow(outcome.total_us),
-            Verdict::Down => Mark::Down,
-            Verdict::Unknown => Mark::Unknown,
+            Verdict::Up => SparkMark::Time(outcome.total_us),
+            Verdict::Slow => SparkMark::Slow(outcome.total_us),
+            Verdict::Down => SparkMark::Down,
+            Verdict::Unknown => SparkMark::Unknown,
         });
         let took_ms = outcome.lag_us / 1000 + (outcome.total_us / 1000) as i64;
-        self.last = Some(Last {
+        self.last = Some(LastCheck {
             verdict: outcome.verdict,
             total_us: outcome.total_us,
             ended_ms: outcome.due_ms.saturating_add(took_ms),
@@ -118,10 +118,16 @@ impl Row {
     }
 
     /// Returns the target's line in the table.
-    pub(super) fn line(&self, columns: &Columns, now_ms: i64, cols: usize, paint: Paint) -> String {
+    pub(super) fn line(
+        &self,
+        columns: &RowColumns,
+        now_ms: i64,
+        cols: usize,
+        paint: Paint,
+    ) -> String {
         let mut line = Line::new(cols, paint);
         let verdict = self.verdict();
-        line.push(style(verdict), &cell(word(verdict), Columns::VERDICT, Side::Left));
+        line.push(style(verdict), &cell(word(verdict), RowColumns::VERDICT, Side::Left));
         line.push(Style::Plain, "  ")
             .push(Style::Plain, &cell(&self.name, columns.name, Side::Left));
         let (time, age) = self.last.as_ref().map_or_else(Default::default, |last| {
@@ -131,14 +137,14 @@ impl Row {
             (time, short(now_ms.saturating_sub(last.ended_ms)))
         });
         line.push(Style::Plain, "  ");
-        line.push(Style::Plain, &cell(&time, Columns::TIME, Side::Right));
+        line.push(Style::Plain, &cell(&time, RowColumns::TIME, Side::Right));
         if columns.age > 0 {
             line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
         }
         if columns.marks > 0 {
             // The newest mark is at the right, always in the same column.
             let skip = self.marks.len().saturating_sub(columns.marks);
-            let marks: Vec<Mark> = self.marks.iter().skip(skip).copied().collect();
+            let marks: Vec<SparkMark> = self.marks.iter().skip(skip).copied().collect();
             line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
             line.push_painted(&sparkline(&marks, paint), marks.len());
         }
@@ -157,10 +163,10 @@ impl Row {
 }
 
 /// Returns the heads of the columns.
-pub(super) fn heads(columns: &Columns, cols: usize, paint: Paint) -> String {
-    let mut text = cell("verdict", Columns::VERDICT, Side::Left);
+pub(super) fn heads(columns: &RowColumns, cols: usize, paint: Paint) -> String {
+    let mut text = cell("verdict", RowColumns::VERDICT, Side::Left);
     text += &format!("  {}", cell("target", columns.name, Side::Left));
-    text += &format!("  {}", cell("time", Columns::TIME, Side::Right));
+    text += &format!("  {}", cell("time", RowColumns::TIME, Side::Right));
     if columns.age > 0 {
         text += &format!("  {}", cell("age", columns.age, Side::Right));
         text += &format!("  {}", cell("last", columns.marks, Side::Left));
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn the_newest_checks_are_at_the_right() {
         let mut row = Row::new("https://example.org", "https://example.org/");
-        let columns = Columns::new(80, row.columns());
+        let columns = RowColumns::new(80, row.columns());
         let line = |row: &Row| row.line(&columns, NOW + 60_104, 80, Paint::OFF);
         assert_eq!(line(&row), "waiting  https://example.org");
         row.take(&Outcome { verdict: Verdict::Down, ..outcome() });
@@ -203,7 +209,7 @@ mod tests {
         let mut row = Row::new("監視\x1b[31m.example, a very long name", "https://b.example/");
         let error = Some("timeout\x07".to_string());
         row.take(&Outcome { verdict: Verdict::Down, error, ..outcome() });
-        let columns = Columns::new(60, row.columns());
+        let columns = RowColumns::new(60, row.columns());
         assert_eq!(
             row.line(&columns, NOW + 3104, 60, Paint::OFF),
             "down     監視\u{fffd}[31m.example…  104.2 ms    3s  timeout\u{fffd}"

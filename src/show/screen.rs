@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::row::{Columns, Row, heads, style, word};
+use super::row::{Row, RowColumns, heads, style, word};
 use super::text::{Line, Paint, Side, Style, cell, clean, count, width};
 use super::time::{clock, span};
 use crate::model::outcome::{Outcome, Verdict, tidy};
@@ -98,20 +98,20 @@ impl Screen {
     /// drawn.
     pub fn draw(&self, now_ms: i64, cols: usize, rows: usize, paint: Paint) -> String {
         let cols = cols.saturating_sub(1);
-        let plan = Plan::new(rows, self.rows.len());
+        let layout = ScreenLayout::new(rows, self.rows.len());
         let mut lines = Vec::with_capacity(rows);
         lines.push(self.title(now_ms, cols, paint));
         lines.push(self.counts(cols, paint));
-        lines.truncate(plan.head);
-        self.table(&mut lines, &plan, now_ms, cols, paint);
-        if plan.notes > 0 {
-            if plan.spaced {
+        lines.truncate(layout.head);
+        self.table(&mut lines, &layout, now_ms, cols, paint);
+        if layout.notes > 0 {
+            if layout.spaced {
                 lines.push(String::new());
             }
             lines.push(rule("latest changes", cols, paint));
-            lines.extend(self.notes.iter().take(plan.notes).map(|note| note.line(cols, paint)));
+            lines.extend(self.notes.iter().take(layout.notes).map(|note| note.line(cols, paint)));
         }
-        if plan.foot {
+        if layout.foot {
             lines.resize(rows - 1, String::new());
             lines.push(Line::new(cols, paint).push(Style::Dim, "Ctrl-C stops").end());
         }
@@ -146,20 +146,27 @@ impl Screen {
     }
 
     /// Adds the targets that there is room for, and one line for the others.
-    fn table(&self, lines: &mut Vec<String>, plan: &Plan, now_ms: i64, cols: usize, paint: Paint) {
-        let columns = Columns::new(cols, self.longest);
-        if plan.spaced {
+    fn table(
+        &self,
+        lines: &mut Vec<String>,
+        layout: &ScreenLayout,
+        now_ms: i64,
+        cols: usize,
+        paint: Paint,
+    ) {
+        let columns = RowColumns::new(cols, self.longest);
+        if layout.spaced {
             lines.push(String::new());
             lines.push(heads(&columns, cols, paint));
         }
         let mut order: Vec<&Row> = self.rows.iter().collect();
         order.sort_by_key(|row| row.rank());
-        let all = order.len() <= plan.table;
-        let shown = if all { order.len() } else { plan.table.saturating_sub(1).max(1) };
+        let all = order.len() <= layout.table;
+        let shown = if all { order.len() } else { layout.table.saturating_sub(1).max(1) };
         let (shown, hidden) = order.split_at(shown.min(order.len()));
-        let drawn = shown.iter().take(plan.table);
+        let drawn = shown.iter().take(layout.table);
         lines.extend(drawn.map(|row| row.line(&columns, now_ms, cols, paint)));
-        if !all && plan.table > 1 {
+        if !all && layout.table > 1 {
             let kinds: Vec<(u64, Option<Verdict>)> =
                 tally(hidden.iter().copied()).into_iter().filter(|(n, _)| *n > 0).collect();
             let what = match kinds[..] {
@@ -196,7 +203,7 @@ impl Note {
 
 /// Division of the terminal's rows.
 #[derive(Debug, PartialEq, Eq)]
-struct Plan {
+struct ScreenLayout {
     /// Lines at the top.
     head: usize,
     /// There is room for blank lines and the columns' heads.
@@ -209,18 +216,18 @@ struct Plan {
     foot: bool,
 }
 
-impl Plan {
-    fn new(rows: usize, targets: usize) -> Plan {
+impl ScreenLayout {
+    fn new(rows: usize, targets: usize) -> ScreenLayout {
         let head = if rows >= 5 { 2 } else { rows.min(1) };
         let (spaced, foot) = (rows >= 16, rows >= 3);
         let body = rows - head - usize::from(foot) - if spaced { 2 } else { 0 };
         if rows < 8 {
-            return Plan { head, spaced, table: body, notes: 0, foot };
+            return ScreenLayout { head, spaced, table: body, notes: 0, foot };
         }
         let rule = if spaced { 2 } else { 1 };
         let wanted = ((body - rule) / 3).clamp(1, NOTE_ROWS);
         let table = targets.min(body - rule - wanted);
-        Plan { head, spaced, table, notes: body - rule - table, foot }
+        ScreenLayout { head, spaced, table, notes: body - rule - table, foot }
     }
 }
 
@@ -392,8 +399,8 @@ Ctrl-C stops"
         for (rows, targets, table, notes) in
             [(60, 1000, 48, 5), (24, 1000, 12, 5), (24, 3, 3, 14), (10, 1000, 4, 2), (7, 9, 4, 0)]
         {
-            let plan = Plan::new(rows, targets);
-            assert_eq!((plan.table, plan.notes), (table, notes), "{rows} {targets}");
+            let layout = ScreenLayout::new(rows, targets);
+            assert_eq!((layout.table, layout.notes), (table, notes), "{rows} {targets}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::text::{Paint, Style};
 
 /// Contents of one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub enum SparkMark {
     /// Nothing is known: `·`.
     Empty,
     /// Time, in microseconds.
@@ -22,7 +22,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 /// Returns the marks as one column each. The scale is linear from 0 to the longest time among them: a bar of
 /// twice the height took twice as long.
-pub fn sparkline(marks: &[Mark], paint: Paint) -> String {
+pub fn sparkline(marks: &[SparkMark], paint: Paint) -> String {
     let longest = marks.iter().filter_map(|mark| mark.us()).max().unwrap_or(0);
     let mut line = String::with_capacity(marks.len() * 3);
     // Neighbours of one style share their escape sequences.
@@ -34,30 +34,30 @@ pub fn sparkline(marks: &[Mark], paint: Paint) -> String {
     line
 }
 
-impl Mark {
+impl SparkMark {
     fn us(self) -> Option<u64> {
         match self {
-            Mark::Time(us) | Mark::Slow(us) => Some(us),
-            Mark::Empty | Mark::Down | Mark::Unknown => None,
+            SparkMark::Time(us) | SparkMark::Slow(us) => Some(us),
+            SparkMark::Empty | SparkMark::Down | SparkMark::Unknown => None,
         }
     }
 
     fn style(self) -> Style {
         match self {
-            Mark::Empty => Style::Dim,
-            Mark::Time(_) => Style::Bar,
-            Mark::Slow(_) => Style::Slow,
-            Mark::Down => Style::Down,
-            Mark::Unknown => Style::Unknown,
+            SparkMark::Empty => Style::Dim,
+            SparkMark::Time(_) => Style::Bar,
+            SparkMark::Slow(_) => Style::Slow,
+            SparkMark::Down => Style::Down,
+            SparkMark::Unknown => Style::Unknown,
         }
     }
 
     fn sign(self, longest_us: u64) -> char {
         match self {
-            Mark::Empty => '·',
-            Mark::Down => '×',
-            Mark::Unknown => '?',
-            Mark::Time(us) | Mark::Slow(us) => {
+            SparkMark::Empty => '·',
+            SparkMark::Down => '×',
+            SparkMark::Unknown => '?',
+            SparkMark::Time(us) | SparkMark::Slow(us) => {
                 // Eighth of the scale that the time reaches into, 1 to 8; the lowest for 0.
                 let eighth = (u128::from(us) * 8).div_ceil(u128::from(longest_us.max(1)));
                 BARS[(eighth.clamp(1, 8) - 1) as usize]
@@ -72,17 +72,23 @@ mod tests {
 
     #[test]
     fn bars_are_linear_from_zero_to_the_longest() {
-        let marks: Vec<Mark> = (0..=8).map(|i| Mark::Time(i * 100)).collect();
+        let marks: Vec<SparkMark> = (0..=8).map(|i| SparkMark::Time(i * 100)).collect();
         assert_eq!(sparkline(&marks, Paint::OFF), "▁▁▂▃▄▅▆▇█");
-        assert_eq!(sparkline(&[Mark::Time(u64::MAX), Mark::Slow(1)], Paint::OFF), "█▁");
-        assert_eq!(sparkline(&[Mark::Time(0)], Paint::OFF), "▁");
+        assert_eq!(sparkline(&[SparkMark::Time(u64::MAX), SparkMark::Slow(1)], Paint::OFF), "█▁");
+        assert_eq!(sparkline(&[SparkMark::Time(0)], Paint::OFF), "▁");
         assert_eq!(sparkline(&[], Paint::ON), "");
     }
 
     #[test]
     fn each_kind_is_told_apart_without_colour() {
-        let marks =
-            [Mark::Empty, Mark::Empty, Mark::Time(1), Mark::Slow(8), Mark::Down, Mark::Unknown];
+        let marks = [
+            SparkMark::Empty,
+            SparkMark::Empty,
+            SparkMark::Time(1),
+            SparkMark::Slow(8),
+            SparkMark::Down,
+            SparkMark::Unknown,
+        ];
         assert_eq!(sparkline(&marks, Paint::OFF), "··▁█×?");
         assert_eq!(
             sparkline(&marks, Paint::ON),

@@ -44,9 +44,9 @@ pub fn waterfall(
     if let Some(end_s) = leaf {
         lines.push(end("certificate", end_s, now_ms, width, paint));
     }
-    if let Some(whose) = &outcome.certificate {
+    if let Some(subject) = &outcome.certificate {
         let mut line = Line::new(width, paint);
-        line.push(Style::Plain, "  it is for ").push(Style::Plain, &clean(whose));
+        line.push(Style::Plain, "  it is for ").push(Style::Plain, &clean(subject));
         lines.push(line.end());
     }
     if let Some(end_s) = outcome.chain_expires_s.filter(|end_s| leaf.is_none_or(|l| *end_s < l)) {

@@ -8,7 +8,7 @@ use sitewatch::date::rfc3339;
 use sitewatch::model::outcome::{Gap, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::{Report, Reporter};
-use sitewatch::show::figure::{Figure, Value};
+use sitewatch::show::figure::{Figure, FigureValue};
 use sitewatch::store::{Postgres, Store};
 
 use super::scratch::{Fresh, settings};
@@ -143,7 +143,7 @@ fn agree(rows: &Rows, reports: &[Report]) {
                 report.target, report.node, report.start_ms
             );
             match figure.value(report) {
-                Value::Absent => {
+                FigureValue::Absent => {
                     let is_null = match figure {
                         Figure::LastDue | Figure::Since => {
                             row.get::<_, Option<i64>>(name).is_none()
@@ -155,10 +155,10 @@ fn agree(rows: &Rows, reports: &[Report]) {
                     };
                     assert!(is_null, "{told}");
                 }
-                Value::Text(text) => assert_eq!(row.get::<_, String>(name), *text, "{told}"),
-                Value::Time(ms) => assert_eq!(row.get::<_, i64>(name), ms, "{told}"),
-                Value::Count(n) => assert_eq!(row.get::<_, i64>(name), n as i64, "{told}"),
-                Value::Ms(want) | Value::Share(want) => {
+                FigureValue::Text(text) => assert_eq!(row.get::<_, String>(name), *text, "{told}"),
+                FigureValue::Time(ms) => assert_eq!(row.get::<_, i64>(name), ms, "{told}"),
+                FigureValue::Count(n) => assert_eq!(row.get::<_, i64>(name), n as i64, "{told}"),
+                FigureValue::Ms(want) | FigureValue::Share(want) => {
                     let found: f64 = row.get(name);
                     let near = (found - want).abs() <= 1e-9 * want.abs();
                     assert!(near, "{told}: {found} for {want}");

@@ -5,7 +5,7 @@ use crate::args::{self, CommonOptions};
 use crate::character::clean_lines;
 use crate::config::{self, EXAMPLE, Need};
 use crate::error::Error;
-use crate::show::text::count;
+use crate::show::text::show_count;
 
 /// Checks the configuration, prints it, or prints the example. Remarks follow the line that says it is fine,
 /// one a line, and leave the exit code as it is.
@@ -24,7 +24,7 @@ pub fn config(common: &CommonOptions, what: args::ConfigTask) -> Result<u8, Erro
         _ => {
             let kafka = if config.kafka.is_some() { ", [kafka]" } else { "" };
             let postgres = if config.postgres.is_some() { ", [postgres]" } else { "" };
-            let targets = count(config.targets.len() as u64, "target");
+            let targets = show_count(config.targets.len() as u64, "target");
             let remarks: String = config.remarks.iter().map(|it| format!("{it}\n")).collect();
             let remarks = clean_lines(&remarks);
             print(&format!("fine: {targets}{kafka}{postgres}\n{remarks}"))

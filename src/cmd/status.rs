@@ -41,12 +41,14 @@ pub fn status(common: &CommonOptions, options: &args::StatusOptions) -> Result<u
         reports.retain(|report| report.standing.verdict == Some(Verdict::Down));
     }
     match options.format {
-        ReportFormat::Json => print(&figure::json(&reports))?,
+        ReportFormat::Json => print(&figure::write_json(&reports))?,
         // A file or a program gets the data unchanged.
-        ReportFormat::Csv if width().is_some() => print(&clean_lines(&figure::csv(&reports)))?,
-        ReportFormat::Csv => print(&figure::csv(&reports))?,
+        ReportFormat::Csv if width().is_some() => {
+            print(&clean_lines(&figure::write_csv(&reports)))?
+        }
+        ReportFormat::Csv => print(&figure::write_csv(&reports))?,
         ReportFormat::Text => {
-            print(&status::text(&reports, now_ms, width(), paint()))?;
+            print(&status::write_text(&reports, now_ms, width(), paint()))?;
             tell_losses(losses);
         }
     }

@@ -1,11 +1,11 @@
 //! One report alone, with every figure: the output of `sitewatch status NAME`. Apart from the table, since
 //! nothing needs to be left out here.
 
-use super::display::{marks, shown};
+use super::display::{make_marks, show_figure};
 use super::figure::{Figure, FigureValue};
-use super::spark::sparkline;
-use super::text::{Line, Paint, Side, Style, cell, clean};
-use super::time::{ago, second, span};
+use super::spark::draw_sparkline;
+use super::text::{Line, Paint, Side, Style, clean, pad_cell};
+use super::time::{second, show_ago, show_span};
 use crate::model::report::{CELLS, Report};
 
 /// Columns of a figure's name: `no response` and two.
@@ -44,74 +44,74 @@ const MEASURES: [(&str, Figure); 9] = [
 
 /// Returns the lines of a report: its verdict, then the counts and beside them the measures, or below them
 /// where that is too wide.
-pub(super) fn block(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
-    let mut lines = vec![head(report, now_ms, limit, paint), String::new()];
+pub(super) fn draw_block(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
+    let mut lines = vec![draw_head(report, now_ms, limit, paint), String::new()];
     let when = |at_ms: Option<i64>| match at_ms {
-        Some(at_ms) => format!("{}, {}", second(at_ms), ago(at_ms, now_ms)),
+        Some(at_ms) => format!("{}, {}", second(at_ms), show_ago(at_ms, now_ms)),
         None => "-".to_string(),
     };
     let (start, end) = (second(report.start_ms), second(report.end_ms));
-    let long = span(report.end_ms.saturating_sub(report.start_ms));
+    let long = show_span(report.end_ms.saturating_sub(report.start_ms));
     for (name, words) in [
         ("since", when(report.standing.since_ms)),
         ("last due", when(report.standing.last_due_ms)),
         ("window", format!("{start} to {end}, {long}")),
     ] {
-        let mut line = named(name, limit, paint);
+        let mut line = begin_line(name, limit, paint);
         lines.push(line.push(Style::Plain, &words).end());
     }
     if limit >= NAME + CELLS {
-        let times = sparkline(&marks(report), paint);
-        lines.push(named("times", limit, paint).push_painted(&times, CELLS).end());
+        let times = draw_sparkline(&make_marks(report), paint);
+        lines.push(begin_line("times", limit, paint).push_painted(&times, CELLS).end());
     }
     lines.push(String::new());
 
     let beside = limit >= 2 * (NAME + NUMBER) + GAP + UNIT;
     for (i, count) in COUNTS.iter().enumerate() {
         let mut line = Line::new(limit, paint);
-        entry(&mut line, count, report, now_ms);
+        push_entry(&mut line, count, report, now_ms);
         if let Some(measure) = MEASURES.get(i).filter(|_| beside) {
             line.push(Style::Plain, &" ".repeat(GAP));
-            entry(&mut line, measure, report, now_ms);
+            push_entry(&mut line, measure, report, now_ms);
         }
         lines.push(line.end());
     }
     for measure in MEASURES.iter().filter(|_| !beside) {
         let mut line = Line::new(limit, paint);
-        entry(&mut line, measure, report, now_ms);
+        push_entry(&mut line, measure, report, now_ms);
         lines.push(line.end());
     }
     lines
 }
 
 /// Returns the line with the target and node of the report, and the verdict.
-fn head(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> String {
+fn draw_head(report: &Report, now_ms: i64, limit: usize, paint: Paint) -> String {
     let mut line = Line::new(limit, paint);
     line.push(Style::Bold, &clean(&report.target));
     if let Some(node) = &report.node {
         line.push(Style::Plain, "  node ").push(Style::Plain, &clean(node));
     }
-    let (style, verdict) = shown(Figure::LastVerdict, report, now_ms, false);
+    let (style, verdict) = show_figure(Figure::LastVerdict, report, now_ms, false);
     line.push(Style::Plain, "  ").push(style, &verdict).end()
 }
 
 /// Returns a line that begins with a name.
-fn named(name: &str, limit: usize, paint: Paint) -> Line {
+fn begin_line(name: &str, limit: usize, paint: Paint) -> Line {
     let mut line = Line::new(limit, paint);
-    line.push(Style::Dim, &cell(name, NAME, Side::Left));
+    line.push(Style::Dim, &pad_cell(name, NAME, Side::Left));
     line
 }
 
 /// Adds a name, its number and the unit.
-fn entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_ms: i64) {
+fn push_entry(line: &mut Line, (name, figure): &(&str, Figure), report: &Report, now_ms: i64) {
     let unit = match figure.value(report) {
         FigureValue::Ms(_) => " ms",
         FigureValue::Share(_) => " %",
         _ => "",
     };
-    let (style, number) = shown(*figure, report, now_ms, false);
-    line.push(Style::Dim, &cell(name, NAME, Side::Left));
-    line.push(style, &cell(&number, NUMBER, Side::Right)).push(Style::Dim, unit);
+    let (style, number) = show_figure(*figure, report, now_ms, false);
+    line.push(Style::Dim, &pad_cell(name, NAME, Side::Left));
+    line.push(style, &pad_cell(&number, NUMBER, Side::Right)).push(Style::Dim, unit);
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn text(report: &Report, limit: usize) -> String {
-        block(report, NOW, limit, Paint::OFF).join("\n") + "\n"
+        draw_block(report, NOW, limit, Paint::OFF).join("\n") + "\n"
     }
 
     #[test]

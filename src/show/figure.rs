@@ -113,14 +113,14 @@ fn ms(us: Option<f64>) -> FigureValue {
 }
 
 /// Returns the figures that these reports have: all, except `node` where no report names one.
-fn of(reports: &[Report]) -> impl Iterator<Item = Figure> {
+fn list_figures(reports: &[Report]) -> impl Iterator<Item = Figure> {
     let nodes = reports.iter().any(|report| report.node.is_some());
     Figure::ALL.iter().copied().filter(move |figure| *figure != Figure::Node || nodes)
 }
 
 /// Returns an array of objects, one a line, in the order of the reports. An absent value is null; but a
 /// report over all nodes has no `node`.
-pub fn json(reports: &[Report]) -> String {
+pub fn write_json(reports: &[Report]) -> String {
     let mut text = String::from("[");
     for (i, report) in reports.iter().enumerate() {
         text.push_str(if i == 0 { "\n{" } else { ",\n{" });
@@ -134,9 +134,9 @@ pub fn json(reports: &[Report]) -> String {
             match figure.value(report) {
                 FigureValue::Absent => text.push_str("null"),
                 value @ (FigureValue::Text(_) | FigureValue::Time(_)) => {
-                    text.push_str(&quoted(&plain(&value)));
+                    text.push_str(&quoted(&write_plain(&value)));
                 }
-                value => text.push_str(&plain(&value)),
+                value => text.push_str(&write_plain(&value)),
             }
         }
         text.push('}');
@@ -147,13 +147,13 @@ pub fn json(reports: &[Report]) -> String {
 
 /// Returns CSV of RFC 4180 with the names in its first line; an absent value is empty. The data is exact: a
 /// name that a spreadsheet would take for a formula is left as it is.
-pub fn csv(reports: &[Report]) -> String {
-    let names: Vec<&str> = of(reports).map(Figure::as_str).collect();
+pub fn write_csv(reports: &[Report]) -> String {
+    let names: Vec<&str> = list_figures(reports).map(Figure::as_str).collect();
     let mut text = names.join(",") + "\r\n";
     for report in reports {
-        for (i, figure) in of(reports).enumerate() {
+        for (i, figure) in list_figures(reports).enumerate() {
             let comma = if i == 0 { "" } else { "," };
-            let value = plain(&figure.value(report));
+            let value = write_plain(&figure.value(report));
             if value.contains([',', '"', '\r', '\n']) {
                 let _ = write!(text, "{comma}\"{}\"", value.replace('"', "\"\""));
             } else {
@@ -166,19 +166,19 @@ pub fn csv(reports: &[Report]) -> String {
 }
 
 /// Returns a value for a program: milliseconds to the microsecond, shares to the millionth.
-fn plain(value: &FigureValue) -> String {
+fn write_plain(value: &FigureValue) -> String {
     match value {
         FigureValue::Absent => String::new(),
         FigureValue::Text(text) => text.to_string(),
         FigureValue::Time(ms) => rfc3339(*ms),
         FigureValue::Count(n) => n.to_string(),
-        FigureValue::Ms(ms) => decimal(*ms, 3),
-        FigureValue::Share(share) => decimal(*share, 6),
+        FigureValue::Ms(ms) => write_decimal(*ms, 3),
+        FigureValue::Share(share) => write_decimal(*share, 6),
     }
 }
 
 /// Returns the number with at most that many decimals, none of them a 0 at the end.
-fn decimal(number: f64, decimals: usize) -> String {
+fn write_decimal(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
@@ -195,19 +195,19 @@ mod tests {
         let mut second = report("b", 0);
         second.node = Some(Arc::from("lab"));
         assert_eq!(
-            json(&[first, second]),
+            write_json(&[first, second]),
             r#"[
 {"target":"https://a.example/\"x\"","window_start":"2026-11-21T02:59:58.500Z","window_end":"2026-11-21T03:00:00Z","checks":5,"unknown":1,"up":3,"slow":1,"down":1,"responded":3,"no_response":1,"status_ok":3,"match_ok":0,"missed":2,"uptime":0.75,"coverage":0.666667,"mean_ms":20,"min_ms":10,"max_ms":30,"stdev_ms":10,"median_ms":20.127,"p95_ms":29.725,"p99_ms":29.725,"last_verdict":"down","last_due":"2026-11-21T02:59:30Z","since":"2026-11-21T02:56:40Z"},
 {"target":"b","node":"lab","window_start":"2026-11-20T03:00:00Z","window_end":"2026-11-21T03:00:00Z","checks":0,"unknown":0,"up":0,"slow":0,"down":0,"responded":0,"no_response":0,"status_ok":0,"match_ok":0,"missed":0,"uptime":null,"coverage":null,"mean_ms":null,"min_ms":null,"max_ms":null,"stdev_ms":null,"median_ms":null,"p95_ms":null,"p99_ms":null,"last_verdict":null,"last_due":null,"since":null}
 ]
 "#
         );
-        assert_eq!(json(&[]), "[]\n");
+        assert_eq!(write_json(&[]), "[]\n");
     }
 
     #[test]
     fn json_shows_a_terminal_nothing_that_it_obeys() {
-        let text = json(&[report("a\u{9b}b\u{202e}", 0)]);
+        let text = write_json(&[report("a\u{9b}b\u{202e}", 0)]);
         assert!(text.contains(r#""target":"a\u009bb\u202e""#), "{text}");
     }
 
@@ -218,7 +218,7 @@ mod tests {
             no_response,status_ok,match_ok,missed,uptime,coverage,mean_ms,min_ms,max_ms,stdev_ms,\
             median_ms,p95_ms,p99_ms,last_verdict,last_due,since\r\n";
         assert_eq!(
-            csv(&[first.clone(), report("=b", 0)]),
+            write_csv(&[first.clone(), report("=b", 0)]),
             format!(
                 "{head}\"a, \"\"b\"\"\",2026-11-20T03:00:00Z,2026-11-21T03:00:00Z,5,1,3,1,1,3,1,\
                  3,0,2,0.75,0.666667,20,10,30,10,20.127,29.725,29.725,down,2026-11-21T02:59:30Z,\
@@ -226,9 +226,9 @@ mod tests {
                  =b,2026-11-20T03:00:00Z,2026-11-21T03:00:00Z,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,,\r\n"
             )
         );
-        assert_eq!(csv(&[]), head);
+        assert_eq!(write_csv(&[]), head);
         let node = Report { node: Some(Arc::from("lab")), ..first };
-        assert!(csv(&[node]).starts_with("target,node,window_start,"));
+        assert!(write_csv(&[node]).starts_with("target,node,window_start,"));
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         for (number, want) in
             [(0.0, "0"), (1.0, "1"), (100.0, "100"), (0.5, "0.5"), (2.0 / 3.0, "0.667")]
         {
-            assert_eq!(decimal(number, 3), want);
+            assert_eq!(write_decimal(number, 3), want);
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::spark::{SparkMark, sparkline};
-use super::text::{Line, Paint, Side, Style, cell, clean, reason, width};
-use super::time::{measured, short};
+use super::spark::{SparkMark, draw_sparkline};
+use super::text::{Line, Paint, Side, Style, clean, describe_reason, measure_width, pad_cell};
+use super::time::{show_measured, show_short};
 use crate::model::outcome::{Outcome, Verdict};
 
 /// Most checks in a target's sparkline.
@@ -66,19 +66,19 @@ impl Row {
     pub(super) fn new(name: &str, url: &str) -> Row {
         let (name, last) = (clean(name).into_owned(), None);
         let mut row = Row { name, url: String::new(), last, marks: VecDeque::with_capacity(MARKS) };
-        row.leads_to(url);
+        row.set_url(url);
         row
     }
 
     /// Sets the target's URL.
-    pub(super) fn leads_to(&mut self, url: &str) {
+    pub(super) fn set_url(&mut self, url: &str) {
         let url = clean(url);
         let is_name = self.name.trim_end_matches('/') == url.trim_end_matches('/');
         self.url = if is_name { String::new() } else { url.into_owned() };
     }
 
     /// Takes a check.
-    pub(super) fn take(&mut self, outcome: &Outcome) {
+    pub(super) fn add_check(&mut self, outcome: &Outcome) {
         if self.marks.len() == MARKS {
             self.marks.pop_front();
         }
@@ -93,13 +93,13 @@ impl Row {
             verdict: outcome.verdict,
             total_us: outcome.total_us,
             ended_ms: outcome.due_ms.saturating_add(took_ms),
-            reason: reason(outcome),
+            reason: describe_reason(outcome),
         });
     }
 
     /// Returns the columns that the whole name takes.
-    pub(super) fn columns(&self) -> usize {
-        width(&self.name)
+    pub(super) fn name_width(&self) -> usize {
+        measure_width(&self.name)
     }
 
     /// Returns the verdict of the newest check; none: waiting.
@@ -127,33 +127,37 @@ impl Row {
     ) -> String {
         let mut line = Line::new(cols, paint);
         let verdict = self.verdict();
-        line.push(style(verdict), &cell(word(verdict), RowColumns::VERDICT, Side::Left));
+        line.push(
+            style_verdict(verdict),
+            &pad_cell(name_verdict(verdict), RowColumns::VERDICT, Side::Left),
+        );
         line.push(Style::Plain, "  ")
-            .push(Style::Plain, &cell(&self.name, columns.name, Side::Left));
+            .push(Style::Plain, &pad_cell(&self.name, columns.name, Side::Left));
         let (time, age) = self.last.as_ref().map_or_else(Default::default, |last| {
             // A check that could not even begin took no time.
             let began = last.total_us > 0 || last.verdict != Verdict::Unknown;
-            let time = if began { measured(last.total_us) } else { String::new() };
-            (time, short(now_ms.saturating_sub(last.ended_ms)))
+            let time = if began { show_measured(last.total_us) } else { String::new() };
+            (time, show_short(now_ms.saturating_sub(last.ended_ms)))
         });
         line.push(Style::Plain, "  ");
-        line.push(Style::Plain, &cell(&time, RowColumns::TIME, Side::Right));
+        line.push(Style::Plain, &pad_cell(&time, RowColumns::TIME, Side::Right));
         if columns.age > 0 {
-            line.push(Style::Plain, "  ").push(Style::Dim, &cell(&age, columns.age, Side::Right));
+            line.push(Style::Plain, "  ")
+                .push(Style::Dim, &pad_cell(&age, columns.age, Side::Right));
         }
         if columns.marks > 0 {
             // The newest mark is at the right, always in the same column.
             let skip = self.marks.len().saturating_sub(columns.marks);
             let marks: Vec<SparkMark> = self.marks.iter().skip(skip).copied().collect();
             line.push(Style::Plain, &" ".repeat(2 + columns.marks - marks.len()));
-            line.push_painted(&sparkline(&marks, paint), marks.len());
+            line.push_painted(&draw_sparkline(&marks, paint), marks.len());
         }
         match self.last.as_ref().and_then(|last| last.reason.as_deref()) {
             Some(reason) => {
                 line.push(Style::Plain, "  ").push(Style::Plain, reason);
             }
             // Half a URL helps nobody.
-            None if width(&self.url) + 2 <= line.left() => {
+            None if measure_width(&self.url) + 2 <= line.left() => {
                 line.push(Style::Plain, "  ").push(Style::Dim, &self.url);
             }
             None => {}
@@ -163,24 +167,24 @@ impl Row {
 }
 
 /// Returns the heads of the columns.
-pub(super) fn heads(columns: &RowColumns, cols: usize, paint: Paint) -> String {
-    let mut text = cell("verdict", RowColumns::VERDICT, Side::Left);
-    text += &format!("  {}", cell("target", columns.name, Side::Left));
-    text += &format!("  {}", cell("time", RowColumns::TIME, Side::Right));
+pub(super) fn draw_heads(columns: &RowColumns, cols: usize, paint: Paint) -> String {
+    let mut text = pad_cell("verdict", RowColumns::VERDICT, Side::Left);
+    text += &format!("  {}", pad_cell("target", columns.name, Side::Left));
+    text += &format!("  {}", pad_cell("time", RowColumns::TIME, Side::Right));
     if columns.age > 0 {
-        text += &format!("  {}", cell("age", columns.age, Side::Right));
-        text += &format!("  {}", cell("last", columns.marks, Side::Left));
+        text += &format!("  {}", pad_cell("age", columns.age, Side::Right));
+        text += &format!("  {}", pad_cell("last", columns.marks, Side::Left));
     }
     Line::new(cols, paint).push(Style::Dim, text.trim_end()).end()
 }
 
 /// Returns a verdict in a word; none: not checked yet.
-pub(super) fn word(verdict: Option<Verdict>) -> &'static str {
+pub(super) fn name_verdict(verdict: Option<Verdict>) -> &'static str {
     verdict.map_or("waiting", Verdict::as_str)
 }
 
 /// Returns the colour of a verdict; dim: waiting.
-pub(super) fn style(verdict: Option<Verdict>) -> Style {
+pub(super) fn style_verdict(verdict: Option<Verdict>) -> Style {
     verdict.map_or(Style::Dim, Style::of)
 }
 
@@ -192,13 +196,13 @@ mod tests {
     #[test]
     fn the_newest_checks_are_at_the_right() {
         let mut row = Row::new("https://example.org", "https://example.org/");
-        let columns = RowColumns::new(80, row.columns());
-        let line = |row: &Row| row.line(&columns, NOW + 60_104, 80, Paint::OFF);
+        let columns = RowColumns::new(80, row.name_width());
+        let line = |row: &Row| row.draw(&columns, NOW + 60_104, 80, Paint::OFF);
         assert_eq!(line(&row), "waiting  https://example.org");
-        row.take(&Outcome { verdict: Verdict::Down, ..outcome() });
+        row.add_check(&Outcome { verdict: Verdict::Down, ..outcome() });
         assert_eq!(line(&row), "down     https://example.org  104.2 ms    1m           ×");
         for _ in 0..40 {
-            row.take(&outcome());
+            row.add_check(&outcome());
         }
         assert_eq!(line(&row), "up       https://example.org  104.2 ms    1m  ██████████");
         assert_eq!(row.marks.len(), MARKS);
@@ -208,10 +212,10 @@ mod tests {
     fn a_long_name_leaves_room_for_the_reason() {
         let mut row = Row::new("監視\x1b[31m.example, a very long name", "https://b.example/");
         let error = Some("timeout\x07".to_string());
-        row.take(&Outcome { verdict: Verdict::Down, error, ..outcome() });
-        let columns = RowColumns::new(60, row.columns());
+        row.add_check(&Outcome { verdict: Verdict::Down, error, ..outcome() });
+        let columns = RowColumns::new(60, row.name_width());
         assert_eq!(
-            row.line(&columns, NOW + 3104, 60, Paint::OFF),
+            row.draw(&columns, NOW + 3104, 60, Paint::OFF),
             "down     監視\u{fffd}[31m.example…  104.2 ms    3s  timeout\u{fffd}"
         );
     }

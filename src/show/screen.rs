@@ -4,9 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::row::{Row, RowColumns, heads, style, word};
-use super::text::{Line, Paint, Side, Style, cell, clean, count, width};
-use super::time::{clock, span};
+use super::row::{Row, RowColumns, draw_heads, name_verdict, style_verdict};
+use super::text::{Line, Paint, Side, Style, clean, measure_width, pad_cell, show_count};
+use super::time::{show_clock, show_span};
 use crate::model::outcome::{Outcome, Verdict, tidy};
 
 /// Sequence that changes to a screen of its own and hides the cursor.
@@ -62,31 +62,31 @@ impl Screen {
 
     /// Shows these targets, by their names and shown URLs. Targets that the screen shows already keep their
     /// checks.
-    pub fn targets(&mut self, targets: impl IntoIterator<Item = (Arc<str>, String)>) {
+    pub fn set_targets(&mut self, targets: impl IntoIterator<Item = (Arc<str>, String)>) {
         let mut old: Vec<Option<Row>> =
             std::mem::take(&mut self.rows).into_iter().map(Some).collect();
         let index = std::mem::take(&mut self.index);
         for (name, url) in targets {
             let known = index.get(&name).and_then(|i| old[*i].take());
             let mut row = known.unwrap_or_else(|| Row::new(&name, &url));
-            row.leads_to(&url);
+            row.set_url(&url);
             self.index.insert(name, self.rows.len());
             self.rows.push(row);
         }
-        self.longest = self.rows.iter().map(Row::columns).max().unwrap_or(0);
+        self.longest = self.rows.iter().map(Row::name_width).max().unwrap_or(0);
     }
 
     /// Takes a check. A check of a target that is not on the screen is only counted.
-    pub fn outcome(&mut self, outcome: &Outcome) {
+    pub fn add_outcome(&mut self, outcome: &Outcome) {
         self.checks += 1;
         let row = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i));
         if let Some(row) = row {
-            row.take(outcome);
+            row.add_check(outcome);
         }
     }
 
     /// Takes a line of the log for the latest changes.
-    pub fn note(&mut self, at_ms: i64, level: log::Level, text: &str) {
+    pub fn add_note(&mut self, at_ms: i64, level: log::Level, text: &str) {
         self.notes.truncate(NOTES - 1);
         let text = clean(&tidy(text, NOTE_MAX)).into_owned();
         self.notes.push_front(Note { at_ms, level, text });
@@ -108,7 +108,7 @@ impl Screen {
             if layout.spaced {
                 lines.push(String::new());
             }
-            lines.push(rule("latest changes", cols, paint));
+            lines.push(draw_rule("latest changes", cols, paint));
             lines.extend(self.notes.iter().take(layout.notes).map(|note| note.line(cols, paint)));
         }
         if layout.foot {
@@ -123,7 +123,7 @@ impl Screen {
         let mut line = Line::new(cols, paint);
         line.push(Style::Bold, concat!("sitewatch ", env!("CARGO_PKG_VERSION")));
         line.push(Style::Dim, "  node ").push(Style::Plain, &self.node);
-        let running = span(now_ms.saturating_sub(self.started_ms));
+        let running = show_span(now_ms.saturating_sub(self.started_ms));
         line.push(Style::Dim, "  running ").push(Style::Plain, &running);
         line.push(Style::Dim, &format!("  {}", self.store)).end()
     }
@@ -132,17 +132,17 @@ impl Screen {
     /// line is cut first.
     fn counts(&self, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
-        line.push(Style::Plain, &count(self.rows.len() as u64, "target"));
+        line.push(Style::Plain, &show_count(self.rows.len() as u64, "target"));
         let mut comma = ": ";
-        for (n, verdict) in tally(self.rows.iter()) {
+        for (n, verdict) in count_verdicts(self.rows.iter()) {
             if n == 0 && verdict.is_none() {
                 continue;
             }
-            let style = if n == 0 { Style::Dim } else { style(verdict) };
-            line.push(Style::Dim, comma).push(style, &format!("{n} {}", word(verdict)));
+            let style = if n == 0 { Style::Dim } else { style_verdict(verdict) };
+            line.push(Style::Dim, comma).push(style, &format!("{n} {}", name_verdict(verdict)));
             comma = ", ";
         }
-        line.push(Style::Dim, &format!("  {}", count(self.checks, "check"))).end()
+        line.push(Style::Dim, &format!("  {}", show_count(self.checks, "check"))).end()
     }
 
     /// Adds the targets that there is room for, and one line for the others.
@@ -157,7 +157,7 @@ impl Screen {
         let columns = RowColumns::new(cols, self.longest);
         if layout.spaced {
             lines.push(String::new());
-            lines.push(heads(&columns, cols, paint));
+            lines.push(draw_heads(&columns, cols, paint));
         }
         let mut order: Vec<&Row> = self.rows.iter().collect();
         order.sort_by_key(|row| row.rank());
@@ -165,16 +165,18 @@ impl Screen {
         let shown = if all { order.len() } else { layout.table.saturating_sub(1).max(1) };
         let (shown, hidden) = order.split_at(shown.min(order.len()));
         let drawn = shown.iter().take(layout.table);
-        lines.extend(drawn.map(|row| row.line(&columns, now_ms, cols, paint)));
+        lines.extend(drawn.map(|row| row.draw(&columns, now_ms, cols, paint)));
         if !all && layout.table > 1 {
-            let kinds: Vec<(u64, Option<Verdict>)> =
-                tally(hidden.iter().copied()).into_iter().filter(|(n, _)| *n > 0).collect();
+            let kinds: Vec<(u64, Option<Verdict>)> = count_verdicts(hidden.iter().copied())
+                .into_iter()
+                .filter(|(n, _)| *n > 0)
+                .collect();
             let what = match kinds[..] {
-                [(_, verdict)] => word(verdict).to_string(),
+                [(_, verdict)] => name_verdict(verdict).to_string(),
                 _ => {
                     let words: Vec<String> = kinds
                         .iter()
-                        .map(|(n, verdict)| format!("{n} {}", word(*verdict)))
+                        .map(|(n, verdict)| format!("{n} {}", name_verdict(*verdict)))
                         .collect();
                     words.join(", ")
                 }
@@ -195,8 +197,8 @@ impl Note {
         };
         let level = self.level.as_str().to_ascii_lowercase();
         let mut line = Line::new(cols, paint);
-        line.push(Style::Dim, &clock(self.at_ms));
-        line.push(Style::Plain, "  ").push(style, &cell(&level, 5, Side::Left));
+        line.push(Style::Dim, &show_clock(self.at_ms));
+        line.push(Style::Plain, "  ").push(style, &pad_cell(&level, 5, Side::Left));
         line.push(Style::Plain, "  ").push(Style::Plain, &self.text).end()
     }
 }
@@ -249,9 +251,9 @@ fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5]
 }
 
 /// Returns a line across the screen with words in it.
-fn rule(words: &str, cols: usize, paint: Paint) -> String {
+fn draw_rule(words: &str, cols: usize, paint: Paint) -> String {
     let words = format!("── {words} ");
-    let across = "─".repeat(cols.saturating_sub(width(&words)));
+    let across = "─".repeat(cols.saturating_sub(measure_width(&words)));
     Line::new(cols, paint).push(Style::Dim, &(words + &across)).end()
 }
 
@@ -278,26 +280,26 @@ mod tests {
         let targets =
             names.iter().map(|name| (Arc::from(*name), format!("https://{name}.example/")));
         let mut screen = Screen::new("lab", "/var/lib/sitewatch/sitewatch.db", NOW - 11_100_000);
-        screen.targets(targets);
+        screen.set_targets(targets);
         screen
     }
 
     fn lively() -> Screen {
         let mut screen = screen(&["front", "shop", "mail", "wiki", "news"]);
         for i in 1..=40 {
-            screen.outcome(&outcome("front", Verdict::Up, 1000 * i, None));
-            screen.outcome(&outcome("shop", Verdict::Up, 90_000, None));
+            screen.add_outcome(&outcome("front", Verdict::Up, 1000 * i, None));
+            screen.add_outcome(&outcome("shop", Verdict::Up, 90_000, None));
         }
         let refused = Some("status 503 is not accepted (200-299)");
-        screen.outcome(&outcome("shop", Verdict::Down, 503_000, refused));
-        screen.outcome(&outcome("mail", Verdict::Slow, 1_200_000, None));
-        screen.outcome(&Outcome {
+        screen.add_outcome(&outcome("shop", Verdict::Down, 503_000, refused));
+        screen.add_outcome(&outcome("mail", Verdict::Slow, 1_200_000, None));
+        screen.add_outcome(&Outcome {
             cause: Some(Cause::Overload),
             ..outcome("wiki", Verdict::Unknown, 0, Some("no room"))
         });
-        screen.outcome(&outcome("not on the screen", Verdict::Down, 0, None));
-        screen.note(NOW - 60_000, log::Level::Info, "watching 5 targets");
-        screen.note(NOW - 1000, log::Level::Warn, "shop is down\x1b[2J\nforged");
+        screen.add_outcome(&outcome("not on the screen", Verdict::Down, 0, None));
+        screen.add_note(NOW - 60_000, log::Level::Info, "watching 5 targets");
+        screen.add_note(NOW - 1000, log::Level::Warn, "shop is down\x1b[2J\nforged");
         screen
     }
 
@@ -363,9 +365,9 @@ Ctrl-C stops"
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut screen = screen(&names);
         for name in &names {
-            screen.outcome(&outcome(name, Verdict::Up, 1000, None));
+            screen.add_outcome(&outcome(name, Verdict::Up, 1000, None));
         }
-        screen.outcome(&outcome("site-999", Verdict::Down, 1000, Some("gone")));
+        screen.add_outcome(&outcome("site-999", Verdict::Down, 1000, Some("gone")));
         let frame = seen(&screen.draw(NOW, 200, 60, Paint::OFF));
         let lines: Vec<&str> = frame.split('\n').collect();
         assert_eq!(lines.len(), 60);
@@ -379,7 +381,7 @@ Ctrl-C stops"
     fn no_frame_is_larger_than_its_terminal() {
         let mut screen = lively();
         for i in 0..200 {
-            screen.note(NOW, log::Level::Info, &format!("監視 {i} {}", "x".repeat(1000)));
+            screen.add_note(NOW, log::Level::Info, &format!("監視 {i} {}", "x".repeat(1000)));
         }
         assert_eq!(screen.notes.len(), NOTES);
         for cols in 0..210 {
@@ -387,7 +389,7 @@ Ctrl-C stops"
                 let frame = seen(&screen.draw(NOW, cols, rows, Paint::OFF));
                 assert!(frame.split('\n').count() <= rows.max(1), "{cols} {rows}\n{frame}");
                 assert!(
-                    frame.split('\n').all(|l| width(l) < cols.max(1)),
+                    frame.split('\n').all(|l| measure_width(l) < cols.max(1)),
                     "{cols} {rows}\n{frame}"
                 );
             }

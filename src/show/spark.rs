@@ -22,7 +22,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 /// Returns the marks as one column each. The scale is linear from 0 to the longest time among them: a bar of
 /// twice the height took twice as long.
-pub fn sparkline(marks: &[SparkMark], paint: Paint) -> String {
+pub fn draw_sparkline(marks: &[SparkMark], paint: Paint) -> String {
     let longest = marks.iter().filter_map(|mark| mark.us()).max().unwrap_or(0);
     let mut line = String::with_capacity(marks.len() * 3);
     // Neighbours of one style share their escape sequences.
@@ -73,10 +73,13 @@ mod tests {
     #[test]
     fn bars_are_linear_from_zero_to_the_longest() {
         let marks: Vec<SparkMark> = (0..=8).map(|i| SparkMark::Time(i * 100)).collect();
-        assert_eq!(sparkline(&marks, Paint::OFF), "▁▁▂▃▄▅▆▇█");
-        assert_eq!(sparkline(&[SparkMark::Time(u64::MAX), SparkMark::Slow(1)], Paint::OFF), "█▁");
-        assert_eq!(sparkline(&[SparkMark::Time(0)], Paint::OFF), "▁");
-        assert_eq!(sparkline(&[], Paint::ON), "");
+        assert_eq!(draw_sparkline(&marks, Paint::OFF), "▁▁▂▃▄▅▆▇█");
+        assert_eq!(
+            draw_sparkline(&[SparkMark::Time(u64::MAX), SparkMark::Slow(1)], Paint::OFF),
+            "█▁"
+        );
+        assert_eq!(draw_sparkline(&[SparkMark::Time(0)], Paint::OFF), "▁");
+        assert_eq!(draw_sparkline(&[], Paint::ON), "");
     }
 
     #[test]
@@ -89,9 +92,9 @@ mod tests {
             SparkMark::Down,
             SparkMark::Unknown,
         ];
-        assert_eq!(sparkline(&marks, Paint::OFF), "··▁█×?");
+        assert_eq!(draw_sparkline(&marks, Paint::OFF), "··▁█×?");
         assert_eq!(
-            sparkline(&marks, Paint::ON),
+            draw_sparkline(&marks, Paint::ON),
             "\x1b[2m··\x1b[0m\x1b[36m▁\x1b[0m\x1b[33m█\x1b[0m\x1b[31m×\x1b[0m\x1b[35m?\x1b[0m"
         );
     }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::block::block;
-use super::display::{marks, shown};
+use super::block::draw_block;
+use super::display::{make_marks, show_figure};
 use super::figure::Figure;
-pub use super::figure::{csv, json};
-use super::spark::sparkline;
-use super::text::{Line, Paint, Side, Style, cell, count, width as columns_of};
-use super::time::{second, span};
+pub use super::figure::{write_csv, write_json};
+use super::spark::draw_sparkline;
+use super::text::{Line, Paint, Side, Style, measure_width, pad_cell, show_count};
+use super::time::{second, show_span};
 use crate::model::outcome::Verdict;
 use crate::model::report::{CELLS, Report};
 
@@ -61,18 +61,18 @@ const COLUMNS: [Column; 26] = [
 
 /// Returns the reports for people. `width`: the terminal's columns, which no line is wider than; none: no
 /// terminal, all columns and no limit.
-pub fn text(reports: &[Report], now_ms: i64, width: Option<usize>, paint: Paint) -> String {
+pub fn write_text(reports: &[Report], now_ms: i64, width: Option<usize>, paint: Paint) -> String {
     let limit = width.unwrap_or(usize::MAX);
     let lines = match reports {
         [] => vec!["nothing to report".to_string()],
-        [one] => block(one, now_ms, limit, paint),
-        many => table(many, now_ms, limit, paint),
+        [one] => draw_block(one, now_ms, limit, paint),
+        many => draw_table(many, now_ms, limit, paint),
     };
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Returns a line for each report, below the heads and above a line of counts.
-fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
+fn draw_table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<String> {
     let mut sorted: Vec<&Report> = reports.iter().collect();
     sorted.sort_by_key(|r| (rank(r.standing.verdict), &r.target, &r.node, r.start_ms));
     let windows: BTreeSet<i64> = reports.iter().map(|r| r.start_ms).collect();
@@ -87,11 +87,16 @@ fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<Str
             _ => {}
         }
         let cells: Vec<(Style, String)> = match column.figure {
-            Some(figure) => sorted.iter().map(|r| shown(figure, r, now_ms, whole_days)).collect(),
-            None => sorted.iter().map(|r| (Style::Plain, sparkline(&marks(r), paint))).collect(),
+            Some(figure) => {
+                sorted.iter().map(|r| show_figure(figure, r, now_ms, whole_days)).collect()
+            }
+            None => sorted
+                .iter()
+                .map(|r| (Style::Plain, draw_sparkline(&make_marks(r), paint)))
+                .collect(),
         };
         let widest = match column.figure {
-            Some(_) => cells.iter().map(|(_, text)| columns_of(text)).max().unwrap_or(0),
+            Some(_) => cells.iter().map(|(_, text)| measure_width(text)).max().unwrap_or(0),
             None => CELLS,
         };
         let columns = widest.max(column.head.len());
@@ -102,31 +107,31 @@ fn table(reports: &[Report], now_ms: i64, limit: usize, paint: Paint) -> Vec<Str
         if !first && columns + gap > lines[0].left() {
             break;
         }
-        let head = cell(column.head, columns, column.side);
+        let head = pad_cell(column.head, columns, column.side);
         lines[0].push(Style::Plain, &" ".repeat(gap)).push(Style::Dim, &head);
         for (line, (style, text)) in lines[1..].iter_mut().zip(&cells) {
             line.push(Style::Plain, &" ".repeat(gap));
             match column.figure {
-                Some(_) => line.push(*style, &cell(text, columns, column.side)),
+                Some(_) => line.push(*style, &pad_cell(text, columns, column.side)),
                 None => line.push_painted(text, CELLS),
             };
         }
     }
     let mut lines: Vec<String> = lines.iter().map(Line::end).collect();
     lines.push(String::new());
-    lines.push(footer(reports, limit, paint));
+    lines.push(draw_footer(reports, limit, paint));
     lines
 }
 
 /// Returns the line with the number of targets, the number of those in trouble, and the window.
-fn footer(reports: &[Report], limit: usize, paint: Paint) -> String {
+fn draw_footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     let of = |verdict: Option<Verdict>| -> usize {
         let lines = reports.iter().filter(|r| r.standing.verdict == verdict);
         lines.map(|r| &r.target).collect::<BTreeSet<_>>().len()
     };
     let targets: BTreeSet<_> = reports.iter().map(|r| &r.target).collect();
     let mut line = Line::new(limit, paint);
-    line.push(Style::Plain, &count(targets.len() as u64, "target"));
+    line.push(Style::Plain, &show_count(targets.len() as u64, "target"));
     for (n, words, style) in [
         (of(Some(Verdict::Down)), "down", Style::Down),
         (of(Some(Verdict::Unknown)), "unknown", Style::Unknown),
@@ -139,7 +144,7 @@ fn footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     }
     let start_ms = reports.iter().map(|r| r.start_ms).min().unwrap_or(0);
     let end_ms = reports.iter().map(|r| r.end_ms).max().unwrap_or(0);
-    let over = span(end_ms.saturating_sub(start_ms));
+    let over = show_span(end_ms.saturating_sub(start_ms));
     let window = format!(", {over} to {}", second(end_ms));
     // Half a date helps nobody.
     if window.len() <= line.left() {
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_down_comes_first_and_columns_go_from_the_end() {
         assert_eq!(
-            text(&five(), NOW, Some(80), Paint::OFF),
+            write_text(&five(), NOW, Some(80), Paint::OFF),
             "\
 target         verdict  since       uptime %  checks  no response  median ms
 c.example      down     3m 20s ago    75.000       5            1       20.1
@@ -198,7 +203,7 @@ b.example      never    -                  -       0            0          -
 "
         );
         assert_eq!(
-            text(&five()[1..3], NOW, Some(25), Paint::ON),
+            write_text(&five()[1..3], NOW, Some(25), Paint::ON),
             "\
 \x1b[2mtarget   \x1b[0m  \x1b[2mverdict\x1b[0m
 c.example  \x1b[31mdown   \x1b[0m
@@ -215,7 +220,7 @@ b.example  \x1b[2mnever  \x1b[0m
         node.node = Some(Arc::from("lab"));
         let mut before = node.clone();
         (before.start_ms, before.end_ms) = (NOW - 2 * 86_400_000, NOW - 86_400_000);
-        let text = text(&[node, before], NOW, None, Paint::OFF);
+        let text = write_text(&[node, before], NOW, None, Paint::OFF);
         let lines: Vec<&str> = text.lines().collect();
         let words: Vec<&str> = lines[0].split_whitespace().collect();
         assert_eq!(
@@ -236,8 +241,8 @@ b.example  \x1b[2mnever  \x1b[0m
         reports.push(with(&"監視.example/".repeat(20), Verdict::Down));
         for width in 0..260 {
             for some in [&reports[..], &reports[5..]] {
-                let text = text(some, NOW, Some(width), Paint::OFF);
-                let widest = text.lines().map(columns_of).max();
+                let text = write_text(some, NOW, Some(width), Paint::OFF);
+                let widest = text.lines().map(measure_width).max();
                 assert!(widest <= Some(width), "{width}\n{text}");
             }
         }
@@ -245,6 +250,6 @@ b.example  \x1b[2mnever  \x1b[0m
 
     #[test]
     fn without_reports_it_says_so() {
-        assert_eq!(text(&[], NOW, None, Paint::OFF), "nothing to report\n");
+        assert_eq!(write_text(&[], NOW, None, Paint::OFF), "nothing to report\n");
     }
 }

@@ -104,7 +104,7 @@ impl Line {
         }
         let kept = fit(text, self.limit - self.used);
         self.cut = matches!(kept, Cow::Owned(_));
-        self.used += width(&kept);
+        self.used += measure_width(&kept);
         self.text.push_str(&self.paint.paint(style, &kept));
         self
     }
@@ -139,9 +139,9 @@ pub enum Side {
 }
 
 /// Returns `text` in exactly `columns` columns: cut, or filled with blanks.
-pub fn cell(text: &str, columns: usize, side: Side) -> String {
+pub fn pad_cell(text: &str, columns: usize, side: Side) -> String {
     let text = fit(text, columns);
-    let blanks = " ".repeat(columns - width(&text));
+    let blanks = " ".repeat(columns - measure_width(&text));
     match side {
         Side::Left => format!("{text}{blanks}"),
         Side::Right => format!("{blanks}{text}"),
@@ -150,7 +150,7 @@ pub fn cell(text: &str, columns: usize, side: Side) -> String {
 
 /// Returns `text` in at most `columns` columns: itself, or its beginning and `…`.
 pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
-    if text.len() <= columns || width(text) <= columns {
+    if text.len() <= columns || measure_width(text) <= columns {
         return Cow::Borrowed(text);
     }
     let mut kept = String::new();
@@ -171,7 +171,7 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 /// Returns the columns that clean text takes in a terminal.
-pub fn width(text: &str) -> usize {
+pub fn measure_width(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
@@ -194,7 +194,7 @@ fn columns_of(c: char) -> usize {
 
 /// Returns the reason of an outcome in clean words: the cause, and the details that are known. None for an
 /// outcome without either.
-pub fn reason(outcome: &Outcome) -> Option<String> {
+pub fn describe_reason(outcome: &Outcome) -> Option<String> {
     let error = outcome.error.as_deref().map(clean);
     let Some(cause) = outcome.cause else { return error.map(Cow::into_owned) };
     let words = words(cause);
@@ -213,7 +213,7 @@ fn words(cause: Cause) -> String {
 }
 
 /// Returns a number with its noun: `1 check`, `2 checks`.
-pub fn count(n: u64, noun: &str) -> String {
+pub fn show_count(n: u64, noun: &str) -> String {
     let mut text = format!("{n} {noun}");
     if n != 1 {
         let _ = write!(text, "s");
@@ -248,9 +248,9 @@ mod tests {
         ] {
             assert_eq!(fit(text, columns), want, "{text} {columns}");
         }
-        assert_eq!(cell("監視", 6, Side::Right), "  監視");
-        assert_eq!(cell("監視監視", 6, Side::Left), "監視… ");
-        assert_eq!(cell("12", 4, Side::Right), "  12");
+        assert_eq!(pad_cell("監視", 6, Side::Right), "  監視");
+        assert_eq!(pad_cell("監視監視", 6, Side::Left), "監視… ");
+        assert_eq!(pad_cell("12", 4, Side::Right), "  12");
     }
 
     #[test]

@@ -4,20 +4,20 @@
 pub use crate::date::{rfc3339, second};
 
 /// Returns a time that was measured: `12.3 ms`, `1.20 s`, `3m 20s`.
-pub fn measured(us: u64) -> String {
+pub fn show_measured(us: u64) -> String {
     // Each unit ends where rounding would show the next unit's first number.
     if us < 999_950 {
         format!("{:.1} ms", us as f64 / 1e3)
     } else if us < 59_995_000 {
         format!("{:.2} s", us as f64 / 1e6)
     } else {
-        span((us / 1000).min(i64::MAX as u64) as i64)
+        show_span((us / 1000).min(i64::MAX as u64) as i64)
     }
 }
 
 /// Returns a span in its two largest units, cut to whole ones: `45s`, `3m 20s`, `4h`, `4d 2h`. A negative
 /// span counts as 0.
-pub fn span(ms: i64) -> String {
+pub fn show_span(ms: i64) -> String {
     let s = ms.max(0) / 1000;
     let (large, name, small, small_name) = match s {
         0..60 => return format!("{s}s"),
@@ -29,19 +29,19 @@ pub fn span(ms: i64) -> String {
 }
 
 /// Returns a span in its largest unit alone, at most four columns up to 27 years: `3s`, `12m`, `4d`.
-pub fn short(ms: i64) -> String {
-    let words = span(ms);
+pub fn show_short(ms: i64) -> String {
+    let words = show_span(ms);
     words.split(' ').next().unwrap_or_default().to_string()
 }
 
 /// Returns the time from `at_ms` to `now_ms`: `3m 20s ago`; `now` below a second and for a time to come.
-pub fn ago(at_ms: i64, now_ms: i64) -> String {
+pub fn show_ago(at_ms: i64, now_ms: i64) -> String {
     let past = now_ms.saturating_sub(at_ms);
-    if past < 1000 { "now".to_string() } else { format!("{} ago", span(past)) }
+    if past < 1000 { "now".to_string() } else { format!("{} ago", show_span(past)) }
 }
 
 /// Returns the distance from `now_ms`, as one says of days: `in 40 days`, `in 5 hours`, `3 days ago`.
-pub fn away(at_ms: i64, now_ms: i64) -> String {
+pub fn show_distance(at_ms: i64, now_ms: i64) -> String {
     let ahead = at_ms.saturating_sub(now_ms);
     let minutes = ahead.unsigned_abs() / 60_000;
     // A unit begins at two of it: "1 day" would hide nearly half of the time.
@@ -50,12 +50,12 @@ pub fn away(at_ms: i64, now_ms: i64) -> String {
         120..2880 => (minutes / 60, "hour"),
         _ => (minutes / 1440, "day"),
     };
-    let words = super::text::count(n, unit);
+    let words = super::text::show_count(n, unit);
     if ahead >= 0 { format!("in {words}") } else { format!("{words} ago") }
 }
 
 /// Returns the time of the day in UTC: `03:00:12`.
-pub fn clock(ms: i64) -> String {
+pub fn show_clock(ms: i64) -> String {
     second(ms).get(11..19).unwrap_or_default().to_string()
 }
 
@@ -79,7 +79,7 @@ mod tests {
             (200_000_000, "3m 20s"),
             (u64::MAX, "213503982d 8h"),
         ] {
-            assert_eq!(measured(us), want, "{us}");
+            assert_eq!(show_measured(us), want, "{us}");
         }
         for (ms, want, brief) in [
             (-5, "0s", "0s"),
@@ -90,15 +90,15 @@ mod tests {
             (DAY - 1, "23h 59m", "23h"),
             (4 * DAY + 2 * HOUR, "4d 2h", "4d"),
         ] {
-            assert_eq!((span(ms).as_str(), short(ms).as_str()), (want, brief), "{ms}");
+            assert_eq!((show_span(ms).as_str(), show_short(ms).as_str()), (want, brief), "{ms}");
         }
     }
 
     #[test]
     fn distances_have_a_direction() {
-        assert_eq!(ago(0, 200_000), "3m 20s ago");
-        assert_eq!(ago(0, 999), "now");
-        assert_eq!(ago(5000, 0), "now");
+        assert_eq!(show_ago(0, 200_000), "3m 20s ago");
+        assert_eq!(show_ago(0, 999), "now");
+        assert_eq!(show_ago(5000, 0), "now");
         for (at_ms, want) in [
             (40 * DAY + HOUR, "in 40 days"),
             (2 * DAY, "in 2 days"),
@@ -108,9 +108,9 @@ mod tests {
             (0, "in 0 minutes"),
             (-3 * DAY, "3 days ago"),
         ] {
-            assert_eq!(away(at_ms, 0), want);
+            assert_eq!(show_distance(at_ms, 0), want);
         }
-        assert_eq!(away(i64::MAX, -1), "in 106751991167 days");
+        assert_eq!(show_distance(i64::MAX, -1), "in 106751991167 days");
     }
 
     #[test]
@@ -127,6 +127,6 @@ mod tests {
             assert_eq!(rfc3339(ms), want);
         }
         assert_eq!(second(1_795_230_000_999), "2026-11-21T03:00:00Z");
-        assert_eq!(clock(1_795_230_012_000), "03:00:12");
+        assert_eq!(show_clock(1_795_230_012_000), "03:00:12");
     }
 }

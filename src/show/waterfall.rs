@@ -1,8 +1,8 @@
 //! One check drawn: each phase is a bar that begins where the one before it ended; the reply, the verdict and
 //! its reason are words.
 
-use super::text::{self, Line, Paint, Side, Style, cell, clean, count};
-use super::time::{away, measured, rfc3339};
+use super::text::{self, Line, Paint, Side, Style, clean, pad_cell, show_count};
+use super::time::{rfc3339, show_distance, show_measured};
 use crate::model::outcome::{Cause, Hop, Outcome, Verdict};
 use crate::model::target::{Method, Target};
 
@@ -18,23 +18,23 @@ const SOON_MS: i64 = 14 * 86_400_000;
 
 /// Returns the output of `sitewatch check` for one outcome, in lines of at most `width` columns, except for
 /// the URL and the words of the verdict, which are whole whatever their length.
-pub fn waterfall(
+pub fn draw_waterfall(
     target: &Target,
     outcome: &Outcome,
     now_ms: i64,
     width: usize,
     paint: Paint,
 ) -> String {
-    let mut lines = vec![title(target, paint)];
-    lines.extend(reply(outcome, width, paint));
-    lines.extend(outcome.hops.iter().flat_map(|hop| passed(hop, width, paint)));
-    let phases = phases(outcome, width, paint);
+    let mut lines = vec![draw_title(target, paint)];
+    lines.extend(draw_reply(outcome, width, paint));
+    lines.extend(outcome.hops.iter().flat_map(|hop| draw_hop(hop, width, paint)));
+    let phases = draw_phases(outcome, width, paint);
     if !phases.is_empty() {
         lines.push(String::new());
         lines.extend(phases);
     }
     lines.push(String::new());
-    lines.push(verdict(target, outcome, paint));
+    lines.push(draw_verdict(target, outcome, paint));
     if let Some(matched) = &outcome.matched {
         let mut line = Line::new(width, paint);
         line.push(Style::Plain, "  found ").push(Style::Dim, &clean(matched));
@@ -42,7 +42,7 @@ pub fn waterfall(
     }
     let leaf = outcome.cert_expires_s;
     if let Some(end_s) = leaf {
-        lines.push(end("certificate", end_s, now_ms, width, paint));
+        lines.push(draw_end("certificate", end_s, now_ms, width, paint));
     }
     if let Some(subject) = &outcome.certificate {
         let mut line = Line::new(width, paint);
@@ -50,13 +50,13 @@ pub fn waterfall(
         lines.push(line.end());
     }
     if let Some(end_s) = outcome.chain_expires_s.filter(|end_s| leaf.is_none_or(|l| *end_s < l)) {
-        lines.push(end("one of its chain", end_s, now_ms, width, paint));
+        lines.push(draw_end("one of its chain", end_s, now_ms, width, paint));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Returns the line with the URL, and the name if it is another.
-fn title(target: &Target, paint: Paint) -> String {
+fn draw_title(target: &Target, paint: Paint) -> String {
     let url = target.shown_url();
     let mut line = Line::new(usize::MAX, paint);
     let (name, shown) = (clean(&target.name), clean(&url));
@@ -73,7 +73,7 @@ fn title(target: &Target, paint: Paint) -> String {
 }
 
 /// Returns the reply in one line; none if nothing came back.
-fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
+fn draw_reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
     let mut parts: Vec<(Style, String)> = Vec::new();
     if let Some(status) = outcome.status {
         let ok = outcome.status_ok != Some(false);
@@ -86,7 +86,7 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
         parts.push((Style::Plain, clean(address).into_owned()));
     }
     if outcome.status.is_some() {
-        parts.push((Style::Plain, count(outcome.bytes, "byte")));
+        parts.push((Style::Plain, show_count(outcome.bytes, "byte")));
     }
     if outcome.reused == Some(true) {
         parts.push((Style::Plain, "kept connection".to_owned()));
@@ -97,10 +97,10 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
         parts.push((Style::Slow, format!("{first} tried in vain")));
     }
     if outcome.redirects > 0 {
-        parts.push((Style::Plain, count(outcome.redirects.into(), "redirect")));
+        parts.push((Style::Plain, show_count(outcome.redirects.into(), "redirect")));
     }
     if outcome.attempts > 1 {
-        parts.push((Style::Plain, count(outcome.attempts.into(), "attempt")));
+        parts.push((Style::Plain, show_count(outcome.attempts.into(), "attempt")));
     }
     if parts.is_empty() {
         return None;
@@ -113,24 +113,24 @@ fn reply(outcome: &Outcome, width: usize, paint: Paint) -> Option<String> {
 }
 
 /// Returns two lines for one of several requests: status, time, address and URL; and its phases.
-fn passed(hop: &Hop, width: usize, paint: Paint) -> [String; 2] {
+fn draw_hop(hop: &Hop, width: usize, paint: Paint) -> [String; 2] {
     let mut line = Line::new(width, paint);
     let status = hop.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
     line.push(Style::Plain, "  → ").push(Style::Plain, &status).push(Style::Plain, "  ");
-    line.push(Style::Plain, &cell(&measured(hop.phases.total_us()), TIME, Side::Right));
+    line.push(Style::Plain, &pad_cell(&show_measured(hop.phases.total_us()), TIME, Side::Right));
     if let Some(address) = &hop.address {
         line.push(Style::Plain, "  ").push(Style::Plain, &clean(address));
     }
     line.push(Style::Plain, "  ").push(Style::Dim, &clean(&hop.url));
     let named = hop.phases.named().into_iter();
-    let phases = named.filter_map(|(name, us)| Some(format!("{name} {}", measured(us?))));
+    let phases = named.filter_map(|(name, us)| Some(format!("{name} {}", show_measured(us?))));
     let mut below = Line::new(width, paint);
     below.push(Style::Dim, "         ").push(Style::Dim, &phases.collect::<Vec<_>>().join(", "));
     [line.end(), below.end()]
 }
 
 /// Returns a line for each phase that was reached, and one for the total.
-fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
+fn draw_phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
     let reached: Vec<(&str, u64)> = outcome
         .phases
         .named()
@@ -148,15 +148,15 @@ fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
     let mut lines = Vec::with_capacity(reached.len() + 1);
     let mut before = 0;
     for (i, (name, us)) in reached.iter().enumerate() {
-        let (from, columns) = bar(before, *us, total, bars);
+        let (from, columns) = place_bar(before, *us, total, bars);
         before += us;
         let is_cut = cut == Some(i);
         let (sign, style) = if is_cut { ("▒", Style::Down) } else { ("█", Style::Bar) };
         let mut line = Line::new(width, paint);
-        line.push(Style::Plain, "  ").push(Style::Plain, &cell(name, NAME, Side::Left));
+        line.push(Style::Plain, "  ").push(Style::Plain, &pad_cell(name, NAME, Side::Left));
         line.push(Style::Plain, &" ".repeat(2 + from)).push(style, &sign.repeat(columns));
         line.push(Style::Plain, &" ".repeat(bars - from - columns));
-        line.push(Style::Plain, &cell(&measured(*us), TIME, Side::Right));
+        line.push(Style::Plain, &pad_cell(&show_measured(*us), TIME, Side::Right));
         if is_cut {
             let timeout = outcome.cause == Some(Cause::Timeout);
             line.push(Style::Down, if timeout { "  cut" } else { "  failed" });
@@ -164,15 +164,16 @@ fn phases(outcome: &Outcome, width: usize, paint: Paint) -> Vec<String> {
         lines.push(line.end());
     }
     let mut line = Line::new(width, paint);
-    line.push(Style::Plain, "  ").push(Style::Bold, &cell("total", NAME + 2 + bars, Side::Left));
-    line.push(Style::Bold, &cell(&measured(outcome.total_us), TIME, Side::Right));
+    line.push(Style::Plain, "  ")
+        .push(Style::Bold, &pad_cell("total", NAME + 2 + bars, Side::Left));
+    line.push(Style::Bold, &pad_cell(&show_measured(outcome.total_us), TIME, Side::Right));
     lines.push(line.end());
     lines
 }
 
 /// Returns first column and number of columns of a bar. A phase that took any time has at least one column;
 /// one that took none has none.
-fn bar(before_us: u64, us: u64, total_us: u64, columns: usize) -> (usize, usize) {
+fn place_bar(before_us: u64, us: u64, total_us: u64, columns: usize) -> (usize, usize) {
     let column = |at: u64| {
         // Round to the nearest column.
         let twice = u128::from(at) * columns as u128 * 2 / u128::from(total_us.max(1));
@@ -187,15 +188,15 @@ fn bar(before_us: u64, us: u64, total_us: u64, columns: usize) -> (usize, usize)
 }
 
 /// Returns the line with the verdict and its reason.
-fn verdict(target: &Target, outcome: &Outcome, paint: Paint) -> String {
+fn draw_verdict(target: &Target, outcome: &Outcome, paint: Paint) -> String {
     let mut line = Line::new(usize::MAX, paint);
     line.push(Style::Plain, "  ").push(Style::of(outcome.verdict), outcome.verdict.as_str());
     let why = match (outcome.verdict, target.slow_after) {
         (Verdict::Slow, Some(limit)) => {
-            let limit = measured(limit.as_micros() as u64);
-            Some(format!("{} is over slow_after ({limit})", measured(outcome.total_us)))
+            let limit = show_measured(limit.as_micros() as u64);
+            Some(format!("{} is over slow_after ({limit})", show_measured(outcome.total_us)))
         }
-        _ => text::reason(outcome),
+        _ => text::describe_reason(outcome),
     };
     if let Some(why) = why {
         line.push(Style::Plain, ": ").push(Style::Plain, &why);
@@ -204,7 +205,7 @@ fn verdict(target: &Target, outcome: &Outcome, paint: Paint) -> String {
 }
 
 /// Returns the line with the time at which a certificate ends or has ended.
-fn end(what: &str, end_s: i64, now_ms: i64, width: usize, paint: Paint) -> String {
+fn draw_end(what: &str, end_s: i64, now_ms: i64, width: usize, paint: Paint) -> String {
     let end_ms = end_s.saturating_mul(1000);
     let (word, style) = match end_ms.saturating_sub(now_ms) {
         ..0 => ("ended", Style::Down),
@@ -213,7 +214,7 @@ fn end(what: &str, end_s: i64, now_ms: i64, width: usize, paint: Paint) -> Strin
     };
     let mut line = Line::new(width, paint);
     line.push(Style::Plain, &format!("  {what} {word} {}, ", rfc3339(end_ms)));
-    line.push(style, &away(end_ms, now_ms));
+    line.push(style, &show_distance(end_ms, now_ms));
     line.end()
 }
 

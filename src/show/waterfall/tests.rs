@@ -10,7 +10,7 @@ const DAY_S: i64 = 86_400;
 fn each_phase_begins_where_the_one_before_ended() {
     let target = target("https://example.org/");
     assert_eq!(
-        waterfall(&target, &outcome(), NOW, 64, Paint::OFF),
+        draw_waterfall(&target, &outcome(), NOW, 64, Paint::OFF),
         "\
 https://example.org/
   200  HTTP/2  93.184.216.34  1256 bytes  2 redirects
@@ -37,7 +37,7 @@ fn each_request_over_redirects_has_its_lines() {
     let last = Hop { url: "https://www.example.org/a".to_owned(), phases, ..Hop::default() };
     outcome.hops = vec![first, last];
     outcome.certificate = Some("example.org, issued by R11".to_owned());
-    let text = waterfall(&target("https://example.org/"), &outcome, NOW, 64, Paint::OFF);
+    let text = draw_waterfall(&target("https://example.org/"), &outcome, NOW, 64, Paint::OFF);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[2..6],
@@ -71,7 +71,7 @@ fn the_phase_that_was_cut_is_marked_and_later_ones_are_left_out() {
     let mut target = target("shop");
     target.method = Method::Head;
     assert_eq!(
-        waterfall(&target, &cut, NOW, 52, Paint::OFF),
+        draw_waterfall(&target, &cut, NOW, 52, Paint::OFF),
         "\
 shop  HEAD https://example.org/
   93.184.216.34
@@ -90,7 +90,7 @@ shop  HEAD https://example.org/
 fn the_verdict_is_given_in_words() {
     let target = Target { slow_after: Some(Duration::from_millis(100)), ..target("a") };
     let last = |outcome: &Outcome| {
-        let text = waterfall(&target, outcome, NOW, 80, Paint::OFF);
+        let text = draw_waterfall(&target, outcome, NOW, 80, Paint::OFF);
         text.split("\n\n").last().unwrap().to_string()
     };
     let slow = Outcome {
@@ -159,7 +159,7 @@ fn nothing_that_came_back_leaves_the_verdict() {
         ..outcome()
     };
     assert_eq!(
-        waterfall(&target("a"), &none, NOW, 80, Paint::ON),
+        draw_waterfall(&target("a"), &none, NOW, 80, Paint::ON),
         "\x1b[1ma\x1b[0m  https://example.org/\n\n  \x1b[35munknown\x1b[0m: overload\n"
     );
 }
@@ -183,7 +183,7 @@ fn bars_fill_their_columns_without_a_hole() {
 #[test]
 fn a_narrow_terminal_gets_no_broken_lines() {
     for width in 0..60 {
-        let text = waterfall(&target("a"), &outcome(), NOW, width, Paint::OFF);
+        let text = draw_waterfall(&target("a"), &outcome(), NOW, width, Paint::OFF);
         let drawn = text.lines().skip(1).filter(|line| !line.starts_with("  up"));
         assert!(drawn.into_iter().all(|line| text::width(line) <= width), "{width}\n{text}");
     }

@@ -62,8 +62,7 @@ pub fn read(
     need: Need,
 ) -> Result<Config, ConfigFaults> {
     let default = [PathBuf::from(DEFAULT_PATH)];
-    let paths = if paths.is_empty() { &default } else { paths };
-    let (sources, faults) = source::load(paths);
+    let (sources, faults) = source::load(if paths.is_empty() { &default } else { paths });
     let context = ReadContext::new(environment, faults);
     let Some(first) = sources.first() else {
         return Err(ConfigFaults::new(context.into_faults()));
@@ -74,12 +73,7 @@ pub fn read(
     let all_read = context.count() == 0;
 
     let mut top = Section::top(&context, first.at(0), &documents);
-    let mut has = PresentParts {
-        node: top.has("node"),
-        kafka: top.has("kafka"),
-        postgres: top.has("postgres"),
-        targets: true,
-    };
+    let mut has = PresentParts::find(&top);
     let node = top.read("node", |it| it.words(1, NAME_MAX));
     let state_dir = top.read("state_dir", Item::path);
     let reload = top.read("reload", |it| it.choice(&ReloadOn::choices())).unwrap_or_default();
@@ -87,16 +81,7 @@ pub fn read(
     let defaults = Defaults::read(top.section("defaults", "in [defaults]"), &context);
     let before = context.count();
     let list = top.read("targets_file", |it| open_list(it, &context));
-    let mut targets = Targets::new(&context, defaults);
-    for section in top.sections("target", "in [[target]]") {
-        targets.read_table(section);
-    }
-    for item in top.take_all("targets") {
-        targets.read_list(item);
-    }
-    if let Some(list) = &list {
-        targets.read_file(list);
-    }
+    let targets = Targets::read(&mut top, list.as_ref(), defaults, &context);
     has.targets = !targets.names.is_empty() || context.count() > before;
     let (probe, in_flight, bodies_at) = read_probe(&mut top);
     let (uplink, canaries) = read_uplink(&mut top);
@@ -114,7 +99,7 @@ pub fn read(
         context.fault(bodies_at.unwrap_or(first.at(0)), text);
     }
     if all_read {
-        has.lacks(need).into_iter().for_each(|text| context.fault(first.at(0), text));
+        has.find_missing(need).into_iter().for_each(|text| context.fault(first.at(0), text));
     }
     if context.count() > 0 {
         return Err(ConfigFaults::new(context.into_faults()));
@@ -151,8 +136,14 @@ struct PresentParts {
 }
 
 impl PresentParts {
+    /// Finds the tables and keys at the top. Targets are known only once they are read.
+    fn find(top: &Section<'_>) -> PresentParts {
+        let (node, kafka, postgres) = (top.has("node"), top.has("kafka"), top.has("postgres"));
+        PresentParts { node, targets: false, kafka, postgres }
+    }
+
     /// Returns the texts for the parts that `need` asks for and that are missing.
-    fn lacks(&self, need: Need) -> Vec<&'static str> {
+    fn find_missing(&self, need: Need) -> Vec<&'static str> {
         let all: &[(bool, &'static str)] = match need {
             Need::Targets => &[(self.targets, NO_TARGET)],
             Need::Probe => {
@@ -193,8 +184,24 @@ struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    fn new(context: &'a ReadContext<'a>, defaults: Defaults<'a>) -> Targets<'a> {
-        Targets { context, defaults, names: BTreeMap::new(), done: Vec::new() }
+    /// Reads all targets: each `[[target]]`, then `targets`, then the lines of the file `list`.
+    fn read(
+        top: &mut Section<'a>,
+        list: Option<&'a Source>,
+        defaults: Defaults<'a>,
+        context: &'a ReadContext<'a>,
+    ) -> Targets<'a> {
+        let mut targets = Targets { context, defaults, names: BTreeMap::new(), done: Vec::new() };
+        for section in top.sections("target", "in [[target]]") {
+            targets.read_table(section);
+        }
+        for item in top.take_all("targets") {
+            targets.read_list(item);
+        }
+        if let Some(list) = list {
+            targets.read_file(list);
+        }
+        targets
     }
 
     /// Reads a `[[target]]`.

@@ -141,36 +141,39 @@ fn a_timeout_that_was_not_written_bends_to_the_interval() {
     }
 }
 
+/// A configuration with every key of a connection.
+const CONNECTION: &str = r#"
+    targets = ["https://u:p@list.example/"]
+    [defaults]
+    family = 4
+    resolve = "192.0.2.1"
+    interface = "wan"
+    proxy = "socks5h://me:hush%3A@proxy.example:1080"
+    cert_file = "c.pem"
+    key_file = "k.pem"
+    key_password = "${TOKEN}"
+    server_name = "WWW.example"
+    tls_min = "1.3"
+    tls_legacy = true
+    http = "2"
+    tls = true
+    reuse = true
+    basic = "user:hush"
+    [[target]]
+    url = "own.example"
+    proxy = "none"
+    resolve = "192.0.2.2"
+    bearer = "token"
+    http = "1.1"
+    [[target]]
+    url = "header.example"
+    headers = { AUTHORIZATION = "mine" }
+"#;
+
 #[test]
 fn the_way_to_a_target_is_read() {
-    let text = r#"
-        targets = ["https://u:p@list.example/"]
-        [defaults]
-        family = 4
-        resolve = "192.0.2.1"
-        interface = "wan"
-        proxy = "socks5h://me:hush%3A@proxy.example:1080"
-        cert_file = "c.pem"
-        key_file = "k.pem"
-        key_password = "${TOKEN}"
-        server_name = "WWW.example"
-        tls_min = "1.3"
-        tls_legacy = true
-        http = "2"
-        tls = true
-        reuse = true
-        basic = "user:hush"
-        [[target]]
-        url = "own.example"
-        proxy = "none"
-        resolve = "192.0.2.2"
-        bearer = "token"
-        http = "1.1"
-        [[target]]
-        url = "header.example"
-        headers = { AUTHORIZATION = "mine" }
-    "#;
-    let folder = Folder::new("way", &[("config.toml", text), ("c.pem", CLIENT), ("k.pem", KEY)]);
+    let files = [("config.toml", CONNECTION), ("c.pem", CLIENT), ("k.pem", KEY)];
+    let folder = Folder::new("way", &files);
     let paths = [folder.0.join("config.toml")];
     let config = read(&paths, &environment(), Need::Targets).unwrap();
     let [own, header, list] = &config.targets[..] else { panic!("{:?}", config.targets) };

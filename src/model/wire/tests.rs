@@ -30,15 +30,15 @@ fn outcome() -> Outcome {
     judge(&target("site"), &attempt, reply)
 }
 
-/// Returns one record of each kind, with every field that the kind can have.
-fn full() -> Vec<Record> {
+/// Returns a check with every field that it can have.
+fn full_check() -> Outcome {
     let hop = Hop {
         url: "https://example.org/é".to_owned(),
         address: Some("::1".to_owned()),
         status: Some(302),
         phases: Phases { dns_us: Some(1), ..Phases::default() },
     };
-    let check = Outcome {
+    Outcome {
         lag_us: -3,
         verdict: Verdict::Down,
         cause: Some(Cause::Body),
@@ -66,7 +66,12 @@ fn full() -> Vec<Record> {
         reused: Some(false),
         hops: vec![hop.clone(), Hop { url: "x".to_owned(), ..Hop::default() }],
         ..outcome()
-    };
+    }
+}
+
+/// Returns one record of each kind, with every field that the kind can have.
+fn full() -> Vec<Record> {
+    let check = full_check();
     let (site, node) = (&check.target, &check.node);
     let gap = Gap {
         target: Arc::clone(site),

@@ -1,4 +1,4 @@
-//! Gives C and Rust alike their memory in static files of 64 bits, in place of musl's `malloc`.
+//! Allocator of C and Rust in static files of 64 bits, in place of musl's `malloc`.
 //!
 //! musl returns a group of 4 KiB and more to the kernel as soon as it is free. One TLS handshake takes and
 //! frees such a group up to seventeen times, and pays for two system calls and a fresh page each time: with
@@ -29,8 +29,8 @@ unsafe extern "C" {
     safe fn __errno_location() -> *mut c_int;
 }
 
-/// Sets `errno`, as C wants it, where there was no memory.
-fn noted(memory: *mut u8) -> *mut c_void {
+/// Returns `memory` to C; sets `errno` first if there was none.
+fn return_to_c(memory: *mut u8) -> *mut c_void {
     if memory.is_null() {
         // SAFETY: it is this thread's own, and alive as long as the thread.
         unsafe { *__errno_location() = ENOMEM };
@@ -38,22 +38,22 @@ fn noted(memory: *mut u8) -> *mut c_void {
     memory.cast()
 }
 
-/// No memory, in every Linux's errno.h.
+/// `errno` for missing memory: ENOMEM, the same on every Linux.
 const ENOMEM: c_int = 12;
 
 /// C's `malloc`.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: any size is taken.
-    noted(unsafe { heap().c_malloc(size) })
+    return_to_c(unsafe { heap().c_malloc(size) })
 }
 
 /// C's `calloc`.
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(size) else { return noted(ptr::null_mut()) };
+    let Some(bytes) = count.checked_mul(size) else { return return_to_c(ptr::null_mut()) };
     // SAFETY: any size is taken.
-    noted(unsafe { heap().calloc(bytes, 1) })
+    return_to_c(unsafe { heap().calloc(bytes, 1) })
 }
 
 /// C's `realloc`.
@@ -66,7 +66,7 @@ unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
         return malloc(size);
     }
     // SAFETY: the caller's word.
-    noted(unsafe { heap().c_realloc(memory.cast(), size) })
+    return_to_c(unsafe { heap().c_realloc(memory.cast(), size) })
 }
 
 /// C's `free`.
@@ -92,7 +92,7 @@ unsafe extern "C" fn free(memory: *mut c_void) {
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     // SAFETY: any size is taken; an alignment is a power of two, as C has it.
-    noted(unsafe { heap().c_memalign(alignment, size) })
+    return_to_c(unsafe { heap().c_memalign(alignment, size) })
 }
 
 /// C's `memalign`.

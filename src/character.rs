@@ -1,10 +1,10 @@
-//! Characters that must not reach a terminal as they are: they move the cursor, colour, hide, or
-//! turn round what follows. Lowest of all, since the log needs them too.
+//! Characters that must not reach a terminal as they are: they move the cursor, colour the text, hide it or turn
+//! its direction. In the lowest layer, since the log needs them too.
 
 use std::borrow::Cow;
 
-/// Whether a terminal, or who reads there, could be misled by `c`: controls of 7 and 8 bits, ends
-/// of lines and paragraphs, marks of direction, and what is not seen at all.
+/// Returns true if `c` could mislead a terminal or its reader: controls of 7 and 8 bits, ends of lines and
+/// paragraphs, marks of direction, and invisible characters.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -13,8 +13,8 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` of a stranger fit for a line of a terminal: a blank for each tab or end of line, U+FFFD
-/// for every other character that [`is_unsafe`].
+/// Makes the text of a stranger fit for one line of a terminal: a blank replaces each tab and line end, U+FFFD each
+/// other character that [`is_unsafe`].
 pub fn clean(text: &str) -> Cow<'_, str> {
     fn fit_to_see(c: char) -> char {
         match c {
@@ -29,7 +29,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(fit_to_see).collect())
 }
 
-/// As [`clean`], but lines stay lines.
+/// Makes text fit for a terminal as [`clean`] does, but keeps its lines.
 pub fn clean_lines(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| c != '\n' && is_unsafe(c)) {
         return Cow::Borrowed(text);

@@ -1,14 +1,14 @@
-//! Dates as people and certificates write them, from and to numbers of 64 bits on every target:
-//! what the standard library and its users have ends in 2038 where `time_t` has 32 bits. Lowest of
-//! all, since the log needs it too. The calendar itself is `datealgo`'s.
+//! Dates as people and certificates write them, from and to numbers of 64 bits on every target: the calls of
+//! the C library end in 2038 where `time_t` has 32 bits. In the lowest layer, since the log needs dates too. The
+//! calendar itself is `datealgo`'s.
 
 use datealgo::{datetime_to_secs, days_in_month, secs_to_datetime};
 
-/// The last millisecond of the year 9999, since 1970.
+/// Last millisecond of the year 9999, since 1970.
 pub const LAST_MS: i64 = 253_402_300_799_999;
 
-/// Seconds since 1970 of a date and time in UTC. None: there is no such day or time, or it is not
-/// of the years 1 to 9999. A leap second is the one before it.
+/// Converts a date and time in UTC to seconds since 1970. Returns none if there is no such day or time, or if the
+/// year is not from 1 to 9999. A leap second counts as the second before it.
 pub fn seconds(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> Option<i64> {
     if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
         return None;
@@ -20,8 +20,8 @@ pub fn seconds(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) 
     (is_day && is_time).then(|| datetime_to_secs(moment))
 }
 
-/// RFC 3339 in UTC, with milliseconds where there are any: `2026-11-21T03:00:00Z`. What is
-/// before 1970 or after 9999 shows as the nearer of the two.
+/// Writes a time as RFC 3339 in UTC, with milliseconds if there are any: `2026-11-21T03:00:00Z`. A time before
+/// 1970 is shown as the start of 1970, and one after 9999 as the end of 9999.
 pub fn rfc3339(ms: i64) -> String {
     let ms = ms.clamp(0, LAST_MS);
     let (year, month, day, hour, minute, second) = secs_to_datetime(ms / 1000);
@@ -32,14 +32,14 @@ pub fn rfc3339(ms: i64) -> String {
     }
 }
 
-/// [`rfc3339`] cut to whole seconds.
+/// Writes a time as [`rfc3339`] does, cut to whole seconds.
 pub fn second(ms: i64) -> String {
     let ms = ms.clamp(0, LAST_MS);
     rfc3339(ms - ms % 1000)
 }
 
-/// Milliseconds since 1970 of RFC 3339 in UTC: a date and a time to the second, whose parts below
-/// are cut to milliseconds. None: it is not that.
+/// Reads RFC 3339 in UTC as milliseconds since 1970; finer parts are cut off. Returns none for any other text, and
+/// for a time zone other than Z.
 pub fn read_rfc3339(text: &str) -> Option<i64> {
     let text = text.strip_suffix(['Z', 'z'])?;
     let (whole, part) = match text.split_once('.') {

@@ -1,15 +1,14 @@
-//! An error for people: one sentence, with the place, and what to do last if they can do
-//! something. Modules that a caller must tell apart have enums of their own; everything that
-//! only ends in a line on stderr is this.
+//! Error for people, which ends as a line on stderr or in the log. Errors that a caller must tell apart are enums
+//! of the modules that make them.
 
 use std::fmt;
 
-/// `cannot <verb> <thing>: <cause>`, lower case, no full stop.
+/// Text of an error: `cannot <verb> <thing>: <cause>`, lower case, no full stop; if the user can act, advice last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(String);
 
 impl Error {
-    /// An error of these words.
+    /// Creates an error with this text.
     pub fn new(text: impl Into<String>) -> Error {
         Error(text.into())
     }
@@ -23,12 +22,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Says on the way up what could not be done.
+/// Adds the failed action to an error on its way up.
 pub trait Context<T> {
-    /// `cannot <what>: <cause>`.
+    /// Returns the value, or the error as `cannot <what>: <cause>`.
     ///
     /// # Errors
-    /// The error it was called on, with those words in front.
+    /// `self` is an error.
     fn cannot(self, what: impl fmt::Display) -> Result<T, Error>;
 }
 

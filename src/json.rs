@@ -1,6 +1,6 @@
-//! JSON as the record needs it, over miniserde: an object written field by field, leaving out
-//! what is empty, and an object read leniently into values that can say what they are. What is
-//! deeper than a reader asks for is skipped, at any depth, without recursion.
+//! JSON for records, the log and reports, over miniserde. Objects are written field by field, without empty
+//! fields. They are read leniently, into values of any type. Values nested deeper than a reader asks for are
+//! skipped, at any depth and without recursion: a message of brackets alone must not overflow the stack.
 
 use std::fmt::Display;
 
@@ -8,49 +8,49 @@ use miniserde::de::{Deserialize, Map, Seq, Visitor};
 
 use crate::character::is_unsafe;
 
-/// An object under construction.
+/// Text of an object to which fields are still added.
 #[derive(Default)]
 pub struct Object(String);
 
 impl Object {
-    /// An empty one.
+    /// Creates an object without fields.
     pub fn new() -> Object {
         Object::default()
     }
 
-    /// Text, left out when empty.
+    /// Adds a text field. An empty text is left out.
     pub fn text(&mut self, name: &str, text: &str) {
         if !text.is_empty() {
             self.value(name, quoted(text));
         }
     }
 
-    /// A number, a truth value, or whatever else is JSON already.
+    /// Adds a field whose value is JSON already, such as a number or a truth value.
     pub fn value(&mut self, name: &str, value: impl Display) {
         let before = if self.0.is_empty() { '{' } else { ',' };
         self.0 += &format!("{before}\"{name}\":{value}");
     }
 
-    /// The same, left out when absent.
+    /// Adds a field as [`Object::value`] does. An absent value is left out.
     pub fn some(&mut self, name: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.value(name, value);
         }
     }
 
-    /// Its text.
+    /// Returns the text of the object.
     pub fn end(self) -> String {
         if self.0.is_empty() { "{}".to_owned() } else { self.0 + "}" }
     }
 }
 
-/// Text as JSON; what a terminal that shows the record may obey is escaped.
+/// Returns `text` as a JSON string. Characters that a terminal may obey are escaped.
 pub fn quoted(text: &str) -> String {
     escaped(miniserde::json::to_string(text))
 }
 
-/// JSON with every character that [`is_unsafe`] written as an escape, which says the same. JSON
-/// itself asks for those below U+0020 alone.
+/// Returns `json` with an escape for each character that [`is_unsafe`]; readers of JSON get the same text. JSON
+/// itself asks for an escape below U+0020 alone.
 fn escaped(json: String) -> String {
     if !json.contains(is_unsafe) {
         return json;
@@ -68,28 +68,28 @@ fn escaped(json: String) -> String {
     text
 }
 
-/// A value as it was written.
+/// Value of any JSON type.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
-    /// Not there, or null.
+    /// No value, null or an empty text.
     #[default]
     Absent,
-    /// true or false.
+    /// `true` or `false`.
     Truth(bool),
-    /// A whole number, also when written as 1.0 or 1e3.
+    /// Whole number; 1.0 and 1e3 are whole too.
     Whole(i64),
-    /// A number with a fraction, or beyond 64 bits.
+    /// Number with a fraction, or beyond 64 bits.
     Number,
     /// Text.
     Text(String),
-    /// An array; empty where nobody asked for what is in it.
+    /// Array; empty if it lies deeper than was asked for.
     Array(Vec<Value>),
-    /// An object; empty where nobody asked for what is in it.
+    /// Object; empty if it lies deeper than was asked for.
     Object(Vec<(String, Value)>),
 }
 
 impl Value {
-    /// What it is, for people.
+    /// Names the type, for error texts.
     pub fn describe(&self) -> &'static str {
         match self {
             Value::Absent => "missing",
@@ -103,36 +103,36 @@ impl Value {
     }
 }
 
-/// Which fields of an object are wanted.
+/// Fields to read from an object.
 pub trait ObjectShape {
-    /// Their names, in the order in which they usually come.
+    /// Names of the fields, in the order in which they usually come.
     const NAMES: &'static [&'static str];
-    /// How deep the arrays and objects of a field are read; 0: what is in them is skipped.
+    /// Levels of arrays and objects to read in a field; 0: their contents are skipped.
     fn depth(field: usize) -> u8;
 }
 
-/// The fields of an object, by their place in [`ObjectShape::NAMES`]. Of one that is given twice the
-/// last counts.
+/// Values of an object's fields, by their index in [`ObjectShape::NAMES`]. Of a field that is given twice the last
+/// value counts.
 pub struct Fields<S> {
     slots: Vec<FieldSlot>,
-    /// Where the next field is expected.
+    /// Index of the field that is expected next: fields mostly come in their usual order.
     cursor: usize,
     shape: std::marker::PhantomData<S>,
 }
 
 impl<S: ObjectShape> Fields<S> {
-    /// Reads an object; none: the text is no JSON object.
+    /// Reads an object. Returns none if the text is no JSON object.
     pub fn read(text: &str) -> Option<Fields<S>> {
         miniserde::json::from_str(text).ok()
     }
 
-    /// Takes a field's value out.
+    /// Removes and returns the value of a field.
     pub fn take(&mut self, field: usize) -> Value {
         std::mem::take(&mut self.slots[field].value)
     }
 }
 
-/// A place for one value.
+/// Place that miniserde fills with one value.
 #[derive(Default)]
 struct FieldSlot {
     value: Value,
@@ -190,7 +190,7 @@ impl Visitor for FieldSlot {
     }
 }
 
-/// What is inside an array or an object.
+/// Contents of an array or an object, one value after the other.
 struct Contents<'a> {
     into: &'a mut Value,
     depth: u8,
@@ -199,7 +199,7 @@ struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// Keeps what was read last, and makes room for the next.
+    /// Adds the value that was read last, and returns the place of the next.
     fn next(&mut self) -> miniserde::Result<&mut dyn Visitor> {
         self.keep();
         match self.depth.checked_sub(1) {

@@ -1,18 +1,17 @@
-//! Starts threads, and asks for those that libraries start for themselves, and panic where they cannot:
-//! async-io, rdkafka, tokio. A host may have none to spare for a while (a limit on processes, no memory);
-//! asked here first, that is an error as any other.
+//! Starting of threads. async-io, rdkafka and tokio start threads of their own, and panic if they cannot, for
+//! instance at a limit on processes. A check before the call makes that an ordinary error.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope, sleep};
 use std::time::Duration;
 
-/// Stack of each thread of ours, in bytes: none recurses, none holds large buffers.
+/// Stack of each thread of ours, in bytes: none recurses, and none holds large buffers.
 const STACK: usize = 512 * 1024;
-/// Stack of a thread that does nothing, in bytes.
+/// Stack of a thread that is started for a check alone, in bytes.
 const SPARE_STACK: usize = 16 * 1024;
 
-/// Wait at most this long for threads that have ended, in milliseconds: others may have started meanwhile.
+/// Longest wait until the kernel no longer counts the ended threads, in milliseconds.
 const GONE_WITHIN_MS: u32 = 100;
 
 /// Returns a builder of a thread of this name, with a small stack.
@@ -20,10 +19,10 @@ pub fn named(name: &str) -> Builder {
     Builder::new().name(name.to_owned()).stack_size(STACK)
 }
 
-/// Makes sure that so many threads can be started: starts them all at once, and ends them.
+/// Checks that `count` threads can be started: starts them all at once, and ends them.
 ///
 /// # Errors
-/// Fewer can be started now.
+/// Fewer threads can be started now.
 pub fn ensure_spare(count: usize) -> io::Result<()> {
     let (gate, before) = (Mutex::new(()), count_own());
     scope(|scope| {
@@ -35,7 +34,7 @@ pub fn ensure_spare(count: usize) -> io::Result<()> {
         }
         io::Result::Ok(())
     })?;
-    // The kernel counts a thread for a moment after it was joined, and the library would be refused its own.
+    // The kernel counts a thread for a moment after it was joined: until then the library would get none.
     for _ in 0..GONE_WITHIN_MS {
         if count_own() <= before {
             break;
@@ -45,7 +44,7 @@ pub fn ensure_spare(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns how many threads this process has, as the kernel counts them; none where /proc is not mounted.
+/// Returns the number of threads that the kernel counts for this process; none if /proc is not mounted.
 fn count_own() -> Option<usize> {
     std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
 }

@@ -1,6 +1,6 @@
 //! Enums whose values have a word each: in records and tables, in the configuration, in errors.
 
-/// An enum that `words!` has made, for functions that take any of them.
+/// Enum that `words!` declares, for functions that take any such enum.
 pub trait Word: Copy + 'static {
     /// Returns each word with its value, in the order in which errors list them.
     fn choices() -> Vec<(&'static str, Self)>;
@@ -20,7 +20,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All values, in the order in which errors list them.
+            /// All values, in the order in which errors list the words.
             $visibility const ALL: &'static [$name] = &[$($name::$value,)+];
 
             /// Returns the value's word.

@@ -1,4 +1,4 @@
-//! Reads the clocks as a test wants them; in development builds only. The time comes from the C library,
+//! Moves the clocks as a test asks; in development builds only. The time comes from the C library,
 //! because a preloaded library (`tests/harness/clock.c`) can move it for the tests, the program and its
 //! servers together. The file that `$SITEWATCH_CLOCK` names moves the clocks of this program alone; the
 //! file is read again at each reading of a clock.

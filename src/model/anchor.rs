@@ -1,9 +1,9 @@
-//! Fingerprints of messages that were read, by which a reader recognises a log: one that was cut,
-//! or begun anew under the same name, holds others at the same offsets.
+//! Fingerprints of messages that were read. By them a reader recognises the log of a partition: a log that was
+//! cut, or begun anew under the same name, has other messages at the same offsets.
 
 use std::fmt;
 
-/// A message that was read and stored.
+/// Offset and fingerprint of a message that was read and stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
     /// Offset of the message.
@@ -12,9 +12,9 @@ pub struct Anchor {
     pub hash: u64,
 }
 
-/// Anchors of one log, the newest first. Older anchors lie farther apart: there is at most one for each
-/// power of two of the distance to the newest. So there are about 30 in a log of 10^9 messages, and a
-/// reader that must go back after a loss goes back by a few times as much as was lost.
+/// Anchors of one log, the newest first. Older anchors lie farther apart: there is at most one for each power
+/// of two of the distance to the newest. A log of 10^9 messages has about 30. After a loss a reader goes back
+/// by a few times as many messages as were lost.
 ///
 /// As text: `OFFSET:HASH` in decimal and hexadecimal digits, parted by blanks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Anchors {
         self.0 = kept;
     }
 
-    /// Forgets the anchors from this offset on.
+    /// Drops the anchors from this offset on.
     pub fn cut(&mut self, offset: i64) {
         self.0.retain(|anchor| anchor.offset < offset);
     }

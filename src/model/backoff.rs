@@ -1,8 +1,8 @@
-//! Pauses between tries of something that fails: each is twice the one before, up to a bound.
+//! Pauses between tries of an action that fails: each pause is twice the one before, up to a bound.
 
 use std::time::Duration;
 
-/// The next pause, and the bounds of all.
+/// Next pause, and the bounds of all pauses.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,

@@ -8,7 +8,7 @@ use super::outcome::tidy;
 use crate::json::Value;
 use crate::words::words;
 
-/// Reason for which a message is no record that can be stored.
+/// Error of a message that is no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     /// Reason as one word, for tables.

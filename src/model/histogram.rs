@@ -64,7 +64,7 @@ fn bound(power: u32) -> u64 {
     (shifted >> 62) as u64 + u64::from(part != 0)
 }
 
-/// A sparse histogram: bucket to count. At most as many entries as there are bounds.
+/// Sparse histogram: count of each bucket. At most as many entries as there are bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     counts: BTreeMap<u16, u64>,

@@ -1,15 +1,14 @@
-//! Counts records that had to be dropped until they can be sent as losses: one loss for each node, run and
-//! cause.
+//! Counts dropped records until they can be sent as losses: one loss for each node, run and cause.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::{Loss, LossCause};
 
-/// Node, run and cause: losses that have these in common are counted as one.
+/// Node, run and cause: losses with the same three are counted as one.
 type LossGroup = (Arc<str>, u32, LossCause);
 
-/// Losses that are still counted, and the number of losses sent before for each group.
+/// Losses that are not sent yet, and for each group the number of losses sent before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LossCounter {
     open: BTreeMap<LossGroup, Loss>,

@@ -80,7 +80,7 @@ pub struct Outcome {
     pub hops: Vec<Hop>,
 }
 
-/// One request of a check that followed redirects.
+/// Request of a check that followed redirects.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hop {
     /// URL without user, password, query and fragment; at most [`HOP_URL_MAX`] bytes.

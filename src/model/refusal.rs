@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use super::safeguard::{HISTORY, Share};
 
-/// Most refused records that wait, unless 5 % of the records that came are more.
+/// Most refused records that wait; more wait if they are fewer than 5 % of the records that came.
 pub const REFUSED_MAX: u64 = 20;
 /// Time for which a single refused record waits for other records to be compared with.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// One record in so many may be at fault itself: 5 %.
+/// One record in 20, or 5 %, may be at fault itself.
 const ONE_IN: u64 = 20;
 
 /// Party at fault.

@@ -10,7 +10,7 @@ use super::tally::{CheckFacts, Tally};
 /// Cells in the sparkline of a window.
 pub const CELLS: usize = 24;
 
-/// One line of a report: a target, or the target on one node, over one window.
+/// Line of a report: a target, or a target on one node, over one window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Start of the window, in milliseconds since 1970; part of it.
@@ -25,13 +25,13 @@ pub struct Report {
     pub tally: Tally,
     /// Share of the time that was measured, 0 to 1; none if the time is shorter than the interval.
     pub coverage: Option<f64>,
-    /// NodeStanding of the target at present, whatever the window.
+    /// State of the target at present, whatever the window.
     pub standing: Standing,
     /// Cells of the sparkline: [`CELLS`] equal parts of the window, first to last.
     pub cells: [Cell; CELLS],
 }
 
-/// One part of a window, as a sparkline shows it.
+/// Part of a window, as a sparkline shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cell {
     /// Checks that responded.
@@ -75,7 +75,8 @@ pub struct Series {
 /// Key of a report's line: a target, and the node if nodes are told apart.
 type LineKey = (Arc<str>, Option<Arc<str>>);
 
-/// Adds up the rows of windows to reports. Windows are half-open by due time, rising, and do not overlap.
+/// Adds up checks and gaps to reports over windows. A window has its start and not its end; windows rise and do
+/// not overlap.
 pub struct Reporter {
     windows: Vec<(i64, i64)>,
     parts: BTreeMap<(Series, usize), Part>,

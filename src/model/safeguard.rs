@@ -26,18 +26,17 @@ use super::record::Record;
 use super::wire::AHEAD_MS;
 use crate::date::second;
 
-/// Most that this host's clock and the database's may differ, in milliseconds.
+/// Largest difference allowed between this host's clock and the database's, in milliseconds.
 pub const CLOCKS_MAX_MS: i64 = 5 * 60 * 1000;
-/// Most that the clock may be past the newest check before ages stop to count by the clock, in
-/// milliseconds.
+/// Longest time that the clock may be past the newest check; ages count no further. In milliseconds.
 pub const NEWEST_AHEAD_MS: i64 = 24 * 3_600_000;
 /// Time ahead of the clock beyond which a record is bad for sure, in milliseconds: a year.
 pub const FAR_MS: i64 = 366 * 24 * 3_600_000;
-/// Records that may be put aside whatever share they are.
+/// Number of records that may be put aside, whatever their share.
 pub const FEW: u64 = 20;
-/// Records, about, of which the share is also taken.
+/// Number of the last records, about, of which the share is also taken.
 pub const HISTORY: u64 = 1000;
-/// One record in so many may be put aside: 5 %.
+/// One record in 20, or 5 %, may be put aside.
 const ONE_IN: u64 = 20;
 
 /// Returns the reason for which the clocks cannot be believed; none if they can. `host_ms` is this host's

@@ -16,11 +16,11 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::outcome::GapCause;
 
-/// A target whose next slot is further away than this is checked for the slot that has just passed, within
-/// this time after the start; in milliseconds.
+/// Time within which each target is first checked, in milliseconds. If its next slot is further away, the slot
+/// that has just passed is checked.
 const FIRST_WITHIN_MS: i64 = 10_000;
-/// Time for which the number of a target that is gone is kept for its name, in milliseconds: the longest
-/// interval, so that a target that comes back is not checked again for a slot already checked.
+/// Time for which the number of a dropped target stays reserved for its name, in milliseconds. It is the
+/// longest interval, so that a target that comes back is not checked twice for one slot.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
 /// Hashes target, NUL and node by FNV-1a, 64 bits; the same in every version.
@@ -31,7 +31,7 @@ pub fn hash(target: &str, node: &str) -> u64 {
     })
 }
 
-/// A slot to be checked now.
+/// Slot to check now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     /// Number of the target, as in [`PlannedTarget::index`].
@@ -55,11 +55,10 @@ pub struct MissedSlots {
     pub cause: GapCause,
 }
 
-/// A target that is to be scheduled.
+/// Target to schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct PlannedTarget<'a> {
-    /// Number of the target: the one that the target has, else one that [`Schedule::is_free`], else the
-    /// next.
+    /// Number of the target: its old number, else one that [`Schedule::is_free`], else the next.
     pub index: usize,
     /// Name of the target.
     pub name: &'a str,
@@ -349,7 +348,7 @@ impl ScheduleEntry {
         };
     }
 
-    /// Returns the first slot of the entry's grid after `ms`.
+    /// Returns the first slot of this grid after `ms`.
     fn slot_after(&self, ms: i64) -> i64 {
         ms + 1 + (self.phase_ms - ms - 1).rem_euclid(self.interval_ms)
     }

@@ -4,7 +4,7 @@
 use super::histogram::Histogram;
 use super::outcome::Verdict;
 
-/// The facts about one check that a figure needs.
+/// Facts about one check that the figures of a report need.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckFacts {
     /// Due time of the check, in milliseconds since 1970.
@@ -37,7 +37,7 @@ pub struct Tally {
     pub slow: u64,
     /// Checks that were down.
     pub down: u64,
-    /// Checks that responded: the n of the times.
+    /// Checks that responded: the number of times that are summed.
     pub responded: u64,
     /// Checks that responded with an accepted status.
     pub status_ok: u64,

@@ -1,4 +1,4 @@
-//! One site to watch and the terms on which its checks are up: a [`Target`], immutable once it is read.
+//! Target: a site to watch, and the terms on which its checks are up. Immutable once it is read.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::words::words;
 /// Longest name of a target, in characters.
 pub const NAME_MAX: usize = 128;
 
-/// One site to watch. Shared by reference between the stages.
+/// Site to watch. The stages share it by reference.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Name, unique within a configuration; 1 to [`NAME_MAX`] characters.
@@ -64,7 +64,8 @@ pub struct Target {
     pub excerpt: usize,
     /// Verify the chain and the name of the certificate.
     pub verify: bool,
-    /// Days for which the certificates must still be valid; 0: no remark is made.
+    /// Days for which the certificates must still be valid, or the check has the remark `certificate_soon`; 0:
+    /// no such remark.
     pub min_cert_days: u32,
     /// File of private roots; if given, only these are trusted.
     pub ca_file: Option<PathBuf>,
@@ -182,7 +183,7 @@ pub fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// A header line of the request. The value may be a secret and is shown nowhere.
+/// Header line of the request. The value may be a secret and is shown nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Field name, as written.
@@ -210,7 +211,7 @@ impl Header {
     }
 }
 
-/// An expression on the value of a header of the reply.
+/// Expression on the value of a header of the reply.
 #[derive(Debug, Clone)]
 pub struct HeaderExpression {
     /// Field name, as written; its case does not count.

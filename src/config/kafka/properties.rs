@@ -1,5 +1,5 @@
-//! `[kafka.properties]`: settings of librdkafka under its own names. Those that our promises rest
-//! on are refused, each with the reason.
+//! `[kafka.properties]`: settings of librdkafka under its own names. Settings that our promises rest on are
+//! refused, each with a reason.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::toml::item::Item;
 use crate::config::toml::source::SourceOffset;
 use crate::config::toml::syntax::describe_repeat;
 
-/// Settings that are refused, and the reason. A name that ends in a point stands for all that begin so.
+/// Refused settings, and the reason. A name that ends in a point stands for all names that begin with it.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["bootstrap.servers", "metadata.broker.list"], "write brokers in [kafka]"),
     (&["group.id"], "write group in [kafka]"),

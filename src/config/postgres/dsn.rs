@@ -1,5 +1,5 @@
-//! Connection to PostgreSQL, in libpq's words. `tokio-postgres` knows three of libpq's six `sslmode`s and
-//! none of its files, has no safe default, and counts `tcp_user_timeout` in seconds: so everything is read
+//! Connection to PostgreSQL, as libpq's URI or keywords. `tokio-postgres` knows three of libpq's six `sslmode`s
+//! and none of its files, has no safe default, and counts `tcp_user_timeout` in seconds. So everything is read
 //! here, and `tokio-postgres` gets the settings that it knows.
 
 use std::fmt;
@@ -74,8 +74,8 @@ impl Dsn {
         parse(text, &|path| PathBuf::from(path)).map_err(|faults| faults.join("; "))
     }
 
-    /// Returns all of it in keywords, the password as stars. Read again, the keywords give the same
-    /// connection.
+    /// Returns the connection as keywords, with stars for passwords. Except for these, the keywords give the
+    /// same connection again.
     pub fn shown(&self) -> String {
         let config = &self.config;
         let list = |items: Vec<String>| Some(items.join(",")).filter(|list| !list.is_empty());
@@ -158,7 +158,7 @@ pub(in crate::config) fn parse(
     if parameters.faults.is_empty() { Ok(dsn) } else { Err(parameters.faults) }
 }
 
-/// Places of the hosts.
+/// Distance of the hosts, which decides the default of `sslmode`.
 #[derive(Clone, Copy)]
 struct HostLocality {
     /// Every host is a socket.
@@ -200,8 +200,8 @@ impl DsnParameters<'_> {
         }
     }
 
-    /// Sets hosts, addresses and ports: an address for each host or none, a port for each host or one for
-    /// all. Returns the places of the hosts.
+    /// Sets hosts, addresses and ports: an address for each host or none, a port for each host or one for all.
+    /// Returns the distance of the hosts.
     fn set_hosts(&mut self, config: &mut tokio_postgres::Config) -> HostLocality {
         let addresses = self.every("hostaddr", "must be addresses such as 192.0.2.1", |text| {
             text.parse::<IpAddr>().ok()

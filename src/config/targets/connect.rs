@@ -1,4 +1,4 @@
-//! Keys of a target for its connection: the way to the host, and our login and certificate there.
+//! Keys of a target for its connection: address, proxy, TLS and HTTP version, and our login and certificate.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ fn read_proxy(item: Item<'_>) -> Option<Option<Arc<Proxy>>> {
     None
 }
 
-/// Returns the port, that of the scheme if the URL has none.
+/// Returns the port of `url`, or that of its scheme.
 fn port(url: &Url) -> Option<u16> {
     url.port_or_known_default()
 }

@@ -41,8 +41,8 @@ const ATTEMPTS_MAX: u32 = 10;
 /// Largest `min_cert_days`.
 const CERT_DAYS_MAX: u32 = 3650;
 
-/// Returns a target that no configuration names: the URL or bare domain `text`, every key at its default,
-/// named as in a configuration.
+/// Makes a target of a URL or bare domain, without a configuration: every key has its default, and the name is
+/// the one that a configuration would give.
 ///
 /// # Errors
 /// `text` is not a URL that can be watched; the error has none of its secrets.
@@ -114,7 +114,7 @@ impl<'a> TargetKeys<'a> {
         }
     }
 
-    /// Returns the target of that address and name, with `defaults` for the keys that are not set here.
+    /// Makes the target of that address and name, with `defaults` for the keys that are not set here.
     pub fn make_target(&self, defaults: &TargetKeys<'a>, address: Address, name: &str) -> Target {
         fn value<T: Clone>(
             own: &Option<Setting<'_, T>>,
@@ -203,8 +203,8 @@ impl<'a> TargetKeys<'a> {
     }
 }
 
-/// Place of two keys of a target that do not go together: its own first key, else its own second, since there
-/// `[defaults]` can be set aside, else the first in `[defaults]`.
+/// Place to report for two keys of a target that do not go together: the target's own first key, else its own
+/// second, else the first key in `[defaults]`.
 struct Clash<'a> {
     at: Option<SourceOffset<'a>>,
     /// Place of the first key in `[defaults]`, if that is another place.

@@ -1,4 +1,4 @@
-//! The values of a target's keys: the reading and the bounds of each.
+//! Values of a target's keys: each is read and checked against its bounds.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

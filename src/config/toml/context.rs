@@ -8,7 +8,7 @@ use crate::config::pem::PemCache;
 use crate::config::toml::fault::{ConfigFault, Remark};
 use crate::config::toml::source::SourceOffset;
 
-/// Parts that all tables share: the sources of values, and the list of faults.
+/// Variables, certificates that were checked, and the faults and remarks so far.
 pub(in crate::config) struct ReadContext<'a> {
     /// Variables that `${NAME}` stands for.
     pub environment: &'a Environment,

@@ -1,5 +1,5 @@
-//! Faults of a configuration, each with its place: all faults of all files, sorted, one a line. Apart from
-//! the readers, since each of them adds to the same list.
+//! Faults of a configuration, each with its place. They are gathered from all files and shown sorted, one a
+//! line.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// One fault: `PATH:LINE:COLUMN: text`.
+/// Fault of a configuration: `PATH:LINE:COLUMN: text`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigFault {
     /// Place of the fault.
@@ -57,7 +57,7 @@ impl fmt::Display for Remark {
     }
 }
 
-/// All faults, at least one, in the order of files and places, none twice.
+/// Faults of a configuration: at least one, in the order of files and places, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFaults(Vec<ConfigFault>);
 

@@ -1,9 +1,8 @@
-//! Texts that `${...}` stands for inside a string value.
+//! Replacement of `${...}` inside a string value.
 //!
-//! `${NAME}` is a variable; `${NAME:-default}` too, and `default` where it is unset or empty; `${file:PATH}`
-//! is a file's content without its last line end; `$${` is a plain `${`. Text that was put in is not looked
-//! through again. A default reaches to the next `}`. In users and passwords of URLs the text is one value:
-//! `login.rs`.
+//! `${NAME}` is a variable; `${NAME:-default}` too, and `default` where it is unset or empty; `${file:PATH}` is
+//! a file's content without its last line end; `$${` is a plain `${`. Inserted text is not searched for `${`
+//! again. A default reaches to the next `}`. In users and passwords of URLs the text is one value: `login.rs`.
 
 use std::path::Path;
 
@@ -32,7 +31,7 @@ impl Piece {
     }
 }
 
-/// Returns the pieces of `text`, a value written in `source`, with everything put in.
+/// Replaces each `${...}` in `text`, a value written in `source`. Returns the pieces, written and inserted.
 ///
 /// # Errors
 /// Every fault in `text`, in words; no fault shows a text that was put in.

@@ -1,5 +1,5 @@
-//! One key and its value, and the types as which the value can be read. Each reading takes note of a fault
-//! where the value is something else, and then returns nothing.
+//! Key with its value, and the types as which the value can be read. Each function that reads takes note of a
+//! fault if the value has another type or is out of bounds, and then returns none.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -78,12 +78,12 @@ impl<'a> Item<'a> {
         self.value.as_str().unwrap_or_default()
     }
 
-    /// Takes note of a fault: the value is a string, but `text` is wrong with it.
+    /// Takes note of a fault of a string: `text` says what is wrong with it.
     pub fn refuse(self, text: impl Display) {
         self.fault(format!("{} {} {text}", self.name, quoted(self.written())));
     }
 
-    /// Reads a string, with each `${...}` filled in; `wanted` says what kind.
+    /// Reads a string, with each `${...}` replaced; `wanted` names the kind of string for the fault.
     pub fn string(self, wanted: &str) -> Option<String> {
         Some(self.pieces(wanted)?.iter().map(Piece::text).collect())
     }
@@ -208,7 +208,7 @@ impl<'a> Item<'a> {
         self.in_range(size, min, max, units::show_size)
     }
 
-    /// Reads a size that memory must have room for; `max` is below 4 GiB.
+    /// Reads a size of memory in bytes; `max` is below 4 GiB.
     pub fn memory(self, min: u64, max: u64) -> Option<usize> {
         self.size(min, max).and_then(|size| usize::try_from(size).ok())
     }
@@ -225,7 +225,7 @@ impl<'a> Item<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// Reads the values of a list; `wanted` says of what.
+    /// Reads the values of a list; `wanted` names the list for the fault.
     pub fn list(self, wanted: &str) -> Option<Vec<Item<'a>>> {
         let Some(values) = self.value.as_array() else {
             self.wanted(wanted);

@@ -1,10 +1,10 @@
-//! Users and passwords that `${...}` puts into a longer text, each taken as one value: no character in one
-//! can end it, nor turn a piece of it into a host that is looked up, shown and stored.
+//! Users and passwords that `${...}` inserts into a longer text. Each is taken as one value: no character in it
+//! can end the password early, and turn the rest into a host that is looked up, shown and stored.
 
 use crate::config::toml::insertion::Piece;
 
-/// Character that stands in a template for a text that is put in. TOML may have the character, as an escape;
-/// then it is an error wherever this is used.
+/// Character that stands for an inserted text in a template. TOML may have the character, as an escape;
+/// wherever templates are used it is an error then.
 const HOLE: char = '\0';
 
 /// Returns a URL, or a bare domain. A text put into its user or password is percent-encoded.

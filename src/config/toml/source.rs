@@ -1,5 +1,4 @@
-//! The files of a configuration: their paths, their text, and places in it. Apart from the reading of keys,
-//! which opens no file but those that a key names.
+//! Files of a configuration: their paths, their text, and places in it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -99,7 +98,7 @@ impl Source {
         SourceOffset { source: self, offset }
     }
 
-    /// Returns `path` as it is, or, if it is relative, as seen from the folder of this file.
+    /// Returns `path` as it is, or, if it is relative, joined to the folder of this file.
     pub fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
@@ -113,7 +112,7 @@ impl SourceOffset<'_> {
         // The first line starts at 0, so at least one starts here or before.
         let line = lines.partition_point(|line_start| *line_start <= offset);
         let before = &text.as_bytes()[lines[line - 1]..offset];
-        // Count every byte but those that continue a character.
+        // Counts characters: every byte but those that continue one.
         let characters = before.iter().filter(|byte| **byte & 0xc0 != 0x80);
         Location {
             order: *order,

@@ -1,11 +1,11 @@
-//! Faults that TOML itself finds, in our words: toml-span's words tell the kind, but not what to do.
+//! Faults of TOML's syntax, in our words: toml-span tells the kind, but not what to do.
 
 use toml_span::ErrorKind;
 
 use crate::config::toml::fault::quoted;
 use crate::config::toml::source::{Source, SourceOffset};
 
-/// Returns the fault of the syntax, in our words.
+/// Describes a fault of the syntax.
 pub(in crate::config) fn describe_syntax(error: &toml_span::Error, source: &Source) -> String {
     match &error.kind {
         ErrorKind::UnexpectedEof => "the file ends where a value must stand".to_string(),
@@ -42,7 +42,7 @@ pub(in crate::config) fn describe_syntax(error: &toml_span::Error, source: &Sour
     }
 }
 
-/// Returns the fault of a key or table that stands in a second place, in one file or in two.
+/// Describes the fault of a key or table that is set a second time, in one file or in two.
 pub(in crate::config) fn describe_repeat(name: &str, first: SourceOffset<'_>) -> String {
     format!("{} is set twice: first at {}", quoted(name), first.location())
 }

@@ -13,7 +13,7 @@ use crate::config::toml::item::Item;
 use crate::config::toml::source::{Source, SourceOffset};
 use crate::config::toml::syntax::{describe_repeat, describe_syntax};
 
-/// TOML of one file.
+/// Parsed TOML of one file.
 pub(in crate::config) struct Document<'a> {
     source: &'a Source,
     root: Value<'a>,
@@ -22,11 +22,11 @@ pub(in crate::config) struct Document<'a> {
 /// Table, of one file or of several that add to the same one.
 pub(in crate::config) struct Section<'a> {
     context: &'a ReadContext<'a>,
-    /// Words for faults: "in [probe]".
+    /// Name of the table in the texts of faults: "in [probe]".
     place: &'static str,
     /// Place at which the table begins first.
     pub at: SourceOffset<'a>,
-    /// Values that nobody asked for yet, by key.
+    /// Values that are not read yet, by key; several if several files set the key.
     unread: BTreeMap<&'a str, Vec<Item<'a>>>,
     known: Vec<&'static str>,
 }
@@ -173,7 +173,8 @@ impl<'a> Section<'a> {
         self.unread.remove(name).unwrap_or_default()
     }
 
-    /// Returns the value of a key, as `how` reads it, and its place; none if it was not set or not rightly.
+    /// Reads the value of a key by `how`. Returns the value with its place; none if the key is not set, or its
+    /// value is at fault.
     pub fn read_setting<T>(
         &mut self,
         name: &'static str,
@@ -187,7 +188,7 @@ impl<'a> Section<'a> {
         how(*first).map(|value| Setting { value, at: first.at })
     }
 
-    /// Returns the value as [`Section::set`] does, without the place.
+    /// Returns the value as [`Section::read_setting`] does, without its place.
     pub fn read<T>(
         &mut self,
         name: &'static str,
@@ -196,7 +197,7 @@ impl<'a> Section<'a> {
         self.read_setting(name, how).map(|set| set.value)
     }
 
-    /// Takes note of a fault for every key that nobody asked for.
+    /// Takes note of a fault for every key that was not read: it is unknown.
     pub fn finish(self) {
         for item in self.unread.values().flatten() {
             let close =

@@ -1,4 +1,4 @@
-//! Slots that came due while no check could be started.
+//! Schedule after a time in which no check could be started.
 
 use std::cmp::Reverse;
 
@@ -6,10 +6,10 @@ use super::{EntryState, FIRST_WITHIN_MS, MissedSlots, Schedule};
 use crate::model::outcome::GapCause;
 
 impl Schedule {
-    /// Spreads the slots that came due during the last `by_ms`, in which no check could be started, over as
-    /// long a time from `now_ms` on, at most 10 s as at the start: each at its own place. If the target's
-    /// next slot comes sooner, the check is made then, and the slot before is missed. Targets under way go
-    /// on with their next slot; returns the slots that they have missed.
+    /// Spreads the slots that came due during the last `by_ms`, in which no check could be started, over the
+    /// next `by_ms`, at most 10 s: each target starts at its own place in that time. If the target's next slot
+    /// comes sooner, the check is made then, and the slot before is missed. Targets under way go on with their
+    /// next slot. Returns the slots that these have missed.
     pub fn delay(&mut self, now_ms: i64, by_ms: i64) -> Vec<(usize, MissedSlots)> {
         let within_ms = by_ms.clamp(0, FIRST_WITHIN_MS);
         self.wake(now_ms);

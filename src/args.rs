@@ -86,7 +86,7 @@ pub enum ConfigTask {
 /// Reads the words behind the program's name.
 ///
 /// # Errors
-/// A word that is none of the command's, or a value that the option does not take; the text says what is
+/// A word that the command does not know, or a value that an option does not take; the text says what is
 /// allowed.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let mut parser = Parser::from_args(words);

@@ -1,4 +1,4 @@
-//! From the words of the command line to the exit code.
+//! Runs the command that the words of the command line name, and leaves with its exit code.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Variables that `${NAME}` can stand for: the process environment over the lines of `--env-file`. A value of
-//! its own, so that tests need not change the process.
+//! Variables for `${NAME}`: those of the process, and the lines of `--env-file`. They are a value, so that
+//! tests need not change the process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::toml::fault::{ConfigFaults, quoted};
 use crate::config::toml::source::Source;
 
-/// Names and values; looked up, never listed or shown, since many are secrets.
+/// Names and values. They are looked up, never listed or shown, since many are secrets.
 #[derive(Clone, Default)]
 pub struct Environment {
     process: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! Our certificate, its key, and the password that opens the key: three keys that belong together.
+//! Our certificate, its private key, and the password that opens that: three settings that belong together.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::config::toml::table::{Section, Setting};
 use crate::model::connect::Identity;
 use crate::model::secret::Secret;
 
-/// Values of the three keys.
+/// Values of the three settings.
 #[derive(Default)]
 pub(in crate::config) struct IdentityKeys {
-    /// At least one of the keys is set, right or not.
+    /// True if at least one of the three is set, right or not.
     pub any: bool,
-    /// The certificate, if all of it is there.
+    /// Certificate and private key, if both are right.
     pub identity: Option<Arc<Identity>>,
 }
 

@@ -1,5 +1,5 @@
-//! Files with certificates and keys: an unusable file is a fault of the configuration, and not of every
-//! check, of Kafka or of PostgreSQL later on.
+//! Files with certificates and keys, read while the configuration is. So an unusable file is one fault of the
+//! configuration, instead of a failure of every check, of Kafka or of PostgreSQL.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(in crate::config) enum PairFault {
 /// Paths of a certificate and its key, and the password that opens the key.
 type Pair = (PathBuf, PathBuf, Option<String>);
 
-/// Results for files, each read once: a thousand targets may name the same file.
+/// Results of the checks by path. Each file is read once: a thousand targets may name the same one.
 #[derive(Default)]
 pub(in crate::config) struct PemCache {
     certificates: RefCell<BTreeMap<PathBuf, Result<(), String>>>,
@@ -33,13 +33,13 @@ pub(in crate::config) struct PemCache {
 }
 
 impl PemCache {
-    /// Checks a file as [`certificates`] does, or returns the earlier result.
+    /// Checks a file as [`check_certificates`] does, or returns the earlier result.
     pub fn check_certificates(&self, path: &Path) -> Result<(), String> {
         let mut known = self.certificates.borrow_mut();
         known.entry(path.to_owned()).or_insert_with(|| check_certificates(path)).clone()
     }
 
-    /// Checks files as [`pair`] does, or returns the earlier result.
+    /// Checks files as [`check_pair`] does, or returns the earlier result.
     pub fn check_pair(
         &self,
         cert: &Path,
@@ -92,7 +92,7 @@ pub(in crate::config) fn check_pair(
     })
 }
 
-/// Returns the first certificate at `path`, if all there can be read.
+/// Returns the first certificate at `path`. All certificates there must be readable.
 fn read_certificates(path: &Path) -> Result<X509, String> {
     let all = X509::stack_from_pem(&read(path)?);
     let all = all.map_err(|_| "holds a certificate that cannot be read")?;

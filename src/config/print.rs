@@ -1,6 +1,6 @@
-//! The effective configuration as TOML, every key of every target written out: the output of
-//! `sitewatch config --print`. Users, passwords, queries, bodies and the values of headers and properties
-//! that may be secrets are `***`; keys without a value stand there as a comment.
+//! Effective configuration as TOML, with every key of every target: the output of `sitewatch config --print`.
+//! Users, passwords, queries, bodies and the values of headers and properties that may be secrets are `***`;
+//! keys without a value stand there as a comment.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -66,7 +66,7 @@ pub fn print(config: &Config) -> String {
     page.0
 }
 
-/// TOML text that was written so far.
+/// TOML written so far.
 struct Page(String);
 
 impl Page {

@@ -1,5 +1,5 @@
-//! From files to a [`Config`]: the tables there are, and the type of each key in them. Nothing ends at the
-//! first fault; all of them come back at once.
+//! Reads files into a [`Config`]: the top level, its tables and the targets. Reading goes on after a fault, so
+//! that all faults are returned at once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use crate::config::{Config, DEFAULT_PATH, DEFAULT_STATE_DIR, ProbeConfig, Reload
 use crate::model::target::{NAME_MAX, Target};
 use crate::words::Word;
 
-/// Faults of missing parts, told at the start of the first file.
+/// Faults of missing parts, reported at the start of the first file.
 const NO_TARGET: &str = "no target: add a [[target]] with a url, or targets = [\"example.org\"], \
                          or a targets_file";
 const NO_KAFKA: &str = "no [kafka]: add it, with brokers = [\"kafka-1.example.org:9092\"]";
@@ -37,7 +37,7 @@ const NO_NODE: &str = "no node: add node = \"shop-12\", or whatever tells this m
 const NO_WORK: &str = "no target, and not both [kafka] and [postgres]: add a [[target]] with a url, \
                        or targets = [\"example.org\"], or a targets_file; or both tables";
 
-/// Parts of a configuration that a command cannot do without.
+/// Parts of a configuration that a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// At least one target: `run`.
@@ -127,7 +127,7 @@ pub fn read(
     Ok(config)
 }
 
-/// Parts that are there, right or not.
+/// Parts that the files have, right or not.
 struct PresentParts {
     node: bool,
     targets: bool,
@@ -160,7 +160,8 @@ impl PresentParts {
 /// Values of `[defaults]`.
 struct Defaults<'a> {
     keys: TargetKeys<'a>,
-    /// A key in it is at fault: faults that follow from that are not told again at every target.
+    /// True if a key in `[defaults]` is at fault: the faults that follow from it are not repeated at every
+    /// target.
     broken: bool,
 }
 
@@ -174,7 +175,7 @@ impl<'a> Defaults<'a> {
     }
 }
 
-/// Targets so far.
+/// Targets that were read so far.
 struct Targets<'a> {
     context: &'a ReadContext<'a>,
     defaults: Defaults<'a>,
@@ -273,7 +274,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Returns true, and takes the name, if `name` fits and is free; if not, `advice` says what to do.
+    /// Takes the name of a target, and returns true, if `name` is short enough and free. If not, takes note of
+    /// a fault that ends with `advice`.
     fn take_name(&mut self, name: &str, at: SourceOffset<'a>, advice: &str) -> bool {
         let count = name.chars().count();
         if count > NAME_MAX {
@@ -291,7 +293,7 @@ impl<'a> Targets<'a> {
         true
     }
 
-    /// Adds a target whose keys are each right.
+    /// Adds a target. Each of its keys is right by itself.
     fn add(&mut self, address: Address, name: &str, keys: &TargetKeys<'a>) {
         if !self.defaults.broken {
             let has_login = address.login.is_some();
@@ -303,7 +305,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Opens the file that `targets_file` names; its faults come after those of all others.
+/// Opens the file that `targets_file` names. Its faults come after those of all other files.
 fn open_list(item: Item<'_>, context: &ReadContext<'_>) -> Option<Source> {
     let path = item.path()?;
     let hint = format!("it is named at {}", item.at.location());
@@ -321,8 +323,8 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
     PathBuf::from(given.unwrap_or(DEFAULT_STATE_DIR))
 }
 
-/// Returns a fault if one body alone may be larger than all that are held at once: such a body could never be
-/// judged.
+/// Returns a fault if one `max_body` is larger than `bodies_max`: such a body could never be held, and so not
+/// be judged.
 fn find_body_fault(probe: &ProbeConfig, targets: &[Arc<Target>]) -> Option<String> {
     let kept = targets.iter().filter(|target| target.wants_body());
     let largest = kept.max_by_key(|target| target.max_body)?;

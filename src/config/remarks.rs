@@ -1,4 +1,4 @@
-//! Remarks on a configuration as a whole, which is right, and may not do what was meant.
+//! Remarks on a whole configuration that is right, but may not do what was meant.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::config::toml::context::ReadContext;
 use crate::config::toml::source::SourceOffset;
 use crate::model::target::{Target, is_name};
 
-/// Remark if no host can tell our own network's trouble from a site's.
+/// Remark if no host can tell a failure of our own network from one of a site.
 const ALONE: &str = "no [uplink] canaries, no brokers and no second host: when this machine's own \
                      network is away, its targets count as down";
 
-/// Remark if canaries are addresses, which tell nothing of names.
+/// Remark if all canaries are addresses, which say nothing about the name servers.
 const NAMELESS: &str = "no canary has a name: where name servers are silent or fail, only targets of \
                         other names show whose trouble that is, and with none such every named target \
                         is unknown: add one by its name";
 
-/// Places of the keys that remarks are about.
+/// Places of the keys that the remarks concern.
 pub(in crate::config) struct RemarkOffsets<'a> {
     /// Place at which the configuration begins: for keys that are not there.
     pub first: SourceOffset<'a>,
@@ -72,8 +72,8 @@ fn is_address(canary: &str) -> bool {
     host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
-/// Returns a remark if checks would wait for one another when every target times out: a site that is down
-/// must not delay those that are up.
+/// Returns a remark if checks would wait for one another when every target times out: a site that is down must
+/// not delay the checks of others.
 pub fn describe_overload(config: &Config) -> Option<String> {
     let share = |target: &Arc<Target>| {
         let longest = target.timeout.as_secs_f64() * f64::from(target.attempts);

@@ -1,4 +1,4 @@
-//! The small tables: their keys with bounds and defaults, and the reading of them.
+//! Small tables of the configuration: their keys, with bounds and defaults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct ProbeConfig {
     pub max_in_flight: usize,
     /// Bodies held at once, in bytes; 4 KiB to 1 GiB, default 4 MiB.
     pub bodies_max: usize,
-    /// Longest time for checks under way once told to stop; 0 s to 10 min, default 10 s.
+    /// Longest time that checks under way may take after the request to stop; 0 s to 10 min, default 10 s.
     pub stop_timeout: Duration,
     /// Longest wait for the clock to be synchronised on a host that has just booted; 0 s to 1 h, default 2
     /// min.
@@ -68,7 +68,7 @@ impl Default for SpoolConfig {
     }
 }
 
-/// Hosts that tell our own network's trouble from the sites': `[uplink]`.
+/// Hosts by which a failure of our own network is told from one of a site: `[uplink]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UplinkConfig {
     /// `host:port` or `[address]:port` of the hosts to connect to when a check fails in silence. None: the
@@ -117,9 +117,9 @@ impl Default for WriteConfig {
 /// Times for which the central store keeps data: `[retention]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionConfig {
-    /// Time for every single check; 1 h to 100 years, default 90 days.
+    /// Time for which single checks are kept; 1 h to 100 years, default 90 days.
     pub checks: Duration,
-    /// Time for messages that could not be read; 1 h to 100 years, default 30 days.
+    /// Time for which messages that could not be read are kept; 1 h to 100 years, default 30 days.
     pub dead_letters: Duration,
 }
 
@@ -129,7 +129,7 @@ impl Default for RetentionConfig {
     }
 }
 
-/// The page and `/health`: `[serve]`.
+/// HTTP server of `/health`: `[serve]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServeConfig {
     /// Address and port to listen on; none: nothing is served.
@@ -143,7 +143,7 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// Format of a line. Default: text.
     pub format: LogFormat,
-    /// Most lines written a minute; lines over it are counted, and the count is written; 10 to 1 000 000,
+    /// Most lines written a minute; the others are counted, and a line gives their number; 10 to 1 000 000,
     /// default 600.
     pub max_per_minute: u32,
 }

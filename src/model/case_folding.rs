@@ -24,8 +24,8 @@ const ODD: [(char, char); 13] = [
 /// Last code point that has cases.
 const LAST_CASED: u32 = 0x1e943;
 
-/// Returns `expression` with letters outside ASCII in every case, where its flags ask for that; none if it
-/// stays as it is. `regex-lite` must have accepted the expression.
+/// Returns `expression` with letters outside ASCII in every case, wherever its flags ask for that. Returns none
+/// if nothing changes. `regex-lite` must have accepted the expression.
 ///
 /// # Errors
 /// The letters cannot be followed; the error says why.
@@ -54,11 +54,11 @@ pub fn is_ascii(expression: &str) -> bool {
     true
 }
 
-/// An expression being read.
+/// Expression that is copied, letter by letter, with other cases added.
 struct CaseFolder<'a> {
     rest: &'a str,
     text: String,
-    /// For each open group, true if case does not count now.
+    /// True for each open group in which case does not count now; the innermost last.
     scopes: Vec<bool>,
 }
 

@@ -1,5 +1,5 @@
-//! One report alone, with every figure: the output of `sitewatch status NAME`. Apart from the table, since
-//! nothing needs to be left out here.
+//! Block of text for a single report, with every figure: the output of `sitewatch status NAME`. The table
+//! leaves figures out where they do not fit; the block never does.
 
 use super::display::{make_marks, show_figure};
 use super::figure::{Figure, FigureValue};

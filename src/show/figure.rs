@@ -1,5 +1,5 @@
-//! The figures of a report by their names: one list for JSON, CSV and the tables of the
-//! terminal, so that they cannot say different things.
+//! Figures of a report by their names: one list for JSON, CSV and the tables of the terminal, so that all give
+//! the same values.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ words! {
 /// Value of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FigureValue {
-    /// There is no such figure here.
+    /// The report has no such figure.
     Absent,
     /// Text as the report has it; not cleaned for a terminal.
     Text(Arc<str>),

@@ -1,5 +1,5 @@
-//! One target in the live view: its last checks, and its line for a given width. Apart from the screen, which
-//! only decides which lines are seen.
+//! Row of a target in the live view: its last checks, and its line for a given width. The screen decides which
+//! rows are seen.
 
 use std::collections::VecDeque;
 
@@ -77,7 +77,7 @@ impl Row {
         self.url = if is_name { String::new() } else { url.into_owned() };
     }
 
-    /// Takes a check.
+    /// Adds a check.
     pub(super) fn add_check(&mut self, outcome: &Outcome) {
         if self.marks.len() == MARKS {
             self.marks.pop_front();
@@ -102,12 +102,13 @@ impl Row {
         measure_width(&self.name)
     }
 
-    /// Returns the verdict of the newest check; none: waiting.
+    /// Returns the verdict of the newest check; none before the first.
     pub(super) fn verdict(&self) -> Option<Verdict> {
         self.last.as_ref().map(|last| last.verdict)
     }
 
-    /// Returns the rank of the row: targets that need a look come first; up and waiting stay as configured.
+    /// Returns the rank of the row, lowest first: targets in trouble come first. Targets that are up or wait
+    /// have the same rank, so they stay in the order of the configuration.
     pub(super) fn rank(&self) -> u8 {
         match self.verdict() {
             Some(Verdict::Down) => 0,

@@ -1,4 +1,4 @@
-//! Samples for the tests here: a target, an outcome, a report.
+//! Samples for the tests of this folder: a target, an outcome, a report.
 
 use std::sync::Arc;
 

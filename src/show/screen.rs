@@ -1,5 +1,5 @@
-//! The live view of `sitewatch run`: its contents, and the drawing of a frame. The owner of the terminal
-//! writes [`ENTER`], then frames one over the other, then [`LEAVE`].
+//! Live view of `sitewatch run`: its contents, drawn as frames. The owner of the terminal writes [`ENTER`],
+//! then frames one over the other, then [`LEAVE`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct Note {
 }
 
 impl Screen {
-    /// Creates a screen before the first check, of no targets yet. `store` is the place of the checks.
+    /// Creates a screen without targets and checks. `store` is the place where checks are stored.
     pub fn new(node: &str, store: &str, started_ms: i64) -> Screen {
         Screen {
             node: clean(node).into_owned(),
@@ -76,7 +76,7 @@ impl Screen {
         self.longest = self.rows.iter().map(Row::name_width).max().unwrap_or(0);
     }
 
-    /// Takes a check. A check of a target that is not on the screen is only counted.
+    /// Adds a check. A check of a target that is not on the screen is only counted.
     pub fn add_outcome(&mut self, outcome: &Outcome) {
         self.checks += 1;
         let row = self.index.get(&outcome.target).and_then(|i| self.rows.get_mut(*i));
@@ -85,7 +85,7 @@ impl Screen {
         }
     }
 
-    /// Takes a line of the log for the latest changes.
+    /// Adds a line of the log to the latest changes.
     pub fn add_note(&mut self, at_ms: i64, level: log::Level, text: &str) {
         self.notes.truncate(NOTES - 1);
         let text = clean(&tidy(text, NOTE_MAX)).into_owned();
@@ -100,16 +100,16 @@ impl Screen {
         let cols = cols.saturating_sub(1);
         let layout = ScreenLayout::new(rows, self.rows.len());
         let mut lines = Vec::with_capacity(rows);
-        lines.push(self.title(now_ms, cols, paint));
-        lines.push(self.counts(cols, paint));
+        lines.push(self.draw_title(now_ms, cols, paint));
+        lines.push(self.draw_counts(cols, paint));
         lines.truncate(layout.head);
-        self.table(&mut lines, &layout, now_ms, cols, paint);
+        self.draw_table(&mut lines, &layout, now_ms, cols, paint);
         if layout.notes > 0 {
             if layout.spaced {
                 lines.push(String::new());
             }
             lines.push(draw_rule("latest changes", cols, paint));
-            lines.extend(self.notes.iter().take(layout.notes).map(|note| note.line(cols, paint)));
+            lines.extend(self.notes.iter().take(layout.notes).map(|note| note.draw(cols, paint)));
         }
         if layout.foot {
             lines.resize(rows - 1, String::new());
@@ -119,7 +119,7 @@ impl Screen {
     }
 
     /// Returns the line with the program's name and version, the node, and the time since the start.
-    fn title(&self, now_ms: i64, cols: usize, paint: Paint) -> String {
+    fn draw_title(&self, now_ms: i64, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
         line.push(Style::Bold, concat!("sitewatch ", env!("CARGO_PKG_VERSION")));
         line.push(Style::Dim, "  node ").push(Style::Plain, &self.node);
@@ -130,7 +130,7 @@ impl Screen {
 
     /// Returns the line with the number of targets of each verdict. Down comes first here too: the end of the
     /// line is cut first.
-    fn counts(&self, cols: usize, paint: Paint) -> String {
+    fn draw_counts(&self, cols: usize, paint: Paint) -> String {
         let mut line = Line::new(cols, paint);
         line.push(Style::Plain, &show_count(self.rows.len() as u64, "target"));
         let mut comma = ": ";
@@ -146,7 +146,7 @@ impl Screen {
     }
 
     /// Adds the targets that there is room for, and one line for the others.
-    fn table(
+    fn draw_table(
         &self,
         lines: &mut Vec<String>,
         layout: &ScreenLayout,
@@ -188,7 +188,7 @@ impl Screen {
 }
 
 impl Note {
-    fn line(&self, cols: usize, paint: Paint) -> String {
+    fn draw(&self, cols: usize, paint: Paint) -> String {
         let style = match self.level {
             log::Level::Error => Style::Down,
             log::Level::Warn => Style::Slow,
@@ -234,7 +234,7 @@ impl ScreenLayout {
 }
 
 /// Counts the rows of each verdict, the worst first; none: waiting.
-fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5] {
+fn count_verdicts<'a>(rows: impl Iterator<Item = &'a Row>) -> [(u64, Option<Verdict>); 5] {
     let mut counts = [
         (0, Some(Verdict::Down)),
         (0, Some(Verdict::Unknown)),

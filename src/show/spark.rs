@@ -1,5 +1,5 @@
-//! A row of times, one column each: `▂▂▃·▂×█`. Apart, because the live view and the report draw such rows
-//! alike from different data.
+//! Sparkline: a row of times, one column each: `▂▂▃·▂×█`. The live view and the report draw it from different
+//! data.
 
 use super::text::{Paint, Style};
 

@@ -1,4 +1,4 @@
-//! The output of `sitewatch status`: a table for people, the targets that are down first; a lone report is a
+//! Output of `sitewatch status` for people: a table, with the targets that are down first. A single report is a
 //! block instead. `figure.rs` makes JSON and CSV from the same list of figures.
 
 use std::collections::BTreeSet;
@@ -153,7 +153,7 @@ fn draw_footer(reports: &[Report], limit: usize, paint: Paint) -> String {
     line.end()
 }
 
-/// Returns the rank of a verdict: targets that need a look come first.
+/// Returns the rank of a verdict, lowest first: targets in trouble come first.
 fn rank(verdict: Option<Verdict>) -> u8 {
     match verdict {
         Some(Verdict::Down) => 0,

@@ -1,5 +1,5 @@
-//! Text for a terminal: colour, display width, lines of a bounded width. Apart, because every view needs
-//! them, and because text that a site sent must pass [`clean`] before any view shows it.
+//! Text for a terminal: colour, display width, lines of bounded width. Text that a site sent must pass
+//! [`clean`] before any view shows it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,9 +12,9 @@ use crate::model::outcome::{Cause, Outcome, Verdict};
 pub enum Style {
     /// Plain text.
     Plain,
-    /// Text of weight: a name, a heading.
+    /// Important text: a name, a heading.
     Bold,
-    /// Text of little weight: units, rules, absent values.
+    /// Less important text: units, rules, absent values.
     Dim,
     /// Bars of time.
     Bar,
@@ -197,7 +197,7 @@ fn columns_of(c: char) -> usize {
 pub fn describe_reason(outcome: &Outcome) -> Option<String> {
     let error = outcome.error.as_deref().map(clean);
     let Some(cause) = outcome.cause else { return error.map(Cow::into_owned) };
-    let words = words(cause);
+    let words = name_cause(cause);
     let Some(error) = error else { return Some(words) };
     // "status 503 is not accepted" names its cause itself, "cannot connect to …" too.
     let first = words.split(' ').next().unwrap_or_default();
@@ -208,7 +208,7 @@ pub fn describe_reason(outcome: &Outcome) -> Option<String> {
 }
 
 /// Returns a cause as people say it: `certificate expired`.
-fn words(cause: Cause) -> String {
+fn name_cause(cause: Cause) -> String {
     cause.as_str().replace('_', " ")
 }
 

@@ -1,5 +1,5 @@
-//! Times in words: lengths, ages, dates. Apart, because each has limits where its unit changes, and errors
-//! happen there.
+//! Times in words: durations, ages, dates. All in one file, since the limits where a unit changes are where
+//! mistakes happen.
 
 pub use crate::date::{rfc3339, second};
 

@@ -1,5 +1,5 @@
-//! One check drawn: each phase is a bar that begins where the one before it ended; the reply, the verdict and
-//! its reason are words.
+//! Waterfall of a check: each phase is a bar that begins where the bar before it ends; the reply, the verdict
+//! and its reason are words.
 
 use super::text::{self, Line, Paint, Side, Style, clean, pad_cell, show_count};
 use super::time::{rfc3339, show_distance, show_measured};
@@ -12,8 +12,8 @@ const NAME: usize = 10;
 const TIME: usize = 10;
 /// Most columns of the bars: longer bars are no easier to read.
 const BARS_MAX: usize = 60;
-/// Least time, in milliseconds, that a certificate has left without standing out: 14 days, about when its
-/// renewal should have been done.
+/// Remaining time of a certificate, in milliseconds, below which it is shown in colour: 14 days. By then it
+/// should have been renewed.
 const SOON_MS: i64 = 14 * 86_400_000;
 
 /// Returns the output of `sitewatch check` for one outcome, in lines of at most `width` columns, except for

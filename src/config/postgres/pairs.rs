@@ -117,7 +117,7 @@ fn parse_keywords(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// Fault of a text that is no parameter at all.
+/// Fault of a text that is neither form.
 const NO_PAIR: &str = "is neither a URI such as postgresql://user@host/database nor keywords such \
                        as host=db user=me (a value with spaces stands in single quotes)";
 

@@ -1,5 +1,5 @@
-//! The parameters of a connection by libpq's names, each read as the type that it must have. All faults are
-//! gathered, and none shows a value: where a password was misread, any value may be a piece of it.
+//! Parameters of a connection by libpq's names, each read as the type that it must have. All faults are
+//! gathered. None shows a value: if a password was misread, any value may be a piece of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ const OTHERS: [&str; 31] = [
     "sslsni",
 ];
 
-/// Parameters that nobody asked for yet.
+/// Parameters that are not taken yet.
 pub(in crate::config) struct DsnParameters<'a> {
     values: BTreeMap<&'static str, String>,
     /// Faults in words that follow `url: `; no fault has any value in it but the name of a file.

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::check::canary::CanaryClient;
 use crate::check::trust::Trust;
-use crate::config::{Config, crowd};
+use crate::config::{Config, describe_overload};
 use crate::error::{Context, Error};
 use crate::model::health::SharedHealth;
 use crate::model::uplink::{Canaries, Uplink};
@@ -43,7 +43,7 @@ pub struct InitialState {
 /// A `ca_file` that cannot be read or holds no certificate.
 pub fn plan(config: &Config) -> Result<Plan, Error> {
     let trust = Trust::read(config.targets.iter().map(|target| &**target))?;
-    if let Some(text) = crowd(config) {
+    if let Some(text) = describe_overload(config) {
         log::warn!("{text}");
     }
     Ok(Plan { targets: config.targets.clone(), trust, canaries: canaries(config) })

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{checking, keep_own, level, surroundings};
-use crate::args::Common;
-use crate::config::{Config, Need, ReloadOn, files, read};
+use crate::args::CommonOptions;
+use crate::config::{Config, Need, ReloadOn, list_files, read};
 use crate::error::Error;
-use crate::show::text::count;
+use crate::show::text::show_count;
 use crate::stage::messages::SchedulerHandle;
 
 /// Time between two looks at the files. A changed file is read once it has stayed the same for as long: it
@@ -137,7 +137,7 @@ fn changes(old: &Config, new: &Config) -> String {
     }
     let (before, after) = (names(old), names(new));
     let (came, went) = (after.difference(&before).count(), before.difference(&after).count());
-    format!("{}, {came} new, {went} gone", count(after.len() as u64, "target"))
+    format!("{}, {came} new, {went} gone", show_count(after.len() as u64, "target"))
 }
 
 /// Returns the names of the sections that differ and cannot be changed under way.
@@ -160,7 +160,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 fn look(common: &CommonOptions, config: &Config) -> Vec<Seen> {
     let given = surroundings(common).map_or_else(|_| common.configs.clone(), |(_, paths)| paths);
     let own = config.targets.iter().filter_map(|target| target.ca_file.as_ref());
-    let mut paths: Vec<PathBuf> = files(&given);
+    let mut paths: Vec<PathBuf> = list_files(&given);
     paths.extend(common.env_file.iter().chain(&config.targets_file).cloned());
     paths.extend(own.collect::<HashSet<_>>().into_iter().cloned());
     paths.sort();

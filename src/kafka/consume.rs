@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::link::BrokerStatus;
 use super::settings;
 use super::topic::describe_code;
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::Error;
 use crate::model::anchor::fingerprint;
 
@@ -82,7 +82,7 @@ impl GroupConsumer {
     ///
     /// # Errors
     /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
-    pub fn new(kafka: &Kafka, status: Arc<BrokerStatus>) -> Result<GroupConsumer, Error> {
+    pub fn new(kafka: &KafkaConfig, status: Arc<BrokerStatus>) -> Result<GroupConsumer, Error> {
         let config = settings::consumer(kafka)?;
         let (group_changes, is_refused, damage_seen, is_topic_remade) = Default::default();
         let is_debugged = kafka.properties.contains_key("debug");

@@ -9,14 +9,14 @@ use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext;
 
 use super::settings::{self, Asking};
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 
 /// Longest time to connect to a broker, and to wait for its answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns true if the brokers answer a new client. Makes no client if no broker can be reached.
-pub fn answers_new_client(kafka: &Kafka) -> bool {
+pub fn answers_new_client(kafka: &KafkaConfig) -> bool {
     kafka.brokers.iter().any(|broker| is_listening(broker)) && fetches_metadata(kafka)
 }
 
@@ -25,7 +25,7 @@ fn is_listening(broker: &str) -> bool {
     addresses.take(2).any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
 }
 
-fn fetches_metadata(kafka: &Kafka) -> bool {
+fn fetches_metadata(kafka: &KafkaConfig) -> bool {
     let Ok(config) = settings::plain(kafka) else { return false };
     let Ok(client) = AdminClient::from_config_and_context(&config, Asking) else { return false };
     let metadata = client.inner().fetch_metadata(Some(&kafka.topic), REQUEST_TIMEOUT);

@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnose::{self, Explained, shown};
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::model::outage::Outage;
 
 /// Time added to the wait that a broker asked for. The next statistics may report another wait only later,
@@ -24,7 +24,7 @@ const UNTRUSTED: &str = "certificate verify failed";
 /// State of the connection to the brokers.
 #[derive(Debug)]
 pub struct BrokerStatus {
-    settings: Kafka,
+    settings: KafkaConfig,
     state: Mutex<StatusState>,
 }
 
@@ -59,7 +59,7 @@ pub enum StatusChange {
 
 impl BrokerStatus {
     /// Makes a status whose brokers do not count as away.
-    pub fn new(settings: &Kafka) -> BrokerStatus {
+    pub fn new(settings: &KafkaConfig) -> BrokerStatus {
         BrokerStatus { settings: settings.clone(), state: Mutex::default() }
     }
 
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     fn status() -> BrokerStatus {
-        BrokerStatus::new(&Kafka {
+        BrokerStatus::new(&KafkaConfig {
             brokers: vec!["127.0.0.1:1".to_owned()],
             topic: "t".to_owned(),
             group: "g".to_owned(),

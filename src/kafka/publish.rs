@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, Thre
 use super::link::BrokerStatus;
 use super::settings::{self, Batching};
 use super::topic::describe_code;
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::Error;
 
 /// Result of the delivery of a record.
@@ -44,7 +44,7 @@ impl TopicProducer {
     /// # Errors
     /// The roots cannot be read, librdkafka does not take a setting, or there are no threads for it.
     pub fn new(
-        kafka: &Kafka,
+        kafka: &KafkaConfig,
         batching: Batching,
         status: Arc<BrokerStatus>,
         on_delivery: DeliveryCallback,

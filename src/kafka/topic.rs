@@ -9,7 +9,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::settings::{self, Asking};
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::Error;
 
 /// Longest time to wait for the brokers' answer.
@@ -32,7 +32,7 @@ pub enum Topic {
 /// # Errors
 /// No broker answers, the brokers' answer is an error, or there are no threads to make the topic with.
 pub fn ensure<C: rdkafka::ClientContext>(
-    kafka: &Kafka,
+    kafka: &KafkaConfig,
     client: &Client<C>,
 ) -> Result<Topic, Error> {
     match fetch_topic_error(kafka, client)? {
@@ -76,7 +76,7 @@ pub fn ensure<C: rdkafka::ClientContext>(
 
 /// Asks the brokers for the topic; returns the error code, none if the topic exists.
 fn fetch_topic_error<C: rdkafka::ClientContext>(
-    kafka: &Kafka,
+    kafka: &KafkaConfig,
     client: &Client<C>,
 ) -> Result<Option<RDKafkaErrorCode>, Error> {
     let metadata =
@@ -95,7 +95,7 @@ fn fetch_topic_error<C: rdkafka::ClientContext>(
     Ok(topic.error().map(RDKafkaErrorCode::from))
 }
 
-fn missing(kafka: &Kafka, why: &str, or: &str) -> Topic {
+fn missing(kafka: &KafkaConfig, why: &str, or: &str) -> Topic {
     let (name, partitions) = (&kafka.topic, kafka.partitions);
     Topic::Missing(format!(
         "topic {name} {why}; make it with `kafka-topics.sh --bootstrap-server {} --create --topic \

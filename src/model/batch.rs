@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::lost::Lost;
+use super::loss::LossCounter;
 use super::outcome::Loss;
 use super::queue::{LossQueue, Queued};
 use super::record::Record;
@@ -84,7 +84,7 @@ impl BatchQueue {
     }
 
     /// Returns the losses that are not stored yet.
-    pub fn losses(&self) -> &Lost {
+    pub fn losses(&self) -> &LossCounter {
         self.queue.losses()
     }
 

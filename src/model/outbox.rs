@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::lost;
+use super::loss::merge_loss;
 use super::outcome::{Loss, LossCause};
 use super::queue::{LossQueue, Queued};
 use super::record::Record;
@@ -105,7 +105,7 @@ impl Outbox {
                     && loss.from_ms <= more.from_ms
             };
             let mut loss = entry.loss.clone().filter(|loss| entry.is_loss && is_fit(loss))?;
-            lost::grow(&mut loss, more);
+            merge_loss(&mut loss, more);
             Some(Entry::new(&Record::Loss(loss)))
         })
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lost::Lost;
+use super::loss::LossCounter;
 use super::outcome::{Loss, LossCause};
 
 /// Item of a queue.
@@ -30,7 +30,7 @@ pub struct LossQueue<T> {
     /// Bytes of the items under way, a part of `bytes`.
     bytes_under_way: usize,
     limit_bytes: usize,
-    losses: Lost,
+    losses: LossCounter,
 }
 
 impl<T: Queued> LossQueue<T> {
@@ -43,7 +43,7 @@ impl<T: Queued> LossQueue<T> {
             bytes: 0,
             bytes_under_way: 0,
             limit_bytes,
-            losses: Lost::default(),
+            losses: LossCounter::default(),
         }
     }
 
@@ -138,7 +138,7 @@ impl<T: Queued> LossQueue<T> {
     }
 
     /// Returns the losses that are not taken out yet.
-    pub fn losses(&self) -> &Lost {
+    pub fn losses(&self) -> &LossCounter {
         &self.losses
     }
 

@@ -22,8 +22,8 @@ use crate::model::record::{NodeState, Record};
 use crate::model::target::Target;
 use crate::model::uplink::{CanaryAnswer, SettledCheck, Uplink, UplinkAction};
 use crate::show::screen::Screen;
-use crate::show::text::reason;
-use crate::show::time::span;
+use crate::show::text::describe_reason;
+use crate::show::time::show_span;
 
 /// State of each target, and its start in milliseconds since 1970.
 pub type TargetStates = HashMap<Arc<str>, (Verdict, i64)>;
@@ -158,7 +158,7 @@ impl Judge {
         self.health.count(|counters| counters.targets = targets.len() as u64);
         if let Some(screen) = &self.screen {
             let shown = targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
-            screen.lock().unwrap_or_else(PoisonError::into_inner).targets(shown);
+            screen.lock().unwrap_or_else(PoisonError::into_inner).set_targets(shown);
         }
     }
 
@@ -223,7 +223,7 @@ impl Judge {
 
     fn show(&self, outcome: &Outcome) {
         if let Some(screen) = &self.screen {
-            screen.lock().unwrap_or_else(PoisonError::into_inner).outcome(outcome);
+            screen.lock().unwrap_or_else(PoisonError::into_inner).add_outcome(outcome);
         }
     }
 
@@ -237,14 +237,14 @@ impl Judge {
         }
         self.states.insert(Arc::clone(&outcome.target), (state, outcome.due_ms));
         let name = &outcome.target;
-        let why = reason(outcome).unwrap_or_default();
+        let why = describe_reason(outcome).unwrap_or_default();
         match (state, before) {
             (Verdict::Down, _) => log::warn!("{name} is down: {why}"),
             (Verdict::Unknown, _) => log::warn!("{name} is unknown: {why}"),
             // A target that is up from the start is no change.
             (_, None) => log::debug!("{name} is up"),
             (_, Some((was, since_ms))) => {
-                let time = span(outcome.due_ms - since_ms);
+                let time = show_span(outcome.due_ms - since_ms);
                 log::info!("{name} is up again, after {time} {}", was.as_str());
             }
         }
@@ -268,7 +268,7 @@ pub fn perform(
             log::warn!("the uplink is away: {why}; such checks are unknown");
         }
         UplinkAction::ReportBack(after) => {
-            log::info!("the uplink is back, after {}", span(after.as_millis() as i64));
+            log::info!("the uplink is back, after {}", show_span(after.as_millis() as i64));
         }
     }
     None

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::Error;
 use crate::kafka::{
     Batching, BrokerStatus, Delivery, Topic, TopicProducer, answers_new_client, ensure,
@@ -37,7 +37,7 @@ type Delivered = (u64, Delivery);
 pub struct TopicFinder {
     producer: Arc<TopicProducer>,
     batching: Batching,
-    kafka: Kafka,
+    kafka: KafkaConfig,
     status: Arc<BrokerStatus>,
     deliveries: (Sender<Delivered>, Receiver<Delivered>),
     findings: (Sender<TopicFinding>, Receiver<TopicFinding>),
@@ -51,7 +51,7 @@ impl TopicFinder {
     ///
     /// # Errors
     /// A setting that librdkafka does not take.
-    pub fn new(kafka: &Kafka, status: &Arc<BrokerStatus>) -> Result<TopicFinder, Error> {
+    pub fn new(kafka: &KafkaConfig, status: &Arc<BrokerStatus>) -> Result<TopicFinder, Error> {
         let deliveries = smol::channel::unbounded();
         Ok(TopicFinder {
             producer: producer(kafka, Batching::Many, status, &deliveries.0)?,
@@ -134,7 +134,7 @@ impl TopicFinder {
 }
 
 fn producer(
-    kafka: &Kafka,
+    kafka: &KafkaConfig,
     batching: Batching,
     status: &Arc<BrokerStatus>,
     deliveries: &Sender<Delivered>,
@@ -147,7 +147,7 @@ fn producer(
     TopicProducer::new(kafka, batching, Arc::clone(status), on_delivery).map(Arc::new)
 }
 
-fn search_topic(producer: &TopicProducer, mut kafka: Kafka, findings: &Sender<TopicFinding>) {
+fn search_topic(producer: &TopicProducer, mut kafka: KafkaConfig, findings: &Sender<TopicFinding>) {
     // The other end is gone only when the program ends.
     let send = |what| drop(findings.send_blocking(what));
     let may_make = kafka.create_topic;
@@ -185,8 +185,8 @@ fn search_topic(producer: &TopicProducer, mut kafka: Kafka, findings: &Sender<To
 }
 
 /// Waits until the producer's own client knows of a topic that was made, for 20 searches at most.
-fn await_created(kafka: &Kafka, producer: &TopicProducer) {
-    let kafka = Kafka { create_topic: false, ..kafka.clone() };
+fn await_created(kafka: &KafkaConfig, producer: &TopicProducer) {
+    let kafka = KafkaConfig { create_topic: false, ..kafka.clone() };
     for _ in 0..20 {
         if let Ok(Topic::Exists) = ensure(&kafka, producer.client()) {
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use crate::clock;
-use crate::clock::readings::{Circumstances, Doubt, Jump};
+use crate::clock::readings::{ClockDoubt, ClockFacts, ClockJump};
 use crate::date;
 use crate::model::schedule::PlannedTarget;
 use crate::model::target::Target;
@@ -63,7 +63,7 @@ impl Scheduler {
 }
 
 /// Describes a jump of the clock.
-pub(super) fn describe_jump(jump: Jump) -> String {
+pub(super) fn describe_jump(jump: ClockJump) -> String {
     let seconds = |us: i64| format!("{:.1} s", us as f64 / 1e6);
     let stepped = |us: i64| {
         let way = if us < 0 { "back" } else { "ahead" };
@@ -79,14 +79,14 @@ pub(super) fn describe_jump(jump: Jump) -> String {
 }
 
 /// Describes the doubt in the clock for which no check starts.
-pub(super) fn describe_doubt(doubt: Doubt, now: &Circumstances) -> String {
+pub(super) fn describe_doubt(doubt: ClockDoubt, now: &ClockFacts) -> String {
     match doubt {
-        Doubt::Past => format!(
+        ClockDoubt::Past => format!(
             "it says {}, before this program was made ({})",
             date::rfc3339(now.now_ms),
             date::rfc3339(now.made_ms)
         ),
-        Doubt::Unsynchronised => format!(
+        ClockDoubt::Unsynchronised => format!(
             "this host has just booted, and the kernel calls it unsynchronised; at most {} s \
              (clock_wait)",
             now.clock_wait.as_secs()

@@ -1,7 +1,7 @@
 //! Starts the scheduler and the judge for `run` and `probe`, each on a thread of its own.
 //! The stage after them takes records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -134,7 +134,7 @@ impl Checking {
             health: Arc::clone(health),
             screen: initial.screen,
             node: Arc::clone(&run.node),
-            soon_ending: TargetStates::new(),
+            soon_ending: HashSet::new(),
             records: Vec::new(),
         };
         let judge = threads::named("judge").spawn(move || judge.run()).cannot("start a thread")?;

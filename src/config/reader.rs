@@ -108,7 +108,7 @@ pub fn read(
         node,
         state_dir,
         targets: targets.done,
-        targets_file: list.map(|list| list.path),
+        targets_file: list.as_ref().map(|list| list.path.clone()),
         reload,
         probe,
         uplink,

@@ -119,7 +119,7 @@ impl Row {
     }
 
     /// Returns the target's line in the table.
-    pub(super) fn line(
+    pub(super) fn draw(
         &self,
         columns: &RowColumns,
         now_ms: i64,

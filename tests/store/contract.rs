@@ -173,8 +173,8 @@ fn a_batch_is_stored_whole_or_not_at_all(engine: &dyn Engine) {
     // The same writer goes on, and what it made of names in the cut batch does not count.
     assert_eq!(put(&mut *writer, &batch).unwrap(), stored(100, 0));
     let mut reader = engine.reader();
-    let names: Vec<String> =
-        every_check(&mut *reader).into_iter().map(|((site, _), _)| site.to_string()).collect();
+    let checks = every_check(&mut *reader).into_iter();
+    let names: Vec<String> = checks.map(|(series, _)| series.target.to_string()).collect();
     assert_eq!(names, (0..100).map(|i| format!("site {i}")).collect::<Vec<_>>());
     assert_eq!(reader.targets().unwrap().len(), 102);
 }

@@ -54,7 +54,7 @@ impl View {
             let notes = Arc::clone(&view.screen);
             crate::log::divert(Some(Box::new(move |level, text| {
                 let mut screen = notes.lock().unwrap_or_else(PoisonError::into_inner);
-                screen.note(clock::now_ms(), level, text);
+                screen.add_note(clock::now_ms(), level, text);
             })));
         }
         Ok(Some(view))

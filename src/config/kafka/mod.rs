@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::identity::IdentityKeys;
-use crate::config::kafka::properties;
 use crate::config::print::HIDDEN;
 use crate::config::targets::address::{self, is_host};
 use crate::config::toml::fault::quoted;
@@ -129,7 +128,7 @@ pub(in crate::config) fn read_kafka(top: &mut Section<'_>) -> Option<KafkaConfig
         );
     }
     let sasl = sasl.and_then(read_sasl);
-    let properties = properties::read(section.every("properties"));
+    let properties = properties::read(section.take_all("properties"));
     section.finish();
     Some(KafkaConfig {
         brokers: brokers?,

@@ -4,7 +4,7 @@ pub(in crate::config) mod dsn;
 pub(in crate::config) mod pairs;
 mod parameters;
 
-use crate::config::postgres::dsn::{self, Dsn};
+use crate::config::postgres::dsn::Dsn;
 use crate::config::toml::item::Item;
 use crate::config::toml::login;
 use crate::config::toml::table::Section;

@@ -7,7 +7,7 @@ use super::*;
 fn remarks(text: &str) -> Vec<String> {
     let text = format!("targets = ['a.example', 'b.example']\n{text}");
     let config = config("remarks", &text).unwrap();
-    let shown = |it: &Remark| format!("{}:{}: {}", it.place.line, it.place.column, it.text);
+    let shown = |it: &Remark| format!("{}:{}: {}", it.location.line, it.location.column, it.text);
     config.remarks.iter().map(shown).collect()
 }
 

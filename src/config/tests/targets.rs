@@ -12,11 +12,11 @@ use crate::model::target::Method;
 #[test]
 fn a_targets_defaults_are_those_of_a_lone_one() {
     let config = config("lone", "targets = [\"u:p@example.org/?q\"]").unwrap();
-    let lone = lone_target("u:p@example.org/?q").unwrap();
+    let lone = parse_target("u:p@example.org/?q").unwrap();
     assert_eq!(format!("{:?}", config.targets[0]), format!("{lone:?}"));
     assert_eq!(&*lone.name, "example.org/");
     assert_eq!(lone.login.unwrap().password.0, "p");
-    let fault = lone_target("ftp://u:secret@example.org").unwrap_err();
+    let fault = parse_target("ftp://u:secret@example.org").unwrap_err();
     assert_eq!(
         fault.to_string(),
         "\"ftp://***@example.org\" has the scheme \"ftp\": allowed are http, https and tcp"
@@ -92,7 +92,7 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
 
     assert_eq!((&*own.name, own.url.as_str()), ("own", "https://example.org/a"));
     assert_eq!((own.interval, own.timeout), (Duration::from_secs(5), Duration::from_secs(5)));
-    assert_eq!(own.headers, [header("C", "3").unwrap()]);
+    assert_eq!(own.headers, [make_header("C", "3").unwrap()]);
     assert_eq!((own.matches.len(), own.rejects.len(), own.labels.len()), (0, 2, 0));
     assert_eq!((own.max_body, own.excerpt, own.verify), (1 << 20, 16 << 10, true));
     assert_eq!(own.slow_after, Some(Duration::from_secs(2)));
@@ -107,7 +107,10 @@ fn own_keys_win_over_defaults_and_replace_them_whole() {
             (target.interval, target.timeout),
             (Duration::from_secs(30), Duration::from_secs(10))
         );
-        assert_eq!(target.headers, [header("B", "secret").unwrap(), header("A", "2").unwrap()]);
+        assert_eq!(
+            target.headers,
+            [make_header("B", "secret").unwrap(), make_header("A", "2").unwrap()]
+        );
         assert_eq!(target.status.to_string(), "200, 300-399");
         assert_eq!(target.labels["site"], "${HOST}");
         assert!(target.is_for("office") && target.is_for("shop-1") && !target.is_for("anyone"));

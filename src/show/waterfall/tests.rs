@@ -171,7 +171,7 @@ fn bars_fill_their_columns_without_a_hole() {
             let total = parts.iter().sum();
             let mut before = 0;
             for us in parts {
-                let (from, n) = bar(before, us, total, columns);
+                let (from, n) = place_bar(before, us, total, columns);
                 before += us;
                 assert!(from + n <= columns, "{parts:?} {columns}");
                 assert_eq!(n > 0, us > 0 && columns > 0, "{parts:?} {columns}");
@@ -185,6 +185,9 @@ fn a_narrow_terminal_gets_no_broken_lines() {
     for width in 0..60 {
         let text = draw_waterfall(&target("a"), &outcome(), NOW, width, Paint::OFF);
         let drawn = text.lines().skip(1).filter(|line| !line.starts_with("  up"));
-        assert!(drawn.into_iter().all(|line| text::width(line) <= width), "{width}\n{text}");
+        assert!(
+            drawn.into_iter().all(|line| text::measure_width(line) <= width),
+            "{width}\n{text}"
+        );
     }
 }

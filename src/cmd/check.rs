@@ -10,15 +10,16 @@ use log::LevelFilter;
 
 use super::checking::canaries;
 use super::{BAD_NEWS, FINE, NO_ANSWER, host_name, keep_own, load, paint, print, start_log, width};
-use crate::args::{self, Common};
+use crate::args::{self, CommonOptions};
 use crate::check::BodyBudget;
 use crate::check::canary::CanaryClient;
 use crate::check::engine::{Engine, FinishedCheck};
 use crate::check::trust::Trust;
 use crate::clock;
 use crate::config::units::parse_duration;
-use crate::config::{LogFormat, Need, header, lone_target};
+use crate::config::{Need, make_header, parse_target};
 use crate::error::{Context, Error};
+use crate::log::LogFormat;
 use crate::model::attempts::Attempt;
 use crate::model::expression::Expression;
 use crate::model::judge::judge;
@@ -27,7 +28,7 @@ use crate::model::secret::Secret;
 use crate::model::target::{Method, StatusSet, Target};
 use crate::model::uplink::{Canaries, Uplink, UplinkAction};
 use crate::model::wire::encode_check;
-use crate::show::waterfall::waterfall;
+use crate::show::waterfall::draw_waterfall;
 use crate::stage::judge::perform;
 use crate::stage::messages::draw_run;
 use crate::threads;
@@ -44,7 +45,7 @@ const TURN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A word that is neither a URL nor a target, or a key that such a target does not take.
-pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
+pub fn check(common: &CommonOptions, options: &args::CheckOptions) -> Result<u8, Error> {
     let Asked { targets, others, node, canaries } = asked(common, options)?;
     let trust = Trust::read(targets.iter().map(|target| &**target))?;
     let mut checks = Checks {
@@ -68,7 +69,8 @@ pub fn check(common: &Common, options: &args::Check) -> Result<u8, Error> {
             if options.json {
                 return print(&(encode_check(outcome) + "\n"));
             }
-            let text = waterfall(target, outcome, clock::now_ms(), width().unwrap_or(80), paint());
+            let text =
+                draw_waterfall(target, outcome, clock::now_ms(), width().unwrap_or(80), paint());
             print(&if shown { text + "\n" } else { text })
         })?;
     }
@@ -87,7 +89,7 @@ struct Asked {
     canaries: Canaries,
 }
 
-fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
+fn asked(common: &CommonOptions, options: &args::CheckOptions) -> Result<Asked, Error> {
     let is_url = |what: &String| what.contains("://");
     let none = Canaries { stands_in: true, ..Canaries::default() };
     let others = Vec::new();
@@ -140,7 +142,7 @@ fn asked(common: &Common, options: &args::Check) -> Result<Asked, Error> {
 
 /// Builds a target from a URL that no configuration names, with the keys that were given as flags.
 fn lone(url: &str, keys: &[(&str, String)]) -> Result<Arc<Target>, Error> {
-    with_keys(lone_target(url)?, keys).map(Arc::new)
+    with_keys(parse_target(url)?, keys).map(Arc::new)
 }
 
 /// Sets the keys that were given as flags on a target.
@@ -165,7 +167,7 @@ fn with_keys(mut target: Target, keys: &[(&str, String)]) -> Result<Target, Erro
                 let (name, value) = value
                     .split_once(':')
                     .ok_or_else(|| Error::new("--header: write it 'Name: value'"))?;
-                let new = header(name.trim(), value.trim()).cannot("take --header")?;
+                let new = make_header(name.trim(), value.trim()).cannot("take --header")?;
                 target.headers.retain(|old| !old.name.eq_ignore_ascii_case(&new.name));
                 target.headers.push(new);
             }
@@ -298,7 +300,7 @@ impl Round<'_> {
     /// Waits for the canaries, since all checks that are left are in doubt: one round settles them.
     fn ask_canaries(&mut self) -> Result<Vec<UplinkAction>, Error> {
         // async-io needs a thread for the wait.
-        threads::spare(1).cannot("start a thread")?;
+        threads::ensure_spare(1).cannot("start a thread")?;
         self.uplink.begin_last_round();
         let until = self.uplink.next_at(Instant::now());
         let answer = smol::block_on(self.canaries.next_answer(until));

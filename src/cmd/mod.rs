@@ -19,11 +19,12 @@ use log::LevelFilter;
 
 use crate::args::{self, Command, CommonOptions};
 use crate::character::clean_lines;
-use crate::config::{Config, Environment, LogFormat, Need, read};
+use crate::config::{Config, Environment, Need, read};
 use crate::error::{Context, Error};
+use crate::log::LogFormat;
 use crate::model::health::SharedHealth;
 use crate::show::terminal;
-use crate::show::text::{Paint, count};
+use crate::show::text::{Paint, show_count};
 use crate::stage::serve::PageServer;
 
 /// Exit code: all is well.
@@ -94,12 +95,12 @@ fn keep_own(config: &mut Config, node: &str) -> Result<(), Error> {
     config.targets.retain(|target| target.is_for(node));
     let own = config.targets.len();
     if own == 0 && all > 0 {
-        let targets = count(all as u64, "target");
+        let targets = show_count(all as u64, "target");
         let text = format!("none of {targets} has {node:?} among its nodes: set node, or nodes");
         return Err(Error::new(text));
     }
     if own < all {
-        log::info!("{} for other nodes", count((all - own) as u64, "target"));
+        log::info!("{} for other nodes", show_count((all - own) as u64, "target"));
     }
     Ok(())
 }
@@ -123,10 +124,6 @@ fn surroundings(common: &CommonOptions) -> Result<(Environment, Vec<std::path::P
 
 fn start_log(common: &CommonOptions, level: LevelFilter, format: LogFormat, max_per_minute: u32) {
     let level = self::level(common, level);
-    let format = match format {
-        LogFormat::Text => crate::log::Format::Text,
-        LogFormat::Json => crate::log::Format::Json,
-    };
     crate::log::start(level, format, max_per_minute, crate::clock::now_ms);
 }
 

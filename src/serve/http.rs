@@ -82,7 +82,7 @@ impl Response {
 /// The address is taken, or is none of this machine; or no thread can be started.
 pub fn listen(address: SocketAddr) -> Result<Async<TcpListener>, Error> {
     // async-io starts a thread of its own.
-    threads::spare(1).cannot("start a thread")?;
+    threads::ensure_spare(1).cannot("start a thread")?;
     Async::<TcpListener>::bind(address).cannot(format_args!("listen on {address}"))
 }
 

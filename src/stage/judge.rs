@@ -19,14 +19,15 @@ use crate::model::health::SharedHealth;
 use crate::model::judge::judge;
 use crate::model::outcome::{Cause, Outcome, Verdict};
 use crate::model::record::{NodeState, Record};
+use crate::model::standing::{NodeStanding, Observation, Transition};
 use crate::model::target::Target;
 use crate::model::uplink::{CanaryAnswer, SettledCheck, Uplink, UplinkAction};
 use crate::show::screen::Screen;
 use crate::show::text::describe_reason;
 use crate::show::time::show_span;
 
-/// State of each target, and its start in milliseconds since 1970.
-pub type TargetStates = HashMap<Arc<str>, (Verdict, i64)>;
+/// State of each target on this node, as it was logged.
+pub type TargetStates = HashMap<Arc<str>, NodeStanding>;
 
 /// Stage that judges replies.
 pub struct Judge {
@@ -42,7 +43,7 @@ pub struct Judge {
     pub uplink: Uplink,
     /// Asks the hosts that show whether our own network works.
     pub canaries: CanaryClient,
-    /// State of each target, and its start.
+    /// State of each target.
     pub states: TargetStates,
     /// Health of the daemon.
     pub health: Arc<SharedHealth>,
@@ -50,9 +51,8 @@ pub struct Judge {
     pub screen: Option<Arc<Mutex<Screen>>>,
     /// Name of this node.
     pub node: Arc<str>,
-    /// Targets whose certificate ends soon and that were logged for it, with the state and due time of the
-    /// latest such check.
-    pub soon_ending: TargetStates,
+    /// Targets that were logged because their certificate ends soon.
+    pub soon_ending: HashSet<Arc<str>>,
     /// Records of the batch under way, for the next stage.
     pub records: Vec<Record>,
 }
@@ -154,7 +154,7 @@ impl Judge {
     fn apply_targets(&mut self, targets: &[Arc<Target>]) {
         let names: HashSet<&str> = targets.iter().map(|target| &*target.name).collect();
         self.states.retain(|name, _| names.contains(&**name));
-        self.soon_ending.retain(|name, _| names.contains(&**name));
+        self.soon_ending.retain(|name| names.contains(&**name));
         self.health.count(|counters| counters.targets = targets.len() as u64);
         if let Some(screen) = &self.screen {
             let shown = targets.iter().map(|t| (Arc::clone(&t.name), t.shown_url()));
@@ -211,8 +211,7 @@ impl Judge {
     /// Logs once that a certificate ends soon, and again only after a check that was up without that cause.
     fn log_certificate(&mut self, outcome: &Outcome) {
         if outcome.cause == Some(Cause::CertificateSoon) {
-            let since = (outcome.verdict, outcome.due_ms);
-            if self.soon_ending.insert(Arc::clone(&outcome.target), since).is_none() {
+            if self.soon_ending.insert(Arc::clone(&outcome.target)) {
                 let why = outcome.error.as_deref().unwrap_or_default();
                 log::warn!("{}: {why}", outcome.target);
             }
@@ -230,22 +229,21 @@ impl Judge {
     /// Logs the outcome if it changes the state of its target.
     fn log_change(&mut self, outcome: &Outcome) {
         self.log_certificate(outcome);
-        let state = outcome.verdict.state();
         let before = self.states.get(&outcome.target).copied();
-        if before.is_some_and(|(verdict, _)| verdict == state) {
-            return;
-        }
-        self.states.insert(Arc::clone(&outcome.target), (state, outcome.due_ms));
+        let check = Observation::from(outcome);
+        let (state, transition) = NodeStanding::advance(before, check, clock::now_ms());
+        self.states.insert(Arc::clone(&outcome.target), state);
+        let Some(Transition { from, to, lasted_ms, .. }) = transition else { return };
         let name = &outcome.target;
         let why = describe_reason(outcome).unwrap_or_default();
-        match (state, before) {
+        match (to, from) {
             (Verdict::Down, _) => log::warn!("{name} is down: {why}"),
             (Verdict::Unknown, _) => log::warn!("{name} is unknown: {why}"),
             // A target that is up from the start is no change.
             (_, None) => log::debug!("{name} is up"),
-            (_, Some((was, since_ms))) => {
-                let time = show_span(outcome.due_ms - since_ms);
-                log::info!("{name} is up again, after {time} {}", was.as_str());
+            (_, Some(from)) => {
+                let time = show_span(lasted_ms);
+                log::info!("{name} is up again, after {time} {}", from.as_str());
             }
         }
     }

@@ -19,14 +19,14 @@ use smol::future::FutureExt;
 use self::announce::Announcer;
 use self::topic::{TopicFinder, TopicFinding};
 use super::messages::{JudgeOutput, Run};
-use crate::config::{Config, Kafka};
+use crate::config::{Config, KafkaConfig};
 use crate::error::Error;
 use crate::kafka::{Batching, BrokerStatus, Delivery, StatusChange, Topic};
 use crate::model::backoff::Backoff;
 use crate::model::health::{Health, SharedHealth};
 use crate::model::outbox::Outbox;
 use crate::model::record::Record;
-use crate::show::text::count;
+use crate::show::text::show_count;
 
 /// Longest wait for an event.
 const TURN: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ impl Publisher {
     /// A setting that librdkafka does not take.
     pub fn new(
         config: &Config,
-        kafka: &Kafka,
+        kafka: &KafkaConfig,
         run: &Run,
         outputs: Receiver<JudgeOutput>,
         health: Arc<SharedHealth>,
@@ -354,7 +354,7 @@ impl Publisher {
         if self.has_topic && (silent >= ANSWER_TIMEOUT_IN_DOUBT || is_idle) {
             self.look_for_topic();
         }
-        let waiting = count(self.outbox.len() as u64, "record");
+        let waiting = show_count(self.outbox.len() as u64, "record");
         match self.status.take_change() {
             None => return,
             Some(StatusChange::Throttled(wait)) => log::warn!(

@@ -52,7 +52,7 @@ impl Supervisor {
     /// No thread can be started.
     pub fn new() -> Result<Supervisor, Error> {
         // async-io starts a thread of its own.
-        threads::spare(1).cannot("start a thread")?;
+        threads::ensure_spare(1).cannot("start a thread")?;
         let signals = [Signal::Int, Signal::Term, Signal::Hup];
         let signals = Signals::new(signals).cannot("catch signals")?;
         Ok(Supervisor { signals, started_on_terminal: is_on_terminal(), stopping_since: None })

@@ -10,11 +10,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::config::{self, Config, Retention};
+use crate::config::{self, Config, RetentionConfig};
 use crate::model::backoff::Backoff;
 use crate::model::outage::Outage;
 use crate::model::safeguard::{age_moment, clock_fault};
-use crate::show::text::count;
+use crate::show::text::show_count;
 use crate::stop::Stop;
 use crate::store::{Postgres, Readiness, RetentionCounts, Store, StoreError};
 
@@ -35,8 +35,8 @@ enum RoundFault {
 
 /// Stage that looks after the database.
 pub struct Housekeeper {
-    settings: config::Postgres,
-    retention: Retention,
+    settings: config::PostgresConfig,
+    retention: RetentionConfig,
     dead_letter_max: u64,
     stop: Stop,
     /// None until the first round.
@@ -49,7 +49,7 @@ pub struct Housekeeper {
 
 impl Housekeeper {
     /// Creates the stage; it has not connected yet.
-    pub fn new(config: &Config, settings: config::Postgres, stop: Stop) -> Housekeeper {
+    pub fn new(config: &Config, settings: config::PostgresConfig, stop: Stop) -> Housekeeper {
         Housekeeper {
             settings,
             retention: config.retention.clone(),
@@ -141,8 +141,8 @@ fn log_counts(counts: &RetentionCounts) {
     if counts.hours + letters > 0 {
         log::info!(
             "deleted as older than the retention: {} of checks, {}",
-            count(counts.hours, "hour"),
-            count(letters, "dead letter")
+            show_count(counts.hours, "hour"),
+            show_count(letters, "dead letter")
         );
     }
 }

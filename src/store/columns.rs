@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::report::Who;
+use crate::model::report::Series;
 
 /// Converts to a database's signed integers; our numbers never come near the end.
 pub fn signed(number: u64) -> i64 {
@@ -15,7 +15,7 @@ pub fn signed(number: u64) -> i64 {
 pub struct NamesById {
     targets: HashMap<i64, Arc<str>>,
     nodes: HashMap<i64, Arc<str>>,
-    pairs: HashMap<(i64, i64), Who>,
+    pairs: HashMap<(i64, i64), Series>,
 }
 
 impl NamesById {
@@ -30,12 +30,12 @@ impl NamesById {
     }
 
     /// Returns the names of a target and a node; an id that is not known has an empty name.
-    pub fn pair(&mut self, target: i64, node: i64) -> &Who {
+    pub fn series(&mut self, target: i64, node: i64) -> &Series {
         self.pairs.entry((target, node)).or_insert_with(|| {
             let name = |of: &HashMap<i64, Arc<str>>, id| {
                 of.get(&id).cloned().unwrap_or_else(|| Arc::from(""))
             };
-            (name(&self.targets, target), name(&self.nodes, node))
+            Series { target: name(&self.targets, target), node: name(&self.nodes, node) }
         })
     }
 }

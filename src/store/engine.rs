@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::batch::{Batch, WriteResult};
 use super::error::StoreError;
 use super::retention::RetentionCounts;
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::model::outcome::Gap;
-use crate::model::report::{State, Who};
-use crate::model::tally::Check;
+use crate::model::report::Series;
+use crate::model::standing::NodeStanding;
+use crate::model::tally::CheckFacts;
 
 /// Keeps records, and reads them back.
 pub trait Store: Send {
@@ -29,7 +30,7 @@ pub trait Store: Send {
     /// The store is away; a part may be done.
     fn retain(
         &mut self,
-        retention: &Retention,
+        retention: &RetentionConfig,
         dead_letter_max: u64,
         now_ms: i64,
     ) -> Result<RetentionCounts, StoreError>;
@@ -45,7 +46,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// The store cannot be read.
-    fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError>;
+    fn states(&mut self) -> Result<BTreeMap<Series, NodeStanding>, StoreError>;
 
     /// Returns every target with its labels.
     ///
@@ -61,7 +62,7 @@ pub trait Store: Send {
         &mut self,
         from_ms: i64,
         until_ms: i64,
-        take: &mut dyn FnMut(&Who, &Check),
+        take: &mut dyn FnMut(&Series, &CheckFacts),
     ) -> Result<(), StoreError>;
 
     /// Gives `take` each gap that overlaps [from, until).

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sitewatch::config::Retention;
+use sitewatch::config::RetentionConfig;
 use sitewatch::model::outcome::{Gap, GapCause, Loss, LossCause, Verdict};
 use sitewatch::model::record::Record;
 use sitewatch::model::report::Series;
 use sitewatch::model::standing::NodeStanding;
-use sitewatch::model::tally::Check;
+use sitewatch::model::tally::CheckFacts;
 use sitewatch::store::{Store, WriteCounts};
 
 use super::engine::{Engine, OnSqlite};
@@ -65,7 +65,7 @@ fn series(site: &str, node: &str) -> Series {
     Series { target: Arc::from(site), node: Arc::from(node) }
 }
 
-fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, Check)> {
+fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, CheckFacts)> {
     let mut all = Vec::new();
     store
         .checks(from_ms, until_ms, &mut |series, check| all.push((series.clone(), *check)))
@@ -73,7 +73,7 @@ fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, Ch
     all
 }
 
-fn every_check(store: &mut dyn Store) -> Vec<(Series, Check)> {
+fn every_check(store: &mut dyn Store) -> Vec<(Series, CheckFacts)> {
     checks(store, i64::MIN, i64::MAX)
 }
 
@@ -118,7 +118,7 @@ fn checks_read_back_as_they_were(engine: &dyn Engine) {
         outcomes.iter().map(|outcome| Record::Check(Box::new(outcome.clone()))).collect();
     assert_eq!(put(&mut *engine.writer(), &records).unwrap(), stored(4, 0));
     let want = outcomes.map(|o| {
-        let check = Check {
+        let check = CheckFacts {
             due_ms: o.due_ms,
             interval_ms: o.interval_ms,
             verdict: o.verdict,
@@ -204,7 +204,8 @@ fn a_window_is_half_open_and_in_order(engine: &dyn Engine) {
         .collect();
     put(&mut *engine.writer(), &records).unwrap();
     let mut reader = engine.reader();
-    let due = |found: &[(Series, Check)]| found.iter().map(|(_, c)| c.due_ms).collect::<Vec<_>>();
+    let due =
+        |found: &[(Series, CheckFacts)]| found.iter().map(|(_, c)| c.due_ms).collect::<Vec<_>>();
     let want: Vec<i64> = (10..20).map(|i| now() + i * 500).collect();
     assert_eq!(due(&checks(&mut *reader, now() + 5000, now() + 10_000)), want);
     assert_eq!(due(&checks(&mut *reader, now() + 4501, now() + 9501)), want);
@@ -408,7 +409,7 @@ fn retention_deletes_the_old_and_nothing_else(engine: &dyn Engine) {
         .chain([target("site", "a", now() - 10 * DAY_MS, &[])])
         .collect();
     put(&mut *writer, &records).unwrap();
-    let limits = Retention { checks: 3 * DAY, dead_letters: DAY };
+    let limits = RetentionConfig { checks: 3 * DAY, dead_letters: DAY };
     let retained = writer.retain(&limits, u64::MAX, now()).unwrap();
     assert!(retained.hours >= 2 && retained.hours_left == 0, "{retained:?}");
     let mut reader = engine.reader();

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use super::checking::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, keep_own, load, start_server};
-use crate::args::Common;
+use crate::args::CommonOptions;
 use crate::clock;
 use crate::config::Need;
 use crate::error::{Context, Error};
 use crate::model::counters::Daemon;
 use crate::model::health::SharedHealth;
-use crate::show::text::count;
+use crate::show::text::show_count;
 use crate::show::time::rfc3339;
 use crate::stage::messages::Run;
 use crate::stage::publish::{Publisher, Undelivered};
@@ -57,7 +57,7 @@ pub fn probe(common: &CommonOptions) -> Result<u8, Error> {
     let _server = start_server(&config, &health)?;
     log::info!(
         "watching {} as {node}, publishing to topic {} of Kafka at {}",
-        count(config.targets.len() as u64, "target"),
+        show_count(config.targets.len() as u64, "target"),
         kafka.topic,
         kafka.brokers.join(", ")
     );
@@ -82,7 +82,7 @@ pub fn probe(common: &CommonOptions) -> Result<u8, Error> {
     let undelivered =
         publish.join().map_err(|_| Error::new("a thread of this program broke down"))?;
     if let Some(Undelivered { count: number, oldest_ms }) = undelivered {
-        let records = count(number, "record");
+        let records = show_count(number, "record");
         let oldest = oldest_ms.map(|ms| format!(", the oldest of {}", rfc3339(ms)));
         let oldest = oldest.unwrap_or_default();
         log::error!("{records}{oldest}: not delivered and lost, Kafka did not take them in time");

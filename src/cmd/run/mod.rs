@@ -20,7 +20,7 @@ use self::view::View;
 use super::checking::{self, Checking, InitialState};
 use super::reload::{LOOK_EVERY, Reload};
 use super::{BAD_NEWS, FINE, host_name, keep_own, load, start_server, wants_colour};
-use crate::args::Common;
+use crate::args::CommonOptions;
 use crate::clock;
 use crate::config::{Config, Need};
 use crate::error::{Context, Error};
@@ -28,9 +28,9 @@ use crate::model::batch::BatchLimits;
 use crate::model::counters::Daemon;
 use crate::model::health::SharedHealth;
 use crate::model::record::{Record, TargetState};
-use crate::model::report::standing;
+use crate::model::report::Series;
 use crate::show::screen::Screen;
-use crate::show::text::{Paint, count};
+use crate::show::text::{Paint, show_count};
 use crate::stage::judge::TargetStates;
 use crate::stage::messages::{JudgeOutput, Plan, Run};
 use crate::stage::persist::records::{RecordWriter, Unstored};
@@ -48,7 +48,7 @@ const BATCH: usize = 16;
 ///
 /// # Errors
 /// Anything that keeps `run` from starting.
-pub fn run(common: &Common) -> Result<u8, Error> {
+pub fn run(common: &CommonOptions) -> Result<u8, Error> {
     let since_us = clock::now_us();
     let mut config = load(common, Need::Targets)?;
     let node: Arc<str> = config.node.clone().unwrap_or_else(host_name).into();
@@ -70,7 +70,7 @@ pub fn run(common: &Common) -> Result<u8, Error> {
     let stages = start(&config, &run, store, plan, &health, screen)?;
     log::info!(
         "watching {} as {node}, storing in {}",
-        count(config.targets.len() as u64, "target"),
+        show_count(config.targets.len() as u64, "target"),
         config.sqlite.path.display()
     );
     let reload =
@@ -132,12 +132,9 @@ fn start(
     let newest = store.newest(node).map_err(unreadable)?;
     let now_ms = clock::now_ms();
     let mut states = TargetStates::new();
-    for ((target, of_node), state) in store.states().map_err(unreadable)? {
-        let now = standing(&[state], now_ms);
-        if of_node == *node
-            && let (Some(verdict), Some(since_ms)) = (now.verdict, now.since_ms)
-        {
-            states.insert(target, (verdict.state(), since_ms));
+    for (Series { target, node: of_node }, state) in store.states().map_err(unreadable)? {
+        if of_node == *node {
+            states.insert(target, state.at(now_ms));
         }
     }
     let (records_in, records) = sync_channel(BATCHES);

@@ -6,7 +6,7 @@ use super::builder::OffsetGap;
 use super::positions::LogRestart;
 use super::{Consumer, Payload};
 use crate::model::record::Record;
-use crate::model::wire::{Decoded, Reason, Refused};
+use crate::model::wire::{DecodeError, DecodedMessage, Reason};
 use crate::store::{DeadLetter, MessageOrigin};
 
 /// Most gaps of a partition in one batch that are told one by one if no broker says what they were; more
@@ -77,14 +77,14 @@ impl Consumer {
         self.health.count(|counters| counters.dead_letters += 1);
     }
 
-    fn add_record(&mut self, origin: MessageOrigin, decoded: Decoded) {
+    fn add_record(&mut self, origin: MessageOrigin, decoded: DecodedMessage) {
         match decoded {
-            Decoded::Record(record) => {
+            DecodedMessage::Record(record) => {
                 let is_check = matches!(record, Record::Check(_));
                 self.builder.record(origin, record);
                 self.health.count(|counters| counters.checks += u64::from(is_check));
             }
-            Decoded::Skipped(kind) => {
+            DecodedMessage::UnknownKind(kind) => {
                 if self.should_log("kind") {
                     log::warn!("records of kind {kind:?} are skipped: this version has none such");
                 }
@@ -93,7 +93,7 @@ impl Consumer {
         }
     }
 
-    fn add_dead_letter(&mut self, origin: MessageOrigin, refused: Refused, payload: Vec<u8>) {
+    fn add_dead_letter(&mut self, origin: MessageOrigin, refused: DecodeError, payload: Vec<u8>) {
         let MessageOrigin { partition, offset, .. } = origin;
         let reason = refused.reason.as_str();
         // Times are judged again by the store's clock: the log tells of them then.

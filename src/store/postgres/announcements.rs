@@ -7,7 +7,7 @@ use super::names::{node_id, target_id};
 use super::session::Session;
 use crate::model::outcome::tidy;
 use crate::model::record::{NodeState, TargetState};
-use crate::model::state::AHEAD_MS;
+use crate::model::standing::AHEAD_MS;
 use crate::model::wire::encode_labels;
 use crate::store::columns::signed;
 

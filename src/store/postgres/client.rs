@@ -11,7 +11,7 @@ use super::error::{ErrorKind, PostgresError};
 use super::migrate::{self, Readiness};
 use super::session::{OpenConnection, Session};
 use crate::config;
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::stop::Stop;
 use crate::store::error::StoreError;
 
@@ -40,7 +40,7 @@ pub enum RepeatRule {
 
 /// A database of PostgreSQL, and our schema in it.
 pub struct Postgres {
-    settings: config::Postgres,
+    settings: config::PostgresConfig,
     /// Purpose of the connections.
     pub(super) access: Access,
     /// Name of the database for errors.
@@ -62,7 +62,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server is away or refuses us, or it is older than PostgreSQL 14.
-    pub fn connect(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+    pub fn connect(settings: &config::PostgresConfig) -> Result<Postgres, StoreError> {
         let mut postgres = Postgres::with_access(settings, Access::Write)?;
         postgres.run("connect to", WRITE_LIMIT, RepeatRule::Never, async |_, _| Ok(()))?;
         Ok(postgres)
@@ -73,7 +73,7 @@ impl Postgres {
     /// # Errors
     /// The server is away, refuses us or is too old; or there is no schema of ours, or the schema is not of
     /// our version.
-    pub fn open(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+    pub fn open(settings: &config::PostgresConfig) -> Result<Postgres, StoreError> {
         let mut postgres = Postgres::with_access(settings, Access::Read)?;
         let schema = settings.schema.clone();
         postgres.run("read", READ_LIMIT, RepeatRule::Never, async |session, _| {
@@ -86,12 +86,12 @@ impl Postgres {
     ///
     /// # Errors
     /// The system has no file descriptors left for us.
-    pub fn new(settings: &config::Postgres) -> Result<Postgres, StoreError> {
+    pub fn new(settings: &config::PostgresConfig) -> Result<Postgres, StoreError> {
         Postgres::with_access(settings, Access::Write)
     }
 
     /// Returns the name of the database for people: the database, and its hosts with their ports.
-    pub fn display_name(settings: &config::Postgres) -> String {
+    pub fn display_name(settings: &config::PostgresConfig) -> String {
         connect::display_name(&settings.dsn.config)
     }
 
@@ -101,11 +101,14 @@ impl Postgres {
     }
 
     /// Sets how long checks are kept: older checks are not stored, but counted as expired.
-    pub fn set_retention(&mut self, retention: &Retention) {
+    pub fn set_retention(&mut self, retention: &RetentionConfig) {
         self.age_max = retention.checks;
     }
 
-    fn with_access(settings: &config::Postgres, access: Access) -> Result<Postgres, StoreError> {
+    fn with_access(
+        settings: &config::PostgresConfig,
+        access: Access,
+    ) -> Result<Postgres, StoreError> {
         let display_name = Postgres::display_name(settings);
         let mut runtime = Builder::new_current_thread();
         runtime.thread_stack_size(LOOKUP_STACK).max_blocking_threads(LOOKUPS_MAX);

@@ -16,7 +16,7 @@ use super::error::PostgresError;
 use super::migrate::quoted;
 use super::session::{OpenConnection, Session};
 use super::tls::Connector;
-use crate::config::{Postgres, SslMode};
+use crate::config::{PostgresConfig, SslMode};
 use crate::threads;
 
 /// Oldest PostgreSQL that we support, as PostgreSQL numbers itself.
@@ -78,11 +78,14 @@ fn address(config: &Config, index: usize) -> String {
 }
 
 /// Connects to the database, and makes sure that the server is one that we support.
-pub async fn connect(settings: &Postgres, access: Access) -> Result<OpenConnection, PostgresError> {
+pub async fn connect(
+    settings: &PostgresConfig,
+    access: Access,
+) -> Result<OpenConnection, PostgresError> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
     // tokio looks names up on a thread.
-    threads::spare(1)
+    threads::ensure_spare(1)
         .map_err(|error| PostgresError::away(format!("cannot start a thread: {error}")))?;
     let connector = Connector::new(dsn)?;
     let first = match dsn.config.get_load_balance_hosts() {
@@ -212,7 +215,7 @@ where
 /// in the middle of a transaction, the server ends its session, so that the next writer does not wait for it.
 async fn begin_session(
     session: &mut Session,
-    settings: &Postgres,
+    settings: &PostgresConfig,
     access: Access,
 ) -> Result<(), PostgresError> {
     let (statement, idle) = match access {

@@ -9,10 +9,11 @@ use super::error::{ErrorKind, PostgresError};
 use super::records::WriteRequest;
 use super::session::Session;
 use super::{read, retain, write};
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::model::outcome::Gap;
-use crate::model::report::{State, Who};
-use crate::model::tally::Check;
+use crate::model::report::Series;
+use crate::model::standing::NodeStanding;
+use crate::model::tally::CheckFacts;
 use crate::store::batch::{Batch, Position, WriteResult};
 use crate::store::engine::{Labels, Store};
 use crate::store::error::StoreError;
@@ -88,7 +89,7 @@ impl Store for Postgres {
 
     fn retain(
         &mut self,
-        retention: &Retention,
+        retention: &RetentionConfig,
         dead_letter_max: u64,
         now_ms: i64,
     ) -> Result<RetentionCounts, StoreError> {
@@ -102,7 +103,7 @@ impl Store for Postgres {
         self.read(async |session| read::newest(session, node).await)
     }
 
-    fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
+    fn states(&mut self) -> Result<BTreeMap<Series, NodeStanding>, StoreError> {
         self.read(async |session| read::states(session).await)
     }
 
@@ -114,7 +115,7 @@ impl Store for Postgres {
         &mut self,
         from_ms: i64,
         until_ms: i64,
-        take: &mut dyn FnMut(&Who, &Check),
+        take: &mut dyn FnMut(&Series, &CheckFacts),
     ) -> Result<(), StoreError> {
         self.read(async |session| read::checks(session, from_ms, until_ms, take).await)
     }

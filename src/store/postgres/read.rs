@@ -13,8 +13,9 @@ use super::session::Session;
 use super::state_table;
 use crate::model::anchor::Anchors;
 use crate::model::outcome::{Gap, GapCause, Verdict};
-use crate::model::report::{State, Who};
-use crate::model::tally::Check;
+use crate::model::report::Series;
+use crate::model::standing::NodeStanding;
+use crate::model::tally::CheckFacts;
 use crate::store::batch::Position;
 use crate::store::columns::NamesById;
 use crate::store::engine::Labels;
@@ -78,10 +79,13 @@ pub async fn newest(
 }
 
 /// Returns the state of each target on each node.
-pub async fn states(session: &mut Session) -> Result<BTreeMap<Who, State>, PostgresError> {
+pub async fn states(
+    session: &mut Session,
+) -> Result<BTreeMap<Series, NodeStanding>, PostgresError> {
     let mut states = BTreeMap::new();
     for row in session.query(STATES, &[]).await? {
-        states.insert((text(&row, 0)?, text(&row, 1)?), state_table::parse_row(&row)?);
+        let series = Series { target: text(&row, 0)?, node: text(&row, 1)? };
+        states.insert(series, state_table::parse_row(&row)?);
     }
     Ok(states)
 }
@@ -102,14 +106,14 @@ pub async fn checks(
     session: &mut Session,
     from_ms: i64,
     until_ms: i64,
-    take: &mut dyn FnMut(&Who, &Check),
+    take: &mut dyn FnMut(&Series, &CheckFacts),
 ) -> Result<(), PostgresError> {
     let mut names = self::names(session).await?;
     let statement = session.statement(CHECKS).await?;
     let window: [&(dyn ToSql + Sync); 2] = [&from_ms, &until_ms];
     let mut rows = pin!(session.client().query_raw(&statement, window).await?);
     while let Some(row) = rows.try_next().await? {
-        let check = Check {
+        let check = CheckFacts {
             due_ms: get(&row, 2)?,
             interval_ms: get(&row, 3)?,
             verdict: verdict(&row, 4)?,
@@ -118,7 +122,7 @@ pub async fn checks(
             match_ok: get(&row, 7)?,
             total_us: get::<i64>(&row, 8)?.max(0) as u64,
         };
-        take(names.pair(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()), &check);
+        take(names.series(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()), &check);
     }
     Ok(())
 }
@@ -132,8 +136,8 @@ pub async fn gaps(
 ) -> Result<(), PostgresError> {
     let mut names = self::names(session).await?;
     for row in session.query(GAPS, &[&from_ms, &until_ms]).await? {
-        let (target, node) =
-            names.pair(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()).clone();
+        let Series { target, node } =
+            names.series(get::<i32>(&row, 0)?.into(), get::<i32>(&row, 1)?.into()).clone();
         take(&Gap {
             target,
             node,

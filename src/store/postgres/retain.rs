@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::PostgresError;
 use super::session::Session;
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::store::retention::{RetentionCounts, time_before};
 
 /// Most partitions that one transaction drops: each makes all other sessions wait for some milliseconds.
@@ -46,7 +46,7 @@ const LETTERS_OVER: &str = "DELETE FROM dead_letter WHERE ctid = ANY (ARRAY(
 /// Deletes the rows that are too old, or too many.
 pub async fn retain(
     session: &mut Session,
-    retention: &Retention,
+    retention: &RetentionConfig,
     dead_letter_max: u64,
     now_ms: i64,
 ) -> Result<RetentionCounts, PostgresError> {

@@ -10,10 +10,11 @@ use rusqlite::{Connection, ErrorCode};
 use super::error::{ELSEWHERE, store_error};
 use super::ids::RowIds;
 use super::{files, open, quarantine, read, retain, write};
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::model::outcome::Gap;
-use crate::model::report::{State, Who};
-use crate::model::tally::Check;
+use crate::model::report::Series;
+use crate::model::standing::NodeStanding;
+use crate::model::tally::CheckFacts;
 use crate::store::batch::{Batch, WriteCounts, WriteResult};
 use crate::store::engine::{Labels, Store};
 use crate::store::error::StoreError;
@@ -146,7 +147,7 @@ impl Store for Sqlite {
 
     fn retain(
         &mut self,
-        retention: &Retention,
+        retention: &RetentionConfig,
         _dead_letter_max: u64,
         now_ms: i64,
     ) -> Result<RetentionCounts, StoreError> {
@@ -160,7 +161,7 @@ impl Store for Sqlite {
         self.retry_in_new_file(|store| store.read(|connection| read::newest(connection, node)))
     }
 
-    fn states(&mut self) -> Result<BTreeMap<Who, State>, StoreError> {
+    fn states(&mut self) -> Result<BTreeMap<Series, NodeStanding>, StoreError> {
         self.retry_in_new_file(|store| store.read(read::states))
     }
 
@@ -172,7 +173,7 @@ impl Store for Sqlite {
         &mut self,
         from_ms: i64,
         until_ms: i64,
-        take: &mut dyn FnMut(&Who, &Check),
+        take: &mut dyn FnMut(&Series, &CheckFacts),
     ) -> Result<(), StoreError> {
         self.read(|connection| read::checks(connection, from_ms, until_ms, take))
     }

@@ -7,8 +7,9 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use crate::model::outcome::{Gap, GapCause, Verdict};
-use crate::model::report::{State, Who};
-use crate::model::tally::Check;
+use crate::model::report::Series;
+use crate::model::standing::NodeStanding;
+use crate::model::tally::CheckFacts;
 use crate::store::columns::NamesById;
 use crate::store::engine::Labels;
 
@@ -23,19 +24,22 @@ pub fn newest(connection: &Connection, node: &str) -> rusqlite::Result<BTreeMap<
 }
 
 /// Returns the state of each target on each node.
-pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Who, State>> {
+pub fn states(connection: &Connection) -> rusqlite::Result<BTreeMap<Series, NodeStanding>> {
     let mut statement = connection.prepare(
         "SELECT verdict, since_ms, state.last_due_ms, state.interval_ms, first_due_ms,
                 target.name, node.name
          FROM state JOIN target ON target.id = target_id JOIN node ON node.id = node_id",
     )?;
-    let rows = statement.query_map([], |row| Ok(((text(row, 5)?, text(row, 6)?), state(row)?)))?;
+    let rows = statement.query_map([], |row| {
+        let series = Series { target: text(row, 5)?, node: text(row, 6)? };
+        Ok((series, state(row)?))
+    })?;
     rows.collect()
 }
 
 /// Reads the columns verdict, since_ms, last_due_ms, interval_ms and first_due_ms of `state`.
-pub fn state(row: &Row<'_>) -> rusqlite::Result<State> {
-    Ok(State {
+pub fn state(row: &Row<'_>) -> rusqlite::Result<NodeStanding> {
+    Ok(NodeStanding {
         verdict: verdict(row, 0)?,
         since_ms: row.get(1)?,
         last_due_ms: row.get(2)?,
@@ -60,7 +64,7 @@ pub fn checks(
     connection: &Connection,
     from_ms: i64,
     until_ms: i64,
-    take: &mut dyn FnMut(&Who, &Check),
+    take: &mut dyn FnMut(&Series, &CheckFacts),
 ) -> rusqlite::Result<()> {
     let mut names = self::names(connection)?;
     let mut statement = connection.prepare(
@@ -71,7 +75,7 @@ pub fn checks(
     )?;
     let mut rows = statement.query([from_ms, until_ms])?;
     while let Some(row) = rows.next()? {
-        let check = Check {
+        let check = CheckFacts {
             due_ms: row.get(2)?,
             interval_ms: row.get(3)?,
             verdict: verdict(row, 4)?,
@@ -80,7 +84,7 @@ pub fn checks(
             match_ok: row.get(7)?,
             total_us: row.get::<_, i64>(8)?.max(0) as u64,
         };
-        take(names.pair(row.get(0)?, row.get(1)?), &check);
+        take(names.series(row.get(0)?, row.get(1)?), &check);
     }
     Ok(())
 }
@@ -99,7 +103,7 @@ pub fn gaps(
     )?;
     let mut rows = statement.query([from_ms, until_ms])?;
     while let Some(row) = rows.next()? {
-        let (target, node) = names.pair(row.get(0)?, row.get(1)?).clone();
+        let Series { target, node } = names.series(row.get(0)?, row.get(1)?).clone();
         let cause: String = row.get(7)?;
         take(&Gap {
             target,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::config::Retention;
+use crate::config::RetentionConfig;
 use crate::store::retention::{RetentionCounts, time_before};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -15,7 +15,7 @@ const STEPS_MAX: Duration = Duration::from_millis(50);
 /// its own, then the gaps and losses of that time.
 pub fn retain(
     connection: &mut Connection,
-    retention: &Retention,
+    retention: &RetentionConfig,
     now_ms: i64,
 ) -> rusqlite::Result<RetentionCounts> {
     let mut retained = RetentionCounts::default();

@@ -11,7 +11,7 @@ use super::ids::RowIds;
 use super::read;
 use crate::model::outcome::{Cause, Gap, Loss, Outcome};
 use crate::model::record::{NodeState, Record, TargetState};
-use crate::model::state::{AHEAD_MS, State};
+use crate::model::standing::{AHEAD_MS, NodeStanding, Observation};
 use crate::model::wire::{encode_hops, encode_labels};
 use crate::store::batch::WriteCounts;
 use crate::store::columns::signed;
@@ -159,13 +159,7 @@ impl<'c> RowWriter<'c> {
         now_ms: i64,
     ) -> rusqlite::Result<()> {
         let before = self.state.query_row([target, node], read::state).optional()?;
-        let after = match before {
-            None => State::new(o.verdict, o.due_ms, o.interval_ms),
-            Some(mut state) => {
-                state.take(o.verdict, o.due_ms, o.interval_ms, now_ms);
-                state
-            }
-        };
+        let (after, _) = NodeStanding::advance(before, Observation::from(o), now_ms);
         if before != Some(after) {
             self.new_state.execute(params![
                 target,

@@ -23,11 +23,11 @@ use self::damage::Damage;
 use self::positions::{PartitionPositions, start_offset};
 use super::messages::{PositionRequest, StoreReply, StoreRequest};
 use crate::clock;
-use crate::config::Kafka;
+use crate::config::KafkaConfig;
 use crate::error::Error;
 use crate::kafka::{BrokerStatus, ConsumerEvent, GroupConsumer};
 use crate::model::health::SharedHealth;
-use crate::model::wire::{Decoded, Refused, decode};
+use crate::model::wire::{DecodeError, DecodedMessage, decode};
 use crate::stop::Stop;
 use crate::store::{MessageOrigin, Position};
 
@@ -45,7 +45,7 @@ const LAST_STORE_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Stage that reads messages.
 pub struct Consumer {
-    kafka: Kafka,
+    kafka: KafkaConfig,
     group: GroupConsumer,
     status: Arc<BrokerStatus>,
     requests: Sender<StoreRequest>,
@@ -83,7 +83,7 @@ pub struct Consumer {
 }
 
 /// Contents of a message, or the reason that it has none and its bytes.
-type Payload = Result<Decoded, (Refused, Vec<u8>)>;
+type Payload = Result<DecodedMessage, (DecodeError, Vec<u8>)>;
 
 /// Event of a turn.
 enum Event {
@@ -99,7 +99,7 @@ impl Consumer {
     /// # Errors
     /// A setting that librdkafka does not take.
     pub fn new(
-        kafka: &Kafka,
+        kafka: &KafkaConfig,
         limits: BatchBounds,
         requests: Sender<StoreRequest>,
         replies: Receiver<StoreReply>,

@@ -29,12 +29,12 @@ use crate::check::engine::Engine;
 use crate::check::trust::Trust;
 use crate::check::{BodyBudget, Permit};
 use crate::clock;
-use crate::clock::moment::Moment;
+use crate::clock::readings::ClockReadings;
 use crate::error::Error;
 use crate::model::attempts::Attempt;
 use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, Gap, GapCause, Verdict};
-use crate::model::schedule::{Missed, Schedule};
+use crate::model::schedule::{MissedSlots, Schedule};
 use crate::model::target::Target;
 use crate::stop::Stop;
 
@@ -83,7 +83,7 @@ pub struct Scheduler {
     plans_in: Sender<Plan>,
     findings: FindingBatcher,
     /// Clocks at the last turn, and the words for their last jump.
-    moment: Moment,
+    moment: ClockReadings,
     jump_text: String,
     /// Number of the clock's jumps so far.
     jump_count: u32,
@@ -116,7 +116,7 @@ impl Scheduler {
             plans,
             plans_in,
             findings: FindingBatcher::new(findings, limits.bodies_max / PARTS),
-            moment: clock::moment(),
+            moment: clock::read_all(),
             jump_text: String::new(),
             jump_count: 0,
         }
@@ -185,7 +185,7 @@ impl Scheduler {
         for CheckTag { index, attempt } in self.engine.abandon() {
             let cause = GapCause::Stop;
             let (from_ms, to_ms) = (attempt.due_ms, attempt.due_ms);
-            self.send_gap(index, Missed { from_ms, to_ms, count: 1, cause });
+            self.send_gap(index, MissedSlots { from_ms, to_ms, count: 1, cause });
         }
         self.findings.flush();
         Ok(())
@@ -319,7 +319,7 @@ impl Scheduler {
         Ok(())
     }
 
-    fn send_gap(&mut self, target: usize, missed: Missed) {
+    fn send_gap(&mut self, target: usize, missed: MissedSlots) {
         let target = &self.targets[target];
         let gap = Gap {
             target: Arc::clone(&target.name),

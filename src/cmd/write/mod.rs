@@ -16,12 +16,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel,
 use std::time::Duration;
 
 use super::{BAD_NEWS, FINE, load, start_server};
-use crate::args::{self, Common};
-use crate::config::{Config, Kafka, Need, Postgres};
+use crate::args::{self, CommonOptions};
+use crate::config::{Config, KafkaConfig, Need, PostgresConfig};
 use crate::error::{Context, Error};
 use crate::model::counters::Daemon;
 use crate::model::health::SharedHealth;
-use crate::show::text::count;
+use crate::show::text::show_count;
 use crate::stage::consume::{BatchBounds, Consumer};
 use crate::stage::messages::StoreRequest;
 use crate::stage::persist::batches::{BatchWriter, Unstored};
@@ -40,7 +40,7 @@ const REST: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Anything that keeps the writer from starting; absent Kafka or PostgreSQL does not.
-pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
+pub fn write(common: &CommonOptions, options: &args::WriteOptions) -> Result<u8, Error> {
     let config = load(common, Need::Write)?;
     let missing = |table: &str| Error::new(format!("{table} is missing"));
     let kafka = config.kafka.clone().ok_or_else(|| missing("[kafka]"))?;
@@ -51,7 +51,7 @@ pub fn write(common: &Common, options: &args::Write) -> Result<u8, Error> {
     run(&config, &kafka, postgres)
 }
 
-fn run(config: &Config, kafka: &Kafka, postgres: Postgres) -> Result<u8, Error> {
+fn run(config: &Config, kafka: &KafkaConfig, postgres: PostgresConfig) -> Result<u8, Error> {
     let health = SharedHealth::new(Daemon::Write, "");
     let stop = Stop::default();
     let limits = BatchBounds { count: config.write.batch_max, age: config.write.batch_age };
@@ -110,14 +110,14 @@ fn log_unstored(ended: Result<Option<Unstored>, TryRecvError>) -> Result<bool, E
     match ended {
         Ok(None) => {}
         Ok(Some(Unstored { count: number, is_held: true })) => {
-            let records = count(number, "record");
+            let records = show_count(number, "record");
             log::warn!("{records} not stored: held back; Kafka still has them");
         }
         Ok(Some(Unstored { count: 0, .. })) => {
             log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
         }
         Ok(Some(Unstored { count: number, .. })) => {
-            let records = count(number, "record");
+            let records = show_count(number, "record");
             log::warn!("{records} not stored: PostgreSQL is away; Kafka still has them");
         }
         Err(TryRecvError::Empty) => {

@@ -19,7 +19,7 @@ use self::attempt::{SetAsideCounts, TryResult};
 use self::outage::{StoreFault, StoreOutage};
 use self::suspects::SuspectBatch;
 use crate::clock;
-use crate::config::{self, Config, Retention};
+use crate::config::{self, Config, RetentionConfig};
 use crate::model::backoff::Backoff;
 use crate::model::health::SharedHealth;
 use crate::model::safeguard::clock_fault;
@@ -42,8 +42,8 @@ const PING_EVERY_IN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// Stage that stores batches.
 pub struct BatchWriter {
-    settings: config::Postgres,
-    retention: Retention,
+    settings: config::PostgresConfig,
+    retention: RetentionConfig,
     stop_timeout: Duration,
     requests: Receiver<StoreRequest>,
     replies: Sender<StoreReply>,
@@ -74,7 +74,7 @@ impl BatchWriter {
     /// Creates the stage; it has not connected yet.
     pub fn new(
         config: &Config,
-        settings: config::Postgres,
+        settings: config::PostgresConfig,
         requests: Receiver<StoreRequest>,
         replies: Sender<StoreReply>,
         health: Arc<SharedHealth>,

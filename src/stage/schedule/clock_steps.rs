@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{CLOCK_TURN, Scheduler, plan};
 use crate::clock;
-use crate::clock::moment::Doubt;
+use crate::clock::readings::ClockDoubt;
 use crate::error::Error;
 use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, GapCause};
@@ -25,8 +25,8 @@ impl Scheduler {
         let mut said = None;
         while !stop.is_told() {
             let waited = began.elapsed();
-            let now = clock::circumstances(waited, self.limits.clock_wait);
-            let Some(doubt) = now.doubt() else { break };
+            let now = clock::read_facts(waited, self.limits.clock_wait);
+            let Some(doubt) = now.find_doubt() else { break };
             if said.replace(doubt) != Some(doubt) {
                 log::warn!(
                     "no check until the clock is set: {}",
@@ -39,7 +39,7 @@ impl Scheduler {
         }
         if let Some(doubt) = said.filter(|_| !stop.is_told()) {
             let seconds = began.elapsed().as_secs();
-            let is_set = doubt == Doubt::Past || clock::is_synchronised() != Some(false);
+            let is_set = doubt == ClockDoubt::Past || clock::is_synchronised() != Some(false);
             let state = if is_set { "set" } else { "still not synchronised" };
             log::info!("the clock is {state} after {seconds} s: checks begin");
         }
@@ -53,7 +53,7 @@ impl Scheduler {
         log::warn!(
             "this process stood still for {seconds:.1} s or more: checks under way are unknown"
         );
-        for (target, missed) in self.schedule.late(clock::now_ms(), stalled.as_millis() as i64) {
+        for (target, missed) in self.schedule.delay(clock::now_ms(), stalled.as_millis() as i64) {
             self.send_gap(target, missed);
         }
     }
@@ -66,7 +66,7 @@ impl Scheduler {
 
     /// Plans the grid anew when the clock was stepped, or this host was suspended.
     pub(super) fn follow_clock(&mut self) {
-        let moment = clock::moment();
+        let moment = clock::read_all();
         let before = std::mem::replace(&mut self.moment, moment);
         let Some(jump) = moment.since(before) else { return };
         self.jump_text = plan::describe_jump(jump);

@@ -9,7 +9,7 @@ use super::records::SortedRecords;
 use super::session::Session;
 use super::staging::CheckKey;
 use crate::model::outcome::Verdict;
-use crate::model::standing::State;
+use crate::model::standing::{NodeStanding, Observation};
 
 const STATES: &str = "SELECT state.* FROM unnest($1::int4[], $2::int4[]) AS wanted (t, n)
     JOIN state ON target_id = t AND node_id = n
@@ -70,12 +70,8 @@ pub async fn update_states(
             let ids = SeriesIds::of(&group[0]);
             let before = stored.get(&ids).copied();
             let checks = group.iter().filter_map(|key| sorted.check(key.index));
-            let after = checks.fold(before, |state, o| {
-                let Some(mut state) = state else {
-                    return Some(State::new(o.verdict, o.due_ms, o.interval_ms));
-                };
-                state.take(o.verdict, o.due_ms, o.interval_ms, now_ms);
-                Some(state)
+            let after = checks.fold(before, |state, outcome| {
+                Some(NodeStanding::advance(state, Observation::from(outcome), now_ms).0)
             });
             match (before, after) {
                 (None, Some(after)) => new_states.push(ids, &after),
@@ -99,8 +95,8 @@ pub async fn update_states(
 }
 
 /// Reads a row of `state`.
-pub fn parse_row(row: &Row) -> Result<State, PostgresError> {
-    Ok(State {
+pub fn parse_row(row: &Row) -> Result<NodeStanding, PostgresError> {
+    Ok(NodeStanding {
         verdict: parse_verdict(row.try_get("verdict")?)?,
         since_ms: row.try_get("since_ms")?,
         last_due_ms: row.try_get("last_due_ms")?,
@@ -129,7 +125,7 @@ struct StateColumns {
 }
 
 impl StateColumns {
-    fn push(&mut self, ids: SeriesIds, state: &State) {
+    fn push(&mut self, ids: SeriesIds, state: &NodeStanding) {
         self.targets.push(ids.target);
         self.nodes.push(ids.node);
         self.verdicts.push(state.verdict.as_str());

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::outage::StoreFault;
 use super::times::{ClockDoubt, judge};
 use super::{BatchWriter, StoreReply};
-use crate::model::refusal::{Fault, judge as judge_refused, limit};
+use crate::model::refusal::{Blame, judge as judge_refused, limit};
 use crate::model::safeguard::Share;
 use crate::model::wire::encode;
-use crate::show::text::count;
+use crate::show::text::show_count;
 use crate::store::{Batch, DeadLetter, Postgres, RefusedRecord, Store, StoreError, WriteResult};
 
 /// Reason of dead letters that are too far ahead of the clock.
@@ -131,16 +131,16 @@ impl BatchWriter {
         let all = of_their_kinds(batch, &refused) + before;
         let why = refused.first().map_or(why, |first| first.why.clone());
         match judge_refused(refused.len() as u64 + before, all, waited, &self.aside.refused) {
-            Fault::Records => {}
-            Fault::Table => {
-                let all = count(all, "record");
+            Blame::Records => {}
+            Blame::Table => {
+                let all = show_count(all, "record");
                 return Err(StoreFault::Refused(format!(
                     "more than 5 % of {all} are refused: {why}"
                 )));
             }
-            Fault::Unknown => {
+            Blame::Unknown => {
                 let few = refused.len() as u64 + before;
-                return Ok(Some(format!("{few} of {} refused: {why}", count(all, "record"))));
+                return Ok(Some(format!("{few} of {} refused: {why}", show_count(all, "record"))));
             }
         }
         for refused in refused.into_iter().rev() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::field::Reason;
 use crate::model::record::Record;
 use crate::model::safeguard::{Share, Times, age_moment, is_ahead};
-use crate::model::wire::{Decoded, decode, encode};
+use crate::model::wire::{DecodedMessage, decode, encode};
 use crate::store::{Batch, DeadLetter, MessageOrigin, StoreError};
 
 /// Result for a batch that can be stored.
@@ -73,7 +73,7 @@ fn take_doubtful(batch: &mut Batch) -> Vec<(Record, DeadLetter)> {
     for letter in std::mem::take(&mut batch.dead) {
         let is_early = letter.reason == Reason::Time.as_str();
         match is_early.then(|| decode(&letter.payload, i64::MAX)) {
-            Some(Ok(Decoded::Record(record))) => doubtful.push((record, letter)),
+            Some(Ok(DecodedMessage::Record(record))) => doubtful.push((record, letter)),
             _ => batch.dead.push(letter),
         }
     }

@@ -167,6 +167,9 @@ fn a_database_is_reached_again_once_there_is_a_thread_to_look_up_its_name() {
          [postgres]\nurl = '{url}'\n"
     );
     let mut running = limited(7, &config, "1000").args(["write", "-c", "c.toml"]).spawn();
+    // Writer and housekeeping: a limit amid a look-up would be the look-up's end, and no test of the next one.
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sitewatch'";
+    eventually(DEADLINE, "both connections", || postgres.psql(connections).trim() == "2");
     let has_tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'sitewatch'";
     eventually(DEADLINE, "its tables", || postgres.psql(has_tables).trim() != "0");
     eventually(DEADLINE, "its end of making them", || running.stderr().contains("reading topic"));

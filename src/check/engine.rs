@@ -326,13 +326,13 @@ impl<T> Engine<T> {
         over
     }
 
-    /// Takes all transfers that have ended out of libcurl. Repeats that until none is left, since a hop that
-    /// starts may end at once, or end others, and the turn must not wait while a transfer has ended.
+    /// Removes from libcurl all transfers that have ended. Repeats that until none is left: a hop that starts
+    /// may end at once, or end others, and the turn must not wait while a transfer has ended.
     fn collect(&mut self) {
         while self.advance_lookups() | self.collect_once() {}
     }
 
-    /// Takes the transfers that have ended by now out of libcurl. Returns false if there is none.
+    /// Removes from libcurl the transfers that have ended by now. Returns false if there was none.
     fn collect_once(&mut self) -> bool {
         let mut results = Vec::new();
         let mut connected = Vec::new();

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use self::tables::TABLES;
 
-/// Search the first bytes of a page, this many, for its own declaration.
+/// Search this many bytes at the start of a page for its own declaration.
 const DECLARED_WITHIN: usize = 1024;
 /// Cut a label to this number of characters in an error.
 const LABEL_MAX: usize = 40;

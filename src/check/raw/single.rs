@@ -78,9 +78,10 @@ impl SingleRequest {
         const RESOLVER_START_DATA: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 273;
         const PREREQ_FUNCTION: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_FUNCTIONPOINT + 312;
         const PREREQ_DATA: curl_sys::CURLoption = curl_sys::CURLOPTTYPE_OBJECTPOINT + 313;
-        type Resolve = extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int;
-        type Request = extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
-        let (resolve, request): (Resolve, Request) = (may_resolve, may_request);
+        type ResolverStart = extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int;
+        type PreRequest =
+            extern "C" fn(*mut c_void, *mut c_char, *mut c_char, c_int, c_int) -> c_int;
+        let (resolve, request): (ResolverStart, PreRequest) = (may_resolve, may_request);
         let (own, handle) = (Rc::as_ptr(self), easy.raw());
         // SAFETY: the handle is alive for the calls. The callbacks come only while the handle is alive, and
         // its handler, which keeps `self` at its address, is dropped after the handle. The functions have the

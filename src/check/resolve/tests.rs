@@ -103,7 +103,7 @@ fn first_tries_have_half_of_the_threads_for_themselves() {
 }
 
 #[test]
-fn lookups_beside_take_no_thread_from_others_and_never_wait() {
+fn extra_lookups_take_no_thread_from_others_and_never_wait() {
     let (mut state, now) = (ResolverState::default(), Instant::now());
     let beside = |i: usize| LookupQuestion {
         host: format!("name-{i}"),
@@ -120,7 +120,7 @@ fn lookups_beside_take_no_thread_from_others_and_never_wait() {
     let left_out: Vec<usize> = state.replies.drain(..).map(|(token, _)| token).collect();
     assert_eq!((left_out, state.waiting.len()), (vec![1000], 0));
     assert!(state.ask("name", 1002, now).is_some());
-    // The end of a lookup beside frees no thread for first lookups.
+    // The end of an extra lookup frees no thread for first lookups.
     for i in 1..LOOKUPS_MAX {
         assert!(state.ask(&format!("first-{i}"), i, now).is_some());
     }

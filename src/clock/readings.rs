@@ -43,7 +43,7 @@ impl ClockReadings {
 
 /// Reason for which no check may be dated by the clock yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClockDoubt {
+pub enum ClockWaitReason {
     /// The clock is before the time at which this program was made.
     Past,
     /// The host has just booted, and its clock is not synchronised yet.
@@ -69,14 +69,14 @@ pub struct ClockFacts {
 
 impl ClockFacts {
     /// Returns the reason for which no check may be dated by the clock yet; none if checks may be.
-    pub fn find_doubt(&self) -> Option<ClockDoubt> {
+    pub fn find_wait_reason(&self) -> Option<ClockWaitReason> {
         if self.now_ms < self.made_ms {
-            return Some(ClockDoubt::Past);
+            return Some(ClockWaitReason::Past);
         }
         let is_open = self.is_synchronised == Some(false) && self.waited < self.clock_wait;
         // The host counts as just booted if it was so when the wait began.
         let up_us = self.up_us - self.waited.as_micros() as i64;
-        (is_open && up_us < JUST_BOOTED_US).then_some(ClockDoubt::Unsynchronised)
+        (is_open && up_us < JUST_BOOTED_US).then_some(ClockWaitReason::Unsynchronised)
     }
 }
 
@@ -127,23 +127,23 @@ mod tests {
         let waited =
             |waited: Duration, up_s: i64| ClockFacts { waited, up_us: up_s * SECOND_US, ..booted };
         for (facts, want) in [
-            (booted, Some(ClockDoubt::Unsynchronised)),
+            (booted, Some(ClockWaitReason::Unsynchronised)),
             (ClockFacts { is_synchronised: Some(true), ..booted }, None),
             (ClockFacts { is_synchronised: None, ..booted }, None),
             (ClockFacts { clock_wait: Duration::ZERO, ..booted }, None),
-            (waited(minute, 90), Some(ClockDoubt::Unsynchronised)),
+            (waited(minute, 90), Some(ClockWaitReason::Unsynchronised)),
             (waited(2 * minute, 150), None),
             // The host had just booted when the wait began, and no longer now.
-            (waited(minute, 650), Some(ClockDoubt::Unsynchronised)),
+            (waited(minute, 650), Some(ClockWaitReason::Unsynchronised)),
             (waited(Duration::ZERO, 650), None),
             // A clock in the past is waited for without limit.
-            (ClockFacts { now_ms: 999, ..waited(9 * minute, 9000) }, Some(ClockDoubt::Past)),
+            (ClockFacts { now_ms: 999, ..waited(9 * minute, 9000) }, Some(ClockWaitReason::Past)),
             (
                 ClockFacts { now_ms: 0, is_synchronised: Some(true), ..booted },
-                Some(ClockDoubt::Past),
+                Some(ClockWaitReason::Past),
             ),
         ] {
-            assert_eq!(facts.find_doubt(), want, "{facts:?}");
+            assert_eq!(facts.find_wait_reason(), want, "{facts:?}");
         }
     }
 }

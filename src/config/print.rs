@@ -14,7 +14,7 @@ use crate::config::{Config, KafkaConfig};
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::secret::Login;
-use crate::model::target::{Header, HeaderExpression, Target};
+use crate::model::target::{HeaderExpression, RequestHeader, Target};
 
 /// Text in place of a secret.
 pub(in crate::config) const HIDDEN: &str = "***";
@@ -195,7 +195,7 @@ fn with_stars(url: &Url, login: &Option<Login>) -> String {
     }
 }
 
-fn header(header: &Header) -> (String, String) {
+fn header(header: &RequestHeader) -> (String, String) {
     let value = if header.is_harmless() { &header.value.0 } else { HIDDEN };
     (quoted(&header.name), quoted(value))
 }

@@ -41,7 +41,7 @@ pub struct Target {
     /// Method of the request.
     pub method: Method,
     /// Header lines of the request as the user wrote them, in their order.
-    pub headers: Vec<Header>,
+    pub headers: Vec<RequestHeader>,
     /// Body of the request; empty if none is sent.
     pub body: Secret,
     /// Status codes that are accepted.
@@ -185,14 +185,14 @@ pub fn shown(url: &Url) -> String {
 
 /// Header line of the request. The value may be a secret and is shown nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct RequestHeader {
     /// Field name, as written.
     pub name: String,
     /// Field value.
     pub value: Secret,
 }
 
-impl Header {
+impl RequestHeader {
     /// Returns true if the value may be shown, and may travel to another origin than the target's own:
     /// headers of content negotiation, none that could prove who asks.
     pub fn is_harmless(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::config::units::{show_duration, show_size};
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::secret::Secret;
-use crate::model::target::{Header, HeaderExpression, Method, StatusSet, Target};
+use crate::model::target::{HeaderExpression, Method, RequestHeader, StatusSet, Target};
 use crate::words::Word;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -63,7 +63,7 @@ pub(in crate::config) struct TargetKeys<'a> {
     timeout: Option<Setting<'a, Duration>>,
     attempts: Option<Setting<'a, u32>>,
     method: Option<Setting<'a, Method>>,
-    headers: Option<Vec<Header>>,
+    headers: Option<Vec<RequestHeader>>,
     body: Option<String>,
     status: Option<Setting<'a, StatusSet>>,
     matches: Option<Setting<'a, Vec<Expression>>>,

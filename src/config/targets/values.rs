@@ -10,7 +10,7 @@ use crate::config::toml::source::SourceOffset;
 use crate::error::Error;
 use crate::model::expression::Expression;
 use crate::model::secret::Secret;
-use crate::model::target::{Header, HeaderExpression, NAME_MAX, StatusSet};
+use crate::model::target::{HeaderExpression, NAME_MAX, RequestHeader, StatusSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -23,7 +23,7 @@ const LABEL_MAX: usize = 256;
 /// # Errors
 /// The name is not a token of RFC 9110, or the value has a control character; the error does not show the
 /// value.
-pub fn make_header(name: &str, value: &str) -> Result<Header, Error> {
+pub fn make_header(name: &str, value: &str) -> Result<RequestHeader, Error> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let name_shown = quoted(name);
     if name.is_empty() || !name.chars().all(is_token) {
@@ -35,7 +35,7 @@ pub fn make_header(name: &str, value: &str) -> Result<Header, Error> {
             format!("the value of header {name_shown} holds a line end or control character");
         return Err(Error::new(text));
     }
-    Ok(Header { name: name.to_string(), value: Secret(value.to_string()) })
+    Ok(RequestHeader { name: name.to_string(), value: Secret(value.to_string()) })
 }
 
 pub(in crate::config) fn read_interval(item: Item<'_>) -> Option<Duration> {
@@ -47,8 +47,8 @@ pub(in crate::config) fn read_interval(item: Item<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-pub(in crate::config) fn read_headers(item: Item<'_>) -> Option<Vec<Header>> {
-    let mut headers: Vec<(Header, SourceOffset<'_>)> = Vec::new();
+pub(in crate::config) fn read_headers(item: Item<'_>) -> Option<Vec<RequestHeader>> {
+    let mut headers: Vec<(RequestHeader, SourceOffset<'_>)> = Vec::new();
     let entries = item.entries("a table of strings, such as { Accept = \"text/html\" }")?;
     let count = entries.len();
     for entry in entries {
@@ -64,7 +64,7 @@ pub(in crate::config) fn read_headers(item: Item<'_>) -> Option<Vec<Header>> {
             (Err(error), _) => entry.fault_at_key(error.to_string()),
         }
     }
-    let headers: Vec<Header> = headers.into_iter().map(|(header, _)| header).collect();
+    let headers: Vec<RequestHeader> = headers.into_iter().map(|(header, _)| header).collect();
     (headers.len() == count).then_some(headers)
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{CLOCK_TURN, Scheduler, plan};
 use crate::clock;
-use crate::clock::readings::ClockDoubt;
+use crate::clock::readings::ClockWaitReason;
 use crate::error::Error;
 use crate::model::judge::CheckFault;
 use crate::model::outcome::{Cause, GapCause};
@@ -26,7 +26,7 @@ impl Scheduler {
         while !stop.is_told() {
             let waited = began.elapsed();
             let now = clock::read_facts(waited, self.limits.clock_wait);
-            let Some(doubt) = now.find_doubt() else { break };
+            let Some(doubt) = now.find_wait_reason() else { break };
             if said.replace(doubt) != Some(doubt) {
                 log::warn!(
                     "no check until the clock is set: {}",
@@ -39,7 +39,7 @@ impl Scheduler {
         }
         if let Some(doubt) = said.filter(|_| !stop.is_told()) {
             let seconds = began.elapsed().as_secs();
-            let is_set = doubt == ClockDoubt::Past || clock::is_synchronised() != Some(false);
+            let is_set = doubt == ClockWaitReason::Past || clock::is_synchronised() != Some(false);
             let state = if is_set { "set" } else { "still not synchronised" };
             log::info!("the clock is {state} after {seconds} s: checks begin");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use crate::clock;
-use crate::clock::readings::{ClockDoubt, ClockFacts, ClockJump};
+use crate::clock::readings::{ClockFacts, ClockJump, ClockWaitReason};
 use crate::date;
 use crate::model::schedule::PlannedTarget;
 use crate::model::target::Target;
@@ -79,14 +79,14 @@ pub(super) fn describe_jump(jump: ClockJump) -> String {
 }
 
 /// Describes the doubt in the clock for which no check starts.
-pub(super) fn describe_doubt(doubt: ClockDoubt, now: &ClockFacts) -> String {
+pub(super) fn describe_doubt(doubt: ClockWaitReason, now: &ClockFacts) -> String {
     match doubt {
-        ClockDoubt::Past => format!(
+        ClockWaitReason::Past => format!(
             "it says {}, before this program was made ({})",
             date::rfc3339(now.now_ms),
             date::rfc3339(now.made_ms)
         ),
-        ClockDoubt::Unsynchronised => format!(
+        ClockWaitReason::Unsynchronised => format!(
             "this host has just booted, and the kernel calls it unsynchronised; at most {} s \
              (clock_wait)",
             now.clock_wait.as_secs()

@@ -44,7 +44,7 @@ pub fn status(common: &CommonOptions, options: &args::StatusOptions) -> Result<u
         ReportFormat::Json => print(&figure::write_json(&reports))?,
         // A file or a program gets the data unchanged.
         ReportFormat::Csv if width().is_some() => {
-            print(&clean_lines(&figure::write_csv(&reports)))?
+            print(&clean_lines(&figure::write_csv(&reports)))?;
         }
         ReportFormat::Csv => print(&figure::write_csv(&reports))?,
         ReportFormat::Text => {

@@ -1,15 +1,15 @@
-//! What kcat cannot ask of a broker: topics made and removed, rights granted. Each is one request
-//! in Kafka's own words, in the oldest version that Kafka 4 still takes, since those are the
-//! plainest: big-endian integers, strings and arrays with their count before them.
+//! Asks of a broker what kcat cannot: make and remove topics, grant rights. Each is one request in
+//! Kafka's protocol, in the oldest version that Kafka 4 accepts, since that is the simplest:
+//! big-endian integers, and strings and arrays with their length before them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// How long a broker may take over one answer.
+/// A broker may take this long to answer.
 const ANSWERING: Duration = Duration::from_secs(10);
 
-/// What somebody may have rights to.
+/// The object of a right.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource<'a> {
     /// A topic of this name.
@@ -19,7 +19,7 @@ pub enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// The protocol's number of its kind, and its name.
+    /// Returns the protocol's number of its kind, and its name.
     fn words(self) -> (u8, &'a str) {
         match self {
             Resource::Topic(name) => (2, name),
@@ -28,10 +28,10 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// What somebody may do there, the numbers being the protocol's.
+/// A right, with the protocol's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Consume a topic; be a member of a group.
+    /// Consume a topic, or be a member of a group.
     Read = 3,
     /// Produce to a topic.
     Write = 4,
@@ -39,31 +39,31 @@ pub enum Right {
     Create = 5,
 }
 
-/// How many brokers one of them knows of, itself included.
+/// Asks a broker for the number of brokers it knows, itself included.
 ///
 /// # Errors
-/// Where nobody answers.
+/// The broker does not answer.
 pub fn count(broker: &str) -> io::Result<i32> {
-    // Metadata, of no topic.
+    // A Metadata request, of no topic.
     let answer = ask(broker, 3, 1, &Words::new().int(0))?;
     Ok(i32::from_be_bytes(answer[..4].try_into().unwrap()))
 }
 
-/// Makes a topic, one copy of it.
+/// Makes a topic with one replica.
 ///
 /// # Errors
-/// The broker's number for what is wrong; 36: there is one of this name.
+/// Kafka's error number; 36: a topic of this name exists.
 pub fn create(broker: &str, topic: &str, partitions: i32) -> Result<(), i16> {
     let wanted = Words::new().int(1).text(topic).int(partitions).short(1).int(0).int(0);
     let answer = ask(broker, 19, 2, &wanted.int(10_000).byte(0)).unwrap();
-    // Time to wait, number of topics, name; then the number.
+    // Fields: timeout, number of topics, name. Then the error number.
     failure(&answer, 4 + 4 + 2 + topic.len())
 }
 
 /// Removes a topic.
 ///
 /// # Errors
-/// The broker's number for what is wrong; 3: there is none of this name.
+/// Kafka's error number; 3: no topic has this name.
 pub fn delete(broker: &str, topic: &str) -> Result<(), i16> {
     let answer = ask(broker, 20, 1, &Words::new().int(1).text(topic).int(10_000)).unwrap();
     failure(&answer, 4 + 4 + 2 + topic.len())
@@ -72,21 +72,21 @@ pub fn delete(broker: &str, topic: &str) -> Result<(), i16> {
 /// Removes the records of a partition before an offset, as their retention would.
 ///
 /// # Errors
-/// The broker's number for what is wrong.
+/// Kafka's error number.
 pub fn delete_records(broker: &str, topic: &str, partition: i32, before: i64) -> Result<(), i16> {
     let wanted = Words::new().int(1).text(topic).int(1).int(partition).long(before).int(10_000);
     let answer = ask(broker, 21, 0, &wanted).unwrap();
-    // Time to wait, number of topics, name, number of partitions, partition, its new beginning.
+    // Fields: timeout, number of topics, name, number of partitions, partition, new first offset.
     failure(&answer, 4 + 4 + 2 + topic.len() + 4 + 4 + 8)
 }
 
-/// Gives a user a right, from wherever he comes.
+/// Grants a right to a user, from any host.
 ///
 /// # Errors
-/// The broker's number for what is wrong.
+/// Kafka's error number.
 pub fn allow(broker: &str, user: &str, what: Resource<'_>, right: Right) -> Result<(), i16> {
     let (kind, name) = what.words();
-    // 3: this very name. The last one, 3: allow.
+    // 3 matches this exact name; the last 3 is `allow`.
     let rule = Words::new().int(1).byte(kind).text(name).byte(3).text(&format!("User:{user}"));
     let answer = ask(broker, 30, 1, &rule.text("*").byte(right as u8).byte(3)).unwrap();
     failure(&answer, 4 + 4)
@@ -95,34 +95,34 @@ pub fn allow(broker: &str, user: &str, what: Resource<'_>, right: Right) -> Resu
 /// Makes a controller forget a broker's registration, as if its session had ended.
 ///
 /// # Errors
-/// Where nobody answers yet, or the controller is not ready.
+/// Nobody answers yet, or the controller is not ready.
 pub fn unregister(controller: &str, broker: i32) -> io::Result<()> {
-    // This request has tagged fields at the end of its header and body: none of them here.
+    // This request ends its header and its body with tagged fields: none here.
     let answer = ask(controller, 64, 0, &Words::new().byte(0).int(broker).byte(0))?;
     match failure(&answer, 1 + 4) {
         Ok(()) => Ok(()),
-        // There is no such registration.
+        // The broker is not registered.
         Err(102) => Ok(()),
         Err(number) => Err(io::Error::other(number.to_string())),
     }
 }
 
-/// Takes every right to something from a user.
+/// Revokes every right of a user to an object.
 ///
 /// # Errors
-/// The broker's number for what is wrong.
+/// Kafka's error number.
 pub fn forbid(broker: &str, user: &str, what: Resource<'_>) -> Result<(), i16> {
     let (kind, name) = what.words();
-    // This very name, from anywhere, whatever it was (1) and of either kind (1).
+    // Matches this exact name, any host, any operation (1) and any permission (1).
     let filter = Words::new().int(1).byte(kind).text(name).byte(3).text(&format!("User:{user}"));
     let answer = ask(broker, 31, 1, &filter.text("*").byte(1).byte(1)).unwrap();
     failure(&answer, 4 + 4)
 }
 
-/// Lets a client of this name send so many bytes a second; none: as many as it likes.
+/// Limits the clients of this name to so many bytes a second; `None` removes the limit.
 ///
 /// # Errors
-/// The broker's number for what is wrong.
+/// Kafka's error number.
 pub fn limit(broker: &str, client: &str, rate: Option<f64>) -> Result<(), i16> {
     let entity = Words::new().int(1).int(1).text("client-id").text(client);
     let rate_bits = rate.unwrap_or(0.0).to_bits().cast_signed();
@@ -131,7 +131,7 @@ pub fn limit(broker: &str, client: &str, rate: Option<f64>) -> Result<(), i16> {
     failure(&answer, 4 + 4)
 }
 
-/// One request of a kind and version, and the answer's body.
+/// Sends one request of a kind and version, and returns the body of the answer.
 fn ask(broker: &str, kind: i16, version: i16, body: &Words) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(broker)?;
     stream.set_read_timeout(Some(ANSWERING))?;
@@ -143,7 +143,7 @@ fn ask(broker: &str, kind: i16, version: i16, body: &Words) -> io::Result<Vec<u8
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut answer)?;
-    // The request's number, which was ours.
+    // Skip the correlation number, which we have chosen.
     Ok(answer.split_off(4))
 }
 
@@ -154,7 +154,7 @@ fn failure(answer: &[u8], at: usize) -> Result<(), i16> {
     }
 }
 
-/// Bytes of a request, put together.
+/// Builds the bytes of a request.
 struct Words(Vec<u8>);
 
 impl Words {

@@ -1,7 +1,7 @@
-//! The program as it is handed out: one static file a target, built elsewhere (`cross/build`) and
-//! run here as it is, or under user-mode emulation of a processor as old as the target allows, so
-//! that newer instructions do not pass unseen. Apart from `binary`, since these files may be
-//! missing: then who has asked for one is told so, and nothing is skipped.
+//! Runs the static files of other targets, which `cross/build` makes. A file runs directly or under
+//! user-mode emulation of a processor as old as its target allows, so that newer instructions are
+//! found. This is apart from `binary` since these files may be missing: then a test that asks for
+//! one fails, and none is skipped.
 
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::binary::Sitewatch;
 
-/// Where artefacts are, one folder a target, if `$SITEWATCH_ARTEFACTS` does not say.
+/// The default of `$SITEWATCH_ARTEFACTS`: the folder that holds one folder for each target.
 const FOLDER: &str = ".cache/sitewatch/artefacts";
 
-/// Who runs what is not for this machine, by the target's first word: Debian's qemu-user-static.
-/// Its qemu-user has the same ones without `-static`.
+/// Emulators by the first word of a target, from Debian's qemu-user-static. Its qemu-user has the
+/// same ones without `-static`.
 const EMULATORS: [(&str, &str, &str); 6] = [
     ("x86_64", "qemu-x86_64-static", "max"),
     ("aarch64", "qemu-aarch64-static", "cortex-a53"),
@@ -23,7 +23,7 @@ const EMULATORS: [(&str, &str, &str); 6] = [
     ("mipsel", "qemu-mipsel-static", "24Kc"),
 ];
 
-/// One built file.
+/// One static file.
 #[derive(Debug, Clone)]
 pub struct Artefact {
     target: String,
@@ -31,8 +31,8 @@ pub struct Artefact {
 }
 
 impl Artefact {
-    /// Those that `ARTEFACTS` asks for, a list of targets. Panics if it names none, or one that
-    /// is not there.
+    /// Returns the files of the targets that `ARTEFACTS` lists. Panics if it lists none, or one
+    /// whose file is missing.
     #[track_caller]
     pub fn asked() -> Vec<Artefact> {
         let asked = std::env::var("ARTEFACTS").unwrap_or_default();
@@ -41,7 +41,7 @@ impl Artefact {
         asked
     }
 
-    /// That of one target. Panics if it is not there.
+    /// Returns the file of one target. Panics if it is missing.
     #[track_caller]
     pub fn of(target: &str) -> Artefact {
         let folder = std::env::var_os("SITEWATCH_ARTEFACTS").map(PathBuf::from);
@@ -55,48 +55,48 @@ impl Artefact {
         Artefact { target: target.to_owned(), file: file.canonicalize().unwrap() }
     }
 
-    /// For what it was built: `armv7-unknown-linux-musleabihf`.
+    /// Returns its target: `armv7-unknown-linux-musleabihf`.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The file itself.
+    /// Returns the path of the file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Whether it needs an emulator here.
+    /// Tells if it needs an emulator on this machine.
     pub fn is_emulated(&self) -> bool {
         self.architecture() != ARCH
     }
 
-    /// The emulator with its options, before the program; nothing where none is needed.
+    /// Returns the emulator and its options, which go before the program; empty if it needs none.
     pub fn emulator(&self) -> Vec<&'static str> {
         let (program, cpu) = self.emulated();
         if self.is_emulated() { vec![program, "-cpu", cpu] } else { Vec::new() }
     }
 
-    /// A call of it, without arguments.
+    /// Calls it, without arguments.
     pub fn sitewatch(&self) -> Sitewatch {
         self.within::<&str>(&[])
     }
 
-    /// The words that start it: the emulator, where one is needed, and the file.
+    /// Returns the words that start it: the emulator, if it needs one, and the file.
     pub fn words(&self) -> Vec<OsString> {
         let emulator = self.emulator().into_iter().map(OsString::from);
         emulator.chain([self.file.clone().into()]).collect()
     }
 
-    /// The same behind a command that runs what follows it: `unshare --mount`.
+    /// Calls it through a command that runs its arguments: `unshare --mount`.
     pub fn within<S: AsRef<OsStr>>(&self, before: &[S]) -> Sitewatch {
         let mut words: Vec<OsString> = before.iter().map(Into::into).collect();
         words.extend(self.words());
         Sitewatch::program(words.remove(0)).args(words)
     }
 
-    /// A call of it, without arguments, at another time of the wall clock: `2040-01-01 00:00:00`, in
-    /// UTC; the clock goes on from there. Under emulation whatever the processor, since a static
-    /// program asks its kernel alone, and an emulator asks for it by a library that can be told.
+    /// Calls it, without arguments, with its wall clock at this time, `2040-01-01 00:00:00` in UTC;
+    /// the clock goes on from there. Every processor is emulated then: a static program asks only
+    /// its kernel for the time, but an emulator asks a library, and that can be replaced.
     pub fn at(&self, time: &str) -> Sitewatch {
         let (program, cpu) = self.emulated();
         let program = program.strip_suffix("-static").unwrap();
@@ -106,7 +106,7 @@ impl Artefact {
         call.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     }
 
-    /// The emulator and the processor for it.
+    /// Returns its emulator and the processor to emulate.
     fn emulated(&self) -> (&'static str, &'static str) {
         let ours = self.architecture();
         let found = EMULATORS.iter().find(|(name, ..)| *name == ours);

@@ -1,6 +1,6 @@
-//! The program run as a program: clean environment, folders of its own, a deadline on
-//! everything. Nothing survives the test: `run` kills at the deadline, `Running` kills on drop,
-//! and either takes the program's whole process group along.
+//! Runs the program as a program: with a clean environment, folders of its own, and a deadline on
+//! everything. Nothing survives the test: `run` kills at the deadline, `Running` kills on drop, and
+//! both kill the whole process group.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -19,18 +19,18 @@ use super::clock;
 use super::temp::Temp;
 use super::wait::eventually;
 
-/// How long `run` waits unless told otherwise.
+/// `run` waits this long by default.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long output may trail behind the end: a grandchild can hold the pipe.
+/// Output may come this long after the end: a grandchild can hold the pipe.
 const TRAILING: Duration = Duration::from_secs(2);
 
-/// Hides what a host may have of CA certificates.
+/// Hides the CA certificates of the host.
 const HIDE_ROOTS: &str = "for folder in /etc/ssl /etc/pki /etc/security /usr/lib/ssl \
     /usr/share/ca-certificates /usr/local/share/ca-certificates /opt/etc/ssl; do \
     [ ! -d $folder ] || mount -t tmpfs none $folder || exit 99; done";
 
-/// A call of the program, being put together.
+/// Builds a call of the program.
 pub struct Sitewatch {
     command: Command,
     home: Temp,
@@ -39,15 +39,16 @@ pub struct Sitewatch {
 }
 
 impl Sitewatch {
-    /// The program as built by cargo, without arguments. Its environment holds `PATH`, `HOME`
-    /// and `STATE_DIRECTORY` (two folders of this call alone), `TZ=UTC` and `LC_ALL=C`; and, for
-    /// builds that heed it, `SITEWATCH_CLOCK`, a file `clock` in its folder that says of the clock
-    /// that it is set, as it may not be on a machine that has just booted; no proxies, nothing else.
+    /// Calls the program that cargo has built, without arguments. Its environment holds `PATH`,
+    /// `HOME` and `STATE_DIRECTORY` (two folders for this call only), `TZ=UTC` and `LC_ALL=C`. It
+    /// also holds `SITEWATCH_CLOCK`: a file `clock` in its folder that tells builds which read it
+    /// that the clock is synchronised, since the machine may have just booted. It has no proxies
+    /// and nothing else.
     pub fn new() -> Sitewatch {
         Sitewatch::program(env!("CARGO_BIN_EXE_sitewatch"))
     }
 
-    /// The same around another program.
+    /// Calls another program in the same way.
     pub fn program(path: impl AsRef<OsStr>) -> Sitewatch {
         let home = Temp::new();
         let state = home.join("state");
@@ -64,12 +65,13 @@ impl Sitewatch {
         Sitewatch { command, home, deadline: DEADLINE, stdin: Vec::new() }
     }
 
-    /// The same on a host without any CA certificates, as a bare router is.
+    /// Runs it on a host without CA certificates, as a bare router is.
     pub fn bare(self) -> Sitewatch {
         self.bare_but("true")
     }
 
-    /// The same, after these words of the shell have put something there that only the program sees.
+    /// Runs it on a bare host, after this shell script has prepared something that only the program
+    /// sees.
     pub fn bare_but(mut self, put: &str) -> Sitewatch {
         let script = format!("{HIDE_ROOTS}; {put} || exit 99; exec \"$@\"");
         let mut command = surrounded("unshare", &self.home);
@@ -82,44 +84,44 @@ impl Sitewatch {
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Sitewatch {
         self.command.args(args);
         self
     }
 
-    /// A variable of the environment.
+    /// Sets a variable of the environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Sitewatch {
         self.command.env(name, value);
         self
     }
 
-    /// What it reads from its standard input; nothing unless told.
+    /// Sets its standard input, which is empty by default.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Sitewatch {
         self.stdin = bytes.into();
         self
     }
 
-    /// A file in its working folder.
+    /// Writes a file into its working folder.
     pub fn file(self, name: &str, bytes: impl AsRef<[u8]>) -> Sitewatch {
         self.home.write(name, bytes);
         self
     }
 
-    /// How long `run` may take; 20 s unless told.
+    /// Sets the deadline of `run`; 20 s by default.
     pub fn deadline(mut self, deadline: Duration) -> Sitewatch {
         self.deadline = deadline;
         self
     }
 
-    /// Runs it to its end. Panics with its output if that does not come by the deadline.
+    /// Runs it to its end. Panics with its output if the deadline passes first.
     #[track_caller]
     pub fn run(self) -> Output {
         let deadline = self.deadline;
         self.spawn().wait(deadline)
     }
 
-    /// Starts it and lets it run.
+    /// Starts it, and returns while it runs.
     #[track_caller]
     pub fn spawn(mut self) -> Running {
         let started = Instant::now();
@@ -131,7 +133,8 @@ impl Sitewatch {
         let stderr = Tail::of(child.stderr.take().unwrap());
         let mut pipe = child.stdin.take().unwrap();
         let input = std::mem::take(&mut self.stdin);
-        // A program that does not read must not hold up its test; killing it ends this thread.
+        // A program that does not read must not block its test; killing the program ends this
+        // thread.
         thread::spawn(move || {
             let _ = pipe.write_all(&input);
         });
@@ -140,7 +143,7 @@ impl Sitewatch {
     }
 }
 
-/// A command in this folder, without an environment, whose streams are ours.
+/// Prepares a command in this folder, with an empty environment and pipes for its streams.
 fn surrounded(path: impl AsRef<OsStr>, home: &Temp) -> Command {
     let mut command = Command::new(path);
     command.env_clear().envs(clock::environment()).current_dir(home.path()).process_group(0);
@@ -148,7 +151,7 @@ fn surrounded(path: impl AsRef<OsStr>, home: &Temp) -> Command {
     command
 }
 
-/// CPU time of a process so far: user and system.
+/// Returns the CPU time that a process has used: user and system.
 pub fn cpu(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
@@ -157,22 +160,22 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_secs_f64(ticks as f64 / hertz as f64)
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug)]
 pub struct Output {
     /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// All of its standard output, invalid UTF-8 replaced.
+    /// All of its standard output, with invalid UTF-8 replaced.
     pub stdout: String,
-    /// All of its standard error, likewise.
+    /// All of its standard error, the same way.
     pub stderr: String,
-    /// From start to end.
+    /// Time from start to end.
     pub took: Duration,
 }
 
-/// A program that runs; killed on drop.
+/// A program that runs; dropping it kills it.
 pub struct Running {
     child: Child,
     home: Temp,
@@ -184,29 +187,30 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its process number.
+    /// Returns its process number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its working folder, which is its `HOME` and holds `state`; gone with the program. A test
-    /// that starts it again on the same state sets `STATE_DIRECTORY` to a folder of its own.
+    /// Returns its working folder, which is its `HOME` and holds `state`. The folder disappears
+    /// with the program: a test that starts it again on the same state sets `STATE_DIRECTORY` to a
+    /// folder of its own.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// What it wrote to standard output until now.
+    /// Returns its standard output until now.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// What it wrote to standard error until now.
+    /// Returns its standard error until now.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Waits until standard error holds this text; panics with all of it if that does not come,
-    /// or at once if the program ends without it.
+    /// Waits until standard error holds this text. Panics with all of standard error if the
+    /// deadline passes or the program ends first.
     #[track_caller]
     pub fn await_stderr(&mut self, text: &str, deadline: Duration) {
         let start = Instant::now();
@@ -220,14 +224,14 @@ impl Running {
         }
     }
 
-    /// Sends it a signal; panics if it has ended.
+    /// Sends it a signal. Panics if it has ended.
     #[track_caller]
     pub fn signal(&mut self, signal: Signal) {
         assert!(!self.ended(), "cannot signal, it has ended: {}", self.describe());
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Whether it has ended. What it has left behind is killed then.
+    /// Tells if it has ended, and kills the processes that it has left behind then.
     pub fn ended(&mut self) -> bool {
         if self.status.is_none() {
             let pid = Pid::from_child(&self.child);
@@ -239,7 +243,7 @@ impl Running {
         self.status.is_some()
     }
 
-    /// Waits for its end. Panics with its output if that does not come by the deadline.
+    /// Waits for its end. Panics with its output if the deadline passes first.
     #[track_caller]
     pub fn wait(mut self, deadline: Duration) -> Output {
         let start = Instant::now();
@@ -266,10 +270,10 @@ impl Running {
         format!("{}\nstatus: {:?}\nstdout:\n{out}\nstderr:\n{err}", self.name, self.status)
     }
 
-    /// Kills its process group and takes its status. Only then can the group's number, which is
-    /// the program's own, go to anybody else.
+    /// Kills its process group, then reads its exit status. The order matters: until the status is
+    /// read, no other process can get the group's number, which is the program's own.
     fn bury(&mut self) {
-        // Fails if the group has only the dead left.
+        // Killing fails if only dead processes are left in the group.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         self.status = self.child.wait().ok();
     }
@@ -283,7 +287,7 @@ impl Drop for Running {
     }
 }
 
-/// A pipe's content as it comes.
+/// Collects the content of a pipe as it comes.
 struct Tail {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,

@@ -1,7 +1,7 @@
-//! Throw-away authorities and certificates, made once a process. Nothing here is ever trusted
-//! but by who is given `ca_file()`.
+//! Temporary authorities and certificates, made once in a process. Only a client that gets
+//! `ca_file()` trusts them.
 //!
-//! Days count from the time of the first use: `leaf(names, -30, -1)` ended yesterday.
+//! Days count from the first use: `leaf(names, -30, -1)` ended yesterday.
 
 use std::fs;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use openssl::x509::{X509, X509Builder, X509Name};
 
 use super::temp::Temp;
 
-/// What the good certificates are for: everything a listener of ours can be called.
+/// The names of the good certificates: every name and address of a listener here.
 const OURS: &[&str] = &["localhost", "site.example", "127.0.0.1", "::1"];
 
 /// The kind of a leaf's key.
@@ -42,26 +42,27 @@ pub struct Authority {
     name: String,
     certificate: X509,
     key: PKey<Private>,
-    /// What a leaf sends after itself: this one and those above it, without the root.
+    /// The chain that a leaf sends after itself: this certificate and those above it, without the
+    /// root.
     sent: Vec<X509>,
     folder: Temp,
 }
 
 impl Authority {
-    /// A root of this name, good for ten years around now.
+    /// Makes a root of this name, valid for ten years around now.
     pub fn new(name: &str) -> Authority {
         let key = make_key(Kind::P256);
         let certificate = sign(&Wanted::authority(name, -3650, 3650), &key, None);
         Authority::of(name, certificate, key, Vec::new())
     }
 
-    /// When it ends, in seconds since 1970.
+    /// Returns the end of its validity, in seconds since 1970.
     pub fn ends_s(&self) -> i64 {
         let since = Asn1Time::from_unix(0).unwrap().diff(self.certificate.not_after()).unwrap();
         i64::from(since.days) * 86_400 + i64::from(since.secs)
     }
 
-    /// An authority below this one, between these days.
+    /// Makes an authority below this one, valid between these days.
     pub fn intermediate(&self, name: &str, from_days: i64, to_days: i64) -> Authority {
         let key = make_key(Kind::P256);
         let certificate = sign(&Wanted::authority(name, from_days, to_days), &key, Some(self));
@@ -70,17 +71,17 @@ impl Authority {
         Authority::of(name, certificate, key, sent)
     }
 
-    /// A certificate for these names and addresses, between these days, on P-256.
+    /// Makes a certificate for these names and addresses, valid between these days, on P-256.
     pub fn leaf(&self, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
         self.leaf_of(Kind::P256, names, from_days, to_days)
     }
 
-    /// The same with a key of this kind.
+    /// Makes one with a key of this kind.
     pub fn leaf_of(&self, kind: Kind, names: &[&str], from_days: i64, to_days: i64) -> Leaf {
         self.leaf_with(make_key(kind), names, from_days, to_days)
     }
 
-    /// The same over a key that is there already.
+    /// Makes one for an existing key.
     pub fn leaf_with(
         &self,
         key: PKey<Private>,
@@ -91,8 +92,8 @@ impl Authority {
         self.issue(key, Wanted::leaf(names, day_s(from_days), day_s(to_days)))
     }
 
-    /// A certificate for these names, good since yesterday, that ends at a given second since
-    /// 1970.
+    /// Makes a certificate for these names that is valid since yesterday and ends at this second
+    /// since 1970.
     pub fn leaf_until(&self, names: &[&str], ends_s: i64) -> Leaf {
         self.issue(make_key(Kind::P256), Wanted::leaf(names, day_s(-1), ends_s))
     }
@@ -103,27 +104,27 @@ impl Authority {
         Leaf { chain, key, ends_s: wanted.to_s }
     }
 
-    /// A certificate without names of a site: it has this common name and, if one is given, this
-    /// address of a person.
+    /// Makes a certificate without names of a site: only with this common name and, if given, this
+    /// e-mail address.
     pub fn leaf_without_names(&self, common: &str, email: Option<&str>) -> Leaf {
         let common = [common];
         let wanted = Wanted { email, ..Wanted::leaf(&common, day_s(-1), day_s(90)) };
         self.issue(make_key(Kind::P256), Wanted { names: &[], ..wanted })
     }
 
-    /// This one's name and key, signed by another, between these days.
+    /// Signs this name and key by another authority, valid between these days.
     pub fn signed_by(&self, other: &Authority, from_days: i64, to_days: i64) -> X509 {
         let wanted = Wanted::authority(&self.name, from_days, to_days);
         sign(&wanted, &self.key, Some(other))
     }
 
-    /// A PEM file with this certificate alone: what a client is to trust. It lives as long as
-    /// this does.
+    /// Writes a PEM file with this certificate, for a client to trust. The file disappears with the
+    /// authority.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
-    /// The certificate itself.
+    /// Returns the certificate.
     pub fn certificate(&self) -> &X509 {
         &self.certificate
     }
@@ -135,7 +136,7 @@ impl Authority {
     }
 }
 
-/// A server's or client's certificate with its key, and the chain that is sent along.
+/// A server's or client's certificate with its key, and the chain that is sent with it.
 #[derive(Clone)]
 pub struct Leaf {
     chain: Vec<X509>,
@@ -144,7 +145,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Signed by its own key.
+    /// Makes a certificate that its own key has signed.
     pub fn self_signed(names: &[&str], from_days: i64, to_days: i64) -> Leaf {
         let key = make_key(Kind::P256);
         let wanted = Wanted::leaf(names, day_s(from_days), day_s(to_days));
@@ -152,37 +153,36 @@ impl Leaf {
         Leaf { chain, key, ends_s: wanted.to_s }
     }
 
-    /// The same, but nothing is sent beyond itself.
+    /// Sends the leaf only.
     pub fn alone(&self) -> Leaf {
         let mut leaf = self.clone();
         leaf.chain.truncate(1);
         leaf
     }
 
-    /// The same, and this is sent too, behind all else.
+    /// Sends this certificate too, after all others.
     pub fn sending(&self, more: &X509) -> Leaf {
         let mut leaf = self.clone();
         leaf.chain.push(more.clone());
         leaf
     }
 
-    /// What is sent: the leaf first, then what signed it, never the root.
+    /// Returns the certificates to send: the leaf first, then its signers, never the root.
     pub fn chain(&self) -> &[X509] {
         &self.chain
     }
 
-    /// Its key.
     pub fn key(&self) -> &PKey<Private> {
         &self.key
     }
 
-    /// When the leaf ends, in seconds since 1970.
+    /// Returns the end of the leaf's validity, in seconds since 1970.
     pub fn ends_s(&self) -> i64 {
         self.ends_s
     }
 
-    /// Writes `NAME.pem` (the chain) and `NAME.key` into a folder, for who is to show it; the key
-    /// is for its owner's eyes alone, as most programs demand.
+    /// Writes `NAME.pem` (the chain) and `NAME.key` into a folder, for the program that presents
+    /// them. Only the owner can read the key, as most programs demand.
     pub fn write(&self, folder: &Temp, name: &str) -> (PathBuf, PathBuf) {
         let mut pem = Vec::new();
         for certificate in &self.chain {
@@ -195,19 +195,18 @@ impl Leaf {
     }
 }
 
-/// The certificates that tests want, made once. Unless said otherwise they are for `localhost`,
-/// `site.example`, `127.0.0.1` and `::1`, good from yesterday for 90 days, on P-256, signed by
-/// the root.
+/// The certificates of the tests, made once. By default they are for `localhost`, `site.example`,
+/// `127.0.0.1` and `::1`, valid from yesterday for 90 days, on P-256, and signed by the root.
 pub struct Set {
-    /// The root that clients of ours trust.
+    /// The root that our clients trust.
     pub authority: Authority,
     /// A root that nobody trusts.
     pub stranger: Authority,
-    /// Nothing wrong.
+    /// Nothing is wrong.
     pub good: Leaf,
-    /// Nothing wrong, with an RSA key.
+    /// Nothing is wrong; its key is RSA.
     pub good_rsa: Leaf,
-    /// Good for another 5 days only.
+    /// Valid for 5 more days.
     pub ending: Leaf,
     /// Ended yesterday.
     pub expired: Leaf,
@@ -215,11 +214,11 @@ pub struct Set {
     pub not_yet: Leaf,
     /// Signed by itself.
     pub self_signed: Leaf,
-    /// For `other.example` alone.
+    /// For `other.example` only.
     pub wrong_name: Leaf,
-    /// Signed by the stranger.
+    /// Signed by `stranger`.
     pub untrusted: Leaf,
-    /// Ended yesterday, and for `other.example` alone.
+    /// Ended yesterday, and for `other.example` only.
     pub expired_wrong_name: Leaf,
     /// Signed by an intermediate, which is sent.
     pub chained: Leaf,
@@ -258,12 +257,12 @@ static SET: LazyLock<Set> = LazyLock::new(|| {
     }
 });
 
-/// The certificates of this process.
+/// Returns the certificates of this process.
 pub fn set() -> &'static Set {
     &SET
 }
 
-/// The file that clients of ours trust: `set().authority`'s.
+/// Returns the file that our clients trust: the certificate of `set().authority`.
 pub fn ca_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| set().authority.ca_file());
     &FILE
@@ -271,7 +270,8 @@ pub fn ca_file() -> &'static Path {
 
 const DAY_S: i64 = 86_400;
 
-/// Seconds since 1970 at the first call; the same ever after, so that ends can be told exactly.
+/// Returns the seconds since 1970 at the first call, always the same, so that ends can be compared
+/// exactly.
 fn now_s() -> i64 {
     static NOW: LazyLock<i64> = LazyLock::new(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -280,7 +280,7 @@ fn now_s() -> i64 {
     *NOW
 }
 
-/// What a certificate is to say.
+/// The content of a certificate.
 struct Wanted<'a> {
     name: &'a str,
     names: &'a [&'a str],
@@ -301,7 +301,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Makes a certificate over this key, signed by `by` or else by the key itself.
+/// Makes a certificate for this key, signed by `by` or else by the key itself.
 fn sign(wanted: &Wanted<'_>, key: &PKey<Private>, by: Option<&Authority>) -> X509 {
     let mut name = X509Name::builder().unwrap();
     name.append_entry_by_nid(Nid::COMMONNAME, wanted.name).unwrap();
@@ -359,8 +359,8 @@ fn time(since_1970_s: i64) -> Asn1Time {
     Asn1Time::from_unix(since_1970_s).unwrap()
 }
 
-/// So many days from now, less a half, in seconds since 1970: a text that tells whole days then tells the
-/// same ones however quick the check is.
+/// Returns the time this many days from now, less half a day, in seconds since 1970. A text in
+/// whole days is then the same however fast the check is.
 fn day_s(days: i64) -> i64 {
     now_s() + days * DAY_S - DAY_S / 2
 }

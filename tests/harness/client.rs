@@ -1,4 +1,4 @@
-//! A plain client on libcurl: for tests that ask what a listener does, without the program.
+//! A plain client on libcurl, for tests that ask what a listener does, without the program.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,50 +7,51 @@ use curl::easy::{Easy, SslVersion};
 
 use super::certs;
 
-/// How long a request may take unless told.
+/// A request may take this long by default.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// curl's number for what went wrong; 0 is nothing.
+    /// curl's error number; 0 if nothing went wrong.
     pub code: u32,
-    /// curl's words for it.
+    /// curl's error text.
     pub error: String,
-    /// The last status, 0 without one.
+    /// The last status; 0 if there was none.
     pub status: u32,
-    /// Every header line of every reply, status lines too, as they came.
+    /// Every header line of every reply as it came, status lines included.
     pub head: Vec<u8>,
     /// The first 64 KiB of the body.
     pub body: Vec<u8>,
-    /// The length of the whole body.
+    /// The length of the whole body, in bytes.
     pub bytes: u64,
-    /// From the start until connected; 0 if that was not told, as the others.
+    /// Time from the start until connected; 0 if curl has not told it, as for the others.
     pub connect: Duration,
-    /// From the start until TLS was done.
+    /// Time from the start until the TLS handshake was done.
     pub tls: Duration,
-    /// From the start until the first byte; until the end if none came.
+    /// Time from the start until the first byte; until the end if none came.
     pub first_byte: Duration,
-    /// From the start to the end.
+    /// Time from the start to the end.
     pub total: Duration,
-    /// How many were followed.
+    /// The number of redirects that were followed.
     pub redirects: u32,
 }
 
 impl Fetched {
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-/// A client that keeps its connections, trusts `certs::ca_file()` alone, follows nothing.
+/// A client that keeps its connections open, trusts only `certs::ca_file()`, and follows no
+/// redirect.
 pub struct Client {
     easy: Easy,
 }
 
 impl Client {
-    /// With a timeout of 20 s.
+    /// Makes a client with a timeout of 20 s.
     pub fn new() -> Client {
         let mut easy = Easy::new();
         easy.proxy("").unwrap();
@@ -60,13 +61,13 @@ impl Client {
         Client { easy }
     }
 
-    /// Another timeout.
+    /// Sets another timeout.
     pub fn timeout(mut self, timeout: Duration) -> Client {
         self.easy.timeout(timeout).unwrap();
         self
     }
 
-    /// Follows up to so many redirects.
+    /// Follows at most this many redirects.
     pub fn follow(mut self, redirects: u32) -> Client {
         self.easy.follow_location(true).unwrap();
         self.easy.max_redirections(redirects).unwrap();
@@ -79,20 +80,20 @@ impl Client {
         self
     }
 
-    /// Posts these bytes.
+    /// Sends these bytes by POST.
     pub fn post(mut self, bytes: &[u8]) -> Client {
         self.easy.post(true).unwrap();
         self.easy.post_fields_copy(bytes).unwrap();
         self
     }
 
-    /// Asks for gzip and unpacks it.
+    /// Asks for gzip, and unpacks it.
     pub fn gzip(mut self) -> Client {
         self.easy.accept_encoding("gzip").unwrap();
         self
     }
 
-    /// Speaks nothing newer than TLS 1.2.
+    /// Speaks at most TLS 1.2.
     pub fn tls12(mut self) -> Client {
         self.easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Tlsv12).unwrap();
         self
@@ -104,13 +105,13 @@ impl Client {
         self
     }
 
-    /// Takes a certificate for any name.
+    /// Accepts a certificate for any name.
     pub fn any_name(mut self) -> Client {
         self.easy.ssl_verify_host(false).unwrap();
         self
     }
 
-    /// Shows this certificate.
+    /// Presents this client certificate.
     pub fn certificate(mut self, chain: &Path, key: &Path) -> Client {
         self.easy.ssl_cert(chain).unwrap();
         self.easy.ssl_key(key).unwrap();
@@ -124,7 +125,7 @@ impl Client {
         self
     }
 
-    /// Fetches a URL; going wrong is an answer too.
+    /// Fetches a URL; an error is a result too.
     pub fn get(&mut self, url: &str) -> Fetched {
         let mut got = Fetched::default();
         self.easy.url(url).unwrap();
@@ -161,7 +162,7 @@ impl Client {
     }
 }
 
-/// Fetches a URL with a client of its own.
+/// Fetches a URL with a new client.
 pub fn get(url: &str) -> Fetched {
     Client::new().get(url)
 }

@@ -1,7 +1,7 @@
-//! A server of another make as a process: started with a log, killed, paused, and gone with the
-//! test process whatever ends that. Statics see no destructor, and a killed test run sees none at
-//! all: so each server has a guard, a shell that reads a pipe of ours. When we are gone the pipe
-//! ends, and the guard stops the server and removes its folder.
+//! Runs a foreign server as a process: starts it with a log, kills it, pauses it, and stops it when
+//! the test process ends, however that happens. Statics are never dropped, and a killed test run
+//! drops nothing. So each server has a guard: a shell that reads a pipe of ours. The pipe closes
+//! when we end; then the guard stops the server and removes its folder.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::eventually;
 
-/// How long a server may take to end once told.
+/// A server may take this long to end.
 const ENDING: Duration = Duration::from_secs(10);
 
 /// Waits for the end of its input, stops process `$2` by signal `$1`, by KILL if that takes too
@@ -30,7 +30,7 @@ kill -s KILL "$2"
 rm -rf -- "$3"
 "#;
 
-/// Who acts when the test process is gone, however it went; not if this is dropped before.
+/// Cleans up when the test process ends, however that happens. Dropping it before cancels that.
 pub struct Guard(Child);
 
 impl Guard {
@@ -42,8 +42,8 @@ impl Guard {
     fn new(signal: &str, pid: &str, folder: &Path) -> Guard {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", GUARD, "guard", signal, pid]).arg(folder).stdin(Stdio::piped());
-        // Without our output, whose reader would wait for its end; and of its own group, lest
-        // Ctrl-C takes the guard before what it guards.
+        // The guard has no output of ours, whose reader would wait for its end, and a process group
+        // of its own, so that Ctrl-C does not end it before the server.
         command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         Guard(command.spawn().unwrap())
     }
@@ -56,7 +56,7 @@ impl Drop for Guard {
     }
 }
 
-/// One life of a server; stopped on drop.
+/// One run of a server; dropping it stops the server.
 pub struct Daemon {
     child: Child,
     _guard: Guard,
@@ -65,9 +65,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it, its output appended to a log. `end` is the signal that stops it with all below
-    /// it: SIGQUIT for PostgreSQL, SIGKILL for what has no children. When the test process ends before it, it is
-    /// stopped, and the folder goes with it.
+    /// Starts a server that appends its output to a log. `end` is the signal that stops it and its
+    /// children: SIGQUIT for PostgreSQL, SIGKILL for a server without children. If the test process
+    /// ends first, the server is stopped and its folder removed.
     #[track_caller]
     pub fn start(mut command: Command, end: Signal, log: &Path, folder: &Path) -> Daemon {
         let out = File::options().create(true).append(true).open(log).unwrap();
@@ -80,8 +80,8 @@ impl Daemon {
         Daemon { child, _guard, end, log: log.to_owned() }
     }
 
-    /// Waits until it answers. Panics with its log if that does not come by the deadline, or if
-    /// it ends instead.
+    /// Waits until the server answers. Panics with its log if the deadline passes or the server
+    /// ends first.
     #[track_caller]
     pub fn await_answer(&mut self, deadline: Duration, mut answers: impl FnMut() -> bool) {
         let start = Instant::now();
@@ -95,17 +95,17 @@ impl Daemon {
         }
     }
 
-    /// Its process number.
+    /// Returns its process number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Stops all of its processes where they stand (SIGSTOP).
+    /// Pauses all of its processes (SIGSTOP).
     pub fn pause(&self) {
         self.signal_all(Signal::STOP);
     }
 
-    /// Lets them go on.
+    /// Continues its processes.
     pub fn resume(&self) {
         self.signal_all(Signal::CONT);
     }
@@ -116,7 +116,7 @@ impl Daemon {
     }
 
     fn kill_all(&mut self) {
-        // While it stands still it makes no children, and those that end keep their numbers.
+        // A paused process starts no children, and its dead children keep their numbers.
         signal(self.child.id(), Signal::STOP);
         let children = descendants(self.child.id());
         for pid in &children {
@@ -127,7 +127,7 @@ impl Daemon {
         eventually(ENDING, "the server's children gone", || !children.iter().any(|p| alive(*p)));
     }
 
-    /// The process first, then those below it.
+    /// Returns the process, then its descendants.
     fn signal_all(&self, what: Signal) {
         signal(self.child.id(), what);
         for pid in descendants(self.child.id()) {
@@ -156,16 +156,16 @@ impl Drop for Daemon {
 
 fn signal(pid: u32, what: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
-    // One that has just ended takes none.
+    // A process that has just ended takes no signal.
     let _ = kill_process(pid, what);
 }
 
-/// The processes below one, in no order.
+/// Returns the descendants of a process, in no order.
 fn descendants(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // PID (NAME) STATE PARENT …, and the name may hold anything.
+        // The line is `PID (NAME) STATE PARENT …`, and the name may hold any character.
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         if let (Some(pid), Some(Ok(parent))) = (pid, parent.map(str::parse::<u32>)) {
@@ -182,17 +182,17 @@ fn descendants(root: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// Whether a process is there and not a zombie that its adopter has yet to bury.
+/// Tells if a process exists and is no zombie.
 pub fn alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// A port of 127.0.0.1 that is free, and stays so for a server that is restarted on it: below
-/// those that the system gives to clients and to port 0, and given once a process.
+/// Returns a free port of 127.0.0.1 for a server that is restarted on it. It is below the ports
+/// that the system gives to clients and to port 0, and is returned once in a process.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test processes on one network begin at different places.
+    // Test processes on one network start at different ports.
     let first = u16::try_from(std::process::id() % 10_000).unwrap();
     for _ in 0..10_000 {
         let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000) % 10_000;
@@ -203,7 +203,7 @@ pub fn free_port() -> u16 {
     panic!("no free port from 20000 to 29999");
 }
 
-/// A word that nobody else has: 16 hexadecimal digits.
+/// Returns a random word of 16 hexadecimal digits.
 pub fn random() -> String {
     let mut bytes = [0; 8];
     rand_bytes(&mut bytes).unwrap();

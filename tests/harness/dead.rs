@@ -1,5 +1,5 @@
-//! Addresses where no reply will ever come from, each in its own way. They are held until
-//! dropped, so that nobody else gets the port.
+//! Addresses that never reply, each in its own way. The port stays taken until the address is
+//! dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::listen;
 
-/// A connect over `lo` that takes longer than this is not going to be answered.
+/// A connect over `lo` that takes longer than this gets no answer.
 const ANSWERED: Duration = Duration::from_millis(300);
 
 /// An address without a server.
@@ -21,17 +21,17 @@ pub struct Dead {
 }
 
 impl Dead {
-    /// Where nobody answers.
+    /// Returns the address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A URL there.
+    /// Returns an HTTP URL of the address.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// The same with https.
+    /// Returns an HTTPS URL of the address.
     pub fn https_url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
@@ -45,14 +45,14 @@ pub fn refused() -> Dead {
     Dead { address, _bound: Some(socket), _listening: None, _waiting: Vec::new() }
 }
 
-/// Connects, and never says a word: the kernel answers, and nobody accepts.
+/// Connects, and never sends a byte: the kernel answers, and nobody accepts.
 pub fn silent() -> Dead {
     let socket = listen((Ipv4Addr::LOCALHOST, 0).into(), 1024);
     let address = socket.local_addr().unwrap();
     Dead { address, _bound: None, _listening: Some(socket), _waiting: Vec::new() }
 }
 
-/// Never answers a connect, as a host that is gone: the backlog is full.
+/// Never answers a connect, like a host that is off: the backlog is full.
 pub fn full() -> Dead {
     let socket = listen((Ipv4Addr::LOCALHOST, 0).into(), 0);
     let address = socket.local_addr().unwrap();

@@ -1,8 +1,7 @@
-//! A name server of the smallest kind: UDP on port 53 of a loopback address of its own, and a
-//! table of answers by name and type that can be changed while it serves. It knows of nothing else,
-//! and says so (NXDOMAIN), unless it is told what to say to all other questions; of a name it knows
-//! it has no record of another type. A test that wants it is alone on its network, and may bind port
-//! 53 there.
+//! A small name server: UDP on port 53 of a loopback address of its own, with a table of answers by
+//! name and type that can change while it serves. For other names it answers NXDOMAIN, or what
+//! `otherwise` sets; for another type of a known name it answers that there is no record. Its test
+//! runs in a network namespace, so it may bind port 53.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -11,52 +10,52 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often it looks whether it is to end.
+/// The server checks this often if it must stop.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A question's type: an IPv4 address.
+/// The type of a question for an IPv4 address.
 pub const A: [u8; 2] = [0, 1];
-/// The same for IPv6.
+/// The type of a question for an IPv6 address.
 pub const AAAA: [u8; 2] = [0, 28];
 
-/// What it says to a question.
+/// The answer to a question.
 #[derive(Debug, Clone, Copy)]
 pub enum Says {
-    /// This address.
+    /// Answers with this address.
     Address(IpAddr),
-    /// The name has no such record.
+    /// Answers that the name has no such record.
     Nothing,
-    /// A code of failure: 2 is SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
+    /// Answers with an error code: 2 is SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
     Code(u8),
-    /// No word.
+    /// Answers nothing.
     Silence,
-    /// The same after a while, with this address.
+    /// Answers with this address after a delay.
     Late(Duration, IpAddr),
 }
 
-/// Answers by name and type, and to whatever else is asked.
+/// Answers by name and type, and the answer to everything else.
 struct Table {
     known: HashMap<(String, [u8; 2]), Says>,
     otherwise: Says,
 }
 
-/// The server; stopped on drop.
+/// The server; dropping it stops it.
 pub struct Dns {
     address: Ipv4Addr,
     table: Arc<Mutex<Table>>,
-    /// Its thread holds another; when ours is gone it ends.
+    /// The thread holds a second reference, and ends when ours is gone.
     alive: Option<Arc<()>>,
     serving: Option<JoinHandle<()>>,
 }
 
 impl Dns {
-    /// One that knows no name.
+    /// Starts a server that knows no name.
     pub fn start() -> Dns {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         Dns::at(Ipv4Addr::new(127, 0, 53, NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// The same at an address of this machine.
+    /// Starts it at an address of this machine.
     pub fn at(address: Ipv4Addr) -> Dns {
         let socket = UdpSocket::bind((address, 53)).unwrap();
         socket.set_read_timeout(Some(PAUSE)).unwrap();
@@ -87,12 +86,12 @@ impl Dns {
         Dns { address, table, alive: Some(alive), serving: Some(serving) }
     }
 
-    /// A name it knows from now on, or knows better.
+    /// Sets the address of a name.
     pub fn set(&self, name: &str, address: Ipv4Addr) -> &Dns {
         self.says(name, A, Says::Address(address.into())).says(name, AAAA, Says::Nothing)
     }
 
-    /// What it says from now on to a question of that type about a name.
+    /// Sets the answer to questions of this type about a name.
     pub fn says(&self, name: &str, kind: [u8; 2], says: Says) -> &Dns {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.known.insert((name.to_owned(), kind), says);
@@ -100,13 +99,13 @@ impl Dns {
         self
     }
 
-    /// What it says from now on to all questions that it was told nothing of.
+    /// Sets the answer to all questions that have none.
     pub fn otherwise(&self, says: Says) -> &Dns {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).otherwise = says;
         self
     }
 
-    /// What it says from now on to every question, whatever it knew.
+    /// Sets the answer to every question, known names included.
     pub fn always(&self, says: Says) -> &Dns {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         *table = Table { known: HashMap::new(), otherwise: says };
@@ -114,7 +113,7 @@ impl Dns {
         self
     }
 
-    /// What an `/etc/resolv.conf` says that leads here.
+    /// Returns an `/etc/resolv.conf` that names this server.
     pub fn resolv_conf(&self) -> String {
         format!("nameserver {}\n", self.address)
     }
@@ -129,7 +128,7 @@ impl Drop for Dns {
     }
 }
 
-/// The reply to one question, and after what time; none to what is none.
+/// Builds the reply to one question, and its delay; `None` if the message is no question.
 fn answer(message: &[u8], table: &Table) -> Option<(Vec<u8>, Duration)> {
     let (head, rest) = message.split_at_checked(12)?;
     let (mut labels, mut at) = (Vec::new(), 0);
@@ -137,7 +136,7 @@ fn answer(message: &[u8], table: &Table) -> Option<(Vec<u8>, Duration)> {
         labels.push(String::from_utf8_lossy(rest.get(at + 1..=at + length)?).to_lowercase());
         at += 1 + length;
     }
-    // The name's end, type and class.
+    // After the name: type and class.
     let question = rest.get(..at + 5)?;
     let kind = [question[at + 1], question[at + 2]];
     let says = table.known.get(&(labels.join("."), kind)).copied().unwrap_or(table.otherwise);
@@ -148,12 +147,13 @@ fn answer(message: &[u8], table: &Table) -> Option<(Vec<u8>, Duration)> {
         Says::Code(code) => (code, None, Duration::ZERO),
         Says::Silence => return None,
     };
-    // An answer, recursion available.
+    // Flags: an answer, recursion available.
     let flags = [0x81, 0x80 | code];
     let counts = [0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0];
     let mut reply = [&head[..2], &flags, &counts, question].concat();
     if let Some(address) = address {
-        // The name above, its type, IN, an hour to live: whoever keeps it that long is found out.
+        // The record: a pointer to the name, type, class IN, a lifetime of an hour. A client that
+        // caches it so long is found out.
         reply.extend([0xc0, 12, kind[0], kind[1], 0, 1, 0, 0, 0x0e, 0x10, 0]);
         match address {
             IpAddr::V4(address) => {

@@ -1,5 +1,5 @@
-//! A server that speaks first, as those of mail do: pieces of a greeting with pauses before them,
-//! then it closes or holds still. It notes whether a client has said anything.
+//! A server that speaks first, as mail servers do: it sends pieces of a greeting with pauses before
+//! them, then closes or stays silent. It counts the bytes that clients have sent.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::tls::Tls;
 
-/// What is said to a client.
+/// A greeting.
 #[derive(Clone, Default)]
 pub struct Greeting {
     pieces: Vec<(Duration, Vec<u8>)>,
@@ -18,30 +18,30 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// Nothing, and it holds still.
+    /// Sends nothing, and stays silent.
     pub fn silence() -> Greeting {
         Greeting::default()
     }
 
-    /// These bytes.
+    /// Sends these bytes.
     pub fn of(bytes: impl Into<Vec<u8>>) -> Greeting {
         Greeting::silence().then(Duration::ZERO, bytes)
     }
 
-    /// More of them after a pause.
+    /// Sends more bytes after a pause.
     pub fn then(mut self, pause: Duration, bytes: impl Into<Vec<u8>>) -> Greeting {
         self.pieces.push((pause, bytes.into()));
         self
     }
 
-    /// Then it closes.
+    /// Closes at the end.
     pub fn closes(mut self) -> Greeting {
         self.closes = true;
         self
     }
 }
 
-/// The server; stopped on drop.
+/// The server; dropping it stops it.
 pub struct Greeter {
     address: SocketAddr,
     heard: Arc<AtomicUsize>,
@@ -50,7 +50,7 @@ pub struct Greeter {
 }
 
 impl Greeter {
-    /// One that says this to everybody, over TLS if that is given.
+    /// Starts a server with this greeting, over TLS if that is given.
     pub fn start(greeting: Greeting, tls: Option<&Tls<'_>>) -> Greeter {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -78,17 +78,16 @@ impl Greeter {
         Greeter { address, heard, stop, serving: Some(serving) }
     }
 
-    /// `tcp://` and where it is.
+    /// Returns its address as a `tcp://` URL.
     pub fn url(&self) -> String {
         format!("tcp://{}", self.address)
     }
 
-    /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Bytes that clients have said, in all.
+    /// Returns the number of bytes that clients have sent.
     pub fn heard(&self) -> usize {
         self.heard.load(Ordering::Relaxed)
     }
@@ -97,7 +96,7 @@ impl Greeter {
 impl Drop for Greeter {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // It looks when somebody comes.
+        // The thread checks the flag when somebody connects.
         drop(TcpStream::connect(self.address));
         if let Some(serving) = self.serving.take() {
             let _ = serving.join();

@@ -1,5 +1,5 @@
-//! A server that speaks HTTP/2 over TLS, and HTTP/1.1 if it is told to. It reads frames and no
-//! headers, which is enough to see whether a client can do it, and answers each request as told.
+//! A server that speaks HTTP/2 over TLS, and HTTP/1.1 if asked to. It reads frames but no headers,
+//! which is enough to see if a client speaks it, and answers each request as scripted.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use super::certs::Leaf;
 use super::tls::Tls;
 use super::wire::{Wire, close};
 
-/// What a client says first.
+/// The first bytes of a client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames.
 const DATA: u8 = 0;
@@ -24,40 +24,40 @@ const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
-/// Flags: the last frame of a stream, or an acknowledgement; the headers end here.
+/// Flags: end of the stream, or acknowledgement; end of the headers.
 const END: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
-    /// 200 with the body.
+    /// Sends 200 with the body.
     Reply,
-    /// The same, and then the connection takes no more requests (GOAWAY), but stays open.
+    /// Sends 200 with the body, then refuses further requests (GOAWAY) on the open connection.
     LastReply,
-    /// The same, and then a question that nobody has to answer at once (PING).
+    /// Sends 200 with the body, then a PING, which the client need not answer at once.
     ReplyAndPing,
-    /// After so long the stream is reset, with this error (RFC 9113, 7).
+    /// Resets the stream after this time, with this error (RFC 9113, section 7).
     Reset(u32, Duration),
-    /// After so long the connection takes no requests, this one included (GOAWAY).
+    /// Refuses all requests after this time, this one included (GOAWAY).
     GoAway(Duration),
-    /// After so long the connection is closed.
+    /// Closes the connection after this time.
     Close(Duration),
 }
 
-/// The error of a stream that was not begun with.
+/// The error of a stream that the server has not processed.
 pub const REFUSED_STREAM: u32 = 7;
-/// The error of a stream that wants another version of HTTP.
+/// The error of a stream that needs HTTP/1.1.
 pub const HTTP_1_1_REQUIRED: u32 = 13;
 
-/// The server; stopped on drop.
+/// The server; dropping it stops it.
 pub struct Http2 {
     address: SocketAddr,
     socket: Arc<TcpListener>,
     site: Arc<Site>,
 }
 
-/// What all its connections share.
+/// State that all connections share.
 struct Site {
     tls: SslAcceptor,
     body: &'static str,
@@ -67,13 +67,14 @@ struct Site {
 }
 
 impl Http2 {
-    /// On 127.0.0.1, with this certificate, HTTP/2 alone; every reply is 200 with this body.
+    /// Listens on 127.0.0.1 with this certificate, for HTTP/2 only; every reply is 200 with this
+    /// body.
     pub fn start(leaf: &Leaf, body: &'static str) -> Http2 {
         Http2::answering(&Tls::new(leaf).speaking(b"\x02h2"), body, [Answer::Reply])
     }
 
-    /// The same, with these answers in turn, and the last one ever after. TLS says which versions
-    /// are spoken; HTTP/1.1 has no answer but 200.
+    /// Listens in the same way, with these answers in turn and the last one for all further
+    /// requests. TLS decides the versions; over HTTP/1.1 every answer is 200.
     pub fn answering(
         tls: &Tls<'_>,
         body: &'static str,
@@ -86,7 +87,7 @@ impl Http2 {
         let address = socket.local_addr().unwrap();
         let (accepting, to) = (Arc::clone(&socket), Arc::clone(&site));
         thread::spawn(move || {
-            // Ends when the socket is shut.
+            // Accepting ends when the socket is shut down.
             while let Ok((stream, _)) = accepting.accept() {
                 let site = Arc::clone(&to);
                 site.connections.fetch_add(1, Ordering::SeqCst);
@@ -94,10 +95,10 @@ impl Http2 {
                     let stream = Arc::new(stream);
                     if let Ok(mut tls) = site.tls.accept(Wire::new(Arc::clone(&stream))) {
                         let is_2 = tls.ssl().selected_alpn_protocol() == Some(b"h2");
-                        // A client that leaves ends it.
+                        // A client that leaves ends its connection.
                         let _ = if is_2 { site.serve(&mut tls) } else { site.old(&mut tls) };
                     }
-                    // What was said last has to reach it.
+                    // The last bytes must reach the client.
                     close(&stream);
                 });
             }
@@ -105,17 +106,17 @@ impl Http2 {
         Http2 { address, socket, site }
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of connections that were accepted.
     pub fn connections(&self) -> usize {
         self.site.connections.load(Ordering::SeqCst)
     }
 
-    /// How many requests have come.
+    /// Returns the number of requests.
     pub fn requests(&self) -> usize {
         self.site.requests.load(Ordering::SeqCst)
     }
@@ -135,7 +136,7 @@ impl Site {
         next.unwrap()
     }
 
-    /// HTTP/1.1.
+    /// Serves HTTP/1.1.
     fn old(&self, stream: &mut (impl Read + Write)) -> std::io::Result<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -194,13 +195,13 @@ impl Site {
     }
 
     fn reply(&self, stream: &mut impl Write, id: u32) -> std::io::Result<()> {
-        // 0x88 is `:status: 200` of the table that both sides know.
+        // 0x88 is `:status: 200` in the static table.
         say(stream, HEADERS, END_HEADERS, id, &[0x88])?;
         say(stream, DATA, END, id, self.body.as_bytes())
     }
 }
 
-/// Takes no streams after that one.
+/// Accepts no streams after this one.
 fn go_away(stream: &mut impl Write, last: u32) -> std::io::Result<()> {
     say(stream, GO_AWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
 }

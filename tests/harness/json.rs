@@ -1,9 +1,9 @@
-//! Reading JSON in tests: a field by its name, loudly when it is not what the test takes it for.
-//! Absent and null are the same, as in the record.
+//! Reads JSON in tests: a field by its name, with a panic if it has another type. Absent and null
+//! are the same, as in the record.
 
 use miniserde::json::{self, Number, Value};
 
-/// One JSON value.
+/// Parses one JSON value.
 #[track_caller]
 pub fn parse(text: &str) -> Value {
     match json::from_str(text) {
@@ -12,7 +12,7 @@ pub fn parse(text: &str) -> Value {
     }
 }
 
-/// One JSON value a line; empty lines are skipped.
+/// Parses one JSON value in each line; skips empty lines.
 #[track_caller]
 pub fn lines(text: &str) -> Vec<Value> {
     let mut values = Vec::new();
@@ -22,30 +22,30 @@ pub fn lines(text: &str) -> Vec<Value> {
     values
 }
 
-/// The fields of an object. Every method but `has` panics, with the object, if the field is
-/// absent or of another type.
+/// The fields of an object. If the field is absent or of another type, every method but `has`
+/// panics, with the object.
 pub trait Fields {
-    /// The field, or `None` if it is absent or null.
+    /// Returns the field, or `None` if it is absent or null.
     fn field(&self, name: &str) -> Option<&Value>;
 
-    /// Whether the field is there and not null.
+    /// Tells if the field is present and not null.
     fn has(&self, name: &str) -> bool {
         self.field(name).is_some()
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     fn int(&self, name: &str) -> i64;
 
-    /// Any number.
+    /// Returns any number.
     fn number(&self, name: &str) -> f64;
 
-    /// A text.
+    /// Returns a text.
     fn text(&self, name: &str) -> &str;
 
-    /// A truth value.
+    /// Returns a boolean.
     fn flag(&self, name: &str) -> bool;
 
-    /// An array's items.
+    /// Returns the items of an array.
     fn list(&self, name: &str) -> &[Value];
 }
 

@@ -1,9 +1,9 @@
-//! Apache Kafka, the real one: one broker from its jars, on the loopback interface alone, with
-//! doors of every kind.
+//! Runs a real Apache Kafka: one broker from its jars, on the loopback interface only, with a
+//! listener of every kind.
 //!
-//! A test that wants a topic takes a `Kafka::topic(partitions)`: all of a process stand on one
-//! broker, or on that of `KAFKA_BROKERS` (no TLS, no password). A test that stops its broker, or
-//! goes by another door than the plain one, uses a broker of ours, whatever that variable says.
+//! A test that needs a topic calls `Kafka::topic(partitions)`: all of a process share one broker,
+//! or that of `KAFKA_BROKERS` (no TLS, no password). A test that stops its broker, or uses another
+//! listener than the plain one, starts a broker of its own, whatever that variable says.
 //!
 //! ```
 //! let topic = Kafka::topic(3);
@@ -27,40 +27,40 @@ use super::daemon::{Daemon, Guard, free_port, random};
 use super::kcat::{Kcat, Record};
 use super::temp::Temp;
 
-/// Who may do anything, by password as by certificate.
+/// The user with all rights, by password or by certificate.
 pub const USER: &str = "sitewatch";
-/// Who may do nothing until `Kafka::allow` says otherwise.
+/// The user without rights until `Kafka::allow` grants some.
 pub const GUEST: &str = "guest";
-/// The password of both. A word that must not stand in any log.
+/// The password of both users. It must never appear in a log.
 pub const PASSWORD: &str = "hush-kafka";
 
-/// How long a broker may take to start: 3 s alone, 70 s were seen beside 30 busy processes.
+/// A broker may take this long to start: 3 s alone, up to 70 s beside 30 busy processes.
 const STARTING: Duration = Duration::from_secs(180);
 
-/// A broker's listeners, each on a port of its own. Certificates are those of `certs::set()`.
+/// A listener of a broker, on a port of its own. Certificates are those of `certs::set()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// Neither TLS nor a password; who comes in may do anything.
+    /// Neither TLS nor a password; every client has all rights.
     Plain,
-    /// TLS with the good certificate; who comes in may do anything.
+    /// TLS with the good certificate; every client has all rights.
     Tls,
-    /// TLS that demands a certificate of `set().authority`; its common name is the user's.
+    /// TLS with a client certificate of `set().authority`, whose common name is the user.
     Mutual,
     /// TLS and a password: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     Sasl,
-    /// The same with a certificate for another name.
+    /// As before, with a server certificate for another name.
     Misnamed,
 }
 
-/// The broker's number, which is its controller's too: `node.id`.
+/// The `node.id` of the broker, which is its own controller.
 const NODE: i32 = 1;
 
 const DOORS: [Door; 5] = [Door::Plain, Door::Tls, Door::Mutual, Door::Sasl, Door::Misnamed];
 
 /// The settings of every broker, besides its addresses and folders. Its session with its own
-/// controller is longer than any test pauses it and than a loaded machine keeps it waiting: with a
-/// session of one second a broker that merely waited for the processor was shut out, and named no
-/// leader to anybody.
+/// controller is longer than any pause in a test and than the delays of a busy machine: with a
+/// session of one second a broker that only waited for the processor was shut out, and no client
+/// found a leader.
 const SETTINGS: &str = "\
 process.roles=broker,controller
 node.id=1
@@ -86,7 +86,7 @@ listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=([^,]+).*$/$1/
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 ";
 
-/// A broker with its own data. Stopped on drop, and when the test process ends without that.
+/// A broker with its own data. It stops when dropped, and when the test process ends before that.
 pub struct Kafka {
     daemon: Option<Daemon>,
     ports: Vec<u16>,
@@ -94,19 +94,19 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// A broker of its own: some 3 s, and 250 MB of memory.
+    /// Starts a broker: takes about 3 s and 250 MB of memory.
     #[track_caller]
     pub fn start() -> Kafka {
         Kafka::with_settings("")
     }
 
-    /// The same with further lines for its properties, such as `broker.session.timeout.ms=1000`.
+    /// Starts one with further lines in its properties, such as `broker.session.timeout.ms=1000`.
     #[track_caller]
     pub fn with_settings(settings: &str) -> Kafka {
         let folder = Temp::new();
         let data = folder.join("data");
         run(Command::new("/bin/cp").arg("-r").arg(TEMPLATE.0.join("data")).arg(&data));
-        // The template is of one cluster, and brokers of one process are of several.
+        // The template has one cluster, but the brokers of a process have different ones.
         let marks = fs::read_to_string(data.join("meta.properties")).unwrap();
         let marks = marks.lines().filter(|line| !line.starts_with("cluster.id="));
         let marks = marks.fold(String::new(), |text, line| text + line + "\n");
@@ -119,13 +119,13 @@ impl Kafka {
         made
     }
 
-    /// The broker of this process, made at the first call.
+    /// Returns the shared broker of this process, and starts it at the first call.
     pub fn shared() -> &'static Kafka {
         static SHARED: LazyLock<Kafka> = LazyLock::new(Kafka::start);
         &SHARED
     }
 
-    /// A new, empty topic on the shared broker, or on those of `KAFKA_BROKERS`.
+    /// Makes a new, empty topic on the shared broker, or on those of `KAFKA_BROKERS`.
     #[track_caller]
     pub fn topic(partitions: i32) -> Topic {
         let brokers = std::env::var("KAFKA_BROKERS");
@@ -136,17 +136,17 @@ impl Kafka {
         topic
     }
 
-    /// Where its plain door is: `127.0.0.1:PORT`.
+    /// Returns the address of its plain listener: `127.0.0.1:PORT`.
     pub fn brokers(&self) -> String {
         self.door(Door::Plain)
     }
 
-    /// Where that door is.
+    /// Returns the address of a listener.
     pub fn door(&self, door: Door) -> String {
         format!("127.0.0.1:{}", self.ports[door as usize])
     }
 
-    /// kcat before its plain door.
+    /// Returns kcat for its plain listener.
     pub fn kcat(&self) -> Kcat {
         Kcat::new(&self.brokers())
     }
@@ -154,18 +154,18 @@ impl Kafka {
     /// Makes a topic.
     ///
     /// # Errors
-    /// Kafka's number for what is wrong; 36: there is one of this name.
+    /// Kafka's error number; 36: a topic of this name exists.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), i16> {
         admin::create(&self.brokers(), name, partitions)
     }
 
-    /// Lets all clients of this name send so many bytes a second; none: as many as they like.
+    /// Limits the clients of this name to so many bytes a second; `None` removes the limit.
     #[track_caller]
     pub fn limit(&self, client: &str, rate: Option<f64>) {
         admin::limit(&self.brokers(), client, rate).unwrap();
     }
 
-    /// Takes every right to something from a user.
+    /// Revokes every right of a user to an object.
     #[track_caller]
     pub fn forbid(&self, user: &str, what: Resource<'_>) {
         admin::forbid(&self.brokers(), user, what).unwrap();
@@ -174,62 +174,63 @@ impl Kafka {
     /// Removes a topic.
     ///
     /// # Errors
-    /// Kafka's number for what is wrong; 3: there is none of this name.
+    /// Kafka's error number; 3: no topic has this name.
     pub fn delete_topic(&self, name: &str) -> Result<(), i16> {
         admin::delete(&self.brokers(), name)
     }
 
-    /// Gives a user (`GUEST`, or a certificate's common name) a right.
+    /// Grants a right to a user (`GUEST`, or the common name of a certificate).
     #[track_caller]
     pub fn allow(&self, user: &str, what: Resource<'_>, right: Right) {
         admin::allow(&self.brokers(), user, what, right).unwrap();
     }
 
-    /// Kills it where it stands. What it has acknowledged is there after `restart`.
+    /// Kills it. Records that it has acknowledged are there after `restart`.
     pub fn stop_hard(&mut self) {
         self.daemon.take().unwrap().kill();
     }
 
-    /// Starts it again on the same ports and data; kills it before if it still runs.
+    /// Starts it again on the same ports and data; kills it first if it still runs.
     #[track_caller]
     pub fn restart(&mut self) {
         self.daemon = None;
         self.run(true);
     }
 
-    /// Stops it where it stands: connections stay and nothing is answered.
+    /// Pauses it: connections stay open, and nothing is answered.
     pub fn pause(&self) {
         self.daemon.as_ref().unwrap().pause();
     }
 
-    /// Lets it go on.
+    /// Continues it.
     pub fn resume(&self) {
         self.daemon.as_ref().unwrap().resume();
     }
 
-    /// The file that holds the records of a partition.
+    /// Returns the file that holds the records of a partition.
     pub fn log_file(&self, topic: &str, partition: i32) -> PathBuf {
         self.folder.join("data").join(format!("{topic}-{partition}/{:020}.log", 0))
     }
 
-    /// Kills it and takes the last batch of a partition out of its log, as a power cut may.
+    /// Kills it, and removes the last batch of a partition from its log, as a power cut may.
     #[track_caller]
     pub fn cut_log(&mut self, topic: &str, partition: i32) {
         self.stop_hard();
-        // Of a batch that is not whole nothing is left.
+        // A batch that is not complete is removed.
         let file = fs::OpenOptions::new().write(true).open(self.log_file(topic, partition));
         let file = file.unwrap();
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
         self.restart();
     }
 
-    /// What it has logged until now, warnings and worse.
+    /// Returns its log until now: warnings and errors.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
-    /// Starts it and waits till it answers. With `again` it was killed before: its controller has
-    /// to forget that life, or else it refuses the new one until the old session ends.
+    /// Starts it, and waits until it answers. `again` says that it was killed before: then its
+    /// controller must forget the old session, or it refuses the new one until the old one times
+    /// out.
     #[track_caller]
     fn run(&mut self, again: bool) {
         let mut command = java("kafka.Kafka", &self.folder);
@@ -246,19 +247,18 @@ impl Kafka {
     }
 }
 
-/// A topic that nobody else has; gone on drop.
+/// A topic of one test; dropping it removes it.
 pub struct Topic {
     name: String,
     brokers: String,
 }
 
 impl Topic {
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its brokers, parted by commas.
+    /// Returns its brokers, separated by commas.
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
@@ -269,13 +269,13 @@ impl Topic {
         self.kcat().produce(&self.name, &[(key, payload)]).unwrap();
     }
 
-    /// All that it holds now; by offset within a partition.
+    /// Returns all of its records, by offset within a partition.
     #[track_caller]
     pub fn consume(&self) -> Vec<Record> {
         self.kcat().consume(&self.name).unwrap()
     }
 
-    /// kcat towards its brokers.
+    /// Returns kcat for its brokers.
     pub fn kcat(&self) -> Kcat {
         Kcat::new(&self.brokers)
     }
@@ -293,7 +293,7 @@ impl Drop for Topic {
     }
 }
 
-/// A broker's settings; the last port is the controller's.
+/// Returns the settings of a broker; the last port is the controller's.
 fn properties(folder: &Temp, ports: &[u16]) -> String {
     let set = certs::set();
     let server = |name: &str, leaf: &certs::Leaf| {
@@ -336,8 +336,8 @@ fn properties(folder: &Temp, ports: &[u16]) -> String {
     text
 }
 
-/// Formatted data with the users in it, from which every broker starts; made once a process,
-/// since it costs a start of Java.
+/// Returns the folder with formatted data and the users, from which every broker starts. It is made
+/// once in a process, since it takes a start of Java.
 static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     let folder = Temp::new();
     let ports: Vec<u16> = (1..=DOORS.len() as u16 + 1).collect();
@@ -355,17 +355,17 @@ static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     (folder, guard)
 });
 
-/// A name of a cluster: 22 letters of base64.
+/// Returns a random cluster name: 22 letters of base64.
 fn cluster() -> String {
     let mut bytes = [0; 16];
     rand_bytes(&mut bytes).unwrap();
-    // A leading `-` would be taken for an option.
+    // Java would take a leading `-` for an option.
     bytes[0] = 0;
     encode_block(&bytes).replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()
 }
 
-/// Java with Kafka's jars, small and quick to start. Libraries that it unpacks, and leaves there
-/// when it is killed, go into this folder.
+/// Runs Java with Kafka's jars, small and fast to start. It unpacks libraries, and leaves them when
+/// killed: they go into this folder.
 fn java(class: &str, folder: &Temp) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]);
@@ -375,7 +375,7 @@ fn java(class: &str, folder: &Temp) -> Command {
     command
 }
 
-/// Where Kafka's jars are.
+/// Returns the folder of Kafka's jars.
 static JARS: LazyLock<String> = LazyLock::new(|| {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/kafka");
     let done = Command::new(script).output().unwrap();

@@ -1,6 +1,6 @@
-//! kcat, a stranger to our library, as producer and consumer. Keys and payloads are bytes of any
-//! kind. SCRAM is not for it: Debian 12's stands on librdkafka 2.0.2, whose nonce Kafka 4 refuses
-//! (confluentinc/librdkafka#4895).
+//! Runs kcat, which shares no code with the library, as producer and consumer. Keys and payloads
+//! are any bytes. It cannot use SCRAM: Debian 12's kcat has librdkafka 2.0.2, whose nonce Kafka 4
+//! refuses (confluentinc/librdkafka#4895).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,33 +8,30 @@ use std::thread;
 
 use super::daemon::random;
 
-/// A record as kcat has read it; what was null is empty.
+/// A record that kcat has read; null is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its partition, from 0.
     pub partition: i32,
-    /// Its place there, from 0.
+    /// Its offset in the partition, from 0.
     pub offset: i64,
-    /// Its key.
     pub key: Vec<u8>,
-    /// Its payload.
     pub payload: Vec<u8>,
 }
 
-/// kcat towards some brokers.
+/// A kcat for some brokers.
 #[derive(Debug, Clone)]
 pub struct Kcat {
     args: Vec<String>,
 }
 
 impl Kcat {
-    /// Without TLS, unless `set` says otherwise.
+    /// Connects without TLS, unless `set` says otherwise.
     pub fn new(brokers: &str) -> Kcat {
         let kcat = Kcat { args: vec!["-b".into(), brokers.into()] };
         kcat.set("message.max.bytes", "4000000").set("fetch.wait.max.ms", "50")
     }
 
-    /// Sets one of librdkafka's properties.
+    /// Sets a property of librdkafka.
     pub fn set(mut self, property: &str, value: &str) -> Kcat {
         self.args.extend(["-X".into(), format!("{property}={value}")]);
         self
@@ -43,8 +40,8 @@ impl Kcat {
     /// Appends records, in this order within a partition; the key chooses the partition.
     ///
     /// # Errors
-    /// What kcat says. Where the brokers refuse the connection it goes on trying, so that
-    /// `message.timeout.ms` says when it gives up.
+    /// kcat's error text. If the brokers refuse the connection kcat tries again until
+    /// `message.timeout.ms` is over.
     pub fn produce<K, P>(&self, topic: &str, records: &[(K, P)]) -> Result<(), String>
     where
         K: AsRef<[u8]>,
@@ -61,10 +58,10 @@ impl Kcat {
         self.run(&["-P", "-t", topic, "-K", &middle, "-D", &end], input).map(drop)
     }
 
-    /// All that a topic holds now: by offset within a partition.
+    /// Returns all records of a topic, by offset within a partition.
     ///
     /// # Errors
-    /// What kcat says.
+    /// kcat's error text.
     pub fn consume(&self, topic: &str) -> Result<Vec<Record>, String> {
         let shape = "%p %o %K %S\n%k%s";
         let args = ["-C", "-q", "-e", "-o", "beginning", "-t", topic, "-f", shape];
@@ -74,7 +71,7 @@ impl Kcat {
         while let Some(line) = rest.iter().position(|byte| *byte == b'\n') {
             let words = std::str::from_utf8(&rest[..line]).unwrap();
             let words: Vec<i64> = words.split(' ').map(|word| word.parse().unwrap()).collect();
-            // A null's length is -1.
+            // Null has the length -1.
             let (key, payload) = (words[2].max(0) as usize, words[3].max(0) as usize);
             let (record, behind) = rest[line + 1..].split_at(key + payload);
             records.push(Record {
@@ -88,10 +85,10 @@ impl Kcat {
         Ok(records)
     }
 
-    /// Brokers and topics as the brokers tell them, asked for within so many seconds.
+    /// Returns the brokers and topics as the brokers list them, within this many seconds.
     ///
     /// # Errors
-    /// What kcat says.
+    /// kcat's error text.
     pub fn list(&self, limit_s: u32) -> Result<String, String> {
         let output = self.run(&["-L", "-m", &limit_s.to_string()], Vec::new())?;
         Ok(String::from_utf8_lossy(&output).into_owned())
@@ -103,7 +100,7 @@ impl Kcat {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut pipe = child.stdin.take().unwrap();
-        // It may end before it has read all; its words tell why.
+        // kcat may end before it has read everything; its error text tells why.
         let writer = thread::spawn(move || drop(pipe.write_all(&input)));
         let done = child.wait_with_output().unwrap();
         writer.join().unwrap();

@@ -1,6 +1,6 @@
-//! A site of before RFC 5746 (2010): TLS 1.2 without a word of secure renegotiation, which no
-//! library of today can be told to speak. One cipher (RSA key exchange, AES-128-GCM, SHA-256), one
-//! request a connection, and the reply is always the same.
+//! A site from before RFC 5746 (2010): TLS 1.2 without secure renegotiation, which today's
+//! libraries cannot speak. It has one cipher (RSA key exchange, AES-128-GCM, SHA-256), takes one
+//! request on a connection, and always sends the same reply.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,24 +27,24 @@ const VERSION: [u8; 2] = [3, 3];
 const CIPHER: [u8; 2] = [0, 0x9c];
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nold";
 
-/// The server; stopped on drop.
+/// The server; dropping it stops it.
 pub struct Legacy {
     address: SocketAddr,
     socket: Arc<TcpListener>,
 }
 
 impl Legacy {
-    /// On 127.0.0.1, with this certificate, whose key must be of RSA.
+    /// Listens on 127.0.0.1 with this certificate, whose key must be RSA.
     pub fn start(leaf: &Leaf) -> Legacy {
         let socket = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let address = socket.local_addr().unwrap();
         let (accepting, leaf) = (Arc::clone(&socket), leaf.clone());
         thread::spawn(move || {
-            // Ends when the socket is shut.
+            // Accepting ends when the socket is shut down.
             while let Ok((stream, _)) = accepting.accept() {
                 let leaf = leaf.clone();
                 thread::spawn(move || {
-                    // A client that leaves ends it.
+                    // A client that leaves ends its connection.
                     let _ = serve(&stream, &leaf);
                     close(&stream);
                 });
@@ -53,7 +53,7 @@ impl Legacy {
         Legacy { address, socket }
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
@@ -71,7 +71,7 @@ fn serve(mut stream: &TcpStream, leaf: &Leaf) -> Result<()> {
     let server_random = [7; 32];
     let mut said = hello.clone();
 
-    // Version, random, no session, cipher, no compression, and no extensions at all.
+    // Fields: version, random, no session, cipher, no compression, no extensions.
     let answer = [&VERSION[..], &server_random, &[0], &CIPHER, &[0]].concat();
     let mut certificates = Vec::new();
     for certificate in leaf.chain() {
@@ -107,7 +107,7 @@ fn serve(mut stream: &TcpStream, leaf: &Leaf) -> Result<()> {
     stream.flush()
 }
 
-/// Reads a record, which must be of this type.
+/// Reads a record of this type.
 fn record(mut stream: &TcpStream, kind: u8) -> Result<Vec<u8>> {
     let mut head = [0; 5];
     stream.read_exact(&mut head)?;
@@ -121,7 +121,7 @@ fn send(mut stream: &TcpStream, kind: u8, body: &[u8]) -> Result<()> {
     stream.write_all(&[&[kind][..], &VERSION, &size, body].concat())
 }
 
-/// A message of the handshake.
+/// Builds a handshake message.
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &size3(body.len()), body].concat()
 }
@@ -131,7 +131,7 @@ fn size3(size: usize) -> [u8; 3] {
     [a, b, c]
 }
 
-/// The pseudorandom function of RFC 5246, 5, with SHA-256.
+/// Computes the pseudorandom function of RFC 5246, section 5, with SHA-256.
 fn prf(secret: &[u8], label: &[u8], seed: &[u8], size: usize) -> Vec<u8> {
     let key = PKey::hmac(secret).unwrap();
     let hmac = |parts: &[&[u8]]| {
@@ -148,13 +148,13 @@ fn prf(secret: &[u8], label: &[u8], seed: &[u8], size: usize) -> Vec<u8> {
     made
 }
 
-/// What is signed along with record `number` (RFC 5246, 6.2.3.3).
+/// Returns the additional data of record `number` (RFC 5246, section 6.2.3.3).
 fn beside(number: u64, kind: u8, size: usize) -> Vec<u8> {
     let size = u16::try_from(size).unwrap().to_be_bytes();
     [&number.to_be_bytes()[..], &[kind], &VERSION, &size].concat()
 }
 
-/// Encrypts a record: a key with its salt, and the number as the rest of the nonce (RFC 5288, 3).
+/// Encrypts a record; the nonce is the salt and the record's number (RFC 5288, section 3).
 fn seal((key, salt): (&[u8], &[u8]), number: u64, kind: u8, text: &[u8]) -> Result<Vec<u8>> {
     let (rest, mut tag) = (number.to_be_bytes(), [0; 16]);
     let nonce = [salt, &rest].concat();

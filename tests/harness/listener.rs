@@ -1,9 +1,9 @@
-//! A real HTTP/1.1 server, with TLS or without, that replies as scripted and remembers what it
-//! replied: the truth that tests judge by.
+//! A real HTTP/1.1 server, with TLS or without, that replies as scripted and records its replies.
+//! Tests judge the program by that record.
 //!
-//! One thread a connection. A request's number (its serial) is its place in the log, from 1. The
-//! log grows by each request until the listener is gone, without a bound: some 500 bytes each.
-//! Dropping the listener closes what is open and waits for every thread.
+//! Each connection has a thread. A request's number (its serial) is its place in the log, from 1.
+//! The log grows by each request until the listener is dropped, without a bound: about 500 bytes
+//! each. Dropping the listener closes open connections and waits for every thread.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -23,53 +23,52 @@ use super::tls::Tls;
 use super::wait::eventually;
 use super::wire::{Stop, Wire, close, peer_spoke, read_out, reset, swallow};
 
-/// Connections that wait to be accepted.
+/// At most this many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A connection's stack: TLS takes most of it.
+/// A connection's stack, in bytes: TLS takes most of it.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How long stopping may take.
+/// Stopping may take this long.
 const STOPPING: Duration = Duration::from_secs(10);
 
-/// One request that was read whole, and what became of it.
+/// One request that was read whole, and its result.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// Its number, from 1.
     pub serial: u64,
-    /// The number of its connection, from 1; the same for requests that shared one.
+    /// The number of its connection, from 1; requests that share a connection have the same.
     pub connection: u64,
-    /// The address it came to.
+    /// The address that it came to.
     pub local: SocketAddr,
-    /// The address it came from.
+    /// The address that it came from.
     pub peer: SocketAddr,
-    /// `GET` and so on.
+    /// The method, such as `GET`.
     pub method: String,
-    /// Path and query as sent.
+    /// Path and query, as sent.
     pub path: String,
-    /// As sent, in order; invalid UTF-8 replaced.
+    /// Headers as sent, in order; invalid UTF-8 replaced.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Vec<u8>,
-    /// The name that TLS was asked for (SNI).
+    /// The name that the client sent in TLS (SNI).
     pub sni: Option<String>,
-    /// Whether TLS went on with an earlier session.
+    /// True if TLS resumed an earlier session.
     pub resumed: bool,
-    /// When it had been read.
+    /// The time when it had been read.
     pub at: SystemTime,
-    /// Whether the whole reply was written to the socket; not one that was cut. It is set after
-    /// the last byte is on its way: see `Listener::settled`.
+    /// True if the whole reply was written to the socket, and not cut. It is set after the last
+    /// byte was sent: see `Listener::settled`.
     pub answered: bool,
 }
 
 impl Seen {
-    /// The value of the first header of this name, whatever its case.
+    /// Returns the value of the first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 }
 
-/// The server; stopped on drop.
+/// The server; dropping it stops it.
 pub struct Listener {
     address: SocketAddr,
     scheme: &'static str,
@@ -82,7 +81,7 @@ struct Shared {
     stop: Stop,
     acceptor: Option<SslAcceptor>,
     state: Mutex<State>,
-    /// Rung when a connection has ended.
+    /// Notified when a connection ends.
     ended: Condvar,
 }
 
@@ -97,27 +96,28 @@ struct State {
 }
 
 impl Listener {
-    /// On 127.0.0.1, without TLS.
+    /// Listens on 127.0.0.1, without TLS.
     pub fn http() -> Listener {
         Listener::bind((Ipv4Addr::LOCALHOST, 0), None)
     }
 
-    /// On 127.0.0.1, with this certificate, TLS 1.2 and 1.3.
+    /// Listens on 127.0.0.1 with this certificate, by TLS 1.2 and 1.3.
     pub fn https(leaf: &Leaf) -> Listener {
         Listener::bind((Ipv4Addr::LOCALHOST, 0), Some(&Tls::new(leaf)))
     }
 
-    /// On [::1], without TLS.
+    /// Listens on [::1], without TLS.
     pub fn http6() -> Listener {
         Listener::bind((Ipv6Addr::LOCALHOST, 0), None)
     }
 
-    /// On every address of 127.0.0.0/8, without TLS; see `url_at`.
+    /// Listens on every address of 127.0.0.0/8, without TLS; see `url_at`.
     pub fn everywhere() -> Listener {
         Listener::bind((Ipv4Addr::UNSPECIFIED, 0), None)
     }
 
-    /// On this address; port 0 is any. A port that a listener left can be had again at once.
+    /// Listens on this address; port 0 is any. A port can be used again as soon as its listener is
+    /// dropped.
     pub fn bind(address: impl Into<SocketAddr>, tls: Option<&Tls<'_>>) -> Listener {
         let socket = listen(address.into(), BACKLOG);
         let address = socket.local_addr().unwrap();
@@ -138,7 +138,7 @@ impl Listener {
         self.on_in_turn(path, [script])
     }
 
-    /// Plays these scripts in turn, and the last one ever after.
+    /// Plays these scripts in turn, and the last one for all further requests.
     pub fn on_in_turn(&self, path: &str, scripts: impl IntoIterator<Item = Script>) -> &Listener {
         let scripts: VecDeque<Script> = scripts.into_iter().collect();
         for script in &scripts {
@@ -159,33 +159,33 @@ impl Listener {
         self
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// The same by another name or address of this machine: `localhost`, `127.1.2.3`.
+    /// Returns the URL by another name or address of this machine: `localhost`, `127.1.2.3`.
     pub fn url_at(&self, host: &str, path: &str) -> String {
         format!("{}://{host}:{}{path}", self.scheme, self.address.port())
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of connections that were accepted.
     pub fn connections(&self) -> u64 {
         self.shared.state().connections
     }
 
-    /// Every request until now, in the order they were read.
+    /// Returns every request until now, in the order they were read.
     pub fn log(&self) -> Vec<Seen> {
         self.shared.state().log.clone()
     }
 
-    /// Waits until no connection is open, and gives the log then: with nobody asking any more,
-    /// every `answered` is final. Panics if that does not come by the deadline.
+    /// Waits until no connection is open, and returns the log: every `answered` is final then, if no
+    /// client connects any more. Panics if the deadline passes first.
     #[track_caller]
     pub fn settled(&self, deadline: Duration) -> Vec<Seen> {
         eventually(deadline, "every connection of the listener closed", || {
@@ -198,7 +198,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.shared.stop.tell();
-        // Wakes the accepting thread.
+        // This wakes the accepting thread.
         let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Both);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -223,7 +223,7 @@ impl Shared {
 }
 
 impl State {
-    /// The script for this path, taken in turn.
+    /// Takes the next script for this path.
     fn script(&mut self, path: &str) -> Script {
         let bare = path.split('?').next().unwrap_or_default();
         let scripts = if self.routes.contains_key(path) {
@@ -249,7 +249,7 @@ pub(super) fn listen(address: SocketAddr, backlog: i32) -> Arc<TcpListener> {
 fn accept(socket: &TcpListener, shared: &Arc<Shared>) {
     while !shared.stop.told() {
         let Ok((stream, _)) = socket.accept() else {
-            // Stopped, or out of descriptors for a while.
+            // The listener stops, or there are no descriptors for a while.
             let _ = shared.stop.pause(Duration::from_millis(10));
             continue;
         };
@@ -261,8 +261,8 @@ fn accept(socket: &TcpListener, shared: &Arc<Shared>) {
             state.open.insert(number, Arc::clone(&stream));
             (number, state.opening)
         };
-        // Leaves the list of the open ones when its thread ends, however that ends. Without a
-        // thread for it, that is now.
+        // The guard takes the connection off the list of open ones when its thread ends, however
+        // that happens, or here if there is no thread for it.
         let open = Open { number, stream, shared: Arc::clone(shared) };
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
         let _ = thread.spawn(move || open.run(opening));
@@ -304,7 +304,7 @@ impl Open {
         }
     }
 
-    /// Answers the first bytes of the peer, whatever they are, with these.
+    /// Answers the first bytes of the peer, whatever they are, with these bytes.
     fn say(&self, bytes: &[u8]) {
         swallow(&self.stream);
         if (&*self.stream).write_all(bytes).is_ok() {
@@ -318,7 +318,7 @@ impl Open {
             let end = self.requests(&mut wire, None, false);
             return self.finish(end);
         };
-        // A handshake that fails is the client's to report, so what we said has to reach it.
+        // The client reports a handshake that fails, so our last bytes must reach it.
         let Ok(mut tls) = acceptor.accept(wire) else { return close(&self.stream) };
         let sni = tls.ssl().servername(NameType::HOST_NAME).map(str::to_owned);
         let resumed = tls.ssl().session_reused();
@@ -330,8 +330,8 @@ impl Open {
         self.finish(end);
     }
 
-    /// Serves requests until one ends the connection; gives the way it is to end, none if the
-    /// peer ended it.
+    /// Serves requests until one ends the connection. Returns how to end it, or `None` if the peer
+    /// has ended it.
     fn requests<S: Read + Write>(
         &self,
         stream: &mut S,
@@ -359,10 +359,10 @@ impl Open {
         }
     }
 
-    /// Puts a request into the log; gives its number and its script.
+    /// Puts a request into the log, and returns its number and its script.
     fn enter(&self, request: Request, sni: Option<String>, resumed: bool) -> (u64, Script) {
         let local = self.stream.local_addr().unwrap();
-        // Of one who has gone since, nothing is known.
+        // The address of a peer that has left is unknown.
         let peer = self.stream.peer_addr().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let mut state = self.shared.state();
         let script = state.script(&request.path);

@@ -1,7 +1,7 @@
-//! What tests stand on: real servers on port 0 that reply as scripted and know what they replied
-//! (`Listener`, `Script`, `dead`), throw-away certificates (`certs`), the program run as a
-//! program (`Sitewatch`), PostgreSQL and Kafka themselves (`Postgres`, `Kafka`), and small
-//! tools. Nothing here knows anything of the library under test, so that it can be its judge.
+//! The tools of the tests: real servers on port 0 that reply as scripted and record their replies
+//! (`Listener`, `Script`, `dead`), temporary certificates (`certs`), the program run as a program
+//! (`Sitewatch`), a real PostgreSQL and Kafka (`Postgres`, `Kafka`), and small helpers. Nothing here uses
+//! the library under test, so that it can judge it.
 //!
 //! ```
 //! let listener = Listener::https(&certs::set().good);

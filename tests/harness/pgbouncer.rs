@@ -1,4 +1,4 @@
-//! pgbouncer, Debian's, before a server of ours.
+//! Runs Debian's pgbouncer in front of a server of the tests.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::daemon::{Daemon, free_port};
 use super::postgres::{self as server, Database, PASSWORD, USER};
 use super::temp::Temp;
 
-/// A pooler under way; stopped on drop.
+/// A running pooler; dropping it stops it.
 pub struct Pgbouncer {
     url: Url,
     _daemon: Daemon,
@@ -19,7 +19,7 @@ pub struct Pgbouncer {
 }
 
 impl Pgbouncer {
-    /// One with `pool_mode` and few connections to the database's server.
+    /// Starts a pooler with this `pool_mode` and few connections to the server of the database.
     #[track_caller]
     pub fn start(database: &Database, pool_mode: &str) -> Pgbouncer {
         let (folder, port) = (server::folder(), free_port());
@@ -45,7 +45,7 @@ impl Pgbouncer {
         Pgbouncer { url, _daemon: daemon, _folder: folder }
     }
 
-    /// How to reach the database through it.
+    /// Returns the URL of the database through the pooler.
     pub fn url(&self) -> String {
         self.url.to_string()
     }

@@ -1,9 +1,9 @@
-//! PostgreSQL, the real one: Debian's programs over a folder that is thrown away, on the loopback
-//! interface alone, as an unprivileged user where we are root.
+//! Runs a real PostgreSQL: Debian's programs over a temporary folder, on the loopback interface
+//! only, as an unprivileged user if we are root.
 //!
-//! A test that wants tables takes a `Postgres::database()`: all of a process stand on one server,
-//! or on that of `DATABASE_URL` (a URI of somebody who may make databases; no TLS). A test that
-//! stops its server, or asks for TLS, starts its own, whatever that variable says.
+//! A test that needs tables calls `Postgres::database()`: all of a process share one server, or
+//! that of `DATABASE_URL` (a URI of a user who may make databases; no TLS). A test that stops its
+//! server, or uses TLS, starts a server of its own, whatever that variable says.
 //!
 //! ```
 //! let database = Postgres::database();
@@ -29,15 +29,16 @@ use super::daemon::{Daemon, Guard, free_port, random};
 use super::temp::Temp;
 use super::tls::Tls;
 
-/// Who owns a server of ours, a superuser; and the password.
+/// The owner of a server, a superuser.
 pub const USER: &str = "sitewatch";
-/// See `USER`. A word that must not stand in any log.
+/// The password of `USER`. It must never appear in a log.
 pub const PASSWORD: &str = "hush-owner";
 
-/// How long a server may take to start, recovery included.
+/// A server may take this long to start, recovery included.
 const STARTING: Duration = Duration::from_secs(60);
 
-/// Nothing is lost when the server is killed; when the machine is, nobody asks.
+/// A killed server loses nothing with these settings; a machine that loses power may, which no test
+/// does.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 max_connections = 200
@@ -51,25 +52,25 @@ log_line_prefix = '%m [%p] %q%u@%d '
 timezone = 'UTC'
 ";
 
-/// A database and how to reach it; one of `Postgres::database()` is gone on drop.
+/// A database and its addresses; one of `Postgres::database()` is dropped with it.
 pub struct Database {
-    /// As the server's owner: libpq's words for a server of ours, by its socket, since its doors
-    /// may be shut; else a URI.
+    /// The connection of the server's owner: libpq's words with the socket for a server of ours,
+    /// since its TCP port may refuse us; else a URI.
     admin: String,
-    /// As the server's owner over TCP.
+    /// The connection of the server's owner over TCP.
     url: Url,
-    /// To be dropped, and how to reach its server then.
+    /// The database to drop, and the connection to its server for that.
     dropped: Option<(String, String)>,
 }
 
 impl Database {
-    /// How to reach it over TCP, as its owner: `postgresql://USER:PASSWORD@127.0.0.1:PORT/NAME`
-    /// with `sslmode=disable`, or `require` if the server speaks TLS.
+    /// Returns the URL of its owner over TCP: `postgresql://USER:PASSWORD@127.0.0.1:PORT/NAME` with
+    /// `sslmode=disable`, or `require` if the server has TLS.
     pub fn url(&self) -> String {
         self.url.to_string()
     }
 
-    /// The same as somebody else.
+    /// Returns the URL of another user.
     pub fn url_for(&self, user: &str, password: &str) -> String {
         let mut url = self.url.clone();
         url.set_username(user).unwrap();
@@ -77,26 +78,27 @@ impl Database {
         url.to_string()
     }
 
-    /// As its owner, with these parameters alone: `sslmode=verify-full&sslrootcert=/ca.pem`.
+    /// Returns the URL of its owner with only these parameters:
+    /// `sslmode=verify-full&sslrootcert=/ca.pem`.
     pub fn url_with(&self, parameters: &str) -> String {
         let mut url = self.url.clone();
         url.set_query(Some(parameters));
         url.to_string()
     }
 
-    /// A connection as its owner, by a door that is always open on a server of ours.
+    /// Connects as its owner, in a way that is always open on a server of ours.
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::connect(&self.admin, NoTls).unwrap()
     }
 
-    /// What `psql` prints, as its owner by the same door; see the function `psql`.
+    /// Returns what `psql` prints for its owner; see the function `psql`.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> String {
         psql(&self.admin, sql).unwrap()
     }
 
-    /// All that a schema holds, as `pg_dump` has it: a script for `restore`.
+    /// Dumps a schema by `pg_dump`: a script for `restore`.
     #[track_caller]
     pub fn dump(&self, schema: &str) -> String {
         let mut command = alone("pg_dump");
@@ -105,7 +107,7 @@ impl Database {
         String::from_utf8(done.stdout).unwrap()
     }
 
-    /// Puts a schema back as it was dumped, in one transaction, whoever uses it meanwhile.
+    /// Restores a schema from its dump, in one transaction, while others use it.
     #[track_caller]
     pub fn restore(&self, schema: &str, dump: &str) {
         let folder = Temp::new();
@@ -119,14 +121,14 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some((admin, name)) = &self.dropped {
-            // The server may be gone already, and it is thrown away with all that it holds.
+            // The server may have stopped already; its data is temporary.
             let _ = psql(admin, &format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
 }
 
-/// A server with its own data; its database is `postgres`. Stopped on drop, and when the test
-/// process ends without that.
+/// A server with its own data; its database is `postgres`. It stops when dropped, and when the test
+/// process ends before that.
 pub struct Postgres {
     daemon: Option<Daemon>,
     home: Database,
@@ -142,33 +144,33 @@ impl Deref for Postgres {
 }
 
 impl Postgres {
-    /// A server that takes passwords (SCRAM) without TLS, and does not wait for the disk.
+    /// Starts a server with passwords (SCRAM), without TLS, that does not wait for the disk.
     #[track_caller]
     pub fn start() -> Postgres {
         Postgres::with("fsync = off", None)
     }
 
-    /// The same with further lines for its `postgresql.conf`, such as `fsync = on`.
+    /// Starts one with further lines in its `postgresql.conf`, such as `fsync = on`.
     #[track_caller]
     pub fn with_settings(settings: &str) -> Postgres {
         Postgres::with(settings, None)
     }
 
-    /// A server that takes passwords over TLS alone. With `clients_of` it demands a certificate
-    /// of that authority too, whose common name (the leaf's first) is the user's.
+    /// Starts a server that takes passwords over TLS only. `clients_of` also demands a certificate
+    /// of that authority, whose common name (the leaf's first) is the user.
     #[track_caller]
     pub fn with_tls(tls: &Tls<'_>) -> Postgres {
         Postgres::with("ssl = on", Some(tls))
     }
 
-    /// The server of this process, made at the first call.
+    /// Returns the shared server of this process, and starts it at the first call.
     pub fn shared() -> &'static Postgres {
         static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
         &SHARED
     }
 
-    /// A new, empty database on the shared server, or on that of `DATABASE_URL`. Roles are the
-    /// server's: a test that makes some gives them names of their own.
+    /// Makes a new, empty database on the shared server, or on that of `DATABASE_URL`. Roles belong
+    /// to the server: a test gives its roles names of their own.
     #[track_caller]
     pub fn database() -> Database {
         let (admin, url) = match std::env::var("DATABASE_URL") {
@@ -191,41 +193,41 @@ impl Postgres {
         made
     }
 
-    /// Kills all of its processes where they stand; clients see their connections end without a
-    /// word. What was committed is there after `restart`.
+    /// Kills all of its processes; clients see their connections end. Committed data is there after
+    /// `restart`.
     pub fn stop_hard(&mut self) {
         self.daemon.take().unwrap().kill();
     }
 
-    /// Starts it again on the same port and data, once it was stopped; if it was not, it is told
-    /// to end at once first, and clients are told so.
+    /// Starts it again on the same port and data. If it still runs it stops at once first, and
+    /// tells its clients.
     #[track_caller]
     pub fn restart(&mut self) {
         self.daemon = None;
         self.run();
     }
 
-    /// Stops all of its processes where they stand: connections stay and nothing is answered.
+    /// Pauses all of its processes: connections stay open, and nothing is answered.
     pub fn pause(&self) {
         self.daemon.as_ref().unwrap().pause();
     }
 
-    /// Lets them go on.
+    /// Continues its processes.
     pub fn resume(&self) {
         self.daemon.as_ref().unwrap().resume();
     }
 
-    /// The number of its first process, the parent of all others.
+    /// Returns the number of its first process, the parent of all others.
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().pid()
     }
 
-    /// The folder with all that is its own.
+    /// Returns the folder of its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What it has logged until now.
+    /// Returns its log until now.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap()
     }
@@ -258,7 +260,7 @@ impl Postgres {
         made
     }
 
-    /// Starts it and waits till it answers.
+    /// Starts it, and waits until it answers.
     #[track_caller]
     fn run(&mut self) {
         let mut command = program(programs().join("postgres"));
@@ -270,11 +272,11 @@ impl Postgres {
     }
 }
 
-/// What `psql` prints for these statements over this connection (a URI, or libpq's words): rows
-/// without a header, columns parted by `|`, the last line's end cut.
+/// Runs `psql` with these statements over this connection (a URI, or libpq's words), and returns
+/// its output: rows without a header, columns separated by `|`, without the last line end.
 ///
 /// # Errors
-/// What it says when it fails, at the first statement that does.
+/// psql's error text for the first statement that fails.
 pub fn psql(place: &str, sql: &str) -> Result<String, String> {
     let mut command = alone("psql");
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", place, "-c", sql]);
@@ -283,7 +285,7 @@ pub fn psql(place: &str, sql: &str) -> Result<String, String> {
     if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
 }
 
-/// One of PostgreSQL's clients, with neither a user's settings nor his passwords.
+/// Prepares a PostgreSQL client without the settings and passwords of any user.
 fn alone(name: &str) -> Command {
     let mut command = Command::new(programs().join(name));
     command.env_clear().envs(clock::environment());
@@ -291,7 +293,7 @@ fn alone(name: &str) -> Command {
     command
 }
 
-/// What is written where for a server that speaks TLS alone: its rule of access, and its settings.
+/// Returns the access rules and the settings of a server that speaks only TLS.
 fn doors(tls: &Tls<'_>, folder: &Temp) -> (String, String) {
     let (certificate, key) = tls.leaf().write(folder, "server");
     let clients = tls.authority().map(|by| by.certificate().to_pem().unwrap());
@@ -308,7 +310,8 @@ fn doors(tls: &Tls<'_>, folder: &Temp) -> (String, String) {
     (rule, files)
 }
 
-/// What every server starts from; made once a process, since `initdb` takes its time.
+/// Returns the data folder that every server starts from. It is made once in a process, since
+/// `initdb` is slow.
 static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     let folder = folder();
     let data = folder.join("data");
@@ -322,7 +325,7 @@ static TEMPLATE: LazyLock<(Temp, Guard)> = LazyLock::new(|| {
     (folder, guard)
 });
 
-/// A folder of the server's user.
+/// Makes a folder that the server's user owns.
 pub fn folder() -> Temp {
     let folder = Temp::public();
     hand_over(folder.path());
@@ -336,7 +339,7 @@ fn hand_over(path: &Path) {
     }
 }
 
-/// A program run as the server's user.
+/// Prepares a program to run as the server's user.
 pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(path);
     command.env_clear().envs(clock::environment());
@@ -353,7 +356,7 @@ fn run(command: &mut Command) {
     assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{command:?}: {done:?}");
 }
 
-/// User and group of the servers where we are root, which PostgreSQL refuses to be: Debian's
+/// Returns user and group of the servers if we are root, which PostgreSQL refuses to be: Debian's
 /// `postgres`, else `nobody`.
 static OTHER: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
     if !rustix::process::geteuid().is_root() {
@@ -368,7 +371,7 @@ static OTHER: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
     Some(find("postgres").or_else(|| find("nobody")).unwrap())
 });
 
-/// The folder of PostgreSQL's programs: Debian's newest, else wherever `PATH` has them.
+/// Returns the folder of PostgreSQL's programs: Debian's newest, else that in `PATH`.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let versions = versions.filter(|entry| entry.path().join("bin/initdb").exists());

@@ -1,7 +1,6 @@
-//! A power cut, as a disk shows it afterwards: what a program does to some files is recorded by `strace`, and
-//! the states are rebuilt that a cut at some moment could leave. Done for sure is what came before a file's
-//! last sync; of what came after it each write may be on the disk, may not, or may be torn at a sector.
-//!
+//! Simulates power cuts. `strace` records what a program does to some files, and the states are
+//! rebuilt that a cut at some moment could leave on the disk. Everything before a file's last sync
+//! is on the disk; each later write may be there, may be missing, or may be torn at a sector.
 //! ```text
 //! let disk = Recording::read(&log, &[&base, &wal]);
 //! for moment in 0..disk.len() { disk.cut(moment, &mut dice).write(&folder); }
@@ -11,10 +10,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A disk writes at least this much as one, in bytes.
+/// A disk writes at least this many bytes as one.
 const SECTOR: usize = 512;
 
-/// What `strace` must be told, before the program: calls that change files, every byte of them.
+/// Options of `strace`, before the program: calls that change files, with every byte.
 pub const STRACE: [&str; 9] = [
     "-f",
     "-qq",
@@ -27,10 +26,10 @@ pub const STRACE: [&str; 9] = [
     "-o",
 ];
 
-/// What was done to files, in order.
+/// The changes of some files, in order.
 pub struct Recording(Vec<Change>);
 
-/// One change, and to which of the files.
+/// A change, and the file that it changes.
 struct Change {
     file: usize,
     kind: Kind,
@@ -43,16 +42,16 @@ enum Kind {
     Sync,
 }
 
-/// Bytes of each file; none: it is not there.
+/// The bytes of each file; `None` if it does not exist.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Disk(Vec<Option<Vec<u8>>>);
 
 impl Recording {
-    /// Reads what `strace` has written about these files. Nothing of them was there before.
+    /// Reads a log of `strace` about these files, which did not exist before.
     pub fn read(log: &Path, files: &[&Path]) -> Recording {
         let text = fs::read_to_string(log).unwrap();
         let mut changes = Vec::new();
-        // Of a descriptor, by its number and path.
+        // A call names a descriptor by its number and path.
         let mut positions: HashMap<String, usize> = HashMap::new();
         for line in whole_calls(&text) {
             let Some((name, rest)) = line.split_once('(') else { continue };
@@ -96,29 +95,29 @@ impl Recording {
         Recording(changes)
     }
 
-    /// How many changes there are: the moments at which the power can go.
+    /// Returns the number of changes: the moments at which the power can fail.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether that change is the sync of this file.
+    /// Tells if that change is the sync of this file.
     pub fn is_sync(&self, moment: usize, file: usize) -> bool {
         self.0[moment].file == file && matches!(self.0[moment].kind, Kind::Sync)
     }
 
-    /// Whether that change writes to this file.
+    /// Tells if that change writes to this file.
     pub fn is_write(&self, moment: usize, file: usize) -> bool {
         self.0[moment].file == file && matches!(self.0[moment].kind, Kind::Write { .. })
     }
 
-    /// The disk with everything up to and including that change.
+    /// Returns the disk after that change, with everything before it.
     pub fn whole(&self, files: usize, moment: usize) -> Disk {
         let mut disk = Disk(vec![None; files]);
         self.0[..=moment].iter().for_each(|change| disk.apply(change, usize::MAX));
         disk
     }
 
-    /// A disk that a cut after that change could leave.
+    /// Returns a disk that a cut after that change could leave.
     pub fn cut(&self, files: usize, moment: usize, dice: &mut Dice) -> Disk {
         let done = &self.0[..=moment];
         let synced =
@@ -140,7 +139,7 @@ impl Recording {
 }
 
 impl Disk {
-    /// Does what a change says; of a write so many sectors at most.
+    /// Applies a change; of a write at most this many sectors.
     fn apply(&mut self, change: &Change, sectors: usize) {
         let file = &mut self.0[change.file];
         match &change.kind {
@@ -175,11 +174,11 @@ impl Disk {
     }
 }
 
-/// Numbers that look random and are the same each time: xorshift.
+/// A generator of random numbers that are the same in each run: xorshift.
 pub struct Dice(pub u64);
 
 impl Dice {
-    /// Below `sides`.
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -188,8 +187,8 @@ impl Dice {
     }
 }
 
-/// The calls of all threads without their numbers; one that was interrupted by another thread's is put
-/// together again, in the place of its end.
+/// Returns the calls of all threads without their numbers. A call that another thread's call
+/// interrupted is joined again, at the place of its end.
 fn whole_calls(text: &str) -> Vec<String> {
     let mut begun: HashMap<&str, String> = HashMap::new();
     let mut calls = Vec::new();
@@ -214,7 +213,7 @@ fn between(text: &str, open: char, close: char) -> &str {
         .map_or("", |(found, _)| found)
 }
 
-/// The bytes of `\x2f\x74…`; other characters stand for themselves.
+/// Decodes `\x2f\x74…`; other characters stand for themselves.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4);
     let mut rest = text.as_bytes();

@@ -1,5 +1,5 @@
-//! A forward proxy: HTTP's CONNECT and whole URLs, and SOCKS 5 (RFC 1928, 1929), on one port. Any
-//! name leads to 127.0.0.1. It notes what it was asked for and who asked.
+//! A forward proxy: HTTP's CONNECT and whole URLs, and SOCKS 5 (RFC 1928, 1929), on one port. It
+//! connects every name to 127.0.0.1, and records the requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// What it was asked for.
+/// A request to the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// `CONNECT`, `GET` and the like, or `SOCKS`.
+    /// The method, such as `CONNECT` or `GET`, or `SOCKS`.
     pub how: String,
-    /// Host and port.
     pub place: String,
-    /// What was told of the asker: the header's value, or `user:password` of SOCKS.
+    /// The login: the header's value, or `user:password` of SOCKS.
     pub login: Option<String>,
 }
 
@@ -26,37 +25,37 @@ pub struct Proxy {
     log: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// What it does with those who ask.
+/// The proxy's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Connects them.
+    /// Connects.
     Kind,
-    /// Answers with this status, or this number of SOCKS.
+    /// Answers with this HTTP status, or this SOCKS code.
     Refuses(u16),
-    /// Connects them after so long.
+    /// Connects after this time.
     Slow(Duration),
-    /// Accepts, and reads what is said for ever.
+    /// Accepts, and reads for ever.
     Silent,
-    /// Reads what is said first, and closes.
+    /// Reads the first bytes, and closes.
     Closes,
     /// Closes at once.
     ClosesAtOnce,
-    /// Closes once something is said, which it leaves unread.
+    /// Closes after the first bytes, which it leaves unread.
     ClosesUnread,
     /// Resets the connection at once.
     Resets,
-    /// Says this before it is asked, and holds still.
+    /// Sends this before any request, and stays silent.
     Says(&'static [u8]),
-    /// Says this whatever it is asked, and closes.
+    /// Sends this to any request, and closes.
     SaysAndCloses(&'static [u8]),
-    /// Answers the greeting of SOCKS, and nothing more.
+    /// Answers the SOCKS greeting, and nothing more.
     Greets,
-    /// Answers the greeting of SOCKS, and closes once it is asked for more.
+    /// Answers the SOCKS greeting, and closes at the request.
     GreetsAndCloses,
 }
 
 impl Proxy {
-    /// One on a free port.
+    /// Starts a proxy on a free port.
     pub fn start(manner: Manner) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -65,19 +64,19 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let log = Arc::clone(&noted);
-                // A client that goes away ends its thread by an error.
+                // A client that leaves ends its thread by an error.
                 thread::spawn(move || serve(stream, manner, &log));
             }
         });
         Proxy { address, log }
     }
 
-    /// As a URL of that scheme, with `login@` or nothing before the host.
+    /// Returns its URL with this scheme, and `login@` or nothing before the host.
     pub fn url(&self, scheme: &str, login: &str) -> String {
         format!("{scheme}://{login}{}", self.address)
     }
 
-    /// What it was asked for until now.
+    /// Returns its requests until now.
     pub fn log(&self) -> Vec<Asked> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -108,12 +107,12 @@ fn serve(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<Asked>>) -> Opti
     if first[0] == 5 { socks(&mut stream, manner, note) } else { http(&mut stream, manner, note) }
 }
 
-/// Reads for as long as somebody says something.
+/// Reads until the client closes.
 fn hold(stream: &mut TcpStream) -> Option<()> {
     std::io::copy(stream, &mut std::io::sink()).ok().map(drop)
 }
 
-/// All that has come until now: what is left unread would make a reset of a close.
+/// Reads everything that has come: closing with unread bytes would reset the connection.
 fn read_some(stream: &mut TcpStream) -> Option<()> {
     let mut buffer = [0; 4096];
     stream.read(&mut buffer).ok().map(drop)
@@ -206,7 +205,7 @@ fn open(place: &str) -> Option<TcpStream> {
     TcpStream::connect(("127.0.0.1", port)).ok()
 }
 
-/// Both ways, until both have ended.
+/// Copies both ways until both sides have ended.
 fn pass_on(here: &TcpStream, there: &TcpStream) -> Option<()> {
     let copy = |from: &TcpStream, to: &TcpStream| {
         let (mut from, mut to) = (from.try_clone().ok()?, to.try_clone().ok()?);

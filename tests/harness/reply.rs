@@ -1,21 +1,21 @@
-//! Plays the part of a script that follows a request, byte by byte as told.
+//! Plays the part of a script that follows a request, byte by byte.
 
 use std::io::{self, Write};
 
 use super::script::{Afterwards, Body, Cut, Framing, Head, Padding, Pieces, Script};
 use super::wire::Stop;
 
-/// How much of a body goes out at once unless the script says.
+/// Bytes of a body that are written at once by default.
 const PIECE: usize = 64 * 1024;
 
 /// The lines of `many_headers`: 100 bytes each, line end included.
 const PADDING_LINE: usize = 100;
 
-/// Writes the reply to request number `serial`. True if all of it was written, false if the
+/// Writes the reply to request number `serial`. Returns true if all of it was written, false if the
 /// script cut it.
 ///
 /// # Errors
-/// When the peer left or the listener stops.
+/// The peer has left, or the listener stops.
 pub fn play(
     script: &Script,
     method: &str,
@@ -39,10 +39,11 @@ pub fn play(
     body(script, &content, to, stop)
 }
 
-/// Says what nobody has asked for, if the script has such; true if it closes then.
+/// Sends bytes that no request asked for, if the script has such. Returns true if it closes the
+/// connection then.
 ///
 /// # Errors
-/// As above.
+/// The peer has left, or the listener stops.
 pub fn say_unasked(script: &Script, to: &mut dyn Write, stop: &Stop) -> io::Result<bool> {
     let Some(Afterwards { delay, bytes, closes }) = &script.afterwards else { return Ok(false) };
     stop.pause(*delay)?;
@@ -60,7 +61,7 @@ fn interim(script: &Script, to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the head; false if it was cut.
+/// Writes the head. Returns false if it was cut.
 fn head(
     script: &Script,
     serial: u64,
@@ -125,7 +126,7 @@ fn head(
     Ok(!cut)
 }
 
-/// Writes whole header lines that say nothing.
+/// Writes whole header lines without meaning.
 fn pad(padding: Padding, to: &mut dyn Write) -> io::Result<()> {
     match padding {
         Padding::None => {}
@@ -152,7 +153,7 @@ fn pad(padding: Padding, to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the body; false if it was cut.
+/// Writes the body. Returns false if it was cut.
 fn body(
     script: &Script,
     content: &Content<'_>,
@@ -199,7 +200,7 @@ fn body(
     Ok(true)
 }
 
-/// The body's bytes, by place, without all of them being held.
+/// A body as bytes by offset, without holding all of them.
 struct Content<'a> {
     start: String,
     rest: &'a Body,
@@ -217,7 +218,7 @@ impl Content<'_> {
         Content { start, rest: &script.body, size }
     }
 
-    /// The bytes from `at`; as many as fit, which must be there.
+    /// Returns bytes from offset `at`, as many as fit; they must exist.
     fn fill(&self, at: u64, mut into: &mut [u8]) {
         let start = self.start.as_bytes();
         let mut at = at;
@@ -243,7 +244,7 @@ impl Content<'_> {
     }
 }
 
-/// The usual words of the statuses that tests use.
+/// Returns the usual reason phrase of a status that tests use.
 pub(super) fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",

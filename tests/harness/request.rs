@@ -1,43 +1,42 @@
-//! Reading requests, one after the other on a connection. Strict where a client of ours could be
-//! wrong: what httparse refuses is not answered.
+//! Reads the requests of a connection, one after the other. It is strict, so that errors of our
+//! client are found: a request that httparse refuses gets no answer.
 
 use std::io::{self, Read, Write};
 
-/// The largest head that is read.
+/// The largest head, in bytes.
 const HEAD_BYTES: usize = 256 * 1024;
 
-/// The largest body that is read.
+/// The largest body, in bytes.
 const BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most headers that are read.
+/// The largest number of headers.
 const HEADERS: usize = 256;
 
-/// One request.
+/// A request.
 #[derive(Debug)]
 pub struct Request {
-    /// `GET` and so on.
+    /// The method, such as `GET`.
     pub method: String,
-    /// Path and query as sent.
+    /// Path and query, as sent.
     pub path: String,
-    /// As sent, in order; invalid UTF-8 replaced.
+    /// Headers as sent, in order; invalid UTF-8 replaced.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
-/// Bytes that came and belong to no request yet.
+/// Bytes that belong to no request yet.
 #[derive(Default)]
 pub struct Requests {
     bytes: Vec<u8>,
 }
 
 impl Requests {
-    /// The next request, or `None` if the peer closed before it began. `Expect: 100-continue` is
-    /// obeyed.
+    /// Reads the next request; `None` if the peer closed before it began. Obeys `Expect:
+    /// 100-continue`.
     ///
     /// # Errors
-    /// `InvalidData` for what is no request, is too large or comes in chunks; `UnexpectedEof` for
-    /// one that was cut; the socket's own.
+    /// `InvalidData`: not a request, too large, or in chunks. `UnexpectedEof`: the request was cut.
+    /// Others are the socket's.
     pub fn next<S: Read + Write>(&mut self, stream: &mut S) -> io::Result<Option<Request>> {
         let head_bytes = loop {
             if let Some(at) = find(&self.bytes, b"\r\n\r\n") {
@@ -75,7 +74,7 @@ impl Requests {
         Ok(Some(request))
     }
 
-    /// Reads once; false at the end.
+    /// Reads once. Returns false at the end.
     fn more(&mut self, stream: &mut impl Read) -> io::Result<bool> {
         let mut piece = [0; 8192];
         let n = stream.read(&mut piece)?;
@@ -84,7 +83,7 @@ impl Requests {
     }
 }
 
-/// The value of the first header of this name, in lower case.
+/// Returns the value of the first header of this name, in lower case.
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let found = headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.as_str())

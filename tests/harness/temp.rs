@@ -1,6 +1,6 @@
-//! Temporary folders that are gone when the test is, even after a panic. What no destructor
-//! reaches (a killed test run, folders held by statics) the next run sweeps up: a folder's name
-//! holds the number of the process it belonged to.
+//! Temporary folders that disappear with their test, even after a panic. Folders that are never
+//! dropped (a killed test run, statics) are removed by the next run: a folder's name holds the
+//! number of its process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ impl Temp {
         Temp::below(base)
     }
 
-    /// Makes it below the system's own, usually `/tmp`: cargo's may stand in a home that other
-    /// users cannot enter.
+    /// Makes the folder below the system's temporary folder, usually `/tmp`: cargo's may be in a
+    /// home that other users cannot enter.
     pub fn public() -> Temp {
         static SWEPT: Once = Once::new();
         let base = std::env::temp_dir();
@@ -36,21 +36,21 @@ impl Temp {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("sitewatch-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
-        // Without links: seen through /proc/PID/root they would lead out of that root.
+        // Resolve links: through /proc/PID/root they would lead out of that root.
         Temp { path: path.canonicalize().unwrap() }
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in it, made or not.
+    /// Returns the path of a file in it, which need not exist.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Writes a file, with the folders that lead to it; gives its path.
+    /// Writes a file and its parent folders, and returns its path.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -61,7 +61,7 @@ impl Temp {
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        // Nothing depends on it, and the next run sweeps.
+        // A failure does not matter: the next run removes the folder.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -74,7 +74,7 @@ fn sweep(base: &Path) {
         let Some(rest) = name.to_str().and_then(|n| n.strip_prefix("sitewatch-")) else { continue };
         let process = rest.split('-').next().unwrap_or_default();
         if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
-            // Another run may be sweeping too.
+            // Another run may remove them at the same time.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

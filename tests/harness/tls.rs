@@ -1,5 +1,4 @@
-//! How a listener speaks TLS: with which certificate, which versions, and whether it wants the
-//! client's certificate.
+//! The TLS of a listener: its certificate, its versions, and if it demands a client certificate.
 
 use openssl::ssl::{
     AlpnError, SslAcceptor, SslMethod, SslOptions, SslVerifyMode, SslVersion as Version,
@@ -8,7 +7,7 @@ use openssl::ssl::{
 
 use super::certs::{Authority, Leaf};
 
-/// A listener's TLS; 1.2 and 1.3 unless told, and it hands out sessions to resume.
+/// A listener's TLS. By default it speaks 1.2 and 1.3, and sends session tickets.
 pub struct Tls<'a> {
     leaf: &'a Leaf,
     versions: (Version, Version),
@@ -17,26 +16,26 @@ pub struct Tls<'a> {
 }
 
 impl<'a> Tls<'a> {
-    /// With this certificate.
+    /// Presents this certificate.
     pub fn new(leaf: &'a Leaf) -> Tls<'a> {
         let versions = (Version::TLS1_2, Version::TLS1_3);
         Tls { leaf, versions, clients_of: None, protocols: b"" }
     }
 
-    /// Speaks these versions only, TLS 1.0 being the oldest there is.
+    /// Speaks only these versions; TLS 1.0 is the oldest.
     pub fn versions(mut self, least: Version, most: Version) -> Tls<'a> {
         self.versions = (least, most);
         self
     }
 
-    /// Turns away clients without a certificate signed by this authority.
+    /// Refuses clients without a certificate signed by this authority.
     pub fn clients_of(mut self, authority: &'a Authority) -> Tls<'a> {
         self.clients_of = Some(authority);
         self
     }
 
-    /// Agrees on the first of these protocols that the client offers, and on no other (ALPN, as on
-    /// the wire: `\x02h2`).
+    /// Selects the first of these protocols that the client offers, and no other (ALPN, encoded as
+    /// on the wire: `\x02h2`).
     pub fn speaking(mut self, protocols: &'static [u8]) -> Tls<'a> {
         self.protocols = protocols;
         self
@@ -46,14 +45,14 @@ impl<'a> Tls<'a> {
         self.leaf
     }
 
-    /// Whose clients alone come in.
+    /// The authority whose clients may connect.
     pub(super) fn authority(&self) -> Option<&'a Authority> {
         self.clients_of
     }
 
     pub(super) fn acceptor(&self) -> SslAcceptor {
         let mut made = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-        // Old versions are for clients to refuse: nothing else here is to be in their way.
+        // Old versions test that clients refuse them: nothing else here may prevent the handshake.
         made.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
         made.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
         made.set_min_proto_version(Some(self.versions.0)).unwrap();

@@ -1,17 +1,17 @@
-//! Waiting for what must become true, with a deadline, in place of sleeping and hoping.
+//! Waits for a condition with a deadline, instead of sleeping.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often it is asked. Short beside any deadline, long beside what a question costs.
+/// Time between two questions: short beside any deadline, long beside the cost of a question.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// An answer that may not be there yet: a `bool`, or an `Option` of what is awaited.
+/// An answer that may not be there yet: a `bool`, or an `Option`.
 pub trait Answer {
-    /// What is had once it is there.
+    /// The value of an answer that is there.
     type Found;
 
-    /// The answer, or `None` for not yet.
+    /// Returns the value, or `None` for not yet.
     fn found(self) -> Option<Self::Found>;
 }
 
@@ -31,8 +31,8 @@ impl<T> Answer for Option<T> {
     }
 }
 
-/// Asks until the answer is there. Panics, saying `what`, if it is not by the deadline; it is
-/// asked at least once, and once more when the deadline has passed.
+/// Asks until the answer is there. Panics with `what` if the deadline passes first. Asks at least
+/// once, and once more after the deadline.
 #[track_caller]
 pub fn eventually<A: Answer>(
     deadline: Duration,

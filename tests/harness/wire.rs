@@ -1,5 +1,4 @@
-//! A connection's socket below any TLS, and the pauses of a server that may be told to stop in
-//! the middle of one.
+//! A connection's socket below TLS, and pauses that end when the server stops.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,23 +7,23 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// How long the peer may take to close after we did.
+/// The peer may take this long to close after we have closed.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A socket shared with the listener, which shuts it down when it stops; with a quota, writing
-/// fails once so many bytes were written.
+/// A socket shared with the listener, which shuts it down when it stops. With a quota, writing
+/// fails after that many bytes.
 pub struct Wire {
     stream: Arc<TcpStream>,
     quota: Option<usize>,
 }
 
 impl Wire {
-    /// Without a quota.
+    /// Makes a socket without a quota.
     pub fn new(stream: Arc<TcpStream>) -> Wire {
         Wire { stream, quota: None }
     }
 
-    /// With one.
+    /// Makes a socket with a quota.
     pub fn limited(stream: Arc<TcpStream>, bytes: usize) -> Wire {
         Wire { stream, quota: Some(bytes) }
     }
@@ -52,7 +51,8 @@ impl Write for Wire {
     }
 }
 
-/// Waits for the peer's first bytes and leaves them where they are; false if it left instead.
+/// Waits for the peer's first bytes, and leaves them unread. Returns false if the peer left
+/// instead.
 pub fn peer_spoke(stream: &TcpStream) -> bool {
     stream.peek(&mut [0; 1]).is_ok_and(|n| n > 0)
 }
@@ -63,26 +63,26 @@ pub fn swallow(stream: &TcpStream) {
     let _ = (&*stream).read(&mut [0; 16_384]);
 }
 
-/// Ends with FIN. Bytes that a socket has not read when it is closed make that a RST: so they
-/// are read, until the peer closes too.
+/// Ends with FIN. Closing a socket with unread bytes sends RST, so these are read first, until the
+/// peer closes too.
 pub fn close(stream: &TcpStream) {
     if stream.shutdown(Shutdown::Write).is_ok() && stream.set_read_timeout(Some(LINGER)).is_ok() {
         read_out(stream);
     }
 }
 
-/// Makes the close of this socket, which is the caller's to do, a RST.
+/// Makes the close of this socket, which the caller does, a RST.
 pub fn reset(stream: &TcpStream) {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Reads until the peer closes, the listener stops or a timeout set before expires.
+/// Reads until the peer closes, the listener stops, or a timeout that was set before expires.
 pub fn read_out(stream: &TcpStream) {
     let mut piece = [0; 16_384];
     while let Ok(1..) = (&*stream).read(&mut piece) {}
 }
 
-/// A server's stop: pauses end early when it comes.
+/// The stop of a server: it ends pauses early.
 #[derive(Default)]
 pub struct Stop {
     told: Mutex<bool>,
@@ -90,21 +90,21 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Tells it.
+    /// Stops the server.
     pub fn tell(&self) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.bell.notify_all();
     }
 
-    /// Whether it was told.
+    /// Tells if the server was stopped.
     pub fn told(&self) -> bool {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits that long, never less.
+    /// Waits this long, never less.
     ///
     /// # Errors
-    /// `Interrupted` once the stop was told.
+    /// `Interrupted`: the server was stopped.
     pub fn pause(&self, time: Duration) -> io::Result<()> {
         if time.is_zero() {
             return Ok(());

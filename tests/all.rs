@@ -130,9 +130,14 @@ mod artefact {
 
 /// The sources and the harness themselves.
 mod house {
+    mod arrows; // no two files use each other, and no stage knows another
     mod cross; // each target of `cross/toolchain` has its part in `Cross.toml`
+    mod functions; // no function is longer than 70 lines
     mod layers; // layers, what the model must not touch, times of 64 bits, length of files
     mod readme; // every command of the README
+    mod sources; // reads sources without comments, texts and tests
+    mod type_names; // a type's name stands once, or its module tells
+    mod uses; // finds which file uses what another defines
 
     mod harness {
         mod listener; // what a script says is what arrives, and what is told of it is so

@@ -2,7 +2,6 @@
 //! way to open one. A clause gets a store that is empty.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use sitewatch::model::record::Record;
 use sitewatch::model::report::Series;
 use sitewatch::model::standing::NodeStanding;
 use sitewatch::model::tally::CheckFacts;
-use sitewatch::store::{Store, WriteCounts};
+use sitewatch::store::WriteCounts;
 
-use super::engine::{Engine, OnSqlite};
+use super::engine::{Engine, OnSqlite, checks, every_check, gaps, series, state, stored};
 use crate::fixtures::records::{check, gap, loss, now, outcome, put, target};
 use crate::store::postgres::scratch::Fresh;
 
@@ -59,36 +58,6 @@ fn sqlite_keeps_the_contract() {
 #[test]
 fn sqlite_without_a_write_ahead_log_keeps_the_contract() {
     keeps_the_contract(OnSqlite::without_log);
-}
-
-fn series(site: &str, node: &str) -> Series {
-    Series { target: Arc::from(site), node: Arc::from(node) }
-}
-
-fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, CheckFacts)> {
-    let mut all = Vec::new();
-    store
-        .checks(from_ms, until_ms, &mut |series, check| all.push((series.clone(), *check)))
-        .unwrap();
-    all
-}
-
-fn every_check(store: &mut dyn Store) -> Vec<(Series, CheckFacts)> {
-    checks(store, i64::MIN, i64::MAX)
-}
-
-fn gaps(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<Gap> {
-    let mut all = Vec::new();
-    store.gaps(from_ms, until_ms, &mut |gap| all.push(gap.clone())).unwrap();
-    all
-}
-
-fn state(store: &mut dyn Store, site: &str, node: &str) -> NodeStanding {
-    store.states().unwrap()[&series(site, node)]
-}
-
-fn stored(checks: u64, repeats: u64) -> WriteCounts {
-    WriteCounts { checks, repeats, expired: 0 }
 }
 
 fn an_empty_store_has_nothing(engine: &dyn Engine) {

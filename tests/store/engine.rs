@@ -1,7 +1,13 @@
-//! The ways to open a store.
+//! The ways to open a store, and to ask it.
+
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use sitewatch::store::{Postgres, Sqlite, Store};
+use sitewatch::model::outcome::Gap;
+use sitewatch::model::report::Series;
+use sitewatch::model::standing::NodeStanding;
+use sitewatch::model::tally::CheckFacts;
+use sitewatch::store::{Postgres, Sqlite, Store, WriteCounts};
 
 use crate::harness::Temp;
 use crate::store::postgres::scratch::{Fresh, settings};
@@ -79,4 +85,39 @@ impl Engine for Fresh {
         };
         self.database.client().batch_execute(sql).unwrap();
     }
+}
+
+/// Names a series.
+pub fn series(site: &str, node: &str) -> Series {
+    Series { target: Arc::from(site), node: Arc::from(node) }
+}
+
+/// Reads the checks due in [from, until).
+pub fn checks(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<(Series, CheckFacts)> {
+    let mut all = Vec::new();
+    store
+        .checks(from_ms, until_ms, &mut |series, check| all.push((series.clone(), *check)))
+        .unwrap();
+    all
+}
+
+pub fn every_check(store: &mut dyn Store) -> Vec<(Series, CheckFacts)> {
+    checks(store, i64::MIN, i64::MAX)
+}
+
+/// Reads the gaps that touch [from, until).
+pub fn gaps(store: &mut dyn Store, from_ms: i64, until_ms: i64) -> Vec<Gap> {
+    let mut all = Vec::new();
+    store.gaps(from_ms, until_ms, &mut |gap| all.push(gap.clone())).unwrap();
+    all
+}
+
+/// Reads the standing of one series.
+pub fn state(store: &mut dyn Store, site: &str, node: &str) -> NodeStanding {
+    store.states().unwrap()[&series(site, node)]
+}
+
+/// Counts so many new checks and repeats, and nothing expired.
+pub fn stored(checks: u64, repeats: u64) -> WriteCounts {
+    WriteCounts { checks, repeats, expired: 0 }
 }

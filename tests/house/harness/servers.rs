@@ -34,9 +34,10 @@ fn servers_go_with_a_test_process_that_is_killed() {
             std::thread::park();
         }
     }
-    let name = "servers::servers_go_with_a_test_process_that_is_killed";
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let name = format!("{module}::servers_go_with_a_test_process_that_is_killed");
     let held = Sitewatch::program(std::env::current_exe().unwrap());
-    let held = held.env(HELD, "1").args(["--exact", name, "--nocapture"]).spawn();
+    let held = held.env(HELD, "1").args(["--exact", &name, "--nocapture"]).spawn();
     let line = eventually(DEADLINE, "its server", || {
         let out = held.stdout();
         let line = out.lines().find(|line| line.contains("pid=") && out.ends_with('\n'))?;

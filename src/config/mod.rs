@@ -44,6 +44,9 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/sitewatch";
 /// Configuration with every key that exists, each explained: `sitewatch config --example`.
 pub const EXAMPLE: &str = include_str!("../../config.example");
 
+/// Text in place of a secret.
+const HIDDEN: &str = "***";
+
 /// Whole configuration, all files together.
 #[derive(Debug, Clone)]
 pub struct Config {

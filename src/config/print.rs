@@ -10,14 +10,11 @@ use url::Url;
 use crate::character::is_unsafe;
 use crate::config::kafka::properties::is_secret;
 use crate::config::units::{show_duration, show_size};
-use crate::config::{Config, KafkaConfig};
+use crate::config::{Config, HIDDEN, KafkaConfig};
 use crate::model::connect::{Connect, Identity};
 use crate::model::expression::Expression;
 use crate::model::secret::Login;
 use crate::model::target::{HeaderExpression, RequestHeader, Target};
-
-/// Text in place of a secret.
-pub(in crate::config) const HIDDEN: &str = "***";
 
 /// Returns `config` as TOML.
 pub fn print(config: &Config) -> String {

@@ -8,8 +8,8 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::config::HIDDEN;
 use crate::config::identity::IdentityKeys;
-use crate::config::print::HIDDEN;
 use crate::config::targets::address::{self, is_host};
 use crate::config::toml::fault::quoted;
 use crate::config::toml::item::Item;

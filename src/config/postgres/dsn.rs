@@ -13,10 +13,10 @@ use tokio_postgres::config::{
     TargetSessionAttrs,
 };
 
+use crate::config::HIDDEN;
 use crate::config::pem::{self, PairFault};
 use crate::config::postgres::pairs::ENCODE;
 use crate::config::postgres::parameters::DsnParameters;
-use crate::config::print::HIDDEN;
 use crate::config::targets::address::is_host;
 use crate::words::{Word, words};
 

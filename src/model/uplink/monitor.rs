@@ -38,6 +38,12 @@ pub enum UplinkAction {
     ReportBack(Duration),
 }
 
+impl From<SettledCheck> for UplinkAction {
+    fn from(settled: SettledCheck) -> UplinkAction {
+        UplinkAction::Settle(settled)
+    }
+}
+
 /// Checks in doubt, and the facts that settle them.
 #[derive(Default)]
 pub struct Uplink {

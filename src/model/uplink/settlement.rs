@@ -1,6 +1,5 @@
 //! Makes the final outcome of a check that was in doubt.
 
-use super::UplinkAction;
 use crate::model::outcome::{Cause, ERROR_MAX, Outcome, Verdict, tidy};
 
 /// Reason in the error of a check that our own network has failed.
@@ -15,12 +14,6 @@ pub struct SettledCheck {
     pub outcome: Outcome,
     /// True if the log line about the uplink covers this check.
     pub is_logged: bool,
-}
-
-impl From<SettledCheck> for UplinkAction {
-    fn from(settled: SettledCheck) -> UplinkAction {
-        UplinkAction::Settle(settled)
-    }
 }
 
 /// Settles a check with the outcome that it had.

@@ -46,6 +46,15 @@ fn stages_that_meet(uses: &Uses) -> Vec<String> {
 }
 
 #[test]
+fn no_two_files_use_each_other() {
+    let sources = Crate::read(Path::new("src"));
+    let uses = Paths::of(&sources).uses();
+    assert!(uses.len() > 300, "only {} arrows were found", uses.len());
+    let circles = circles(&uses);
+    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
+}
+
+#[test]
 fn no_stage_knows_another() {
     let sources = Crate::read(Path::new("src"));
     let stages = sources.sources.keys().filter(|module| module.starts_with(&["stage".to_owned()]));

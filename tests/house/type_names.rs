@@ -9,7 +9,13 @@ use regex_lite::Regex;
 use super::sources::Crate;
 
 /// Names that stand more than once, and why.
-const TOLD_BY_MODULE: &[(&str, &str)] = &[];
+const TOLD_BY_MODULE: &[(&str, &str)] = &[
+    ("Callbacks", "librdkafka calls a consumer and a producer: private to either file"),
+    ("Event", "each stage waits for events of its own: private to each file"),
+    ("Kind", "`counters::Kind` wherever it is used; private to the service files"),
+    ("Round", "canaries are asked in rounds, and `check` runs in rounds: private to either"),
+    ("Unstored", "what is left of batches, and of records: `batches` and `records` tell"),
+];
 
 /// The files that define each name.
 fn definitions(sources: &Crate) -> BTreeMap<String, BTreeSet<&str>> {

@@ -172,7 +172,7 @@ fn a_database_is_reached_again_once_there_is_a_thread_to_look_up_its_name() {
     eventually(DEADLINE, "both connections", || postgres.psql(connections).trim() == "2");
     let has_tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'sitewatch'";
     eventually(DEADLINE, "its tables", || postgres.psql(has_tables).trim() != "0");
-    eventually(DEADLINE, "its end of making them", || running.stderr().contains("reading topic"));
+    running.await_stderr("reading partitions", DEADLINE);
     limit(&running, 7, 1);
     postgres.restart();
     running.await_stderr("cannot start a thread: ", DEADLINE);

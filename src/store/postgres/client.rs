@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::connect::{self, Access};
 use super::deadline::{Deadline, run_until};
 use super::error::{ErrorKind, PostgresError};
+use super::lookup::Lookups;
 use super::migrate::{self, Readiness};
 use super::session::{OpenConnection, Session};
 use crate::config;
@@ -23,10 +24,6 @@ pub const PING_LIMIT: Duration = Duration::from_secs(10);
 pub const READ_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Most tries of one call, if another session was in the way or the connection had ended before the call.
 const TRIES: u32 = 4;
-/// Stack of a thread that looks up the server's name, in bytes; by default it would be 2 MiB.
-const LOOKUP_STACK: usize = 512 * 1024;
-/// Most look-ups at once: one, and earlier ones that were given up and still hang.
-const LOOKUPS_MAX: usize = 4;
 
 /// Rule for trying a work again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +52,7 @@ pub struct Postgres {
     /// The last batch held checks that were stored already: the next may do so too.
     pub(super) expects_duplicates: bool,
     deadline: Deadline,
+    lookups: Lookups,
 }
 
 impl Postgres {
@@ -110,9 +108,7 @@ impl Postgres {
         access: Access,
     ) -> Result<Postgres, StoreError> {
         let display_name = Postgres::display_name(settings);
-        let mut runtime = Builder::new_current_thread();
-        runtime.thread_stack_size(LOOKUP_STACK).max_blocking_threads(LOOKUPS_MAX);
-        let runtime = runtime.enable_io().enable_time().build();
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(|error| StoreError::Away {
             text: format!("cannot connect to {display_name}: {error}"),
         })?;
@@ -126,6 +122,7 @@ impl Postgres {
             age_max: Duration::MAX,
             expects_duplicates: false,
             deadline: Deadline::default(),
+            lookups: Lookups::default(),
         })
     }
 
@@ -202,6 +199,7 @@ impl Postgres {
         let settings = &self.settings;
         let access = self.access;
         let deadline = &self.deadline;
+        let lookups = &self.lookups;
         let connection = runtime.block_on(async {
             if let Some(connection) = earlier {
                 match connection.if_alive().await {
@@ -214,7 +212,8 @@ impl Postgres {
                 }
             }
             let connection =
-                run_until(deadline.wait(limit), connect::connect(settings, access)).await?;
+                run_until(deadline.wait(limit), connect::connect(settings, access, lookups))
+                    .await?;
             Ok((connection, 1))
         });
         let (connection, new) = connection.map_err(|error| match error.kind {

@@ -13,11 +13,11 @@ use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
 use super::deadline::{run_until, timeout};
 use super::error::PostgresError;
+use super::lookup::Lookups;
 use super::migrate::quoted;
 use super::session::{OpenConnection, Session};
 use super::tls::Connector;
 use crate::config::{PostgresConfig, SslMode};
-use crate::threads;
 
 /// Oldest PostgreSQL that we support, as PostgreSQL numbers itself.
 const VERSION_MIN: u32 = 140_000;
@@ -81,12 +81,10 @@ fn address(config: &Config, index: usize) -> String {
 pub async fn connect(
     settings: &PostgresConfig,
     access: Access,
+    lookups: &Lookups,
 ) -> Result<OpenConnection, PostgresError> {
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
-    // tokio looks names up on a thread.
-    threads::ensure_spare(1)
-        .map_err(|error| PostgresError::away(format!("cannot start a thread: {error}")))?;
     let connector = Connector::new(dsn)?;
     let first = match dsn.config.get_load_balance_hosts() {
         LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,
@@ -95,20 +93,24 @@ pub async fn connect(
     let mut reasons: Vec<String> = Vec::new();
     for index in (0..count).map(|i| (first + i) % count) {
         let config = single_host(&dsn.config, index);
-        for transport in transports(dsn.ssl_mode) {
-            let error = match try_connect(&config, *transport, &connector).await {
-                Ok(mut connection) => {
-                    let end = timeout(connect_timeout(&config));
-                    connection
-                        .run(end, async |session| begin_session(session, settings, access).await)
-                        .await?;
-                    return Ok(connection);
-                }
-                Err(error) => error,
-            };
+        let opened = match lookups.resolve(&config, connect_timeout(&config)).await {
+            Ok(configs) => connect_to_any(&configs, transports(dsn.ssl_mode), &connector).await,
+            Err(error) => Err(vec![error.why]),
+        };
+        let whys = match opened {
+            Ok(mut connection) => {
+                let end = timeout(connect_timeout(&config));
+                connection
+                    .run(end, async |session| begin_session(session, settings, access).await)
+                    .await?;
+                return Ok(connection);
+            }
+            Err(whys) => whys,
+        };
+        for why in whys {
             let why = match count {
-                1 => error.why,
-                _ => format!("{}: {}", address(&dsn.config, index), error.why),
+                1 => why,
+                _ => format!("{}: {why}", address(&dsn.config, index)),
             };
             if !reasons.contains(&why) {
                 reasons.push(why);
@@ -116,6 +118,24 @@ pub async fn connect(
         }
     }
     Err(PostgresError::away(reasons.join("; ")))
+}
+
+/// Connects over the first transport that one of the addresses takes. An error has the reason of each try.
+async fn connect_to_any(
+    addresses: &[Config],
+    transports: &[Transport],
+    connector: &Connector,
+) -> Result<OpenConnection, Vec<String>> {
+    let mut reasons = Vec::new();
+    for transport in transports {
+        for config in addresses {
+            match try_connect(config, *transport, connector).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => reasons.push(error.why),
+            }
+        }
+    }
+    Err(reasons)
 }
 
 fn connect_timeout(config: &Config) -> Duration {

@@ -13,6 +13,7 @@ mod dead_letters;
 mod deadline;
 mod engine;
 mod error;
+mod lookup;
 mod losses;
 mod maintenance;
 mod marks;

@@ -134,11 +134,11 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
             false => foreign_file(path, "it is not an SQLite file"),
         });
     }
-    let is_torn = |header: &rusqlite::Result<Header>| {
+    let is_torn = |header: &rusqlite::Result<FileHeader>| {
         let code = header.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
         code == Some(ErrorCode::DatabaseCorrupt)
     };
-    let mut header = Header::read(path);
+    let mut header = FileHeader::read(path);
     for _ in 0..HEADER_READS {
         if !is_torn(&header) {
             break;
@@ -151,30 +151,30 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         // Another process is moving its log into the file at this moment. We only told SQLite that the file
         // does not change.
         std::thread::sleep(HEADER_PAUSE);
-        header = Header::read(path);
+        header = FileHeader::read(path);
     }
     match header.map_err(|error| open_error(path, &error))? {
-        Header { application: APPLICATION, version, .. } => check_version(path, version),
+        FileHeader { application: APPLICATION, version, .. } => check_version(path, version),
         // The file may be one of ours in the making, all of which is still in the log.
-        Header { application: 0, version: 0, pages: 0..=1 } => Ok(()),
+        FileHeader { application: 0, version: 0, pages: 0..=1 } => Ok(()),
         _ => Err(foreign_file(path, "it is an SQLite file of another program")),
     }
 }
 
 /// Fields of a file's header.
-struct Header {
+struct FileHeader {
     application: i32,
     version: i32,
     pages: i32,
 }
 
-impl Header {
-    fn read(path: &Path) -> rusqlite::Result<Header> {
+impl FileHeader {
+    fn read(path: &Path) -> rusqlite::Result<FileHeader> {
         let connection = open_immutable(path)?;
         let number = |pragma: &str| -> rusqlite::Result<i32> {
             connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
         };
-        Ok(Header {
+        Ok(FileHeader {
             application: number("application_id")?,
             version: number("user_version")?,
             pages: number("page_count")?,

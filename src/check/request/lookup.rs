@@ -49,9 +49,9 @@ impl ActiveCheck {
             Err(why) => why,
         };
         let silence = match &why {
-            ResolveError::NoName | ResolveError::NoAddress(_) | ResolveError::OutOfResources(_) => {
-                None
-            }
+            ResolveError::UnknownName
+            | ResolveError::NoAddress(_)
+            | ResolveError::OutOfResources(_) => None,
             ResolveError::NoServerAnswers
             | ResolveError::ServerFailed(_)
             | ResolveError::Unknown => Some(Silence::NameServers),
@@ -122,7 +122,7 @@ impl ActiveCheck {
 /// Says for people why `host` has no address.
 fn words(why: &ResolveError, host: &str) -> String {
     match why {
-        ResolveError::NoName => format!("{host} does not exist"),
+        ResolveError::UnknownName => format!("{host} does not exist"),
         ResolveError::NoAddress(Family::Any) => format!("{host} has no address"),
         ResolveError::NoAddress(Family::V4) => format!("{host} has no IPv4 address"),
         ResolveError::NoAddress(Family::V6) => format!("{host} has no IPv6 address"),

@@ -56,7 +56,7 @@ pub enum LookupReply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveError {
     /// The name does not exist.
-    NoName,
+    UnknownName,
     /// The name has no address of this family.
     NoAddress(Family),
     /// No name server answers.
@@ -270,7 +270,7 @@ impl Resolution {
         }
         let ended = self.answers.iter().map(|(.., ended)| *ended).max()?;
         let why = match self.lookup_error()? {
-            LookupError::NoName => ResolveError::NoName,
+            LookupError::UnknownName => ResolveError::UnknownName,
             LookupError::NoAddress => ResolveError::NoAddress(self.wanted),
             // Another lookup is under way and may find an address.
             LookupError::NoAnswer

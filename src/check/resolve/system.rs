@@ -28,7 +28,7 @@ pub enum SystemReply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupError {
     /// The name does not exist.
-    NoName,
+    UnknownName,
     /// The name exists, and has no address of the wanted family.
     NoAddress,
     /// No answer has come: the name servers are silent, or fail.
@@ -59,7 +59,7 @@ pub fn look_up(host: &str, family: Family) -> SystemReply {
             LookupError::NoAddress
         }
         Err(error) => match error.kind() {
-            LookupErrorKind::NoName => LookupError::NoName,
+            LookupErrorKind::NoName => LookupError::UnknownName,
             LookupErrorKind::NoData => LookupError::NoAddress,
             _ => LookupError::NoAnswer,
         },

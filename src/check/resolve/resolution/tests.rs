@@ -100,7 +100,7 @@ fn a_family_that_is_silent_costs_the_delay_and_no_more() {
 
 #[test]
 fn one_that_fails_does_not_cost_the_other_its_addresses() {
-    for why in [LookupError::NoName, LookupError::NoAddress, LookupError::NoAnswer] {
+    for why in [LookupError::UnknownName, LookupError::NoAddress, LookupError::NoAnswer] {
         for (with, without, address) in [(ONLY_V4, ONLY_V6, V4), (ONLY_V6, ONLY_V4, V6)] {
             let mut case = Case::any();
             // musl gives no address if one family fails.
@@ -114,14 +114,14 @@ fn one_that_fails_does_not_cost_the_other_its_addresses() {
 
 #[test]
 fn what_is_missing_is_told_apart() {
-    use LookupError::{NoAddress, NoAnswer, NoName};
+    use LookupError::{NoAddress, NoAnswer, UnknownName};
     for (v4, v6, server_reply, want) in [
-        (NoName, NoName, None, "NoName"),
+        (UnknownName, UnknownName, None, "UnknownName"),
         (NoAddress, NoAddress, None, "NoAddress(Any)"),
         // Servers that do not know AAAA may give any answer.
-        (NoName, NoAnswer, None, "NoName"),
-        (NoAddress, NoName, None, "NoAddress(Any)"),
-        (NoAnswer, NoName, Some(ServerReply::Failed(2)), "ServerFailed(2)"),
+        (UnknownName, NoAnswer, None, "UnknownName"),
+        (NoAddress, UnknownName, None, "NoAddress(Any)"),
+        (NoAnswer, UnknownName, Some(ServerReply::Failed(2)), "ServerFailed(2)"),
         (NoAnswer, NoAnswer, Some(ServerReply::Silent), "NoServerAnswers"),
         (NoAddress, NoAnswer, Some(ServerReply::Failed(5)), "ServerFailed(5)"),
         (NoAnswer, NoAnswer, Some(ServerReply::Answered), "Unknown"),

@@ -354,5 +354,4 @@ impl Uplink {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

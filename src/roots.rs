@@ -94,7 +94,7 @@ fn read_environment(file: Option<OsString>, folders: Option<OsString>) -> Result
         Some(Err(error)) if certificates.is_empty() => return Err(error),
         Some(Err(error)) => {
             static LOGGED: Once = Once::new();
-            LOGGED.call_once(|| log::warn!("{error}; trusting what SSL_CERT_DIR names alone"));
+            LOGGED.call_once(|| log::warn!("{error}; trusting only what SSL_CERT_DIR names"));
         }
         None if certificates.is_empty() => {
             let folders = folders.unwrap_or_default();

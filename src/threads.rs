@@ -1,5 +1,6 @@
-//! Starting of threads. async-io, rdkafka and tokio start threads of their own, and panic if they cannot, for
-//! instance at a limit on processes. A check before the call makes that an ordinary error.
+//! Starts threads. async-io and rdkafka start threads of their own, and panic if they cannot, for instance at
+//! a limit on processes. [`ensure_spare`] is called before such a library, and returns an ordinary error
+//! instead.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};

@@ -57,7 +57,7 @@ pub fn phases(easy: &mut Easy2<TransferCallbacks>, shape: &HopShape) -> Phases {
     };
     let (connect, tls) = (us(easy.connect_time()), us(easy.appconnect_time()));
     let (first, total) = (us(easy.starttransfer_time()), us(easy.total_time()));
-    // Without a request, libcurl returns the end of the hop here.
+    // Ignore the time if no request was sent: libcurl then returns the end of the hop.
     let asked = us(easy.pretransfer_time()).filter(|_| raw::is_requested(easy));
     let origin = origin(easy);
     let callbacks = easy.get_ref();

@@ -118,7 +118,7 @@ impl<'a> Route<'a> {
         found: &[IpAddr],
     ) -> Result<(), curl::Error> {
         let port = self.url.port_or_known_default().unwrap_or_default();
-        // A proxy can be asked for one address only: the first.
+        // Through a proxy only one address can be tried: the first.
         let tried = if self.connect.proxy.is_some() { 1 } else { found.len() };
         let found: Vec<String> =
             found.iter().take(tried).map(|address| bracketed(*address)).collect();
@@ -284,7 +284,8 @@ fn has_ipv6() -> bool {
     })
 }
 
-/// Returns true if a hop to `url` goes to the target's own origin, so that its secrets may be sent.
+/// Returns true if a hop to `url` goes to the target's own origin. Only then may the target's secrets be
+/// sent.
 pub fn is_at_home(target: &Target, url: &Url) -> bool {
     // The same as to compare `Url::origin` of both, but without copies.
     let home = &target.url;

@@ -54,7 +54,7 @@ impl Trust {
         if wants_host {
             let host = Roots::read(None);
             if let Err(error) = &host {
-                log::warn!("{error}; https checks without a ca_file are unknown");
+                log::warn!("{error}; https checks without a ca_file have the verdict unknown");
             }
             trust.host = Some(host);
         }

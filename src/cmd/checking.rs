@@ -75,9 +75,9 @@ fn ask_for_descriptors(config: &Config) {
     }
     if limit < needed {
         log::warn!(
-            "{limit} descriptors may be open (ulimit -n), and {room} checks at once \
-             (max_in_flight) with {kept} kept connections need {needed} and more: checks that find \
-             none are unknown"
+            "at most {limit} descriptors can be open (ulimit -n), but {room} checks at once \
+             (max_in_flight) and {kept} kept connections need at least {needed}: checks that get \
+             none have the verdict unknown"
         );
     }
 }
@@ -106,7 +106,8 @@ impl Checking {
     ) -> Result<Checking, Error> {
         let (findings_in, findings) = smol::channel::unbounded();
         ask_for_descriptors(config);
-        // libcurl's handles stay on the thread that made them; only the handles of the scheduler come back.
+        // libcurl's handles must stay on the thread that made them, so the scheduler is built there and sends
+        // only its own two handles back.
         let (own_run, newest) = (run.clone(), initial.newest);
         let limits = Limits {
             max_in_flight: config.probe.max_in_flight,

@@ -51,7 +51,8 @@ impl<'a> Reload<'a> {
     ) -> Reload<'a> {
         let seen = look(common, &config);
         let mut read = seen.clone();
-        // A file that was written since then may not be the one that was read.
+        // Forget the state of a file that was written after the configuration was read: its content may be
+        // another.
         for (_, state) in &mut read {
             *state = state.filter(|[.., s, ns]| *s * 1_000_000 + *ns / 1000 < since_us);
         }
@@ -110,7 +111,7 @@ impl<'a> Reload<'a> {
         let changes = changes(&self.config, &new);
         let later = needs_restart(&self.config, &new);
         if !later.is_empty() {
-            log::warn!("changed, and needs a restart to count: {}", later.join(", "));
+            log::warn!("changed, but takes effect only after a restart: {}", later.join(", "));
         }
         self.control.replace_plan(plan);
         log::info!("reloaded: {changes}");

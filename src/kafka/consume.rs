@@ -323,7 +323,7 @@ impl ClientContext for Callbacks {
         if reason.contains(" failed CRC32") {
             let mut seen = self.damage_seen.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.replace(Instant::now()).is_none() {
-                log::error!("a batch of records is damaged, and fetched again: {reason}");
+                log::error!("received a damaged batch of records, fetching it again: {reason}");
             }
             return;
         }
@@ -352,7 +352,7 @@ impl ConsumerContext for Callbacks {
         // If one partition of the list was not taken over, librdkafka refuses the whole list and waits on.
         let given_back = assigned(consumer, list);
         if let Err(error) = given_back.and_then(|list| consumer.incremental_unassign(&list)) {
-            log::warn!("Kafka: cannot give partitions back: {error}");
+            log::warn!("Kafka: cannot release partitions: {error}");
         }
         self.taken(partitions);
     }

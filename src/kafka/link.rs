@@ -111,7 +111,7 @@ impl BrokerStatus {
         }
     }
 
-    /// Returns true while brokers make us wait for a quota: they are slow, and not away.
+    /// Returns true while brokers throttle us for a quota: they are slow, but can be reached.
     pub fn is_throttled(&self) -> bool {
         self.lock().is_throttled()
     }

@@ -1,5 +1,5 @@
-//! Fingerprints of messages that were read. By them a reader recognises the log of a partition: a log that was
-//! cut, or begun anew under the same name, has other messages at the same offsets.
+//! Fingerprints of messages that were read. By them a reader recognises the log of a partition: a log that
+//! was cut, or begun anew under the same name, has other messages at the same offsets.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl Anchors {
         self.0.iter().find(|anchor| anchor.offset == offset).copied()
     }
 
-    /// Returns the newest anchor from `from` to before `until`.
+    /// Returns the newest anchor with `from <= offset < until`.
     pub fn newest(&self, from: i64, until: i64) -> Option<Anchor> {
         self.0.iter().find(|anchor| (from..until).contains(&anchor.offset)).copied()
     }

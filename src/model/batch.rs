@@ -8,7 +8,7 @@ use super::outcome::Loss;
 use super::queue::{LossQueue, Queued};
 use super::record::Record;
 
-/// Limits of a batch. A batch is full with `count` records, or with half of `bytes`.
+/// Limits of a batch. A batch is full when it has `count` records, or when the queue holds half of `bytes`.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
     /// Records in one transaction, at most.

@@ -24,8 +24,8 @@ const ODD: [(char, char); 13] = [
 /// Last code point that has cases.
 const LAST_CASED: u32 = 0x1e943;
 
-/// Returns `expression` with letters outside ASCII in every case, wherever its flags ask for that. Returns none
-/// if nothing changes. `regex-lite` must have accepted the expression.
+/// Returns `expression` with letters outside ASCII in every case, wherever its flags ask for that. Returns
+/// none if nothing changes. `regex-lite` must have accepted the expression.
 ///
 /// # Errors
 /// The letters cannot be followed; the error says why.
@@ -87,7 +87,7 @@ impl CaseFolder<'_> {
         self.scopes.last().copied().unwrap_or_default()
     }
 
-    /// Copies that many bytes.
+    /// Copies the next `length` bytes.
     fn take(&mut self, length: usize) {
         let (taken, rest) = self.rest.split_at(length);
         self.text.push_str(taken);

@@ -33,7 +33,7 @@ pub struct Outcome {
     pub interval_ms: i64,
     /// Verdict of the check.
     pub verdict: Verdict,
-    /// Cause of a verdict down or unknown, or a remark on a verdict up.
+    /// Cause of the verdict `down` or `unknown`; with the verdict `up`, a remark.
     pub cause: Option<Cause>,
     /// True if the last reply's header, and its body as far as it is read, arrived in time.
     pub responded: bool,

@@ -47,7 +47,7 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// Makes the state of this program, sent by `node` at `sent_ms`.
+    /// Creates the record of this program's state, which `node` sends at `sent_ms`.
     pub fn new(node: &Arc<str>, run: u32, sent_ms: i64) -> NodeState {
         NodeState {
             node: Arc::clone(node),

@@ -18,9 +18,9 @@ use crate::threads;
 const CONNECTIONS_MAX: usize = 32;
 /// Longest request, in bytes.
 const REQUEST_MAX: usize = 8 * 1024;
-/// Most header lines of a request.
+/// Maximum number of header lines of a request.
 const HEADERS_MAX: usize = 64;
-/// Longest time of one connection in all.
+/// Maximum total duration of one connection.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Most bytes to read behind a request.
 const REST_MAX: usize = 64 * 1024;

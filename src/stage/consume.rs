@@ -200,7 +200,9 @@ impl Consumer {
             }
             StoreReply::Outdated => {
                 self.handed_over_at = None;
-                log::warn!("the database is older than what was read: going back in Kafka to it");
+                log::warn!(
+                    "the database lacks records that were read before: reading them from Kafka again"
+                );
                 self.builder.unmark();
                 self.send_parcel();
                 self.positions.invalidate();

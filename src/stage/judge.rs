@@ -263,7 +263,7 @@ pub fn perform(
             }
         }
         UplinkAction::ReportAway(why) => {
-            log::warn!("the uplink is away: {why}; such checks are unknown");
+            log::warn!("the uplink is away: {why}; checks that nobody answers are unknown");
         }
         UplinkAction::ReportBack(after) => {
             log::info!("the uplink is back, after {}", show_span(after.as_millis() as i64));

@@ -268,7 +268,7 @@ impl Publisher {
     fn hold(&mut self, record: &Record) {
         let dropped = self.outbox.push(record);
         if dropped > 0 && !self.is_full_logged {
-            log::error!("memory is full while Kafka takes nothing: the oldest records go");
+            log::error!("memory is full while Kafka takes nothing: dropping the oldest records");
             self.is_full_logged = true;
         } else if self.outbox.has_room() {
             self.is_full_logged = false;
@@ -359,7 +359,7 @@ impl Publisher {
             None => return,
             Some(StatusChange::Throttled(wait)) => log::warn!(
                 "Kafka slows us down: we send more than a quota of its brokers allows, and have to \
-                 wait {} ms at a time, {waiting} held: raise producer_byte_rate",
+                 wait {} ms at a time, {waiting} held: raise the brokers' quota producer_byte_rate",
                 wait.as_millis()
             ),
             Some(StatusChange::Away(why)) => {

@@ -152,7 +152,7 @@ fn a_broken_file_changes_nothing_and_says_why() {
         "[probe]\nmax_in_flight = 7\n[serve]\nlisten = '127.0.0.1:1'\n[log]\nlevel = 'debug'\n";
     folder.write("c.toml", fine.clone() + &target(&site, "b", "") + more);
     running.signal(Signal::HUP);
-    running.await_stderr("needs a restart to count: [probe], [serve]", DEADLINE);
+    running.await_stderr("takes effect only after a restart: [probe], [serve]", DEADLINE);
     running.await_stderr("reloaded: 2 targets, 1 new, 0 gone", DEADLINE);
     running.await_stderr("DEBUG b is up", DEADLINE);
     let (stored, said) = stop(running, &folder.join("sitewatch.db"));

@@ -1,5 +1,5 @@
 //! Places where `run` may not write: at the start the error names the file, the system's reason and what to
-//! do; later checks go on, and wait in memory.
+//! do; later checks go on, their results wait in memory.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -70,7 +70,7 @@ fn a_bit_that_is_flipped_on_the_road_is_fetched_again() {
     await_all(&centre, &database, &one);
     flow.judge(&database);
     assert_eq!(left.load(Ordering::Relaxed), 0, "not all were flipped");
-    assert_eq!(one.said("a batch of records is damaged"), 1, "{}", one.log());
+    assert_eq!(one.said("received a damaged batch of records"), 1, "{}", one.log());
     one.stop();
 }
 
@@ -90,7 +90,7 @@ fn a_bit_that_is_flipped_in_the_log_is_said_and_not_stored() {
     };
     flip();
     let mut one = centre.writer("one");
-    one.running.await_stderr("a batch of records is damaged, and fetched again", DEADLINE);
+    one.running.await_stderr("received a damaged batch of records, fetching it again", DEADLINE);
     assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome WHERE total_us >= 7"), "0");
     // Its partition stands still, and the others go on.
     one.await_health("log_damaged");

@@ -22,7 +22,7 @@ fn a_database_that_is_restored_is_filled_up_again() {
     database.restore("sitewatch", &dump);
     one.until("ahead again", super::centre::DEADLINE, || later(300));
     for writer in [&one, &two] {
-        assert_eq!(writer.said("is older than what was read"), 1, "{}", writer.log());
+        assert_eq!(writer.said("lacks records that were read before"), 1, "{}", writer.log());
     }
     let flow = flow.end();
     await_all(&centre, &database, &one);

@@ -210,7 +210,7 @@ fn a_damaged_file_is_set_aside_and_checks_go_on() {
         // As `run` leaves it: the file is ours.
         folder.write("s.db.lock", "");
         let told = run_over(&store);
-        let words = format!("set it aside as {}", folder.join("s.db.damaged").display());
+        let words = format!("moved the file to {}", folder.join("s.db.damaged").display());
         assert_eq!(told.matches(&words).count(), 1, "{what}: {told}");
         assert!(fs::read(folder.join("s.db.damaged")).unwrap() == bytes, "{what}");
         assert!(rows(&store) > 0, "{what}");

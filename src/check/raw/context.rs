@@ -121,9 +121,9 @@ pub fn record_handshake(context: *mut c_void, handshake: &SharedHandshake) -> bo
     true
 }
 
-/// Undoes the settings of libcurl and of this file in a TLS context, so that another connection can use the
-/// context. Settings that libcurl makes for every connection (versions, groups, modes) stay. Returns false
-/// without memory: then the context must not be used again.
+/// Undoes the settings that libcurl and this module made in a TLS context, so that another connection can use
+/// the context. Settings that libcurl makes for every connection (versions, groups, modes) stay. Returns
+/// false if there is not enough memory: then do not use the context again.
 ///
 /// # Safety
 /// `context` is an SSL_CTX that no connection uses.

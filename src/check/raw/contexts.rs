@@ -159,7 +159,7 @@ mod tests {
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
         builder.set_certificate(&openssl::x509::X509::from_der(&roots[0]).unwrap()).unwrap();
         let context = builder.build();
-        // SAFETY: the call frees the owner that was added before.
+        // SAFETY: `sitewatch_ssl_ctx_free` releases the reference that `SSL_CTX_up_ref` adds.
         unsafe {
             openssl_sys::SSL_CTX_up_ref(context.as_ptr());
             sitewatch_ssl_ctx_free(context.as_ptr());

@@ -103,7 +103,8 @@ impl ActiveCheck {
         none
     }
 
-    /// Makes the reply of a check without an address, after a lookup of the duration `looked`.
+    /// Makes the reply of a check for which no address was found. `lookup_time` is the duration of the
+    /// lookup.
     fn no_address(
         &mut self,
         lookup_time: Duration,

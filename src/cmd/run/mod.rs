@@ -61,7 +61,9 @@ pub fn run(common: &CommonOptions) -> Result<u8, Error> {
     health.count(|counters| counters.targets = config.targets.len() as u64);
     let _server = start_server(&config, &health)?;
     if store.uses_rollback_journal().map_err(|error| Error::new(error.to_string()))? {
-        log::info!("no write-ahead log can be had on this file system: using a rollback journal");
+        log::info!(
+            "SQLite cannot use a write-ahead log on this file system: using a rollback journal"
+        );
     }
     let plan = checking::plan(&config)?;
 

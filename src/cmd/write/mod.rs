@@ -114,14 +114,16 @@ fn log_unstored(ended: Result<Option<Unstored>, TryRecvError>) -> Result<bool, E
             log::warn!("{records} not stored: held back; Kafka still has them");
         }
         Ok(Some(Unstored { count: 0, .. })) => {
-            log::warn!("PostgreSQL is away; what is not stored, Kafka still has");
+            log::warn!("PostgreSQL is away; Kafka still has the records that are not stored");
         }
         Ok(Some(Unstored { count: number, .. })) => {
             let records = show_count(number, "record");
             log::warn!("{records} not stored: PostgreSQL is away; Kafka still has them");
         }
         Err(TryRecvError::Empty) => {
-            log::warn!("PostgreSQL does not answer; what is not stored, Kafka still has");
+            log::warn!(
+                "PostgreSQL does not answer; Kafka still has the records that are not stored"
+            );
             return Ok(false);
         }
         Err(TryRecvError::Disconnected) => return Err(broken()),
@@ -137,7 +139,9 @@ fn log_consumed(ended: Result<Result<(), Error>, RecvTimeoutError>) -> Result<u8
             log::error!("{error}");
             return Ok(BAD_NEWS);
         }
-        Err(RecvTimeoutError::Timeout) => log::info!("stopped; Kafka did not say goodbye"),
+        Err(RecvTimeoutError::Timeout) => {
+            log::info!("stopped; Kafka has not confirmed that this writer left its group")
+        }
         Err(RecvTimeoutError::Disconnected) => return Err(broken()),
     }
     Ok(FINE)
@@ -169,7 +173,7 @@ impl SignalHandler for WriteSignals {
     }
 
     fn reload(&mut self) {
-        log::info!("SIGHUP: a writer reads its configuration at its start alone");
+        log::info!("SIGHUP is ignored: a writer reads its configuration only at its start");
     }
 }
 

@@ -68,7 +68,7 @@ pub struct KafkaSasl {
 }
 
 words! {
-    /// Ways to prove a password.
+    /// SASL mechanisms: how the client shows that it knows the password.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Mechanism {
         /// Sends the password itself.

@@ -15,7 +15,7 @@ impl Uplink {
         let mut chosen = self.canaries.clone();
         for silence in [Silence::NameServers, Silence::Path] {
             if self.uses_stand_ins(silence) {
-                // A host that can settle the farthest check can settle all.
+                // A host that can settle the check with the most distant address can settle all.
                 let direct = self.held.iter().filter(|held| held.via.is_none());
                 let doubts = direct.map(|held| &held.doubt);
                 let farthest = doubts.filter(|doubt| doubt.silence == silence);

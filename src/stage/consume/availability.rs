@@ -1,4 +1,5 @@
-//! Store and brokers that are away: waited for at the start, asked again, and told once per change.
+//! Handles a store or brokers that are away: waits for them at the start, asks them again, and logs each
+//! change once.
 
 use std::time::{Duration, Instant};
 

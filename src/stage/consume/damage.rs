@@ -74,9 +74,9 @@ impl Consumer {
             let topic = &self.kafka.topic;
             log::error!(
                 "topic {topic}, partition {partition} stands still at offset {}: a batch there is \
-                 damaged in the broker's log; let a replica lead that has it whole, or delete the \
-                 records up to its end (kafka-dump-log shows it, kafka-delete-records does it): \
-                 what is lost then is said in dead_letter",
+                 damaged in the broker's log. Make a replica with an undamaged copy the leader, or \
+                 delete the records up to the end of the batch (kafka-dump-log shows it, \
+                 kafka-delete-records deletes): dead_letter then has what is lost",
                 position.mark
             );
         }

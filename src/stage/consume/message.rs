@@ -86,7 +86,7 @@ impl Consumer {
             }
             DecodedMessage::UnknownKind(kind) => {
                 if self.should_log("kind") {
-                    log::warn!("records of kind {kind:?} are skipped: this version has none such");
+                    log::warn!("skipping records of kind {kind:?}: this version does not know it");
                 }
                 self.health.count(|counters| counters.skipped += 1);
             }

@@ -152,8 +152,8 @@ impl PartitionPositions {
         self.0.iter().filter(is_adrift).map(|(partition, _)| *partition)
     }
 
-    /// Returns the partitions whose log is another than before: [`PartitionPositions::find_start`] finds
-    /// where to go on.
+    /// Returns the partitions whose log is no longer the same one. [`PartitionPositions::find_start`] finds
+    /// the offset at which reading goes on.
     pub fn unrecognised(&self) -> impl Iterator<Item = i32> {
         let is_unrecognised = |(_, position): &(&i32, &PartitionPosition)| {
             matches!(position.state, PositionState::Unrecognised(_))

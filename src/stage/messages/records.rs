@@ -14,6 +14,6 @@ pub type OutputSink = Box<dyn Fn(JudgeOutput) -> ControlFlow<()> + Send>;
 pub enum JudgeOutput {
     /// Records, in the order in which they were settled.
     Records(Vec<Record>),
-    /// Targets from here on, and the run that they belong to: both are to be announced.
+    /// Targets that all later records are about, and the number of their run: the next stage announces both.
     Targets(Vec<Arc<Target>>, u32),
 }

@@ -104,7 +104,7 @@ impl<S: Store> RecordWriter<S> {
                 waiting.queue.put_back(batch.records);
                 let retry = waiting.retry.get_or_insert_with(Retry::new);
                 if retry.outage.report(&error.to_string()) {
-                    log::error!("{error}; checks go on, and wait in memory");
+                    log::error!("{error}; checks go on, their results wait in memory");
                 }
                 retry.next = Instant::now() + retry.backoff.pause();
                 self.health.update(|health| health.trouble = Some("store_away"));
@@ -156,7 +156,7 @@ impl Waiting {
         let had_losses = !self.queue.losses().is_empty();
         let lost = self.queue.push(record, Instant::now());
         if lost > 0 && !had_losses {
-            log::error!("memory is full while the store is away: the oldest records go");
+            log::error!("memory is full while the store is away: dropping the oldest records");
         }
         let waiting = self.queue.len() as u64;
         health.count(|counters| {
@@ -170,7 +170,10 @@ impl Waiting {
         self.expired += written.expired;
         let silent = self.expired_logged_at.is_some_and(|said| said.elapsed() < EXPIRED_EVERY);
         if self.expired > 0 && !silent {
-            log::warn!("the store has reached max_size: the {} oldest checks went", self.expired);
+            log::warn!(
+                "the store has reached max_size: deleted the {} oldest checks",
+                self.expired
+            );
             (self.expired, self.expired_logged_at) = (0, Some(Instant::now()));
         }
     }

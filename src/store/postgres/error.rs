@@ -25,7 +25,7 @@ pub enum ErrorKind {
     Away,
     /// No later try will succeed.
     Unfit,
-    /// The data cannot be stored, here or elsewhere.
+    /// A record's own content cannot be stored: another try will not help, nor will another database.
     Refused,
     /// The connection has ended.
     ConnectionLost,

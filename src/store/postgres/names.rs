@@ -77,7 +77,7 @@ pub async fn look_up<'a>(
         session.cache.ids(table).clear();
         unknown = self::unknown(session, table, names);
     }
-    // Select first: an insert that finds the name would use up an id all the same.
+    // Select first: an INSERT uses up an id even if the name is there already.
     select_known(session, table, &mut unknown).await?;
     if !unknown.is_empty() {
         let mut new: Vec<String> = unknown.iter().map(|name| column_text(name)).collect();

@@ -8,7 +8,7 @@ use super::session::Session;
 const HOURS_AHEAD: i64 = 7;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Makes sure that the next hours have a partition, unless another session holds the table.
+/// Creates the missing partitions for the next hours, unless another session has locked the table.
 pub async fn create_ahead(session: &mut Session, now_ms: i64) -> Result<(), PostgresError> {
     let this_ms = now_ms - now_ms.rem_euclid(HOUR_MS);
     for hour in (0..=HOURS_AHEAD).map(|hours| this_ms + hours * HOUR_MS) {

@@ -71,7 +71,7 @@ pub fn recent<'a>(request: &WriteRequest<'a>) -> impl Iterator<Item = &'a Record
     request.records.iter().filter(move |record| is_recent(record, oldest_ms))
 }
 
-/// Returns true if a record is not too old; states never are.
+/// Returns true if a record is not older than `oldest_ms`. A state is never too old.
 pub fn is_recent(record: &Record, oldest_ms: i64) -> bool {
     match record {
         Record::Check(outcome) => outcome.due_ms >= oldest_ms,

@@ -37,7 +37,7 @@ pub fn set_aside(path: &Path, error: &StoreError) -> Result<(), StoreError> {
         rename(&companion(path, end), &companion(&to, end))?;
     }
     rename(path, &to)?;
-    log::error!("{error}: set it aside as {}, going on with a new file", to.display());
+    log::error!("{error}: moved the file to {}, going on with a new one", to.display());
     Ok(())
 }
 

@@ -161,11 +161,11 @@ impl BatchWriter {
         self.aside.is_spared = is_spared;
         if is_spared {
             log::error!(
-                "by the database's clock even the newest checks are old: nothing expires before \
-                 newer ones have come; is that clock right?"
+                "is the database's clock right? By it even the newest checks are old; nothing expires \
+                 until newer ones have come"
             );
         } else {
-            log::info!("ages count by the database's clock again");
+            log::info!("checks expire by the database's clock again");
         }
         self.reply(StoreReply::Doubt(CLOCK, is_spared));
     }

@@ -110,5 +110,7 @@ impl StoreOutage {
 }
 
 fn log_hold(fault: &StoreFault) {
-    log::error!("nothing is stored or dropped: {fault}; waiting for that, Kafka keeps the records");
+    log::error!(
+        "nothing is stored or dropped: {fault}; waiting until that is mended, Kafka keeps the records"
+    );
 }

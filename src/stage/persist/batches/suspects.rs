@@ -56,8 +56,8 @@ impl BatchWriter {
         if !doubt.is_told && doubt.since.elapsed() >= PATIENCE {
             doubt.is_told = true;
             log::error!(
-                "held back: {why}; too few others have come to tell whether the table or these are at \
-                 fault: waiting for more, Kafka keeps the records"
+                "records are held back: {why}; too few other records have come to tell whether the \
+                 table or these are at fault: waiting for more, Kafka keeps the records"
             );
             self.reply(StoreReply::Doubt(WORD, true));
         }

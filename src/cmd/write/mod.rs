@@ -140,7 +140,7 @@ fn log_consumed(ended: Result<Result<(), Error>, RecvTimeoutError>) -> Result<u8
             return Ok(BAD_NEWS);
         }
         Err(RecvTimeoutError::Timeout) => {
-            log::info!("stopped; Kafka has not confirmed that this writer left its group")
+            log::info!("stopped; Kafka has not confirmed that this writer left its group");
         }
         Err(RecvTimeoutError::Disconnected) => return Err(broken()),
     }

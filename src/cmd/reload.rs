@@ -20,7 +20,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Looks between two tries to read files that failed before, unchanged as they are.
 const TRY_EVERY: u32 = 10;
 
-/// Configuration under way, and the files that it came from.
+/// Configuration in use, and the files that it was read from.
 pub struct Reload<'a> {
     common: &'a CommonOptions,
     need: Need,

@@ -165,8 +165,8 @@ impl BrokerStatus {
         }
     }
 
-    /// Takes a failed TLS handshake. librdkafka does not give the reason, so we make a handshake of our own,
-    /// once for each outage.
+    /// Finds out why a TLS handshake failed: makes one of our own, once for each outage, since librdkafka does
+    /// not give the reason.
     fn diagnose_handshake(&self, reason: &str) {
         if std::mem::replace(&mut self.lock().is_diagnosed, true) {
             return;

@@ -13,7 +13,8 @@ use super::record::Record;
 pub struct BatchLimits {
     /// Records in one transaction, at most.
     pub count: usize,
-    /// Longest wait for more records, from the first record or the last transaction on.
+    /// Longest wait for more records. It starts with the first record, or with the last transaction if records
+    /// waited then.
     pub age: Duration,
     /// Bytes that all waiting records may hold together.
     pub bytes: usize,

@@ -208,7 +208,7 @@ impl Consumer {
                 self.positions.invalidate();
             }
             StoreReply::Positions(mut positions) => {
-                // Another reader that had a partition in between may have stored more of it.
+                // Go to the stored offsets: another writer may have had a partition meanwhile, and stored more of it.
                 let asked = self.asked.take().unwrap_or_default();
                 positions.retain(|(partition, _)| asked.contains(partition));
                 self.take_over(&positions);

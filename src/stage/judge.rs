@@ -76,7 +76,7 @@ impl Judge {
             let until = self.uplink.next_at(Instant::now());
             let findings = async { Event::Findings(self.findings.recv().await.ok()) };
             let answer = async { Event::Canary(self.canaries.next_answer(until).await) };
-            // `race` is fair between two that are ready: neither must wait for the other to be empty.
+            // `race` is fair: if both channels are ready, a busy one does not hold up the other.
             match smol::block_on(smol::future::race(findings, answer)) {
                 Event::Findings(Some(findings)) => {
                     findings.into_iter().try_for_each(|finding| self.take(finding))?;

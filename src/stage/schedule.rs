@@ -82,8 +82,9 @@ pub struct Scheduler {
     plans: Receiver<Plan>,
     plans_in: Sender<Plan>,
     findings: FindingBatcher,
-    /// Clocks at the last turn, and the words for their last jump.
+    /// Clocks at the last turn of the loop.
     moment: ClockReadings,
+    /// Description of the last jump of the clock.
     jump_text: String,
     /// Number of the clock's jumps so far.
     jump_count: u32,

@@ -121,7 +121,7 @@ fn where_both_clocks_are_off_nothing_is_lost_either() {
     flow.send(200);
     await_all(&centre, &database, &one);
     one.await_health("clock");
-    assert_eq!(one.said("is that clock right?"), 1, "{}", one.log());
+    assert_eq!(one.said("is the database's clock right?"), 1, "{}", one.log());
     one.stop();
     let two = centre.writer("two");
     flow.send(200);

@@ -12,6 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 
 use crate::fixtures::published::{Published, RECORD_MAX};
+use crate::fixtures::sqlite_rows::Gap;
 use crate::harness::admin::{Resource, Right};
 use crate::harness::binary::{Output, Running};
 use crate::harness::daemon::random;
@@ -65,6 +66,13 @@ pub fn times(log: &str, words: &str) -> usize {
     log.matches(words).count()
 }
 
+/// Of the checks only the one that hung was open at the stop. A busy machine may miss a slot of another target.
+fn silent_alone_was_stopped(gaps: &[Gap]) {
+    let others: Vec<_> = gaps.iter().filter(|gap| gap.cause != "overload").collect();
+    let is_silent = |gap: &Gap| gap.target == "silent" && gap.cause == "stop";
+    assert!(gaps.len() <= 3 && others.len() == 1 && is_silent(others[0]), "{gaps:?}");
+}
+
 #[test]
 fn what_was_answered_is_published_once_and_for_strangers() {
     let set = certs::set();
@@ -113,8 +121,8 @@ fn what_was_answered_is_published_once_and_for_strangers() {
     let published = Published::read(&topic.kcat(), topic.name());
     let rows = published.rows();
     rows.is_whole("edge");
-    assert_eq!((published.repeats, rows.losses.len(), rows.gaps.len()), (0, 0, 1));
-    assert_eq!((&*rows.gaps[0].target, &*rows.gaps[0].cause), ("silent", "stop"));
+    assert_eq!((published.repeats, rows.losses.len()), (0, 0));
+    silent_alone_was_stopped(&rows.gaps);
     for (name, _, _, want, truth) in &sites {
         for row in rows.of(name) {
             assert_eq!((&*row.verdict, &*row.cause), *want, "{row:?}");

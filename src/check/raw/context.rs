@@ -193,8 +193,8 @@ pub fn alert_words(number: u8) -> &'static str {
     text.to_str().unwrap_or_default()
 }
 
-/// Verifies a chain as OpenSSL does, unless the same chain was verified before; notes the path. Refuses a
-/// leaf without names, for which libcurl would accept the common name.
+/// Verifies a chain as OpenSSL does, unless the same chain was verified before, and records the certificates
+/// from the leaf to the root. Refuses a leaf without names, for which libcurl would accept the common name.
 extern "C" fn verify(context: *mut openssl_sys::X509_STORE_CTX, _: *mut c_void) -> c_int {
     // SAFETY: OpenSSL passes a context that is ready to be verified, of a connection that is alive. The
     // certificates that the site has sent belong to the context.

@@ -25,7 +25,7 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 pub struct View {
     /// Contents of the screen; the judge adds the outcomes of checks.
     pub screen: Arc<Mutex<Screen>>,
-    /// True while frames are still written; locked while one is written.
+    /// False once no more frames may be written. The writer holds the lock during each frame.
     shown: Arc<Mutex<bool>>,
 }
 

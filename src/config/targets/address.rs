@@ -89,7 +89,7 @@ fn parse_tcp(text: &str) -> Result<Url, String> {
     let Some(Ok(port @ 1..)) = port else {
         return Err("has no port: write it like tcp://example.org:25".into());
     };
-    // Read the host as that of any site, in whatever script.
+    // Read the host as that of an https URL, so that names in any alphabet are accepted.
     let (site, _) = split_login(&format!("https://{text}"))?;
     let host = site.host_str().unwrap_or_default();
     Url::parse(&format!("tcp://{host}:{port}")).map_err(|error| format!("is not a URL: {error}"))

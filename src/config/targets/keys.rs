@@ -225,7 +225,7 @@ impl<'a> Clash<'a> {
         }
     }
 
-    /// Takes note of the fault of the `first` key.
+    /// Reports a fault at the key that is named `first`.
     fn fault(&self, context: &ReadContext<'_>, first: &str, text: &str, advice: &str) {
         if let Some(at) = self.at {
             context.fault(at, self.words(first, text, advice));

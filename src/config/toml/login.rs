@@ -93,7 +93,7 @@ fn encode(value: &str, parts: &mut bool, text: &mut String) {
 /// Returns keywords: a text put in is a value where `name=` or a quote stands before it.
 fn join_keywords(pieces: &[Piece]) -> String {
     let mut text = String::new();
-    // State of the written text: after `name=`, and inside quotes.
+    // Place in the written text: in a value (after `name=`), in quotes, after a backslash.
     let (mut in_value, mut in_quotes, mut escaped) = (false, false, false);
     for (i, piece) in pieces.iter().enumerate() {
         match piece {

@@ -1,4 +1,4 @@
-//! Deletes rows that were kept for long enough, by whole hours.
+//! Deletes rows that were kept for long enough, one whole hour of rows at a time.
 
 use std::time::{Duration, Instant};
 

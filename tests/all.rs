@@ -134,7 +134,7 @@ mod house {
     mod cross; // each target of `cross/toolchain` has its part in `Cross.toml`
     mod functions; // no function is longer than 70 lines
     mod layers; // layers, a model without I/O, times of 64 bits, length of files
-    mod readme; // every command of the README
+    mod readme; // commands, links, paths and types in every README; filters of CI choose tests
     mod sources; // reads sources without comments, texts and tests
     mod type_names; // a type's name stands once, or its module tells
     mod uses; // finds the files that use another file's items

@@ -107,8 +107,12 @@ fn a_file_in_use_is_left_as_it_is_by_a_second_start() {
 #[test]
 fn a_file_that_is_sound_but_cannot_be_used_is_not_set_aside() {
     for (name, change, why) in [
-        ("a newer version's", "PRAGMA user_version = 9999", "newer"),
-        ("of something else", "DROP TABLE migration; PRAGMA application_id = 7", ""),
+        ("a newer version's", "PRAGMA user_version = 9999", "a newer sitewatch made it"),
+        (
+            "of something else",
+            "DROP TABLE migration; PRAGMA application_id = 7",
+            "of another program",
+        ),
     ] {
         let folder = Temp::new();
         let path = folder.join("sitewatch.db");

@@ -102,8 +102,9 @@ fn what_came_due_while_it_stood_still_starts_spread() {
     // All were late. Spread, these are some 10 of them; else all come at once.
     assert!(since(SOON) <= TARGETS / 2, "{} in a burst", since(SOON));
     let (stored, said) = end(running, &folder);
-    // A busy machine may stand still once more.
-    assert!(said.contains("checks under way are unknown"), "{said}");
+    // Said once a stall, not once a check; a busy machine may stand still once or twice more.
+    let times = said.matches("checks under way are unknown").count();
+    assert!((1..=3).contains(&times), "{said}");
     assert!(stored.gaps.iter().any(|gap| gap.cause == "overload"), "{:?}", stored.gaps);
     let most = 2 + stood_still.as_secs() as i64 / INTERVAL_S;
     assert!(stored.gaps.iter().all(|gap| gap.count <= most), "{:?}", stored.gaps);

@@ -1,7 +1,7 @@
-//! Who may use whom, file by file: no two files use each other, and no stage knows another.
+//! No two files use each other, and no stage knows another.
 //!
-//! A file uses another if a path in its code leads to an item that the other defines; `pub use` and
-//! `mod` hand on and are no use, and tests do not count. A module and the files in its own folder are
+//! A file uses another if a path in its code leads to an item that the other defines. `pub use` is a
+//! use only if the code names the item too; `mod` is none, and tests do not count. A module and the files in its own folder are
 //! one room whose parts may know each other: a child has methods of its parent's type, or helpers that
 //! work on it. Everybody else may not.
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::sources::rust_files;
 use crate::harness::json::{self, Fields};
 use crate::harness::{Sitewatch, Temp, eventually};
 
@@ -177,7 +178,7 @@ fn type_command(command: &str, paper: &Path, makefile: &str, state: &Temp) {
         }
         ".ci/with" => {
             assert!(Path::new(".ci/with").exists() && words[2] == "cargo", "{command}");
-            words.iter().filter(|word| word.contains("::")).for_each(|filter| name_tests(filter));
+            assert_tests_exist(words);
         }
         "sitewatch" if !command.contains('|') => run(command, state),
         // Commands for another machine; those of the program run here.
@@ -188,17 +189,41 @@ fn type_command(command: &str, paper: &Path, makefile: &str, state: &Temp) {
     }
 }
 
-/// Fails unless there are tests by this filter (`module::` or `module::test`).
-fn name_tests(filter: &str) {
-    let (module, test) = filter.rsplit_once("::").unwrap();
-    let path = module.replace("::", "/");
-    let ends = [format!("{path}.rs"), format!("{path}/mod.rs")];
-    let mut files = files().into_iter().filter(|file| ends.iter().any(|end| file.ends_with(end)));
-    let has_test = |file: PathBuf| {
-        let source = std::fs::read_to_string(file).unwrap();
-        test.is_empty() || source.contains(&format!("fn {test}()"))
-    };
-    assert!(files.any(has_test), "{filter}: no such test");
+/// Fails unless every filter (`module::`, `module::test`) among these words of a cargo command chooses a test.
+fn assert_tests_exist(words: &[&str]) {
+    let tests = test_paths(if words.contains(&"--lib") { "src" } else { "tests" });
+    let is_exact = words.contains(&"--exact");
+    for filter in words.iter().filter(|word| word.contains("::")) {
+        let is_chosen =
+            |test: &String| if is_exact { test == filter } else { test.contains(filter) };
+        assert!(tests.iter().any(is_chosen), "{filter}: no such test");
+    }
+}
+
+/// Returns the paths of the tests below a folder: `cli::status::NAME`.
+fn test_paths(folder: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for file in rust_files(Path::new(folder)) {
+        let module = file.strip_prefix(folder).unwrap().with_extension("");
+        let module = module.to_str().unwrap().trim_end_matches("/mod").replace('/', "::");
+        let source = std::fs::read_to_string(&file).unwrap();
+        let tests = source.split("#[test]\n").skip(1).filter_map(|rest| rest.split_once("fn "));
+        let names = tests.filter_map(|(_, rest)| rest.split_once('('));
+        paths.extend(names.map(|(name, _)| format!("{module}::{name}")));
+    }
+    paths
+}
+
+/// A filter that chooses nothing passes in silence.
+#[test]
+fn filters_of_the_makefile_and_of_ci_choose_tests() {
+    for file in ["Makefile", ".ci/tests"] {
+        let text = std::fs::read_to_string(file).unwrap();
+        let filters: Vec<&str> =
+            text.split_whitespace().filter(|word| word.contains("::")).collect();
+        assert!(!filters.is_empty(), "{file}: no filter was found");
+        assert_tests_exist(&filters);
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Which file of the library uses what another defines: every path in its code, followed through
-//! imports and re-exports to the file where the item stands.
+//! Finds the files of the library that use items of another file: every path in the code is followed
+//! through imports and re-exports to the file that defines the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ const CHAIN_MAX: usize = 8;
 struct Import {
     path: Written,
     name: String,
-    /// `pub use`: it hands the item on, and does not use it.
+    /// `pub use`: the item is handed on.
     is_handed_on: bool,
 }
 
@@ -51,14 +51,18 @@ impl<'a> Paths<'a> {
                     paths.insert(written.join("::"));
                 }
             };
-            for import in self.imports[module].iter().filter(|import| !import.is_handed_on) {
+            let code = statement.replace_all(&source.code, "");
+            let words: BTreeSet<&str> =
+                code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            // An item that is handed on is used too if its name stands in the code.
+            let is_used = |import: &&Import| !import.is_handed_on || words.contains(&*import.name);
+            for import in self.imports[module].iter().filter(is_used) {
                 // A module that is imported is used by the paths through it.
                 let absolute = self.absolute(module, &import.path);
                 if absolute.is_none_or(|path| !self.sources.sources.contains_key(&path)) {
                     note(&import.path);
                 }
             }
-            let code = statement.replace_all(&source.code, "");
             for found in path.find_iter(&code) {
                 if !code[..found.start()].ends_with("::") {
                     note(&found.as_str().split("::").map(str::to_owned).collect::<Vec<_>>());
@@ -160,11 +164,12 @@ fn leaves(tree: &str) -> Vec<Written> {
 #[test]
 fn paths_are_followed_to_where_an_item_stands() {
     let small = Crate::small(&[
-        ("lib.rs", "pub mod a; pub mod b;"),
+        ("lib.rs", "pub mod a; pub mod b; pub mod c;"),
         ("a/mod.rs", "mod deep; mod near; pub use deep::{Deep as Renamed, Other}; use near::Near;"),
         ("a/deep.rs", "use super::near; fn f() { near::g::<u8>(super::Near) }"),
         ("a/near.rs", "pub struct Near;"),
         ("b.rs", "use crate::a::{self, Renamed}; use std::fs; fn h() { a::Other::new(); fs::x() }"),
+        ("c.rs", "pub use crate::a::{Other, Renamed}; fn i(one: Renamed) {}"),
     ]);
     let uses = Paths::of(&small).uses();
     let told: Vec<String> = uses
@@ -176,7 +181,8 @@ fn paths_are_followed_to_where_an_item_stands() {
         [
             "a -> a::near: {\"near::Near\"}",
             "a::deep -> a::near: {\"near::g\", \"super::Near\"}",
-            "b -> a::deep: {\"a::Other::new\", \"crate::a::Renamed\"}"
+            "b -> a::deep: {\"a::Other::new\", \"crate::a::Renamed\"}",
+            "c -> a::deep: {\"crate::a::Renamed\"}"
         ]
     );
 }

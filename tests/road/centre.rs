@@ -12,10 +12,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataPartition;
 use rustix::process::Signal;
 
+use super::flow::Flow;
 use crate::harness::binary::{Output, Running};
 use crate::harness::daemon::free_port;
+use crate::harness::kafka::Topic;
 use crate::harness::postgres::{Database, psql};
-use crate::harness::{Client, Fields, Sitewatch, json};
+use crate::harness::{Client, Fields, Kafka, Postgres, Sitewatch, json};
 
 /// For what is not judged by its time.
 pub const DEADLINE: Duration = Duration::from_secs(40);
@@ -77,6 +79,40 @@ impl Centre {
         let partitions = topics.topics()[0].partitions().iter().map(MetadataPartition::id);
         let end = |id| asking.fetch_watermarks(&self.topic, id, DEADLINE).unwrap().1;
         partitions.map(|id| (id, end(id))).filter(|(_, end)| *end > 0).collect()
+    }
+}
+
+/// An empty topic and an empty database of a test, writers to start between them, and checks to send.
+pub struct Road {
+    pub database: Database,
+    pub centre: Centre,
+    pub flow: Flow,
+    /// Removed when dropped.
+    _topic: Topic,
+}
+
+impl Road {
+    /// Makes a topic with so many partitions, and a database.
+    pub fn new(partitions: i32) -> Road {
+        let (topic, database) = (Kafka::topic(partitions), Postgres::database());
+        let centre = Centre::new(topic.brokers(), topic.name(), &database);
+        let flow = Flow::new(topic.brokers(), topic.name());
+        Road { database, centre, flow, _topic: topic }
+    }
+
+    /// Starts the writer `one`, sends so many checks, and waits until it has stored them.
+    #[track_caller]
+    pub fn store_first(&mut self, count: u64) -> Writer {
+        let one = self.centre.writer("one");
+        self.flow.send(count);
+        self.await_all(&one);
+        one
+    }
+
+    /// Waits until everything that Kafka has is stored; the log shown otherwise is that writer's.
+    #[track_caller]
+    pub fn await_all(&self, writer: &Writer) {
+        await_all(&self.centre, &self.database, writer);
     }
 }
 

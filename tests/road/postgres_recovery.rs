@@ -1,7 +1,7 @@
 //! PostgreSQL restored to an older state: the offsets stand beside the rows, so that what is
 //! missing is read again.
 
-use super::centre::{Centre, await_all, await_shared, marks};
+use super::centre::{Centre, Road, await_all, await_shared, marks};
 use super::flow::Flow;
 use crate::harness::{Kafka, Postgres};
 
@@ -42,60 +42,52 @@ fn a_database_that_is_restored_is_filled_up_again() {
 
 #[test]
 fn marks_that_are_set_back_are_gone_back_to() {
-    let (topic, database) = (Kafka::topic(2), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let one = centre.writer("one");
-    flow.send(300);
-    await_all(&centre, &database, &one);
+    let mut road = Road::new(2);
+    let one = road.store_first(300);
     // Nothing comes after it but a few.
-    database.psql(
+    road.database.psql(
         "BEGIN; DELETE FROM sitewatch.outcome WHERE total_us >= 50; \
          UPDATE sitewatch.kafka_offset SET next = 5; COMMIT",
     );
-    flow.send(20);
-    await_all(&centre, &database, &one);
-    flow.judge(&database);
+    road.flow.send(20);
+    road.await_all(&one);
+    road.flow.judge(&road.database);
     // As if it had never been read.
-    database.psql(
+    road.database.psql(
         "TRUNCATE sitewatch.outcome, sitewatch.kafka_offset, sitewatch.target, sitewatch.node, \
          sitewatch.state, sitewatch.gap, sitewatch.loss",
     );
-    flow.send(1);
-    await_all(&centre, &database, &one);
-    flow.judge(&database);
+    road.flow.send(1);
+    road.await_all(&one);
+    road.flow.judge(&road.database);
     // Somebody has taken targets out by hand, whose ids the writer knows.
-    database.psql("BEGIN; DELETE FROM sitewatch.state; DELETE FROM sitewatch.target; COMMIT");
-    flow.send(40);
-    await_all(&centre, &database, &one);
+    road.database.psql("BEGIN; DELETE FROM sitewatch.state; DELETE FROM sitewatch.target; COMMIT");
+    road.flow.send(40);
+    road.await_all(&one);
     let done = one.stop();
     assert!(!done.stderr.contains("refuses"), "{done:?}");
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.target"), "40");
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.target"), "40");
 }
 
 /// As after a restore, where another writer has made the targets again in another order.
 #[test]
 fn ids_that_went_to_other_names_are_asked_for_anew() {
-    let (topic, database) = (Kafka::topic(2), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let one = centre.writer("one");
-    flow.send(300);
-    await_all(&centre, &database, &one);
-    flow.judge(&database);
-    database.psql(
+    let mut road = Road::new(2);
+    let one = road.store_first(300);
+    road.flow.judge(&road.database);
+    road.database.psql(
         "TRUNCATE sitewatch.outcome, sitewatch.target, sitewatch.node, sitewatch.state, \
          sitewatch.gap, sitewatch.loss RESTART IDENTITY; \
          INSERT INTO sitewatch.node (name) VALUES ('near'), ('far'); \
          INSERT INTO sitewatch.target (name) SELECT 't0-' || n FROM generate_series(39, 0, -1) n",
     );
-    flow.send(40);
-    await_all(&centre, &database, &one);
+    road.flow.send(40);
+    road.await_all(&one);
     one.stop();
-    flow.judge_without(&database, 0..300);
+    road.flow.judge_without(&road.database, 0..300);
     let nodes = "SELECT DISTINCT name FROM sitewatch.outcome JOIN sitewatch.node ON id = node_id";
-    assert_eq!(database.psql(nodes), "far");
+    assert_eq!(road.database.psql(nodes), "far");
 }
 
 /// As after a failover to a server that lacks the last commits.

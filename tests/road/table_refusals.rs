@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::centre::{Centre, DEADLINE, await_all};
+use super::centre::{Centre, DEADLINE, Road, await_all};
 use super::expired_messages::letters;
 use super::flow::Flow;
 use crate::harness::postgres::{Database, psql};
@@ -85,37 +85,29 @@ fn a_fault_of_the_deployment_holds_everything_until_it_is_mended() {
 }
 
 #[test]
-fn small_parcels_that_are_refused_add_up() {
-    let (topic, database) = (Kafka::topic(1), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let one = centre.writer("one");
-    flow.send(10);
-    await_all(&centre, &database, &one);
-    database.psql(&TRIGGER.replace("CONDITION", ">= 10"));
-    flow.send(300);
+fn small_batches_that_are_refused_add_up() {
+    let mut road = Road::new(1);
+    let one = road.store_first(10);
+    road.database.psql(&TRIGGER.replace("CONDITION", ">= 10"));
+    road.flow.send(300);
     one.await_health("store_refuses");
-    database.psql("DROP FUNCTION object CASCADE");
-    await_all(&centre, &database, &one);
+    road.database.psql("DROP FUNCTION object CASCADE");
+    road.await_all(&one);
     one.await_health("ok");
-    flow.judge(&database);
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+    road.flow.judge(&road.database);
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
     one.stop();
 }
 
 #[test]
 fn a_few_that_are_refused_wait_until_others_tell_whose_fault_that_is() {
-    let (topic, database) = (Kafka::topic(1), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let mut one = centre.writer("one");
-    flow.send(100);
-    await_all(&centre, &database, &one);
+    let mut road = Road::new(1);
+    let mut one = road.store_first(100);
     // A constraint of the deployment meets records that come one by one.
-    database.psql(&TRIGGER.replace("CONDITION", ">= 100"));
+    road.database.psql(&TRIGGER.replace("CONDITION", ">= 100"));
     for _ in 0..5 {
-        flow.send(1);
-        let line = format!("\"waiting\":{}", flow.sent - 100);
+        road.flow.send(1);
+        let line = format!("\"waiting\":{}", road.flow.sent - 100);
         let health = || Client::new().get(&format!("http://127.0.0.1:{}/health", one.port)).text();
         one.until(&line, DEADLINE, || health().contains(&line));
     }
@@ -124,57 +116,49 @@ fn a_few_that_are_refused_wait_until_others_tell_whose_fault_that_is() {
     // A stop loses nothing, and the next writer finds the same.
     let done = one.stop();
     assert!(done.stderr.contains("5 records not stored: held back"), "{done:?}");
-    one = centre.writer("one");
+    one = road.centre.writer("one");
     one.await_health("store_refuses");
-    database.psql("DROP FUNCTION object CASCADE");
-    await_all(&centre, &database, &one);
+    road.database.psql("DROP FUNCTION object CASCADE");
+    road.await_all(&one);
     one.await_health("ok");
-    flow.judge(&database);
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
+    road.flow.judge(&road.database);
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "0");
 
     // Two of three, and then enough good ones: the two are at fault themselves.
-    database.psql(&TRIGGER.replace("CONDITION", "IN (105, 107)"));
-    flow.send(3);
+    road.database.psql(&TRIGGER.replace("CONDITION", "IN (105, 107)"));
+    road.flow.send(3);
     one.await_health("store_refuses");
-    flow.send(60);
-    await_all(&centre, &database, &one);
+    road.flow.send(60);
+    road.await_all(&one);
     one.await_health("ok");
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "2");
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "2");
     assert_eq!(
-        database.psql("SELECT count(*) FROM sitewatch.outcome"),
-        (flow.sent - 2).to_string()
+        road.database.psql("SELECT count(*) FROM sitewatch.outcome"),
+        (road.flow.sent - 2).to_string()
     );
     one.stop();
 }
 
 #[test]
 fn a_single_record_that_is_refused_beside_a_few_others_holds_them_up_for_seconds() {
-    let (topic, database) = (Kafka::topic(1), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let one = centre.writer("one");
-    flow.send(10);
-    await_all(&centre, &database, &one);
-    database.psql(&TRIGGER.replace("CONDITION", "IN (11)"));
-    flow.send(3);
-    await_all(&centre, &database, &one);
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "1");
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "12");
+    let mut road = Road::new(1);
+    let one = road.store_first(10);
+    road.database.psql(&TRIGGER.replace("CONDITION", "IN (11)"));
+    road.flow.send(3);
+    road.await_all(&one);
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.dead_letter"), "1");
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.outcome"), "12");
     one.await_health("ok");
     one.stop();
 }
 
 #[test]
 fn single_records_that_are_refused_hold_up_nobody() {
-    let (topic, database) = (Kafka::topic(2), Postgres::database());
-    let centre = Centre::new(topic.brokers(), topic.name(), &database);
-    let mut flow = Flow::new(topic.brokers(), topic.name());
-    let one = centre.writer("one");
-    flow.send(500);
-    await_all(&centre, &database, &one);
-    database.psql(&TRIGGER.replace("CONDITION", "IN (700, 701, 950)"));
+    let mut road = Road::new(2);
+    let one = road.store_first(500);
+    road.database.psql(&TRIGGER.replace("CONDITION", "IN (700, 701, 950)"));
     // Only seen at the end of a transaction; and an index that is not the key.
-    database.psql(
+    road.database.psql(
         "CREATE UNIQUE INDEX alone ON sitewatch.outcome (due_ms, bytes) WHERE total_us IN (0);
          CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql
          AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$;
@@ -182,17 +166,17 @@ fn single_records_that_are_refused_hold_up_nobody() {
          DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.total_us = 800)
          EXECUTE FUNCTION late()",
     );
-    flow.send(500);
-    await_all(&centre, &database, &one);
+    road.flow.send(500);
+    road.await_all(&one);
     one.await_health("ok");
     let letters = "SELECT string_agg(convert_from(payload, 'UTF8')::jsonb->>'total_us' || ' ' ||
         reason || ' ' || detail, '; ' ORDER BY detail, payload) FROM sitewatch.dead_letter";
-    let letters = database.psql(letters);
+    let letters = road.database.psql(letters);
     assert_eq!(letters.matches(" store cannot store").count(), 0, "{letters}");
     for number in [700, 701, 800, 950] {
         assert!(letters.contains(&format!("{number} store ")), "{letters}");
     }
-    assert_eq!(database.psql("SELECT count(*) FROM sitewatch.outcome"), "996");
+    assert_eq!(road.database.psql("SELECT count(*) FROM sitewatch.outcome"), "996");
     assert_eq!(one.said("goes to dead_letter: store: "), 1, "{}", one.log());
     one.stop();
 }

@@ -53,9 +53,15 @@ impl Sqlite {
     /// The file cannot be made or opened, is not ours, or another process stores in it.
     pub fn create_or_replace(path: &Path, max_size: u64) -> Result<(Sqlite, File), StoreError> {
         // A file with a lock may be in use: to open it would bring its tables up to date, or choose its
-        // journal, while the other process uses it. Without a lock no process uses it.
-        let early_claim = match files::companion(path, files::LOCK).exists() {
-            true => Some(Sqlite::claim(path)?),
+        // journal, while the other process uses it. A file that is yet to be made is claimed first, or another
+        // process that starts now would find it half made. A file without a lock may be another program's.
+        let has_lock = || files::companion(path, files::LOCK).exists();
+        let early_claim = match has_lock() || open::is_missing(path)? {
+            true => match Sqlite::claim(path) {
+                // Where no lock can be made, no file can: the attempt gives a better reason.
+                Err(_) if !has_lock() => None,
+                claim => Some(claim?),
+            },
             false => None,
         };
         let mut created = Sqlite::create(path, max_size);

@@ -24,13 +24,24 @@ const HEADER_READS: u32 = 40;
 /// Pause between two reads of a header.
 const HEADER_PAUSE: Duration = Duration::from_millis(25);
 
+/// Returns true if the file is yet to be made; its folder is there then.
+pub fn is_missing(path: &Path) -> Result<bool, StoreError> {
+    create_folder(path)?;
+    Ok(matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound))
+}
+
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
+        text: format!("cannot make the folder {}: {error}; {ELSEWHERE}", folder.display()),
+    })
+}
+
 /// Opens the file to write, and makes it if it is missing.
 pub fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| StoreError::Unfit {
-            text: format!("cannot make the folder {}: {error}; {ELSEWHERE}", folder.display()),
-        })?;
-    }
+    create_folder(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

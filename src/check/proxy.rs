@@ -71,7 +71,7 @@ pub struct ProxyFailure<'a> {
     pub method: ProxyMethod,
     /// Error code of libcurl.
     pub code: CURLcode,
-    /// How far the hop came.
+    /// Last step that the hop has taken.
     pub progress: ProxyProgress,
     /// Phases that the hop has reached.
     pub phases: &'a Phases,

@@ -19,7 +19,7 @@ pub struct Reply {
     /// Reason why the reply is not whole; none if the header and all bytes of the body that are read have
     /// arrived in time.
     pub fault: Option<CheckFault>,
-    /// Who was silent, if nobody answered: our own network may be the reason.
+    /// Kind of the silence, if nobody answered: our own network may be the reason.
     pub silence: Option<Silence>,
     /// Reason why a whole reply does not count: a redirect that cannot be followed, or the wrong version of
     /// HTTP.

@@ -73,9 +73,9 @@ pub struct Share {
 impl Share {
     /// Returns how many of a batch of `all` records may be put aside.
     pub fn allowed(&self, all: u64) -> u64 {
-        let of_parcel = (all / ONE_IN).max(FEW);
+        let of_batch = (all / ONE_IN).max(FEW);
         let of_history = ((self.all + all) / ONE_IN).max(FEW).saturating_sub(self.aside);
-        of_parcel.min(of_history)
+        of_batch.min(of_history)
     }
 
     /// Adds a batch of `all` records, of which `aside` were put aside.
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn five_percent_of_a_parcel_and_of_the_history_may_be_put_aside() {
+    fn five_percent_of_a_batch_and_of_the_history_may_be_put_aside() {
         let mut share = Share::default();
         for (all, allowed) in [(1, 20), (20, 20), (400, 20), (420, 21), (20_000, 1000)] {
             assert_eq!(share.allowed(all), allowed, "{all}");

@@ -204,7 +204,7 @@ impl Consumer {
                     "the database lacks records that were read before: reading them from Kafka again"
                 );
                 self.builder.unmark();
-                self.send_parcel();
+                self.send_batch();
                 self.positions.invalidate();
             }
             StoreReply::Positions(mut positions) => {
@@ -267,7 +267,7 @@ impl Consumer {
         if self.handed_over_at.is_none()
             && self.builder.due().is_some_and(|due| due <= Instant::now())
         {
-            self.send_parcel();
+            self.send_batch();
         }
         if self.group.take_topic_remade() {
             self.positions.invalidate();
@@ -309,7 +309,7 @@ impl Consumer {
                 // Messages that were read of these partitions are stored all the same; the next reader of
                 // them repeats them.
                 if self.handed_over_at.is_none() {
-                    self.send_parcel();
+                    self.send_batch();
                 }
             }
         }
@@ -338,7 +338,7 @@ impl Consumer {
     }
 
     /// Gives the batch to the writer, which must not have another one.
-    fn send_parcel(&mut self) {
+    fn send_batch(&mut self) {
         if self.builder.is_empty() {
             return;
         }
@@ -369,7 +369,7 @@ impl Consumer {
         while (self.handed_over_at.is_some() || !self.builder.is_empty()) && Instant::now() < limit
         {
             if self.handed_over_at.is_none() {
-                self.send_parcel();
+                self.send_batch();
             }
             if self.wait_for_reply().is_err() {
                 break;

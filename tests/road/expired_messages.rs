@@ -61,7 +61,7 @@ fn what_was_deleted_unread_is_said_and_the_rest_is_read() {
 fn each_hole_is_said_however_soon_it_follows_another() {
     let (topic, database) = (Kafka::topic(1), Postgres::database());
     let mut centre = Centre::new(topic.brokers(), topic.name(), &database);
-    // Most of it in one parcel.
+    // Most of it in one batch.
     centre.more = "[write]\nbatch_age = '1s'\n".to_owned();
     let mut flow = Flow::new(topic.brokers(), topic.name());
     flow.send(10);

@@ -140,7 +140,7 @@ fn a_topic_made_anew_while_the_database_is_away_is_read_from_its_beginning() {
     one.stop();
 }
 
-/// Holds a parcel of numbers 100 to 109 up until its topic is made anew, with 30 more; `meanwhile` is
+/// Holds a batch of numbers 100 to 109 up until its topic is made anew, with 30 more; `meanwhile` is
 /// what happens before it is stored.
 fn hold_up(meanwhile: &str) -> (Database, Centre, Flow, Writer) {
     let (kafka, database) = (Kafka::shared(), Postgres::database());
@@ -164,7 +164,7 @@ fn hold_up(meanwhile: &str) -> (Database, Centre, Flow, Writer) {
 }
 
 #[test]
-fn a_parcel_under_way_when_its_topic_is_made_anew_is_kept() {
+fn a_batch_under_way_when_its_topic_is_made_anew_is_kept() {
     let (database, centre, flow, one) = hold_up("");
     one.until("all of it", DEADLINE, || {
         database.psql("SELECT count(*) FROM sitewatch.outcome") == flow.sent.to_string()
@@ -179,7 +179,7 @@ fn a_parcel_under_way_when_its_topic_is_made_anew_is_kept() {
 
 /// That other writer has said that the log is another: nothing more is missing.
 #[test]
-fn a_parcel_under_way_when_another_writer_has_read_its_new_topic_is_kept() {
+fn a_batch_under_way_when_another_writer_has_read_its_new_topic_is_kept() {
     // Its mark lies before the old one.
     let move_mark = "UPDATE sitewatch.kafka_offset SET next = 3, anchors = ''";
     let (database, centre, flow, one) = hold_up(move_mark);

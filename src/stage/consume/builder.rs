@@ -8,7 +8,7 @@ use crate::model::record::Record;
 use crate::store::{Batch, DeadLetter, Mark, MessageOrigin};
 
 /// Bytes from which on a batch is full.
-const PARCEL_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// BatchBounds from which on a batch is full or due.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl BatchBuilder {
     /// Returns true if nothing more is to be added.
     pub fn is_full(&self) -> bool {
         let count = self.batch.records.len() + self.batch.dead.len();
-        count >= self.limits.count || self.bytes >= PARCEL_BYTES
+        count >= self.limits.count || self.bytes >= BATCH_BYTES
     }
 
     /// Returns true if there is nothing to store.
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parcel_is_due_when_it_is_full_or_old() {
+    fn a_batch_is_due_when_it_is_full_or_old() {
         let (mut builder, now) = (builder(2), Instant::now());
         assert!(builder.due().is_none() && builder.is_empty());
         builder.arrive(origin(3, 100), 1, &arrived(100, None), now);

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     Away,
     /// No later try will succeed.
     Unfit,
-    /// A record's own content cannot be stored: another try will not help, nor will another database.
+    /// The tables refuse the data: the same try will be refused again.
     Refused,
     /// The connection has ended.
     ConnectionLost,

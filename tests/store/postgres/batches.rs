@@ -60,7 +60,7 @@ fn marks_move_with_their_records() {
 }
 
 #[test]
-fn a_parcel_from_ahead_of_the_store_is_not_stored() {
+fn a_batch_from_ahead_of_the_store_is_not_stored() {
     let fresh = Fresh::new();
     let mut store = fresh.writer();
     store.write(&batch(&[mark(0, 0, 10), mark(1, 0, 20)], checks(0..10)), now()).unwrap();
@@ -113,7 +113,7 @@ fn everything(fresh: &Fresh) -> String {
 }
 
 #[test]
-fn a_late_parcel_of_a_writer_that_was_replaced_changes_nothing() {
+fn a_late_batch_of_a_writer_that_was_replaced_changes_nothing() {
     let fresh = Fresh::new();
     let (mut zombie, mut heir) = (fresh.writer(), fresh.writer());
     let mut both_runs = outcome("site", "a", now() + 9000, Verdict::Down);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parcel_in_doubt_stays_whole() {
+    fn a_batch_in_doubt_stays_whole() {
         let mut all = batch(&[NOW + 2 * HOUR; 50]);
         assert!(matches!(judged(&mut all, None), Err(ClockDoubt::Clock(_))));
         assert_eq!((all.records.len(), all.origins.len(), all.dead.len()), (25, 25, 25));

@@ -2,18 +2,16 @@
 //! turn, each transport that `sslmode` allows, and gives every try a time limit. The crate itself would wait
 //! for ever for a name, for TLS and for the login.
 
-use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hasher};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode as Negotiated};
+use tokio_postgres::config::{Host, SslMode as Negotiated};
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 
 use super::deadline::{run_until, timeout};
 use super::error::PostgresError;
-use super::lookup::Lookups;
+use super::lookup::{Lookups, first_index};
 use super::migrate::quoted;
 use super::session::{OpenConnection, Session};
 use super::tls::Connector;
@@ -86,10 +84,7 @@ pub async fn connect(
     let dsn = &settings.dsn;
     let count = dsn.config.get_hosts().len().max(1);
     let connector = Connector::new(dsn)?;
-    let first = match dsn.config.get_load_balance_hosts() {
-        LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,
-        _ => 0,
-    };
+    let first = first_index(&dsn.config, count);
     let mut reasons: Vec<String> = Vec::new();
     for index in (0..count).map(|i| (first + i) % count) {
         let config = single_host(&dsn.config, index);

@@ -1,13 +1,15 @@
-//! Looks up the names of database hosts on threads of our own. tokio would do it on its own, and panics where it
-//! cannot start them: a limit on processes is no reason to end.
+//! Looks up the names of database hosts on threads of our own. tokio would do it on its own, and panics where
+//! it cannot start them: a limit on processes is no reason to end.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, LoadBalanceHosts};
 
 use super::deadline::{run_until, timeout};
 use super::error::PostgresError;
@@ -15,6 +17,15 @@ use crate::threads;
 
 /// Most lookups at once, those that hang after their time was over included.
 const LOOKUPS_MAX: usize = 4;
+
+/// Returns the index of the host or address to begin with, of so many: a random one if the settings ask for
+/// that.
+pub fn first_index(config: &Config, count: usize) -> usize {
+    match config.get_load_balance_hosts() {
+        LoadBalanceHosts::Random => RandomState::new().build_hasher().finish() as usize % count,
+        _ => 0,
+    }
+}
 
 /// Lookups of one client.
 pub struct Lookups(Arc<()>);
@@ -27,7 +38,8 @@ impl Default for Lookups {
 
 impl Lookups {
     /// Returns one configuration for each address of the first host's name, in the order of the lookup; for a
-    /// host that needs no lookup, the configuration as it is.
+    /// host that needs no lookup, the configuration as it is. The first one is random if the settings ask for
+    /// that.
     ///
     /// # Errors
     /// The name has no address, the lookup takes longer than `limit`, or no thread can be started for it.
@@ -43,7 +55,12 @@ impl Lookups {
         if name.parse::<IpAddr>().is_ok() {
             return Ok(vec![config.clone()]);
         }
-        let addresses = run_until(timeout(limit), self.look_up(name)).await?;
+        let mut addresses = run_until(timeout(limit), self.look_up(name)).await?;
+        if addresses.is_empty() {
+            return Err(PostgresError::away(format!("{name} has no address")));
+        }
+        let first = first_index(config, addresses.len());
+        addresses.rotate_left(first);
         let with_address = |address| {
             let mut config = config.clone();
             config.hostaddr(address);

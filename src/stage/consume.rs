@@ -57,6 +57,8 @@ pub struct Consumer {
     builder: BatchBuilder,
     /// Time since which the writer has a batch of ours; none: it has none.
     handed_over_at: Option<Instant>,
+    /// The writer holds all that it can, and takes no batch before it has stored some.
+    is_writer_full: bool,
     /// Partitions that the group has given us and that we have not taken over yet.
     assigned: BTreeSet<i32>,
     /// Partitions of which the writer was asked where to go on, less those taken away since; none: no
@@ -119,6 +121,7 @@ impl Consumer {
             positions: PartitionPositions::default(),
             builder: BatchBuilder::new(limits),
             handed_over_at: None,
+            is_writer_full: false,
             assigned: BTreeSet::new(),
             asked: None,
             ask_at: Instant::now(),
@@ -182,7 +185,10 @@ impl Consumer {
                 self.doubts.remove(word);
                 self.doubts.extend(is_so.then_some(word));
             }
-            StoreReply::Deferred => self.handed_over_at = None,
+            StoreReply::Deferred { takes_more } => {
+                self.handed_over_at = None;
+                self.is_writer_full = !takes_more;
+            }
             StoreReply::Back => {
                 self.store_is_away = false;
                 // The topic may be another one now, which would not be seen while no message comes.
@@ -192,6 +198,7 @@ impl Consumer {
             StoreReply::Reconnected => self.positions.invalidate(),
             StoreReply::Stored(marks) => {
                 self.handed_over_at = None;
+                self.is_writer_full = false;
                 let ours = marks.iter().filter(|mark| self.positions.has(mark.partition));
                 let offsets: Vec<_> = ours.map(|mark| (mark.partition, mark.next)).collect();
                 if !offsets.is_empty() {
@@ -200,6 +207,7 @@ impl Consumer {
             }
             StoreReply::Outdated => {
                 self.handed_over_at = None;
+                self.is_writer_full = false;
                 log::warn!(
                     "the database lacks records that were read before: reading them from Kafka again"
                 );
@@ -208,7 +216,8 @@ impl Consumer {
                 self.positions.invalidate();
             }
             StoreReply::Positions(mut positions) => {
-                // Go to the stored offsets: another writer may have had a partition meanwhile, and stored more of it.
+                // Go to the stored offsets: another writer may have had a partition meanwhile, and stored
+                // more of it.
                 let asked = self.asked.take().unwrap_or_default();
                 positions.retain(|(partition, _)| asked.contains(partition));
                 self.take_over(&positions);
@@ -264,9 +273,7 @@ impl Consumer {
 
     /// Does one turn: hands over the batch that is due, and waits for something to happen in Kafka.
     fn turn(&mut self) -> Result<(), Error> {
-        if self.handed_over_at.is_none()
-            && self.builder.due().is_some_and(|due| due <= Instant::now())
-        {
+        if self.may_hand_over() && self.builder.due().is_some_and(|due| due <= Instant::now()) {
             self.send_batch();
         }
         if self.group.take_topic_remade() {
@@ -308,7 +315,7 @@ impl Consumer {
                 }
                 // Messages that were read of these partitions are stored all the same; the next reader of
                 // them repeats them.
-                if self.handed_over_at.is_none() {
+                if self.may_hand_over() {
                     self.send_batch();
                 }
             }
@@ -319,7 +326,7 @@ impl Consumer {
     /// Waits for something to happen in Kafka, and returns it.
     fn poll(&self) -> Option<Event> {
         let now = Instant::now();
-        let due = self.builder.due().filter(|_| self.handed_over_at.is_none());
+        let due = self.builder.due().filter(|_| self.may_hand_over());
         let wait = due.map_or(TURN, |due| due.saturating_duration_since(now).min(TURN));
         match self.group.poll(wait.max(Duration::from_millis(1))) {
             ConsumerEvent::Nothing => None,
@@ -335,6 +342,10 @@ impl Consumer {
                 Some(Event::Message(came, hash, read))
             }
         }
+    }
+
+    fn may_hand_over(&self) -> bool {
+        self.handed_over_at.is_none() && !self.is_writer_full
     }
 
     /// Gives the batch to the writer, which must not have another one.
@@ -363,7 +374,7 @@ impl Consumer {
         }
     }
 
-    /// Has the last batch stored, if the writer can still do that.
+    /// Has the last batch stored, if the writer can still do that: a full one takes it too.
     fn finish(&mut self) {
         let limit = Instant::now() + LAST_STORE_TIMEOUT;
         while (self.handed_over_at.is_some() || !self.builder.is_empty()) && Instant::now() < limit

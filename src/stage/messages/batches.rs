@@ -26,8 +26,12 @@ pub enum StoreReply {
     Ready,
     /// The batch is stored, up to these marks.
     Stored(Vec<Mark>),
-    /// The batch waits for the next one: the two are stored together.
-    Deferred,
+    /// The batch waits for the next one: the two are stored together. If not `takes_more`, the writer has all
+    /// that it can hold: hand over no more before another reply.
+    Deferred {
+        /// The writer can hold another batch.
+        takes_more: bool,
+    },
     /// The store is older than the batch, whose records are stored without their marks: ask for the offsets
     /// to go on at.
     Outdated,

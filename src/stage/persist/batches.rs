@@ -120,10 +120,7 @@ impl BatchWriter {
             match self.requests.recv_timeout(knock) {
                 Ok(StoreRequest::Batch(batch)) => {
                     let answer = self.store(&mut store, *batch)?;
-                    // Without an answer the consumer hands over no more.
-                    if !(matches!(answer, StoreReply::Deferred) && self.is_full()) {
-                        self.reply(answer);
-                    }
+                    self.reply(answer);
                 }
                 Ok(StoreRequest::Positions(question)) => {
                     let answer = self.positions(&mut store, &question).map_err(idle)?;
@@ -132,9 +129,7 @@ impl BatchWriter {
                 // The table may be mended by now, or the records have waited long enough to be judged.
                 Err(RecvTimeoutError::Timeout) if self.doubt.is_some() => {
                     let answer = self.store(&mut store, Batch::default())?;
-                    // A consumer that stops is not kept waiting for the answer that it did not get.
-                    let is_due = self.is_full() && self.stop.is_told();
-                    if is_due || !matches!(answer, StoreReply::Deferred) {
+                    if !matches!(answer, StoreReply::Deferred { .. }) {
                         self.reply(answer);
                     }
                 }
@@ -175,7 +170,8 @@ impl BatchWriter {
             TryResult::Done(WriteResult::Older(_)) => return Ok(StoreReply::Outdated),
             TryResult::Doubtful(why) => {
                 self.hold(batch, &why);
-                return Ok(if is_older { StoreReply::Outdated } else { StoreReply::Deferred });
+                let deferred = StoreReply::Deferred { takes_more: !self.is_full() };
+                return Ok(if is_older { StoreReply::Outdated } else { deferred });
             }
         };
         self.end_doubt();
